@@ -1,0 +1,264 @@
+package dockerx
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/build"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/pkg/jsonmessage"
+	controlapi "github.com/moby/buildkit/api/services/control"
+	bkclient "github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/util/progress/progressui"
+	"google.golang.org/protobuf/proto"
+)
+
+// Context is a build context: slash-separated path → content. Scripts (all but
+// the Dockerfile) are sent executable.
+type Context map[string][]byte
+
+// Paths in order, so that hashes and archives are the same every time.
+func (c Context) Paths() []string {
+	var paths []string
+	for path := range c {
+		paths = append(paths, path)
+	}
+	sort.Strings(paths)
+	return paths
+}
+
+// Mode of a file in the context.
+func (c Context) Mode(path string) fs.FileMode {
+	if path == "Dockerfile" {
+		return 0o644
+	}
+	return 0o755
+}
+
+func (c Context) archive() (*bytes.Buffer, error) {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for _, path := range c.Paths() {
+		if err := w.WriteHeader(&tar.Header{Name: path, Mode: int64(c.Mode(path)), Size: int64(len(c[path]))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(c[path]); err != nil {
+			return nil, err
+		}
+	}
+	return &out, w.Close()
+}
+
+// ImageID of a reference; "" where the engine has no such image.
+func (e *Engine) ImageID(ctx context.Context, reference string) (string, error) {
+	info, err := e.api.ImageInspect(ctx, reference)
+	if cerrdefs.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("image %s: %w", reference, err)
+	}
+	return info.ID, nil
+}
+
+// Pull fetches an image from its registry.
+func (e *Engine) Pull(ctx context.Context, reference string, progress io.Writer) error {
+	stream, err := e.api.ImagePull(ctx, reference, image.PullOptions{})
+	if err != nil {
+		return fmt.Errorf("pull %s: %w", reference, err)
+	}
+	defer stream.Close()
+	// Failures arrive inside the stream.
+	if err := jsonmessage.DisplayJSONMessagesStream(stream, progress, 0, false, nil); err != nil {
+		return fmt.Errorf("pull %s: %w", reference, err)
+	}
+	return nil
+}
+
+// BuildOptions of one image build.
+type BuildOptions struct {
+	Tag      string
+	NoCache  bool
+	Progress string    // auto, tty, plain or quiet
+	Out      io.Writer // where progress goes; a terminal for tty
+}
+
+// BuildError holds the failing step and the end of its output.
+type BuildError struct {
+	Image   string
+	Problem string
+	Lines   []string
+}
+
+func (e *BuildError) Error() string { return fmt.Sprintf("image %s: the build failed", e.Image) }
+
+// Cause is the engine's own message.
+func (e *BuildError) Cause() string { return e.Problem }
+
+// Last holds the last lines of the failing step's output.
+func (e *BuildError) Last() []string { return e.Lines }
+
+// Hint says what to do.
+func (e *BuildError) Hint() string {
+	return "runnerctl build --print shows the Dockerfile, --progress plain every line of the build"
+}
+
+// Build sends the context to the engine's BuildKit and shows its progress.
+func (e *Engine) Build(ctx context.Context, files Context, options BuildOptions) error {
+	body, err := files.archive()
+	if err != nil {
+		return fmt.Errorf("image %s: build context: %w", options.Tag, err)
+	}
+	response, err := e.api.ImageBuild(ctx, body, build.ImageBuildOptions{
+		Version: build.BuilderBuildKit, Tags: []string{options.Tag}, NoCache: options.NoCache, Dockerfile: "Dockerfile", Remove: true,
+	})
+	if err != nil {
+		return fmt.Errorf("image %s: build: %w", options.Tag, err)
+	}
+	defer response.Body.Close()
+
+	out := options.Out
+	if options.Progress == "quiet" {
+		out = io.Discard
+	}
+	display, err := progressui.NewDisplay(out, progressui.DisplayMode(options.Progress))
+	if err != nil {
+		return fmt.Errorf("image %s: progress: %w", options.Tag, err)
+	}
+	statuses := make(chan *bkclient.SolveStatus)
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		_, _ = display.UpdateFrom(context.WithoutCancel(ctx), statuses) // the stream tells the outcome
+	}()
+	var output tail
+	err = readBuild(response.Body, func(status *bkclient.SolveStatus) {
+		for _, log := range status.Logs {
+			output.add(log.Data)
+		}
+		statuses <- status
+	})
+	close(statuses)
+	<-shown
+	var failure *jsonmessage.JSONError
+	if errors.As(err, &failure) {
+		return &BuildError{Image: options.Tag, Problem: failure.Message, Lines: output.lines()}
+	}
+	if err != nil {
+		return fmt.Errorf("image %s: build: %w", options.Tag, err)
+	}
+	return nil
+}
+
+// readBuild decodes the engine's stream: BuildKit's progress is an aux message,
+// a failure is an error message within the stream.
+func readBuild(stream io.Reader, observe func(*bkclient.SolveStatus)) error {
+	decoder := json.NewDecoder(stream)
+	for {
+		var message jsonmessage.JSONMessage
+		if err := decoder.Decode(&message); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if message.Error != nil {
+			return message.Error
+		}
+		if message.ID != "moby.buildkit.trace" || message.Aux == nil {
+			continue
+		}
+		var encoded []byte
+		if err := json.Unmarshal(*message.Aux, &encoded); err != nil {
+			return fmt.Errorf("progress message: %w", err)
+		}
+		var status controlapi.StatusResponse
+		if err := proto.Unmarshal(encoded, &status); err != nil {
+			return fmt.Errorf("progress message: %w", err)
+		}
+		observe(bkclient.NewSolveStatus(&status))
+	}
+}
+
+// tail keeps the last lines of a build's output.
+type tail struct{ kept []string }
+
+func (t *tail) add(data []byte) {
+	for _, line := range strings.Split(strings.TrimRight(string(data), "\n"), "\n") {
+		if line = strings.TrimSpace(line); line != "" {
+			t.kept = append(t.kept, line)
+		}
+	}
+	if extra := len(t.kept) - 10; extra > 0 {
+		t.kept = t.kept[extra:]
+	}
+}
+
+func (t *tail) lines() []string { return t.kept }
+
+// Suites that mmdebstrap can make a base image of, by reference.
+var suites = map[string]string{
+	"debian:trixie-slim": "trixie", "debian:sid-slim": "sid",
+	"ubuntu:24.04": "noble", "ubuntu:22.04": "jammy",
+}
+
+// Bootstrappable tells whether a base can be made from packages on this machine.
+func Bootstrappable(reference string) bool {
+	_, err := exec.LookPath("mmdebstrap")
+	return suites[reference] != "" && err == nil
+}
+
+// Bootstrap makes a base image from the distribution's own packages and imports
+// it under the reference, where no registry is to be had.
+func (e *Engine) Bootstrap(ctx context.Context, reference string, progress io.Writer) error {
+	suite := suites[reference]
+	if suite == "" {
+		return fmt.Errorf("base %s can't be bootstrapped: only debian:trixie-slim, debian:sid-slim, ubuntu:24.04 and ubuntu:22.04 can", reference)
+	}
+	dir, err := os.MkdirTemp("", "runnerctl-base-")
+	if err != nil {
+		return fmt.Errorf("base %s: %w", reference, err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "base.tar")
+	args := []string{"--variant=minbase", "--include=ca-certificates"}
+	if strings.HasPrefix(reference, "ubuntu:") {
+		args = append(args, "--components=main,universe") // docker.io is in universe
+	}
+	command := exec.CommandContext(ctx, "mmdebstrap", append(args, suite, path)...)
+	var output bytes.Buffer
+	command.Stdout, command.Stderr = io.MultiWriter(progress, &output), io.MultiWriter(progress, &output)
+	if err := command.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var last tail
+		last.add(output.Bytes())
+		return &BuildError{Image: reference, Problem: "mmdebstrap: " + err.Error(), Lines: last.lines()}
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("base %s: %w", reference, err)
+	}
+	defer file.Close()
+	stream, err := e.api.ImageImport(ctx, image.ImportSource{Source: file, SourceName: "-"}, reference, image.ImportOptions{Message: "made by mmdebstrap from " + suite})
+	if err != nil {
+		return fmt.Errorf("base %s: import: %w", reference, err)
+	}
+	defer stream.Close()
+	if err := jsonmessage.DisplayJSONMessagesStream(stream, io.Discard, 0, false, nil); err != nil {
+		return fmt.Errorf("base %s: import: %w", reference, err)
+	}
+	return nil
+}

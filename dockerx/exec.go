@@ -1,0 +1,113 @@
+package dockerx
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+const enter = "/usr/lib/runnerctl/exec"
+
+// Command is one to run in a runner's machine.
+type Command struct {
+	Args   []string
+	Root   bool // inner root instead of runner
+	TTY    bool
+	Stdin  io.Reader // nil: none
+	Stdout io.Writer
+	Stderr io.Writer
+	Height uint // of the terminal, in lines; 0: unknown
+	Width  uint // in columns
+	// Resizes yields new (height, width); nil: none.
+	Resizes <-chan [2]uint
+}
+
+// Exec runs a command inside the inner machine and returns its exit code.
+func (e *Engine) Exec(ctx context.Context, runner fleet.Runner, command Command) (int, error) {
+	args := []string{enter}
+	if command.Root {
+		args = append(args, "--root")
+	}
+	if command.TTY {
+		args = append(args, "--tty")
+	}
+	options := container.ExecOptions{
+		User: runnerUser, Tty: command.TTY, AttachStdin: command.Stdin != nil,
+		AttachStdout: true, AttachStderr: true, Cmd: append(args, command.Args...),
+	}
+	if command.TTY && command.Height > 0 {
+		options.ConsoleSize = &[2]uint{command.Height, command.Width}
+	}
+	return e.run(ctx, runner.ContainerID, options, command)
+}
+
+func (e *Engine) exec(ctx context.Context, id string, args []string, stdout, stderr io.Writer) (int, error) {
+	options := container.ExecOptions{User: runnerUser, AttachStdout: true, AttachStderr: true, Cmd: args}
+	return e.run(ctx, id, options, Command{Stdout: stdout, Stderr: stderr})
+}
+
+func (e *Engine) run(ctx context.Context, id string, options container.ExecOptions, command Command) (int, error) {
+	created, err := e.api.ContainerExecCreate(ctx, id, options)
+	if err != nil {
+		return 0, err
+	}
+	attached, err := e.api.ContainerExecAttach(ctx, created.ID, container.ExecAttachOptions{Tty: options.Tty, ConsoleSize: options.ConsoleSize})
+	if err != nil {
+		return 0, err
+	}
+	defer attached.Close()
+	if command.Stdin != nil {
+		go func() {
+			_, _ = io.Copy(attached.Conn, command.Stdin) // ends with the command
+			_ = attached.CloseWrite()
+		}()
+	}
+	if command.Resizes != nil {
+		done := make(chan struct{})
+		defer close(done)
+		if command.Height > 0 { // engines before API 1.42 ignore ConsoleSize
+			_ = e.api.ContainerExecResize(ctx, created.ID, container.ResizeOptions{Height: command.Height, Width: command.Width})
+		}
+		go func() {
+			for {
+				select {
+				case <-done:
+					return
+				case size, ok := <-command.Resizes:
+					if !ok {
+						return
+					}
+					_ = e.api.ContainerExecResize(ctx, created.ID, container.ResizeOptions{Height: size[0], Width: size[1]})
+				}
+			}
+		}()
+	}
+	copied := make(chan error, 1)
+	go func() {
+		var err error
+		if options.Tty {
+			_, err = io.Copy(command.Stdout, attached.Reader)
+		} else {
+			_, err = stdcopy.StdCopy(command.Stdout, command.Stderr, attached.Reader)
+		}
+		copied <- err
+	}()
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case err := <-copied:
+		if err != nil {
+			return 0, err
+		}
+	}
+	info, err := e.api.ContainerExecInspect(ctx, created.ID)
+	if err != nil {
+		return 0, fmt.Errorf("exit code: %w", err)
+	}
+	return info.ExitCode, nil
+}

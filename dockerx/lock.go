@@ -1,0 +1,68 @@
+package dockerx
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+)
+
+// Lock makes sure that one runnerctl at a time changes a fleet, from whichever
+// machine. It is a container of a fixed name that lives as long as this
+// process holds its standard input: if the process dies in any way, the
+// connection closes, the container ends and the engine removes it, so that no
+// lock goes stale. waiting is called once if another holds it.
+func (e *Engine) Lock(ctx context.Context, fleetName, imageTag string, waiting func()) (unlock func(), err error) {
+	name := "runnerctl-lock-" + fleetName
+	config := &container.Config{
+		Image: imageTag, User: runnerUser, Labels: ownLabels(fleetName, roleLock),
+		Entrypoint: []string{"/bin/cat"}, Cmd: []string{}, OpenStdin: true, StdinOnce: true, AttachStdin: true,
+		Volumes: map[string]struct{}{},
+	}
+	host := &container.HostConfig{
+		AutoRemove: true, NetworkMode: "none", ReadonlyRootfs: true, CapDrop: []string{"ALL"},
+		SecurityOpt: []string{"no-new-privileges"}, LogConfig: container.LogConfig{Type: "none"},
+		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else the image's VOLUME makes an anonymous one
+	}
+	var id string
+	for told := false; ; {
+		response, err := e.api.ContainerCreate(context.WithoutCancel(ctx), config, host, nil, nil, name)
+		if err == nil {
+			id = response.ID
+			break
+		}
+		if !cerrdefs.IsConflict(err) {
+			return nil, fmt.Errorf("fleet %s: lock: %w", fleetName, err)
+		}
+		if !told {
+			waiting()
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	remove := func() {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		defer cancel()
+		_ = e.api.ContainerRemove(bounded, id, container.RemoveOptions{Force: true, RemoveVolumes: true}) // or it removed itself
+	}
+	attached, err := e.api.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdin: true})
+	if err != nil {
+		remove()
+		return nil, fmt.Errorf("fleet %s: lock: %w", fleetName, err)
+	}
+	if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
+		attached.Close()
+		remove()
+		return nil, fmt.Errorf("fleet %s: lock: %w", fleetName, err)
+	}
+	return func() {
+		attached.Close()
+		remove()
+	}, nil
+}

@@ -1,0 +1,218 @@
+package dockerx
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/pkg/stdcopy"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+const waitReady = "/usr/lib/runnerctl/wait-ready"
+
+// Runners lists the fleet's runners, of all fleets where name is "".
+func (e *Engine) Runners(ctx context.Context, name string) ([]fleet.Runner, error) {
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: byRole(name, roleRunner)})
+	if err != nil {
+		return nil, fmt.Errorf("list runners: %w", err)
+	}
+	runners := make([]fleet.Runner, len(list))
+	group := new(errgroup.Group)
+	group.SetLimit(8)
+	for i, summary := range list {
+		group.Go(func() error {
+			if err := checkSchema("container "+strings.TrimPrefix(summary.Names[0], "/"), summary.Labels); err != nil {
+				return err
+			}
+			runner, err := e.inspect(ctx, summary.ID)
+			if cerrdefs.IsNotFound(err) {
+				return nil // removed meanwhile
+			}
+			if err != nil {
+				return err
+			}
+			if runner.State == fleet.Running {
+				if version, err := e.version(ctx, runner.ContainerID, "--once"); err == nil {
+					runner.Ready, runner.DockerVersion = true, version
+				}
+			}
+			runners[i] = runner
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	found := runners[:0]
+	for _, runner := range runners {
+		if runner.ContainerID != "" {
+			found = append(found, runner)
+		}
+	}
+	return found, nil
+}
+
+func (e *Engine) inspect(ctx context.Context, id string) (fleet.Runner, error) {
+	info, err := e.api.ContainerInspect(ctx, id)
+	if err != nil {
+		return fleet.Runner{}, fmt.Errorf("inspect container %s: %w", id, err)
+	}
+	created, err := time.Parse(time.RFC3339Nano, info.Created)
+	if err != nil {
+		return fleet.Runner{}, fmt.Errorf("container %s: created: %w", id, err)
+	}
+	cpus, _ := strconv.ParseFloat(info.Config.Labels[labelCPUs], 64) // 0 where absent
+	return fleet.Runner{
+		Name:        strings.TrimPrefix(info.Name, "/"),
+		Fleet:       info.Config.Labels[labelFleet],
+		Host:        e.host,
+		State:       fleet.State(info.State.Status),
+		Image:       info.Config.Image,
+		Created:     created.UTC(),
+		ContainerID: info.ID,
+		CPUs:        cpus,
+		Memory:      info.HostConfig.Memory,
+		ImageID:     info.Image,
+		SpecHash:    info.Config.Labels[labelSpec],
+	}, nil
+}
+
+// Names lists every container name on the engine, foreign ones too.
+func (e *Engine) Names(ctx context.Context) (map[string]bool, error) {
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true})
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	names := map[string]bool{}
+	for _, summary := range list {
+		for _, name := range summary.Names {
+			names[strings.TrimPrefix(name, "/")] = true
+		}
+	}
+	return names, nil
+}
+
+// Create makes and starts a runner. On an error nothing of it is left, and a
+// container or volume that had the name before is not touched.
+func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec) (_ fleet.Runner, err error) {
+	data := volumeName(name)
+	if _, err := e.api.VolumeInspect(ctx, data); err == nil {
+		return fleet.Runner{}, fmt.Errorf("runner %s: a volume named %s exists already", name, data)
+	} else if !cerrdefs.IsNotFound(err) {
+		return fleet.Runner{}, fmt.Errorf("runner %s: volume: %w", name, err)
+	}
+	// The creating calls run to their end even if ctx ends meanwhile: a call cut
+	// off may have made its object all the same, and nobody would know its id.
+	whole := context.WithoutCancel(ctx)
+	labels := ownLabels(spec.Fleet, roleRunner)
+	labels[labelRunner] = name
+	if _, err := e.api.VolumeCreate(whole, volume.CreateOptions{Name: data, Labels: labels}); err != nil {
+		return fleet.Runner{}, fmt.Errorf("runner %s: create volume: %w", name, err)
+	}
+	made := fleet.Runner{Name: name, Fleet: spec.Fleet, Host: e.host}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.remove(whole, made, true))
+		}
+	}()
+	config, host := containerConfig(name, spec)
+	response, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
+	if err != nil {
+		return fleet.Runner{}, fmt.Errorf("runner %s: create container: %w", name, err)
+	}
+	made.ContainerID = response.ID
+	if err := ctx.Err(); err != nil {
+		return fleet.Runner{}, err
+	}
+	if err := e.api.ContainerStart(whole, response.ID, container.StartOptions{}); err != nil {
+		return fleet.Runner{}, fmt.Errorf("runner %s: start container: %w", name, err)
+	}
+	return made, nil
+}
+
+// WaitReady blocks until the inner daemon answers, or the container ends.
+func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, error) {
+	version, err := e.version(ctx, runner.ContainerID)
+	if err == nil {
+		return version, nil
+	}
+	if ctx.Err() != nil {
+		return "", errors.New("the time limit was reached")
+	}
+	if info, inspectErr := e.api.ContainerInspect(ctx, runner.ContainerID); inspectErr == nil && (!info.State.Running || info.RestartCount > 0) {
+		return "", fmt.Errorf("its container ended with exit code %d", info.State.ExitCode)
+	}
+	return "", err
+}
+
+func (e *Engine) version(ctx context.Context, id string, args ...string) (string, error) {
+	var out, stderr bytes.Buffer
+	code, err := e.exec(ctx, id, append([]string{waitReady}, args...), &out, &stderr)
+	if err != nil {
+		return "", err
+	}
+	if code != 0 {
+		return "", fmt.Errorf("the inner daemon does not answer (code %d) %s", code, strings.TrimSpace(stderr.String()))
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// Remove stops a runner gracefully and removes its container and volume.
+func (e *Engine) Remove(ctx context.Context, runner fleet.Runner) error {
+	return e.remove(ctx, runner, false)
+}
+
+func (e *Engine) remove(ctx context.Context, runner fleet.Runner, atOnce bool) error {
+	if runner.ContainerID != "" {
+		if !atOnce {
+			if runner.State == fleet.Paused {
+				_ = e.api.ContainerUnpause(ctx, runner.ContainerID) // a paused one can't stop; Remove below forces
+			}
+			if err := e.api.ContainerStop(ctx, runner.ContainerID, container.StopOptions{}); err != nil && !cerrdefs.IsNotFound(err) {
+				return fmt.Errorf("runner %s: stop: %w", runner.Name, err)
+			}
+		}
+		err := e.api.ContainerRemove(ctx, runner.ContainerID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+		if err != nil && !cerrdefs.IsNotFound(err) {
+			return fmt.Errorf("runner %s: remove container: %w", runner.Name, err)
+		}
+	}
+	data, err := e.api.VolumeInspect(ctx, volumeName(runner.Name))
+	if cerrdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("runner %s: volume: %w", runner.Name, err)
+	}
+	if data.Labels[labelRunner] != runner.Name {
+		return nil // not ours
+	}
+	if err := e.api.VolumeRemove(ctx, data.Name, false); err != nil && !cerrdefs.IsNotFound(err) {
+		return fmt.Errorf("runner %s: remove volume: %w", runner.Name, err)
+	}
+	return nil
+}
+
+// LastLines returns the end of a runner's log; nothing where it can't be read.
+func (e *Engine) LastLines(ctx context.Context, runner fleet.Runner, n int) []string {
+	stream, err := e.api.ContainerLogs(ctx, runner.ContainerID, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(n)})
+	if err != nil {
+		return nil
+	}
+	defer stream.Close()
+	var text bytes.Buffer
+	if _, err := stdcopy.StdCopy(&text, &text, stream); err != nil {
+		return nil
+	}
+	return strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
+}

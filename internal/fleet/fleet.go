@@ -1,0 +1,113 @@
+// Package fleet is the domain: what runners are wanted, which exist, and what
+// has to be done about the difference.
+package fleet
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Spec is how one runner is made. Two runners of equal Spec are interchangeable.
+type Spec struct {
+	Fleet           string
+	Image           string  // tag
+	ImageID         string  // the engine's id of Image
+	CPUs            float64 // cores
+	Memory          int64   // bytes
+	Pids            int64   // processes and threads
+	Shm             int64   // bytes of /dev/shm inside
+	InnerPrivileged bool
+	NetworkDriver   string // slirp4netns or pasta
+	MTU             int    // bytes, outer tap and inner bridges alike
+	AppArmor        string // profile name
+
+	// Chosen so that they overlap no outer network, and so not part of Hash: a
+	// new network on the host must not replace a fleet that runs.
+	Bip  string // CIDR of the inner docker0
+	Pool string // inner address pool, as base=CIDR,size=N
+}
+
+// Hash identifies the spec; a runner with another hash is replaced by up.
+func (s Spec) Hash() string {
+	s.Bip, s.Pool = "", ""
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // plain fields only: cannot fail
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])[:12]
+}
+
+// State of a runner's container, in the engine's words.
+type State string
+
+// The states that decisions are made on; others are passed through.
+const (
+	Running State = "running"
+	Paused  State = "paused"
+)
+
+// Runner is one runner as the engine shows it. The JSON form is the public
+// shape of `ps -o json`.
+type Runner struct {
+	Name          string    `json:"name"`
+	Fleet         string    `json:"fleet"`
+	Host          string    `json:"host"`
+	State         State     `json:"state"`
+	Ready         bool      `json:"ready"`
+	Image         string    `json:"image"`
+	Created       time.Time `json:"created"`
+	ContainerID   string    `json:"container_id"`
+	DockerVersion string    `json:"docker_version"`
+	CPUs          float64   `json:"cpus"`
+	Memory        int64     `json:"memory"`
+
+	ImageID  string `json:"-"`
+	SpecHash string `json:"-"`
+}
+
+// Engine is the host that runners live on.
+type Engine interface {
+	// Runners lists the fleet's runners, of all fleets where fleet is "".
+	Runners(ctx context.Context, fleet string) ([]Runner, error)
+	// Names lists every container name on the engine, foreign ones too.
+	Names(ctx context.Context) (map[string]bool, error)
+	// Create makes and starts a runner. On an error nothing of it is left.
+	Create(ctx context.Context, name string, spec Spec) (Runner, error)
+	// WaitReady blocks until the inner daemon answers and returns its version.
+	WaitReady(ctx context.Context, runner Runner) (version string, err error)
+	// Remove stops a runner gracefully and removes container and volume.
+	Remove(ctx context.Context, runner Runner) error
+	// LastLines returns the end of a runner's log.
+	LastLines(ctx context.Context, runner Runner, n int) []string
+}
+
+// NotReadyError says that a runner's inner daemon did not come up.
+type NotReadyError struct {
+	Runner string
+	After  time.Duration
+	Err    error
+	Lines  []string
+}
+
+func (e *NotReadyError) Error() string {
+	return fmt.Sprintf("runner %s: the inner Docker daemon did not answer within %s", e.Runner, e.After.Round(100*time.Millisecond))
+}
+
+// Unwrap gives the cause.
+func (e *NotReadyError) Unwrap() error { return e.Err }
+
+// Cause names what is known of the reason.
+func (e *NotReadyError) Cause() string { return e.Err.Error() }
+
+// Last holds the runner's last log lines.
+func (e *NotReadyError) Last() []string { return e.Lines }
+
+// Hint says what to do.
+func (e *NotReadyError) Hint() string {
+	return "runnerctl doctor checks the host; runnerctl build --no-cache rebuilds the image"
+}

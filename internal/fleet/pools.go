@@ -1,0 +1,32 @@
+package fleet
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// slirp is the network between slirp4netns (or pasta) and the runner.
+var slirp = netip.MustParsePrefix("10.0.2.0/24")
+
+// Pools picks the inner daemon's addresses: a /16 that overlaps none of the
+// outer networks, which it would hide from the job. Its lower half is the
+// inner docker0, its upper half 128 networks of 254 addresses.
+func Pools(outer []netip.Prefix) (bip, pool string, err error) {
+	for second := 213; second != 212; second = (second + 1) % 256 {
+		block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(second), 0, 0}), 16)
+		if overlaps(block, outer) || block.Overlaps(slirp) {
+			continue
+		}
+		return fmt.Sprintf("10.%d.0.1/17", second), fmt.Sprintf("base=10.%d.128.0/17,size=24", second), nil
+	}
+	return "", "", fmt.Errorf("no free address block for the inner daemon: the host's networks cover 10.0.0.0/8")
+}
+
+func overlaps(block netip.Prefix, others []netip.Prefix) bool {
+	for _, other := range others {
+		if block.Overlaps(other) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,92 @@
+// Package templates renders the runner image's Dockerfile from typed data.
+package templates
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"regexp"
+	"strings"
+	"text/template"
+)
+
+//go:embed Dockerfile.tmpl
+var dockerfile string
+
+// FirstID is the first outer id of the shift on a Docker host: inner uid N is
+// outer uid FirstID+N-1, inner root is 1001.
+const FirstID = 100000
+
+// Label is one OCI label of the image; Value is quoted when rendered.
+type Label struct{ Key, Value string }
+
+// Data is all that the Dockerfile varies by.
+type Data struct {
+	Base      string   // image reference of the world
+	OuterBase string   // image reference of the outer tree
+	Packages  []string // the operator's, beyond WorldPackages
+	Sudo      bool
+	Fragment  string // Dockerfile instructions for the world stage
+	FirstID   int
+	Labels    []Label
+}
+
+// worldPackages is what a job finds in its machine. Docker's packages differ in
+// names: Debian has docker-compose and docker-cli, Ubuntu has docker-compose-v2.
+var worldPackages = []string{
+	"bsdutils", "ca-certificates", "containerd", "curl", "git", "gnupg", "iproute2",
+	"iptables", "iputils-ping", "jq", "kmod", "openssh-client", "procps", "unzip",
+	"util-linux", "wget", "xz-utils", "zip",
+}
+
+// outerPackages is all that the outer tree needs to make a user namespace.
+var outerPackages = []string{
+	"iproute2", "libcap2-bin", "mount", "passt", "procps", "rootlesskit", "slirp4netns", "tini", "uidmap",
+}
+
+var (
+	// referencePattern is wide on purpose: the engine judges names, this only
+	// keeps white space and line ends out of a FROM line.
+	referencePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
+	packagePattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
+)
+
+// Render returns the Dockerfile. A value that could smuggle in an instruction
+// of its own is an error.
+func Render(data Data) ([]byte, error) {
+	for _, reference := range []string{data.Base, data.OuterBase} {
+		if !referencePattern.MatchString(reference) {
+			return nil, fmt.Errorf("%q is no image reference", reference)
+		}
+	}
+	for _, name := range data.Packages {
+		if !packagePattern.MatchString(name) {
+			return nil, fmt.Errorf("%q is no package name", name)
+		}
+	}
+	if data.FirstID < 1002 {
+		return nil, fmt.Errorf("first id %d: ids up to 1001 are taken", data.FirstID)
+	}
+	for _, label := range data.Labels {
+		if strings.ContainsAny(label.Key+label.Value, "\n\r\"\\$") {
+			return nil, fmt.Errorf("label %s: %q can't be quoted", label.Key, label.Value)
+		}
+	}
+	tmpl, err := template.New("Dockerfile").Option("missingkey=error").Parse(dockerfile)
+	if err != nil {
+		return nil, err
+	}
+	world := append([]string{}, worldPackages...)
+	if data.Sudo {
+		world = append(world, "sudo")
+	}
+	view := struct {
+		Data
+		WorldPackages, OuterPackages []string
+	}{data, append(world, data.Packages...), outerPackages}
+	var out bytes.Buffer
+	if err := tmpl.Execute(&out, view); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
