@@ -3,9 +3,11 @@ package dockerx
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 
 	"github.com/docker/cli/cli/config"
@@ -130,4 +132,9 @@ func (e *Engine) Networks(ctx context.Context) ([]netip.Prefix, error) {
 		}
 	}
 	return blocks, nil
+}
+
+// IsUnreachable tells an engine that can't be reached from one that answered.
+func IsUnreachable(err error) bool {
+	return client.IsErrConnectionFailed(err) || errors.Is(err, os.ErrPermission)
 }

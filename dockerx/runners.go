@@ -216,3 +216,40 @@ func (e *Engine) LastLines(ctx context.Context, runner fleet.Runner, n int) []st
 	}
 	return strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
 }
+
+// RemoveOrphans removes the fleet's volumes whose runner is gone.
+func (e *Engine) RemoveOrphans(ctx context.Context, fleetName string) error {
+	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: byRole(fleetName, roleRunner)})
+	if err != nil {
+		return fmt.Errorf("list volumes: %w", err)
+	}
+	names, err := e.Names(ctx)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, orphan := range volumes.Volumes {
+		runner := orphan.Labels[labelRunner]
+		if runner == "" || names[runner] {
+			continue
+		}
+		if err := e.api.VolumeRemove(ctx, orphan.Name, false); err != nil && !cerrdefs.IsNotFound(err) {
+			failures = append(failures, fmt.Errorf("volume %s: %w", orphan.Name, err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// Runner finds one runner by name; without ContainerID where there is none.
+func (e *Engine) Runner(ctx context.Context, name string) (fleet.Runner, error) {
+	args := byRole("", roleRunner)
+	args.Add("name", "^/"+name+"$")
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: args})
+	if err != nil {
+		return fleet.Runner{}, fmt.Errorf("runner %s: %w", name, err)
+	}
+	if len(list) == 0 {
+		return fleet.Runner{}, nil
+	}
+	return e.inspect(ctx, list[0].ID)
+}

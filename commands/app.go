@@ -1,0 +1,288 @@
+// Package commands is the command line: one file a verb. Each turns its flags
+// into an options struct and calls one function.
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+// Exit codes (README).
+const (
+	exitFailure     = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// errFailed ends a command with code 1 where all has been said already.
+var errFailed = errors.New("failed")
+
+// exitCode is the code of a command that ran inside a runner, passed on.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// usageError is a wrong command line.
+type usageError struct {
+	command string
+	problem string
+}
+
+func (e *usageError) Error() string { return e.problem }
+
+func (e *usageError) Hint() string {
+	return "see '" + strings.TrimSpace("runnerctl "+e.command) + " --help'"
+}
+
+// deps is what every command gets from outside.
+type deps struct {
+	streams ui.Streams
+	env     func(string) string
+	prompt  ui.Prompter
+}
+
+// Main runs the program on the process's own streams and returns its exit code.
+// The first Ctrl-C cancels and lets commands clean up, the second ends at once.
+func Main(args []string) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		fmt.Fprintln(os.Stderr, "\nstopping and cleaning up (Ctrl-C again ends at once)")
+		cancel(errInterrupted)
+		<-signals
+		os.Exit(exitInterrupted)
+	}()
+	return Run(ctx, ui.System(os.Stdin, os.Stdout, os.Stderr), os.Getenv, ui.NewPrompter(os.Stdin, os.Stderr), args)
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// Run is Main with everything given.
+func Run(ctx context.Context, streams ui.Streams, env func(string) string, prompt ui.Prompter, args []string) int {
+	d := deps{streams: streams, env: env, prompt: prompt}
+	app := newApp(d)
+	reordered, err := flagsFirst(app, args)
+	if err == nil {
+		err = app.RunContext(ctx, reordered)
+	}
+	return report(ctx, d, err)
+}
+
+func report(ctx context.Context, d deps, err error) int {
+	var code exitCode
+	var usage *usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	case errors.Is(context.Cause(ctx), errInterrupted):
+		return exitInterrupted
+	case errors.Is(err, errFailed):
+		return exitFailure
+	}
+	theme := ui.NewTheme("auto", d.streams.ErrTTY, d.env)
+	for _, one := range flatten(err) {
+		ui.Error(d.streams.Err, theme, one)
+	}
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	var setting *config.Error
+	if errors.As(err, &setting) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// flatten takes errors.Join apart, so that each is told with its own hint.
+func flatten(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the outermost only
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, one := range joined.Unwrap() {
+		all = append(all, flatten(one)...)
+	}
+	return all
+}
+
+func newApp(d deps) *cli.App {
+	app := &cli.App{
+		Name:                 "runnerctl",
+		Usage:                "self-hosted GitHub Actions runners with Docker inside, never privileged",
+		Version:              Version,
+		HideVersion:          true,
+		Writer:               d.streams.Out,
+		ErrWriter:            d.streams.Err,
+		Suggest:              true,
+		UseShortOptionHandling: false,
+		ExitErrHandler:       func(*cli.Context, error) {},
+		Commands: []*cli.Command{
+			initCommand(d), doctorCommand(d), buildCommand(d), upCommand(d),
+			psCommand(d), execCommand(d), downCommand(d), demoCommand(d), versionCommand(d),
+		},
+		Action: func(c *cli.Context) error {
+			if name := c.Args().First(); name != "" {
+				return unknownCommand(c.App, name)
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	app.OnUsageError = onUsageError
+	for _, command := range app.Commands {
+		command.OnUsageError = onUsageError
+		command.HideHelpCommand = true
+	}
+	return app
+}
+
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	return &usageError{command: commandName(c), problem: err.Error()}
+}
+
+func commandName(c *cli.Context) string {
+	if c.Command == nil || c.Command.Name == c.App.Name {
+		return ""
+	}
+	return c.Command.Name
+}
+
+func unknownCommand(app *cli.App, name string) error {
+	problem := fmt.Sprintf("unknown command %q", name)
+	if suggestion := cli.SuggestCommand(app.Commands, name); suggestion != "" {
+		problem += ": did you mean " + suggestion + "?"
+	}
+	return &usageError{problem: problem}
+}
+
+// flagsFirst moves a command's flags before its positional arguments: urfave/cli
+// v2 silently drops flags that come after one. All after "--" stays.
+func flagsFirst(app *cli.App, args []string) ([]string, error) {
+	if len(args) < 2 {
+		return args, nil
+	}
+	command := app.Command(args[1])
+	if command == nil {
+		return args, nil
+	}
+	takesValue := map[string]bool{}
+	for _, flag := range command.Flags {
+		_, boolean := flag.(*cli.BoolFlag)
+		for _, name := range flag.Names() {
+			takesValue[name] = !boolean
+		}
+	}
+	var flags, positional []string
+	rest := args[2:]
+	for i := 0; i < len(rest); i++ {
+		word := rest[i]
+		if word == "--" {
+			positional = append(positional, rest[i:]...)
+			break
+		}
+		if len(word) < 2 || word[0] != '-' {
+			positional = append(positional, word)
+			continue
+		}
+		flags = append(flags, word)
+		name := strings.TrimLeft(word, "-")
+		if takesValue[name] && i+1 < len(rest) {
+			i++
+			flags = append(flags, rest[i])
+		}
+	}
+	return append(append(append([]string{}, args[:2]...), flags...), positional...), nil
+}
+
+// noArguments refuses positional arguments where a command takes none.
+func noArguments(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return &usageError{command: c.Command.Name, problem: fmt.Sprintf("unexpected argument %q", c.Args().First())}
+	}
+	return nil
+}
+
+// Flags that several commands share.
+func configFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read settings from `FILE`; none is needed", DefaultText: "./" + config.DefaultFile, EnvVars: []string{"RUNNERCTL_CONFIG"}, Category: "Settings"},
+		&cli.StringFlag{Name: "fleet", Usage: "`NAME` of the fleet", DefaultText: "the file's name:, else ci", EnvVars: []string{"RUNNERCTL_FLEET"}, Category: "Settings"},
+	}
+}
+
+func colorFlag() cli.Flag {
+	return &cli.StringFlag{Name: "color", Usage: "colour `WHEN`: auto, always or never", Value: "auto", EnvVars: []string{"RUNNERCTL_COLOR"}, Category: "Output"}
+}
+
+func outputFlag() cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table or json", Value: "table", EnvVars: []string{"RUNNERCTL_OUTPUT"}, Category: "Output"}
+}
+
+// settings merges flags over environment over file over defaults.
+func settings(c *cli.Context) (config.Config, error) {
+	path := c.String("config")
+	loaded := config.Default()
+	_, statErr := os.Stat(config.DefaultFile)
+	switch {
+	case path != "":
+		var err error
+		if loaded, err = config.Load(path); err != nil {
+			return loaded, err
+		}
+	case statErr == nil:
+		var err error
+		if loaded, err = config.Load(config.DefaultFile); err != nil {
+			return loaded, err
+		}
+	}
+	if c.IsSet("fleet") {
+		loaded.Name = c.String("fleet")
+	}
+	if c.IsSet("count") {
+		loaded.Runners.Count = c.Int("count")
+	}
+	return loaded, loaded.Validate()
+}
+
+func theme(c *cli.Context, d deps, tty bool) (ui.Theme, error) {
+	mode, err := ui.ParseColorMode(c.String("color"))
+	if err != nil {
+		return ui.Theme{}, &usageError{command: c.Command.Name, problem: err.Error()}
+	}
+	return ui.NewTheme(mode, tty, d.env), nil
+}
+
+func wantJSON(c *cli.Context) (bool, error) {
+	switch c.String("output") {
+	case "table":
+		return false, nil
+	case "json":
+		return true, nil
+	}
+	return false, &usageError{command: c.Command.Name, problem: fmt.Sprintf("--output %q: table or json", c.String("output"))}
+}
+
+func connect(d deps) (*dockerx.Engine, dockerx.Endpoint, error) {
+	endpoint, err := dockerx.FindEndpoint(d.env)
+	if err != nil {
+		return nil, endpoint, err
+	}
+	engine, err := dockerx.Connect(endpoint)
+	return engine, endpoint, err
+}

@@ -1,0 +1,245 @@
+package commands
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/scripts"
+	"github.com/runnerctl/runnerctl/templates"
+)
+
+const repository = "runnerctl/runner"
+
+type buildOptions struct {
+	image         config.Image
+	print         bool
+	out           string // folder for the build context
+	pull          bool
+	noCache       bool
+	bootstrapBase bool
+	progress      string // auto, tty, plain, quiet
+}
+
+func buildFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "bootstrap-base", Usage: "where the base image can't be pulled, make it from the distribution's packages (mmdebstrap)", EnvVars: []string{"RUNNERCTL_BOOTSTRAP_BASE"}, Category: "Image"},
+		&cli.StringFlag{Name: "progress", Usage: "`MODE`: auto, tty, plain or quiet", Value: "auto", EnvVars: []string{"RUNNERCTL_PROGRESS"}, Category: "Output"},
+	}
+}
+
+func buildCommand(d deps) *cli.Command {
+	return &cli.Command{
+		Name:  "build",
+		Usage: "build the runner image",
+		Description: "Examples:\n" +
+			"   runnerctl build --bootstrap-base\n" +
+			"   runnerctl build --out context && docker build context",
+		Flags: append(append(configFlags(), buildFlags()...),
+			&cli.BoolFlag{Name: "print", Usage: "print the Dockerfile only", Category: "Image"},
+			&cli.StringFlag{Name: "out", Usage: "write the whole build context to `DIR` only", Category: "Image"},
+			&cli.BoolFlag{Name: "pull", Usage: "ask the registry for a newer base", Category: "Image"},
+			&cli.BoolFlag{Name: "no-cache", Usage: "build every step anew", Category: "Image"}),
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			loaded, err := settings(c)
+			if err != nil {
+				return err
+			}
+			options, err := buildOptionsOf(c, loaded)
+			if err != nil {
+				return err
+			}
+			options.print, options.out = c.Bool("print"), c.String("out")
+			options.pull, options.noCache = c.Bool("pull"), c.Bool("no-cache")
+			return runBuild(c.Context, d, options)
+		},
+	}
+}
+
+func buildOptionsOf(c *cli.Context, loaded config.Config) (buildOptions, error) {
+	options := buildOptions{image: loaded.Image, bootstrapBase: c.Bool("bootstrap-base"), progress: c.String("progress")}
+	switch options.progress {
+	case "auto", "tty", "plain", "quiet":
+		return options, nil
+	}
+	return options, &usageError{command: c.Command.Name, problem: fmt.Sprintf("--progress %q: auto, tty, plain or quiet", options.progress)}
+}
+
+func runBuild(ctx context.Context, d deps, options buildOptions) error {
+	if options.print || options.out != "" {
+		files, err := buildContext(options.image, "")
+		if err != nil {
+			return err
+		}
+		if options.print {
+			_, err := d.streams.Out.Write(files["Dockerfile"])
+			return err
+		}
+		return writeContext(options.out, files)
+	}
+	engine, _, err := connect(d)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	started := time.Now()
+	tag, _, built, err := ensureImage(ctx, d, engine, options)
+	if err != nil {
+		return engineError(err)
+	}
+	if built {
+		fmt.Fprintf(d.streams.Err, "built in %s\n", ui.Duration(time.Since(started)))
+	} else {
+		fmt.Fprintln(d.streams.Err, "unchanged")
+	}
+	fmt.Fprintln(d.streams.Out, tag)
+	return nil
+}
+
+// buildContext is every file that the engine is sent; tag labels the image.
+func buildContext(image config.Image, hash string) (dockerx.Context, error) {
+	data := templates.Data{
+		Base: image.Base, OuterBase: image.Outer, Packages: image.Packages, Sudo: image.Sudo,
+		Fragment: image.Dockerfile, FirstID: templates.FirstID,
+		Labels: []templates.Label{
+			{Key: "org.opencontainers.image.title", Value: "runnerctl runner"},
+			{Key: "org.opencontainers.image.version", Value: Version},
+		},
+	}
+	if hash != "" {
+		data.Labels = append(data.Labels, templates.Label{Key: "dev.runnerctl.image", Value: hash})
+	}
+	dockerfile, err := templates.Render(data)
+	if err != nil {
+		return nil, fmt.Errorf("dockerfile: %w", err)
+	}
+	files := dockerx.Context{"Dockerfile": dockerfile}
+	err = fs.WalkDir(scripts.Image, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		files[path], err = scripts.Image.ReadFile(path)
+		return err
+	})
+	return files, err
+}
+
+// imageHash is over all that decides what the image holds: the rendered
+// Dockerfile, every file sent, and the ids of both base images.
+func imageHash(files dockerx.Context, baseIDs ...string) string {
+	sum := sha256.New()
+	for _, path := range files.Paths() {
+		fmt.Fprintf(sum, "%s %o %d\n", path, files.Mode(path), len(files[path]))
+		sum.Write(files[path])
+	}
+	for _, id := range baseIDs {
+		fmt.Fprintln(sum, id)
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:12]
+}
+
+// ensureImage builds the image unless one of the same hash is there.
+func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions) (tag, id string, built bool, err error) {
+	var baseIDs []string
+	for _, base := range unique(options.image.Base, options.image.Outer) {
+		id, err := ensureBase(ctx, d, engine, base, options)
+		if err != nil {
+			return "", "", false, err
+		}
+		baseIDs = append(baseIDs, id)
+	}
+	files, err := buildContext(options.image, "")
+	if err != nil {
+		return "", "", false, err
+	}
+	hash := imageHash(files, baseIDs...)
+	tag = repository + ":" + hash
+	if !options.noCache {
+		id, err := engine.ImageID(ctx, tag)
+		if err != nil || id != "" {
+			return tag, id, false, err
+		}
+	}
+	if files, err = buildContext(options.image, hash); err != nil {
+		return "", "", false, err
+	}
+	err = engine.Build(ctx, files, dockerx.BuildOptions{Tag: tag, NoCache: options.noCache, Progress: options.progress, Out: d.streams.Err})
+	if err != nil {
+		return "", "", false, err
+	}
+	id, err = engine.ImageID(ctx, tag)
+	return tag, id, true, err
+}
+
+func unique(names ...string) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, name := range names {
+		if !seen[name] {
+			seen[name] = true
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func ensureBase(ctx context.Context, d deps, engine *dockerx.Engine, base string, options buildOptions) (string, error) {
+	id, err := engine.ImageID(ctx, base)
+	if err != nil {
+		return "", err
+	}
+	if id != "" && !options.pull {
+		return id, nil
+	}
+	progress := d.streams.Err
+	if options.progress == "quiet" {
+		progress = io.Discard
+	}
+	fmt.Fprintf(progress, "base   pulling %s\n", base)
+	pullErr := engine.Pull(ctx, base, progress)
+	if pullErr == nil {
+		return engine.ImageID(ctx, base)
+	}
+	if ctx.Err() != nil || id != "" {
+		return id, pullErr
+	}
+	if !options.bootstrapBase {
+		if dockerx.Bootstrappable(base) {
+			return "", ui.Hinted(pullErr, "no registry here? --bootstrap-base makes "+base+" from the distribution's packages")
+		}
+		return "", ui.Hinted(pullErr, "check image.base; where mmdebstrap is installed, --bootstrap-base can make debian and ubuntu bases")
+	}
+	fmt.Fprintf(progress, "base   %s can't be pulled, bootstrapping it from packages\n", base)
+	if err := engine.Bootstrap(ctx, base, progress); err != nil {
+		return "", errors.Join(pullErr, err)
+	}
+	return engine.ImageID(ctx, base)
+}
+
+func writeContext(dir string, files dockerx.Context) error {
+	for _, path := range files.Paths() {
+		target := filepath.Join(dir, filepath.FromSlash(path))
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			return fmt.Errorf("build context: %w", err)
+		}
+		if err := os.WriteFile(target, files[path], files.Mode(path)); err != nil {
+			return fmt.Errorf("build context: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/moby/term"
+	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+type execOptions struct {
+	name    string
+	command []string
+	root    bool
+	noTTY   bool
+}
+
+func execCommand(d deps) *cli.Command {
+	return &cli.Command{
+		Name:      "exec",
+		Usage:     "run a command inside a runner's machine, as runner in its home",
+		ArgsUsage: "NAME -- CMD [ARG…]",
+		Description: "Its exit code is passed on.\n\nExamples:\n" +
+			"   runnerctl exec ci-7k2p -- docker ps\n" +
+			"   runnerctl exec --root ci-7k2p -- bash",
+		Flags: append(configFlags(),
+			&cli.BoolFlag{Name: "root", Usage: "as the machine's own root (no one on the host)"},
+			&cli.BoolFlag{Name: "no-tty", Aliases: []string{"T"}, Usage: "no terminal, even if this is one"}),
+		Action: func(c *cli.Context) error {
+			args := c.Args().Slice()
+			if len(args) > 1 && args[1] == "--" {
+				args = append(args[:1], args[2:]...)
+			}
+			if len(args) < 2 {
+				return &usageError{command: "exec", problem: "a runner's name and a command are needed: runnerctl exec NAME -- CMD"}
+			}
+			return runExec(c.Context, d, execOptions{name: args[0], command: args[1:], root: c.Bool("root"), noTTY: c.Bool("no-tty")})
+		},
+	}
+}
+
+func runExec(ctx context.Context, d deps, options execOptions) error {
+	engine, _, err := connect(d)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	runner, err := engine.Runner(ctx, options.name)
+	if err != nil {
+		return engineError(err)
+	}
+	if runner.ContainerID == "" {
+		return ui.Hinted(fmt.Errorf("no runner named %s", options.name), "runnerctl ps --all lists them")
+	}
+	if runner.State != fleet.Running {
+		return fmt.Errorf("runner %s is %s", runner.Name, runner.State)
+	}
+	command := dockerx.Command{
+		Args: options.command, Root: options.root, Stdin: d.streams.In, Stdout: d.streams.Out, Stderr: d.streams.Err,
+		TTY: d.streams.InTTY && d.streams.OutTTY && !options.noTTY,
+	}
+	if command.TTY {
+		restore, err := rawTerminal(d, &command)
+		if err != nil {
+			return err
+		}
+		defer restore()
+	}
+	code, err := engine.Exec(ctx, runner, command)
+	if err != nil {
+		return fmt.Errorf("runner %s: %s: %w", runner.Name, strings.Join(options.command, " "), err)
+	}
+	if code != 0 {
+		return exitCode(code)
+	}
+	return nil
+}
+
+// rawTerminal hands every key to the command and follows the window's size.
+func rawTerminal(d deps, command *dockerx.Command) (restore func(), err error) {
+	in, ok := d.streams.In.(*os.File)
+	if !ok {
+		return func() {}, nil
+	}
+	state, err := term.SetRawTerminal(in.Fd())
+	if err != nil {
+		return nil, fmt.Errorf("terminal: %w", err)
+	}
+	if size, err := term.GetWinsize(in.Fd()); err == nil {
+		command.Height, command.Width = uint(size.Height), uint(size.Width)
+	}
+	resizes, stop := watchSize(in.Fd())
+	command.Resizes = resizes
+	return func() {
+		stop()
+		_ = term.RestoreTerminal(in.Fd(), state)
+	}, nil
+}

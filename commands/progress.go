@@ -1,0 +1,25 @@
+package commands
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+// progress shows a live line per runner.
+type progress struct{ live *ui.Live }
+
+func newProgress(d deps, theme ui.Theme) progress {
+	return progress{ui.NewLive(d.streams.Err, d.streams.ErrTTY, theme)}
+}
+
+func (p progress) Working(name, text string) { p.live.Set(name, text) }
+
+func (p progress) Done(name, text string, took time.Duration) {
+	p.live.Done(name, fmt.Sprintf("%s  %s", text, ui.Duration(took)))
+}
+
+func (p progress) Failed(name string, err error) { p.live.Fail(name, firstLine(err)) }
+
+func (p progress) Close() { p.live.Close() }

@@ -1,0 +1,231 @@
+package commands
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/doctor"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+type upOptions struct {
+	config  config.Config
+	build   buildOptions
+	dryRun  bool
+	timeout time.Duration // for each runner's inner daemon
+	theme   ui.Theme
+}
+
+func upCommand(d deps) *cli.Command {
+	return &cli.Command{
+		Name:  "up",
+		Usage: "bring the fleet to its count of runners and wait until each is ready",
+		Description: "Examples:\n" +
+			"   runnerctl up --count 3\n" +
+			"   runnerctl up --dry-run",
+		Flags: append(append(configFlags(), buildFlags()...),
+			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "`N` runners", DefaultText: "the file's runners.count, else 1", EnvVars: []string{"RUNNERCTL_COUNT"}, Category: "Plan"},
+			&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for a runner's inner daemon to answer", DefaultText: "the file's runners.readyTimeout, else 60s", EnvVars: []string{"RUNNERCTL_TIMEOUT"}, Category: "Plan"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
+			colorFlag()),
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			loaded, err := settings(c)
+			if err != nil {
+				return err
+			}
+			options := upOptions{config: loaded, dryRun: c.Bool("dry-run"), timeout: time.Duration(loaded.Runners.ReadyTimeout)}
+			if c.IsSet("timeout") {
+				options.timeout = c.Duration("timeout")
+			}
+			if options.build, err = buildOptionsOf(c, loaded); err != nil {
+				return err
+			}
+			if options.theme, err = theme(c, d, d.streams.ErrTTY); err != nil {
+				return err
+			}
+			return runUp(c.Context, d, options)
+		},
+	}
+}
+
+func runUp(ctx context.Context, d deps, options upOptions) error {
+	started := time.Now()
+	engine, endpoint, err := connect(d)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	facts := gatherFacts(ctx, engine, endpoint, options.config)
+	checks := doctor.Run(ctx, doctor.Required(doctor.Catalogue()), facts, func(doctor.Result) {})
+	if facts.EngineErr == nil {
+		fmt.Fprintf(d.streams.Err, "host   %s · Docker %s · kernel %s · cgroup v%s\n", endpoint.Name, facts.EngineVersion, facts.KernelVersion, facts.CgroupVersion)
+	}
+	if checks.Failed() {
+		doctor.WriteText(d.streams.Err, checks, doctorStyle(options.theme), false)
+		return errFailed
+	}
+	fmt.Fprintf(d.streams.Err, "checks %s %d passed\n", options.theme.Check(), checks.Counts()["pass"])
+
+	if options.dryRun {
+		return dryRun(ctx, d, engine, options, facts)
+	}
+	tag, id, built, err := ensureImage(ctx, d, engine, options.build)
+	if err != nil {
+		return engineError(err)
+	}
+	note := "unchanged"
+	if built {
+		note = "built"
+	}
+	fmt.Fprintf(d.streams.Err, "image  %s %s (%s)\n", options.theme.Check(), tag, note)
+
+	unlock, err := engine.Lock(ctx, options.config.Name, tag, func() {
+		fmt.Fprintf(d.streams.Err, "fleet %s is being changed by another runnerctl, waiting for it\n", options.config.Name)
+	})
+	if err != nil {
+		return engineError(err)
+	}
+	defer unlock()
+
+	spec, err := specOf(ctx, engine, options.config, tag, id, facts)
+	if err != nil {
+		return err
+	}
+	plan, err := makePlan(ctx, engine, options.config, spec)
+	if err != nil {
+		return engineError(err)
+	}
+	show := newProgress(d, options.theme)
+	err = fleet.Execute(ctx, engine, plan, spec, options.timeout, show)
+	show.Close()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.streams.Err, "%d runner%s ready in %s\n", options.config.Runners.Count, plural(options.config.Runners.Count), ui.Duration(time.Since(started)))
+	return nil
+}
+
+func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptions, facts doctor.Facts) error {
+	tag, id, err := plannedImage(ctx, engine, options.build.image)
+	if err != nil {
+		return engineError(err)
+	}
+	spec, err := specOf(ctx, engine, options.config, tag, id, facts)
+	if err != nil {
+		return err
+	}
+	plan, err := makePlan(ctx, engine, options.config, spec)
+	if err != nil {
+		return engineError(err)
+	}
+	if id == "" {
+		fmt.Fprintln(d.streams.Out, "build   the runner image  (none fits)")
+	}
+	plan.Write(d.streams.Out)
+	return nil
+}
+
+// plannedImage is the image that up would use; no id where it must be built.
+func plannedImage(ctx context.Context, engine *dockerx.Engine, image config.Image) (tag, id string, err error) {
+	var baseIDs []string
+	for _, base := range unique(image.Base, image.Outer) {
+		baseID, err := engine.ImageID(ctx, base)
+		if err != nil || baseID == "" {
+			return repository, "", err
+		}
+		baseIDs = append(baseIDs, baseID)
+	}
+	files, err := buildContext(image, "")
+	if err != nil {
+		return "", "", err
+	}
+	tag = repository + ":" + imageHash(files, baseIDs...)
+	id, err = engine.ImageID(ctx, tag)
+	return tag, id, err
+}
+
+func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, tag, id string, facts doctor.Facts) (fleet.Spec, error) {
+	spec := fleet.Spec{
+		Fleet: wanted.Name, Image: tag, ImageID: id,
+		CPUs: min(wanted.Runners.CPUs, float64(facts.NCPU)), Memory: int64(wanted.Runners.Memory), Pids: wanted.Runners.Pids, Shm: int64(wanted.Runners.Shm),
+		InnerPrivileged: wanted.Runners.InnerPrivileged, NetworkDriver: wanted.Network.Driver, MTU: wanted.Network.MTU,
+		AppArmor: "unconfined",
+	}
+	if facts.Root != nil && doctor.AppArmorProfileLoaded(facts.Root, appArmorProfile) {
+		spec.AppArmor = appArmorProfile
+	}
+	outer, err := engine.Networks(ctx)
+	if err != nil {
+		return spec, engineError(err)
+	}
+	spec.Bip, spec.Pool, err = fleet.Pools(outer)
+	return spec, err
+}
+
+const appArmorProfile = "runnerctl-runner"
+
+func makePlan(ctx context.Context, engine *dockerx.Engine, wanted config.Config, spec fleet.Spec) (fleet.Plan, error) {
+	observed, err := engine.Runners(ctx, wanted.Name)
+	if err != nil {
+		return fleet.Plan{}, err
+	}
+	taken, err := engine.Names(ctx)
+	if err != nil {
+		return fleet.Plan{}, err
+	}
+	return fleet.Make(observed, wanted.Runners.Count, spec, func() string { return newName(wanted.Name, taken) }), nil
+}
+
+// newName makes a name that no container on the engine has. Letters that look
+// alike are left out.
+func newName(fleetName string, taken map[string]bool) string {
+	const letters = "23456789abcdefghjkmnpqrstuvwxyz"
+	for {
+		random := make([]byte, 4)
+		_, _ = rand.Read(random) // never fails (crypto/rand)
+		for i := range random {
+			random[i] = letters[int(random[i])%len(letters)]
+		}
+		name := fleetName + "-" + string(random)
+		if !taken[name] {
+			taken[name] = true
+			return name
+		}
+	}
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+// gatherFacts fills doctor's view of the engine's machine.
+func gatherFacts(ctx context.Context, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config) doctor.Facts {
+	facts := doctor.Facts{
+		ClientOS: runtime.GOOS, Endpoint: endpoint.Host, Local: endpoint.Local(), FreeDisk: -1,
+		Count: wanted.Runners.Count, MemoryPerRunner: int64(wanted.Runners.Memory),
+	}
+	told, err := engine.Facts(ctx)
+	if err != nil {
+		facts.EngineErr = err
+		return facts
+	}
+	facts.EngineVersion, facts.APIVersion, facts.KernelVersion, facts.OperatingSystem = told.Version, told.API, told.Kernel, told.OS
+	facts.StorageDriver, facts.CgroupVersion, facts.CgroupDriver, facts.SecurityOptions = told.StorageDriver, told.Cgroup, told.CgroupDriver, told.SecurityOptions
+	facts.NCPU, facts.MemTotal, facts.RootDir = told.CPUs, told.Memory, told.RootDir
+	readLocal(&facts)
+	return facts
+}
