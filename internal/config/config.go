@@ -1,0 +1,153 @@
+// Package config reads and writes runnerctl.yaml.
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// DefaultFile is read from the working folder where no other is named.
+const DefaultFile = "runnerctl.yaml"
+
+// Config is one fleet.
+type Config struct {
+	Name    string  `yaml:"name"`
+	Target  string  `yaml:"target"` // where on GitHub; "" for runners without an agent
+	Image   Image   `yaml:"image"`
+	Runners Runners `yaml:"runners"`
+	Network Network `yaml:"network"`
+}
+
+// Image is what the runner image is built from.
+type Image struct {
+	Base       string   `yaml:"base"`       // what jobs see
+	Outer      string   `yaml:"outerBase"`  // what makes the user namespace
+	Sudo       bool     `yaml:"sudo"`       // for jobs, inside their own machine
+	Packages   []string `yaml:"packages"`   // beyond the usual ones
+	Dockerfile string   `yaml:"dockerfile"` // instructions for the end of the world stage
+}
+
+// Runners is how many and how large.
+type Runners struct {
+	Count           int      `yaml:"count"`
+	CPUs            float64  `yaml:"cpus"`
+	Memory          Size     `yaml:"memory"`
+	Pids            int64    `yaml:"pids"`
+	Shm             Size     `yaml:"shm"`
+	InnerPrivileged bool     `yaml:"innerPrivileged"`
+	ReadyTimeout    Duration `yaml:"readyTimeout"`
+}
+
+// Network is how runners reach out.
+type Network struct {
+	Driver string `yaml:"driver"`
+	MTU    int    `yaml:"mtu"` // bytes
+}
+
+// Default is what holds where a file says nothing.
+func Default() Config {
+	return Config{
+		Name:    "ci",
+		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true},
+		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second)},
+		Network: Network{Driver: "slirp4netns", MTU: 65520},
+	}
+}
+
+// Duration is a time.Duration written like "60s".
+type Duration time.Duration
+
+// UnmarshalYAML reads "60s" or "2m".
+func (d *Duration) UnmarshalYAML(node *yaml.Node) error {
+	value, err := time.ParseDuration(node.Value)
+	if err != nil {
+		return &Error{Line: node.Line, Problem: fmt.Sprintf("%q is no duration, expected one like 60s or 2m", node.Value)}
+	}
+	*d = Duration(value)
+	return nil
+}
+
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// Error is a setting that can't be used.
+type Error struct {
+	File    string
+	Line    int    // 0 where unknown
+	Field   string // "" where unknown
+	Problem string
+	Advice  string
+}
+
+func (e *Error) Error() string {
+	var text strings.Builder
+	if e.File != "" {
+		text.WriteString(e.File)
+		if e.Line > 0 {
+			fmt.Fprintf(&text, ":%d", e.Line)
+		}
+		text.WriteString(": ")
+	}
+	if e.Field != "" {
+		text.WriteString(e.Field + ": ")
+	}
+	return text.String() + e.Problem
+}
+
+// Hint says what to do.
+func (e *Error) Hint() string { return e.Advice }
+
+var (
+	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
+	imagePattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
+	packagePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
+)
+
+// MaxCount bounds a fleet on one engine.
+const MaxCount = 200
+
+// Validate judges values, whichever of flag, environment and file they are from.
+func (c Config) Validate() error {
+	bad := func(field, format string, args ...any) error {
+		return &Error{Field: field, Problem: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case !namePattern.MatchString(c.Name):
+		return bad("name", "%q: expected up to 31 of a-z, 0-9 and -, not beginning with -", c.Name)
+	case !imagePattern.MatchString(c.Image.Base):
+		return bad("image.base", "%q is no image reference", c.Image.Base)
+	case !imagePattern.MatchString(c.Image.Outer):
+		return bad("image.outerBase", "%q is no image reference", c.Image.Outer)
+	case c.Runners.Count < 1 || c.Runners.Count > MaxCount:
+		return &Error{Field: "runners.count", Problem: fmt.Sprintf("%d: expected 1 to %d", c.Runners.Count, MaxCount), Advice: "runnerctl down removes every runner"}
+	case c.Runners.CPUs <= 0:
+		return bad("runners.cpus", "%g: expected more than 0", c.Runners.CPUs)
+	case c.Runners.Memory < 512<<20:
+		return bad("runners.memory", "%s: expected 512MiB or more", c.Runners.Memory)
+	case c.Runners.Shm < 1<<20:
+		return bad("runners.shm", "%s: expected 1MiB or more", c.Runners.Shm)
+	case c.Runners.Pids < 512:
+		return bad("runners.pids", "%d: expected 512 or more", c.Runners.Pids)
+	case c.Runners.ReadyTimeout <= 0:
+		return bad("runners.readyTimeout", "%s: expected more than 0", c.Runners.ReadyTimeout)
+	case c.Network.Driver != "slirp4netns" && c.Network.Driver != "pasta":
+		return bad("network.driver", "%q: expected slirp4netns or pasta", c.Network.Driver)
+	case c.Network.MTU < 576 || c.Network.MTU > 65520:
+		return bad("network.mtu", "%d: expected 576 to 65520", c.Network.MTU)
+	}
+	for _, name := range c.Image.Packages {
+		if !packagePattern.MatchString(name) {
+			return bad("image.packages", "%q is no package name", name)
+		}
+	}
+	if c.Target != "" {
+		if target, err := url.Parse(c.Target); err != nil || target.Scheme != "https" || target.Host == "" {
+			return bad("target", "%q: expected a URL like https://github.com/OWNER/REPO", c.Target)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package config
+
+import (
+	"io"
+	"text/template"
+
+	"encoding/json"
+)
+
+// A JSON string is a YAML string too, whatever it holds.
+var commented = template.Must(template.New("runnerctl.yaml").Funcs(template.FuncMap{
+	"q": func(text string) (string, error) {
+		quoted, err := json.Marshal(text)
+		return string(quoted), err
+	},
+}).Parse(`# runnerctl.yaml: one fleet of runners. Flags go over the environment
+# (RUNNERCTL_…), the environment over this file, this file over the defaults.
+
+name: {{q .Name}}
+
+# Where jobs come from: https://github.com/OWNER/REPO, /ORG or /enterprises/E.
+# Empty: runners with Docker, but without GitHub's agent.
+target: {{q .Target}}
+
+image:
+  # What jobs see: any Debian or Ubuntu image whose packages have Docker ≥ 24.
+  base: {{q .Image.Base}}
+  # The small tree around it that makes the user namespace; no job runs in it.
+  outerBase: {{q .Image.Outer}}
+  # sudo for jobs: root of their own machine, nobody on the host.
+  sudo: {{.Image.Sudo}}
+  # Packages beyond the usual ones.
+  packages: [{{range $i, $p := .Image.Packages}}{{if $i}}, {{end}}{{q $p}}{{end}}]
+  # Dockerfile instructions at the end of the jobs' tree.
+  dockerfile: {{q .Image.Dockerfile}}
+
+runners:
+  count: {{.Runners.Count}}
+  # Limits of one runner, all its containers included.
+  cpus: {{.Runners.CPUs}}
+  memory: {{.Runners.Memory}}
+  pids: {{.Runners.Pids}}
+  # Size of /dev/shm (browsers need more than Docker's 64 MB).
+  shm: {{.Runners.Shm}}
+  # docker run with the privileged flag inside a runner, as buildx's own builders need:
+  # privileged over the runner's own machine only.
+  innerPrivileged: {{.Runners.InnerPrivileged}}
+  # How long a runner's Docker daemon may take to answer.
+  readyTimeout: {{.Runners.ReadyTimeout}}
+
+network:
+  # slirp4netns, or pasta: faster down, but its uploads can stall.
+  driver: {{.Network.Driver}}
+  mtu: {{.Network.MTU}}
+`))
+
+// Write writes the file with its comments; Load reads the same Config back.
+func Write(w io.Writer, c Config) error { return commented.Execute(w, c) }

@@ -1,0 +1,159 @@
+// Package ui is how runnerctl speaks: streams, colours, tables, live lines,
+// prompts and errors.
+package ui
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fatih/color"
+	"github.com/moby/term"
+)
+
+// Streams are the process's own, and whether each is a terminal.
+type Streams struct {
+	In                    io.Reader
+	Out, Err              io.Writer
+	InTTY, OutTTY, ErrTTY bool
+}
+
+// System wraps the process's streams.
+func System(in, out, errs *os.File) Streams {
+	return Streams{In: in, Out: out, Err: errs, InTTY: term.IsTerminal(in.Fd()), OutTTY: term.IsTerminal(out.Fd()), ErrTTY: term.IsTerminal(errs.Fd())}
+}
+
+// ColorMode is auto, always or never.
+type ColorMode string
+
+// ParseColorMode reads the value of --color.
+func ParseColorMode(text string) (ColorMode, error) {
+	switch text {
+	case "auto", "always", "never":
+		return ColorMode(text), nil
+	}
+	return "", fmt.Errorf("--color %q: auto, always or never", text)
+}
+
+// Theme colours text for one stream: fatih/color by itself judges stdout only.
+type Theme struct{ ok, fail, warn, dim, bold *color.Color }
+
+// NewTheme decides about colour for a stream.
+func NewTheme(mode ColorMode, tty bool, env func(string) string) Theme {
+	on := mode == "always" || mode == "auto" && tty && env("NO_COLOR") == "" && env("TERM") != "dumb"
+	instance := func(attributes ...color.Attribute) *color.Color {
+		c := color.New(attributes...)
+		if on {
+			c.EnableColor()
+		} else {
+			c.DisableColor()
+		}
+		return c
+	}
+	return Theme{instance(color.FgGreen), instance(color.FgRed), instance(color.FgYellow), instance(color.Faint), instance(color.Bold)}
+}
+
+// OK colours what went well.
+func (t Theme) OK(s string) string { return t.ok.Sprint(s) }
+
+// Fail colours what failed.
+func (t Theme) Fail(s string) string { return t.fail.Sprint(s) }
+
+// Warn colours what to look at.
+func (t Theme) Warn(s string) string { return t.warn.Sprint(s) }
+
+// Dim colours what is secondary.
+func (t Theme) Dim(s string) string { return t.dim.Sprint(s) }
+
+// Bold marks headings.
+func (t Theme) Bold(s string) string { return t.bold.Sprint(s) }
+
+// Check is the mark of what went well.
+func (t Theme) Check() string { return t.OK("✔") }
+
+// Cross is the mark of what failed.
+func (t Theme) Cross() string { return t.Fail("✘") }
+
+var ansi = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+
+func width(s string) int { return utf8.RuneCountInString(ansi.ReplaceAllString(s, "")) }
+
+// Table prints aligned columns, two spaces apart, no blanks at line ends.
+func Table(w io.Writer, header []string, rows [][]string) {
+	widths := make([]int, len(header))
+	all := append([][]string{header}, rows...)
+	for _, row := range all {
+		for i, cell := range row {
+			widths[i] = max(widths[i], width(cell))
+		}
+	}
+	for _, row := range all {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(cell)
+			line.WriteString(strings.Repeat(" ", widths[i]-width(cell)+2))
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// Error prints an error with what it carries: cause, last lines, hint.
+func Error(w io.Writer, theme Theme, err error) {
+	fmt.Fprintf(w, "%s %s\n", theme.Fail("error:"), err)
+	var cause interface{ Cause() string }
+	if errors.As(err, &cause) && cause.Cause() != "" {
+		fmt.Fprintf(w, "  %s  %s\n", theme.Dim("cause"), cause.Cause())
+	}
+	var last interface{ Last() []string }
+	if errors.As(err, &last) {
+		for _, line := range last.Last() {
+			fmt.Fprintf(w, "  %s   %s\n", theme.Dim("last"), line)
+		}
+	}
+	var hint interface{ Hint() string }
+	if errors.As(err, &hint) && hint.Hint() != "" {
+		fmt.Fprintf(w, "  %s   %s\n", theme.Dim("hint"), hint.Hint())
+	}
+}
+
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Hint() string  { return h.hint }
+func (h *hinted) Unwrap() error { return h.error }
+
+// Hinted adds to an error what to do about it.
+func Hinted(err error, hint string) error { return &hinted{err, hint} }
+
+// Duration in the largest unit that says enough: 0.9s, 42s, 4m, 2h, 3d.
+func Duration(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.0fs", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// Bytes in binary units: 58MiB, 1.2GiB.
+func Bytes(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	value, unit := float64(n), 0
+	for value >= 1024 && unit < len(units)-1 {
+		value /= 1024
+		unit++
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", value), ".0") + units[unit]
+}
