@@ -1,0 +1,165 @@
+package commands
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/ghapi"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+type initOptions struct {
+	file  string
+	force bool
+	yes   bool
+	given map[string]string // answers by flag
+	fleet string
+}
+
+// question is one of the wizard's: its flag, its text, and how it is kept.
+type question struct {
+	flag, ask, help string
+	choices         []string
+	preset          func(config.Config) string
+	set             func(*config.Config, string) error
+}
+
+func questions() []question {
+	return []question{
+		{flag: "target", ask: "GitHub URL (empty: runners without an agent)", help: "https://github.com/OWNER/REPO, /ORG or /enterprises/E",
+			preset: func(c config.Config) string { return c.Target },
+			set: func(c *config.Config, text string) error {
+				c.Target = text
+				if text == "" {
+					return nil
+				}
+				_, err := ghapi.ParseTarget(text)
+				return err
+			}},
+		{flag: "base", ask: "Base image (what jobs see)", choices: []string{"debian:trixie-slim", "ubuntu:24.04", "ubuntu:22.04", "debian:sid-slim"},
+			preset: func(c config.Config) string { return c.Image.Base },
+			set:    func(c *config.Config, text string) error { c.Image.Base = text; return nil }},
+		{flag: "count", ask: "How many runners", preset: func(c config.Config) string { return strconv.Itoa(c.Runners.Count) },
+			set: func(c *config.Config, text string) (err error) {
+				if c.Runners.Count, err = strconv.Atoi(text); err != nil {
+					return fmt.Errorf("%q is no whole number", text)
+				}
+				return nil
+			}},
+		{flag: "cpus", ask: "CPUs of each", preset: func(c config.Config) string { return fmt.Sprint(c.Runners.CPUs) },
+			set: func(c *config.Config, text string) (err error) {
+				if c.Runners.CPUs, err = strconv.ParseFloat(text, 64); err != nil {
+					return fmt.Errorf("%q is no number", text)
+				}
+				return nil
+			}},
+		{flag: "memory", ask: "Memory of each", preset: func(c config.Config) string { return c.Runners.Memory.String() },
+			set: func(c *config.Config, text string) (err error) {
+				c.Runners.Memory, err = config.ParseSize(text)
+				return err
+			}},
+	}
+}
+
+func initCommand(d deps) *cli.Command {
+	flags := []cli.Flag{
+		&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "take the defaults for what no flag answers"},
+		&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "overwrite the file"},
+	}
+	for _, q := range questions() {
+		flags = append(flags, &cli.StringFlag{Name: q.flag, Usage: q.ask, Category: "Answers"})
+	}
+	return &cli.Command{
+		Name:  "init",
+		Usage: "write a commented runnerctl.yaml",
+		Description: "Examples:\n" +
+			"   runnerctl init\n" +
+			"   runnerctl init --yes --count 3 --memory 8GiB",
+		Flags: append(configFlags(), flags...),
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			options := initOptions{file: c.String("config"), force: c.Bool("force"), yes: c.Bool("yes"), fleet: c.String("fleet"), given: map[string]string{}}
+			if options.file == "" {
+				options.file = config.DefaultFile
+			}
+			for _, q := range questions() {
+				if c.IsSet(q.flag) {
+					options.given[q.flag] = c.String(q.flag)
+				}
+			}
+			return runInit(d, options)
+		},
+	}
+}
+
+func runInit(d deps, options initOptions) error {
+	if _, err := os.Stat(options.file); err == nil && !options.force {
+		return ui.Hinted(fmt.Errorf("%s exists already", options.file), "--force overwrites it")
+	}
+	wanted := config.Default()
+	if options.fleet != "" {
+		wanted.Name = options.fleet
+	}
+	for _, q := range questions() {
+		answer, err := answerTo(d, q, options, wanted)
+		if err != nil {
+			return err
+		}
+		if err := q.set(&wanted, answer); err != nil {
+			return &usageError{command: "init", problem: "--" + q.flag + ": " + err.Error()}
+		}
+	}
+	if err := wanted.Validate(); err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := config.Write(&text, wanted); err != nil {
+		return err
+	}
+	if err := os.WriteFile(options.file, text.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("write settings: %w", err)
+	}
+	fmt.Fprintf(d.streams.Err, "wrote %s; next: runnerctl doctor, runnerctl build, runnerctl up\n", options.file)
+	return nil
+}
+
+func answerTo(d deps, q question, options initOptions, wanted config.Config) (string, error) {
+	if given, ok := options.given[q.flag]; ok {
+		return given, nil
+	}
+	preset := q.preset(wanted)
+	if options.yes {
+		return preset, nil
+	}
+	if !d.streams.InTTY || !d.streams.ErrTTY {
+		return "", &usageError{command: "init", problem: "no terminal to ask on: give --" + q.flag + ", or --yes for the defaults"}
+	}
+	var answer string
+	var err error
+	if q.choices != nil {
+		const other = "another image…"
+		if answer, err = d.prompt.Select(q.ask, append(q.choices, other), preset); err == nil && answer == other {
+			answer, err = d.prompt.Input("Image", preset, "any glibc Debian or Ubuntu image", func(string) error { return nil })
+		}
+	} else {
+		answer, err = d.prompt.Input(q.ask, preset, q.help, func(text string) error {
+			trial := wanted
+			if err := q.set(&trial, text); err != nil {
+				return err
+			}
+			return trial.Validate()
+		})
+	}
+	if errors.Is(err, ui.ErrInterrupted) {
+		return "", exitCode(exitInterrupted)
+	}
+	return answer, err
+}
