@@ -124,15 +124,15 @@ func flatten(err error) []error {
 
 func newApp(d deps) *cli.App {
 	app := &cli.App{
-		Name:                 "runnerctl",
-		Usage:                "self-hosted GitHub Actions runners with Docker inside, never privileged",
-		Version:              Version,
-		HideVersion:          true,
-		Writer:               d.streams.Out,
-		ErrWriter:            d.streams.Err,
-		Suggest:              true,
+		Name:                   "runnerctl",
+		Usage:                  "self-hosted GitHub Actions runners with Docker inside, never privileged",
+		Version:                Version,
+		HideVersion:            true,
+		Writer:                 d.streams.Out,
+		ErrWriter:              d.streams.Err,
+		Suggest:                true,
 		UseShortOptionHandling: false,
-		ExitErrHandler:       func(*cli.Context, error) {},
+		ExitErrHandler:         func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			initCommand(d), doctorCommand(d), buildCommand(d), upCommand(d),
 			psCommand(d), execCommand(d), downCommand(d), demoCommand(d), versionCommand(d),

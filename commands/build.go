@@ -111,18 +111,20 @@ func runBuild(ctx context.Context, d deps, options buildOptions) error {
 	return nil
 }
 
-// buildContext is every file that the engine is sent; tag labels the image.
+// buildContext is every file that the engine is sent. With a hash the image is
+// labelled; the hash itself is taken without, so that a runnerctl of another
+// version that sends the same files finds the image unchanged.
 func buildContext(image config.Image, hash string) (dockerx.Context, error) {
 	data := templates.Data{
 		Base: image.Base, OuterBase: image.Outer, Packages: image.Packages, Sudo: image.Sudo,
 		Fragment: image.Dockerfile, FirstID: templates.FirstID,
-		Labels: []templates.Label{
-			{Key: "org.opencontainers.image.title", Value: "runnerctl runner"},
-			{Key: "org.opencontainers.image.version", Value: Version},
-		},
 	}
 	if hash != "" {
-		data.Labels = append(data.Labels, templates.Label{Key: "dev.runnerctl.image", Value: hash})
+		data.Labels = []templates.Label{
+			{Key: "org.opencontainers.image.title", Value: "runnerctl runner"},
+			{Key: "org.opencontainers.image.version", Value: Version},
+			{Key: "dev.runnerctl.image", Value: hash},
+		}
 	}
 	dockerfile, err := templates.Render(data)
 	if err != nil {

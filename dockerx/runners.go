@@ -253,3 +253,16 @@ func (e *Engine) Runner(ctx context.Context, name string) (fleet.Runner, error) 
 	}
 	return e.inspect(ctx, list[0].ID)
 }
+
+// HostUIDs counts a runner's processes by the uid that the host sees.
+func (e *Engine) HostUIDs(ctx context.Context, runner fleet.Runner) (map[string]int, error) {
+	top, err := e.api.ContainerTop(ctx, runner.ContainerID, []string{"-eo", "uid,pid,comm"})
+	if err != nil {
+		return nil, fmt.Errorf("runner %s: processes: %w", runner.Name, err)
+	}
+	uids := map[string]int{}
+	for _, process := range top.Processes {
+		uids[process[0]]++
+	}
+	return uids, nil
+}

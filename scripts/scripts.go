@@ -7,3 +7,9 @@ import "embed"
 //
 //go:embed image
 var Image embed.FS
+
+// Demo holds what each runner does in `runnerctl demo`, under "demo/", in the
+// order of the names. The second line of each tells what it shows.
+//
+//go:embed demo
+var Demo embed.FS

@@ -1,0 +1,34 @@
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/runnerctl/runnerctl/commands.Version=$(VERSION)
+WITH_DOCKER := scripts/host/with-docker.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test vet lint golden
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
+
+setup: ## prepare this machine (asks, unless YES=1 or CI=true)
+	scripts/host/setup.sh $(if $(YES),--yes)
+
+build: ## bin/runnerctl, static
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/runnerctl .
+
+demo: setup build ## the whole thing: three runners at work at the same moment
+	$(WITH_DOCKER) bin/runnerctl demo --bootstrap-base
+
+vet: ## go vet for every system that a client may have, shellcheck
+	go vet ./...
+	GOOS=linux GOARCH=arm64 go vet ./...
+	GOOS=darwin go vet ./...
+	GOOS=windows go vet ./...
+	shellcheck -S warning scripts/host/*.sh scripts/image/* scripts/demo/*
+
+test: setup vet build ## every test, on a real engine
+	$(WITH_DOCKER) go test -count=1 -timeout 40m ./...
+
+lint: ## golangci-lint, pinned in tools/go.mod
+	go tool -modfile=tools/go.mod golangci-lint run ./...
+
+golden: ## rewrite golden files
+	go test ./internal/config ./templates ./dockerx ./commands -update

@@ -1,0 +1,107 @@
+//go:build linux
+
+package dockerx
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/moby/profiles/seccomp"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// The golden file is the security model: a change to it changes README too.
+func TestContainerConfigGolden(t *testing.T) {
+	config, host := containerConfig("ci-7k2p", fleet.Spec{
+		Fleet: "ci", Image: "runnerctl/runner:x", ImageID: "sha256:x", CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30,
+		InnerPrivileged: true, NetworkDriver: "slirp4netns", MTU: 65520, AppArmor: "unconfined",
+		Bip: "10.213.0.1/17", Pool: "base=10.213.128.0/17,size=24",
+	})
+	if host.Privileged {
+		t.Fatal("privileged")
+	}
+	host.SecurityOpt[0] = "seccomp=(seccomp.json)" // a golden of its own
+	var got bytes.Buffer
+	encoder := json.NewEncoder(&got)
+	encoder.SetIndent("", "\t")
+	if err := encoder.Encode(map[string]any{"Config": config, "HostConfig": host}); err != nil {
+		t.Fatal(err)
+	}
+	const path = "testdata/container.json"
+	if *update {
+		if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Errorf("the container's configuration changed; got\n%s", got.Bytes())
+	}
+}
+
+func TestSysfsOnlyForInnerPrivileged(t *testing.T) {
+	_, host := containerConfig("ci-7k2p", fleet.Spec{})
+	for _, mount := range host.Mounts {
+		if mount.Type == "bind" {
+			t.Errorf("host path %s is mounted unasked", mount.Source)
+		}
+	}
+}
+
+// seccomp.json is Docker's default profile and, behind it, our two entries.
+func TestSeccompProfile(t *testing.T) {
+	var ours, docker struct {
+		DefaultAction string            `json:"defaultAction"`
+		ArchMap       []json.RawMessage `json:"archMap"`
+		Syscalls      []json.RawMessage `json:"syscalls"`
+	}
+	if err := json.Unmarshal(seccompProfile, &ours); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(seccomp.DefaultProfile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &docker); err != nil {
+		t.Fatal(err)
+	}
+	if ours.DefaultAction != "SCMP_ACT_ERRNO" {
+		t.Errorf("default action %s", ours.DefaultAction)
+	}
+	if !bytes.Contains(seccompProfile, []byte("SCMP_ARCH_AARCH64")) {
+		t.Error("no aarch64")
+	}
+	if extra := len(ours.Syscalls) - len(docker.Syscalls); extra != 2 {
+		t.Fatalf("%d entries beyond Docker's, want 2", extra)
+	}
+	compact := func(raw json.RawMessage) string {
+		var out bytes.Buffer
+		if err := json.Compact(&out, raw); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	for i, entry := range docker.Syscalls {
+		if compact(entry) != compact(ours.Syscalls[i]) {
+			t.Errorf("entry %d is not Docker's: %s", i, ours.Syscalls[i])
+		}
+	}
+	want := []string{
+		`{"names":["chroot","clone","mount","pivot_root","sethostname","setns","umount2","unshare"],"action":"SCMP_ACT_ALLOW"}`,
+		`{"names":["fsconfig","fsmount","fsopen","fspick","keyctl","mount_setattr","move_mount","open_tree"],"action":"SCMP_ACT_ERRNO","errnoRet":38}`,
+	}
+	for i, entry := range ours.Syscalls[len(docker.Syscalls):] {
+		if compact(entry) != want[i] {
+			t.Errorf("own entry %d: %s", i, compact(entry))
+		}
+	}
+}
