@@ -75,11 +75,7 @@ var errInterrupted = errors.New("interrupted")
 func Run(ctx context.Context, streams ui.Streams, env func(string) string, prompt ui.Prompter, args []string) int {
 	d := deps{streams: streams, env: env, prompt: prompt}
 	app := newApp(d)
-	reordered, err := flagsFirst(app, args)
-	if err == nil {
-		err = app.RunContext(ctx, reordered)
-	}
-	return report(ctx, d, err)
+	return report(ctx, d, app.RunContext(ctx, flagsFirst(app, args)))
 }
 
 func report(ctx context.Context, d deps, err error) int {
@@ -173,13 +169,13 @@ func unknownCommand(app *cli.App, name string) error {
 
 // flagsFirst moves a command's flags before its positional arguments: urfave/cli
 // v2 silently drops flags that come after one. All after "--" stays.
-func flagsFirst(app *cli.App, args []string) ([]string, error) {
+func flagsFirst(app *cli.App, args []string) []string {
 	if len(args) < 2 {
-		return args, nil
+		return args
 	}
 	command := app.Command(args[1])
 	if command == nil {
-		return args, nil
+		return args
 	}
 	takesValue := map[string]bool{}
 	for _, flag := range command.Flags {
@@ -207,7 +203,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 			flags = append(flags, rest[i])
 		}
 	}
-	return append(append(append([]string{}, args[:2]...), flags...), positional...), nil
+	return append(append(append([]string{}, args[:2]...), flags...), positional...)
 }
 
 // noArguments refuses positional arguments where a command takes none.

@@ -38,7 +38,7 @@ func Load(path string) (Config, error) {
 
 var (
 	unknownKey = regexp.MustCompile(`line (\d+): field (\S+) not found in type (\S+)`)
-	wrongType  = regexp.MustCompile("line (\\d+): cannot unmarshal \\S+ (.+) into (\\S+)")
+	wrongType  = regexp.MustCompile(`line (\d+): cannot unmarshal \S+ (.+) into (\S+)`)
 	anyLine    = regexp.MustCompile(`line (\d+): (.*)`)
 )
 

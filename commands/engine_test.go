@@ -1,0 +1,290 @@
+package commands
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+// realEngine is the machine's own; tests touch only containers of the fleet
+// names that they make up. In CI a missing engine is a failure.
+func realEngine(t *testing.T) *client.Client {
+	t.Helper()
+	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err == nil {
+		_, err = api.Ping(t.Context())
+	}
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("CI without a Docker Engine: %v", err)
+		}
+		t.Skipf("no Docker Engine here (scripts/host/setup.sh makes one): %v", err)
+	}
+	t.Cleanup(func() { api.Close() })
+	return api
+}
+
+// runnerctl runs a command line in this process, in an empty folder.
+func runnerctl(ctx context.Context, args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	streams := ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}
+	code = Run(ctx, streams, os.Getenv, nil, append([]string{"runnerctl"}, args...))
+	return code, out.String(), errs.String()
+}
+
+func must(t *testing.T, args ...string) string {
+	t.Helper()
+	code, stdout, stderr := runnerctl(t.Context(), args...)
+	if code != 0 {
+		t.Fatalf("runnerctl %s: code %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
+	}
+	return stdout
+}
+
+// newFleet names a fleet of this test and leaves nothing of it behind.
+func newFleet(t *testing.T, api *client.Client) string {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	name := newName("t", map[string]bool{})
+	t.Cleanup(func() {
+		if code, _, stderr := runnerctl(context.Background(), "down", "--fleet", name); code != 0 {
+			t.Errorf("down: %s", stderr)
+		}
+		if left := leftovers(t, api, name); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
+	return name
+}
+
+func leftovers(t *testing.T, api *client.Client, name string) (left []string) {
+	t.Helper()
+	ours := filters.NewArgs(filters.Arg("label", "dev.runnerctl.fleet="+name))
+	containers, err := api.ContainerList(context.Background(), container.ListOptions{All: true, Filters: ours})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range containers {
+		left = append(left, one.Names...)
+	}
+	volumes, err := api.VolumeList(context.Background(), volume.ListOptions{Filters: ours})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range volumes.Volumes {
+		left = append(left, one.Name)
+	}
+	return left
+}
+
+func up(name string, args ...string) []string {
+	return append([]string{"up", "--fleet", name, "--bootstrap-base", "--progress", "plain"}, args...)
+}
+
+func list(t *testing.T, name string) (runners []fleet.Runner) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(must(t, "ps", "--fleet", name, "-o", "json")), &runners); err != nil {
+		t.Fatal(err)
+	}
+	return runners
+}
+
+func ids(runners []fleet.Runner) (all []string) {
+	for _, runner := range runners {
+		all = append(all, runner.ContainerID)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestFleet(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+
+	must(t, up(name, "--count", "3")...)
+	first := list(t, name)
+	if len(first) != 3 {
+		t.Fatalf("%d runners", len(first))
+	}
+	for _, runner := range first {
+		if !runner.Ready || runner.DockerVersion == "" || runner.Memory != 4<<30 {
+			t.Errorf("%+v", runner)
+		}
+		inspectSecurity(t, api, runner)
+	}
+	must(t, up(name, "--count", "3")...)
+	if got := ids(list(t, name)); !slices.Equal(got, ids(first)) {
+		t.Error("a second up changed the fleet")
+	}
+
+	runner := first[0].Name
+	inside := func(script string) string {
+		return strings.TrimSpace(must(t, "exec", runner, "--", "sh", "-c", script))
+	}
+	for script, want := range map[string]string{
+		"id -un; pwd; echo $HOME": "runner\n/home/runner\n/home/runner",
+		"sudo id -u":              "0",
+		"stat -c %U /etc/shadow":  "root",
+		"docker ps -q | wc -l":    "0",
+		"ls -d /rootfs /sys-rw 2>&1 | grep -vc 'No such file'; true":                                         "0",
+		"sh -c 'cat /proc/sys/kernel/core_pattern | sudo tee /proc/sys/kernel/core_pattern' 2>&1 >/dev/null; true": "tee: /proc/sys/kernel/core_pattern: Permission denied",
+		"df -k --output=size /dev/shm | tail -1":                                                             "1048576",
+		"sudo chroot /proc/1/root true 2>/dev/null && ls /usr/lib/runnerctl/start 2>&1 | grep -c 'No such'":  "1",
+	} {
+		if got := inside(script); got != want {
+			t.Errorf("%s: got %q, want %q", script, got, want)
+		}
+	}
+	for line := range strings.Lines(inside("cat /proc/self/uid_map")) {
+		var in, out, length int
+		if _, err := fmt.Sscan(line, &in, &out, &length); err != nil || out == 0 {
+			t.Errorf("uid_map %q", line)
+		}
+	}
+	if code, _, _ := runnerctl(t.Context(), "exec", runner, "--", "sh", "-c", "exit 7"); code != 7 {
+		t.Errorf("exec passed on %d, want 7", code)
+	}
+
+	// An idle runner stops at once and well; it comes back with its state.
+	inside("touch kept")
+	started := time.Now()
+	if err := api.ContainerStop(t.Context(), runner, container.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(started); took > 6*time.Second {
+		t.Errorf("stop took %s", took)
+	}
+	stopped, err := api.ContainerInspect(t.Context(), runner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stopped.State.ExitCode != 0 {
+		t.Errorf("stop: exit code %d", stopped.State.ExitCode)
+	}
+
+	// The stopped one does not fit any more, the other two stay.
+	if plan := must(t, up(name, "--count", "3", "--dry-run")...); strings.Count(plan, "keep") != 2 || strings.Count(plan, "create") != 1 || strings.Count(plan, "remove  "+runner) != 1 {
+		t.Errorf("plan:\n%s", plan)
+	}
+	must(t, up(name, "--count", "1")...)
+	if left := list(t, name); len(left) != 1 || left[0].Name == runner {
+		t.Errorf("after up --count 1: %+v", left)
+	}
+}
+
+// inspectSecurity holds what the engine really made against the model.
+func inspectSecurity(t *testing.T, api *client.Client, runner fleet.Runner) {
+	t.Helper()
+	info, err := api.ContainerInspect(t.Context(), runner.ContainerID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := info.HostConfig
+	if host.Privileged || !slices.Equal(host.CapDrop, []string{"ALL"}) || len(host.CapAdd) != 2 {
+		t.Errorf("privileged %v, capabilities +%v -%v", host.Privileged, host.CapAdd, host.CapDrop)
+	}
+	for _, capability := range host.CapAdd {
+		if name := strings.TrimPrefix(capability, "CAP_"); name != "SETUID" && name != "SETGID" {
+			t.Errorf("capability %s", capability)
+		}
+	}
+	if len(host.Devices) != 1 || host.Devices[0].PathOnHost != "/dev/net/tun" {
+		t.Errorf("devices %v", host.Devices)
+	}
+	for _, mount := range info.Mounts {
+		if mount.Type == "bind" && mount.Source != "/sys" {
+			t.Errorf("host path %s", mount.Source)
+		}
+	}
+	if !strings.HasPrefix(host.SecurityOpt[0], "seccomp={") {
+		t.Error("no seccomp profile")
+	}
+	if host.Memory == 0 || host.NanoCPUs == 0 || host.PidsLimit == nil || *host.PidsLimit == 0 {
+		t.Error("no limits")
+	}
+	if host.NetworkMode.IsHost() || host.PidMode.IsHost() || host.IpcMode.IsHost() {
+		t.Error("shares a namespace with the host")
+	}
+	top, err := api.ContainerTop(t.Context(), runner.ContainerID, []string{"-eo", "uid,pid,comm"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, process := range top.Processes {
+		if process[0] == "0" {
+			t.Errorf("%v is uid 0 on the host", process)
+		}
+	}
+}
+
+func TestTwoUpsMakeOneFleet(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, "build", "--bootstrap-base", "--progress", "plain")
+	var group sync.WaitGroup
+	for range 2 {
+		group.Go(func() {
+			if code, _, stderr := runnerctl(t.Context(), up(name, "--count", "2")...); code != 0 {
+				t.Errorf("code %d: %s", code, stderr)
+			}
+		})
+	}
+	group.Wait()
+	if runners := list(t, name); len(runners) != 2 {
+		t.Errorf("%d runners, want 2", len(runners))
+	}
+}
+
+func TestInterruptedUpLeavesNothing(t *testing.T) {
+	api := realEngine(t)
+	must(t, "build", "--bootstrap-base", "--progress", "plain")
+	for _, after := range []time.Duration{50, 200, 500, 800} {
+		t.Run((after * time.Millisecond).String(), func(t *testing.T) {
+			name := newFleet(t, api)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			timer := time.AfterFunc(after*time.Millisecond, func() { cancel(errInterrupted) })
+			defer timer.Stop()
+			code, _, stderr := runnerctl(ctx, up(name, "--count", "2")...)
+			if code != exitInterrupted {
+				t.Errorf("code %d, want %d: %s", code, exitInterrupted, stderr)
+			}
+			if left := leftovers(t, api, name); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func TestFailingRunnerTellsWhyAndLeavesNothing(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	code, _, stderr := runnerctl(t.Context(), up(name, "--timeout", "1ms")...)
+	if code != exitFailure || !strings.Contains(stderr, "did not answer within") || !strings.Contains(stderr, "hint") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	if left := leftovers(t, api, name); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	realEngine(t)
+	t.Chdir(t.TempDir())
+	if out := must(t, "demo", "--bootstrap-base", "--progress", "plain"); !strings.Contains(out, "no collision") {
+		t.Error(out)
+	}
+}

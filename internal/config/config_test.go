@@ -1,0 +1,80 @@
+package config
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestWriteLoadsBack(t *testing.T) {
+	odd := Default()
+	odd.Name, odd.Target = "build-1", "https://github.com/acme/api"
+	odd.Image.Packages = []string{"g++", "libssl-dev"}
+	odd.Image.Dockerfile = "RUN echo \"a: b # c\"\nRUN true"
+	odd.Runners.Memory, odd.Runners.CPUs = 512<<20, 0.5
+	for _, want := range []Config{Default(), odd} {
+		if want.Image.Packages == nil {
+			want.Image.Packages = []string{}
+		}
+		var text bytes.Buffer
+		if err := Write(&text, want); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), DefaultFile)
+		if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v\nwant %+v", got, want)
+		}
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	tests := []struct{ text, want string }{
+		{"runners:\n  cout: 3\n", `:2: unknown key "cout": did you mean "count"?`},
+		{"colour: red\n", `:1: unknown key "colour"`},
+		{"name: a\nrunners:\n  count: three\n", ":3: three: expected a whole number"},
+		{"runners:\n  count: -1\n", ":2: runners.count: -1: expected 1 to 200"},
+		{"runners:\n  count: 10000\n", ":2: runners.count: 10000: expected 1 to 200"},
+		{"runners:\n  memory: lots\n", `:2: "lots" is no size`},
+		{"runners:\n  readyTimeout: 5\n", `:2: "5" is no duration`},
+		{"image:\n  sudo: maybe\n", ":2: maybe: expected true or false"},
+		{"image:\n  base: \"a\\nRUN evil\"\n", ":2: image.base: "},
+		{"image:\n  packages: [\"a b\"]\n", ":2: image.packages: "},
+		{"network:\n  driver: magic\n", ":2: network.driver: "},
+		{"name: A B\n", ":1: name: "},
+		{"target: http://github.com/a/b\n", ":1: target: "},
+		{"a: [\n", ":1: "},
+	}
+	for _, test := range tests {
+		path := filepath.Join(t.TempDir(), "f.yaml")
+		if err := os.WriteFile(path, []byte(test.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(path)
+		if err == nil || !strings.Contains(err.Error(), "f.yaml"+test.want) {
+			t.Errorf("%q: got %v, want …%s", test.text, err, test.want)
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]Size{"4GiB": 4 << 30, "4g": 4 << 30, "512M": 512 << 20, "1.5GB": 3 << 29, "1073741824": 1 << 30, "10 KiB": 10 << 10} {
+		if got, err := ParseSize(text); err != nil || got != want {
+			t.Errorf("%s: %d %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "-1", "4X", "lots", "9999999T"} {
+		if _, err := ParseSize(text); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+}
