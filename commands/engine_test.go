@@ -35,7 +35,7 @@ func realEngine(t *testing.T) *client.Client {
 		}
 		t.Skipf("no Docker Engine here (scripts/host/setup.sh makes one): %v", err)
 	}
-	t.Cleanup(func() { api.Close() })
+	t.Cleanup(func() { _ = api.Close() })
 	return api
 }
 
@@ -141,10 +141,10 @@ func TestFleet(t *testing.T) {
 		"sudo id -u":              "0",
 		"stat -c %U /etc/shadow":  "root",
 		"docker ps -q | wc -l":    "0",
-		"ls -d /rootfs /sys-rw 2>&1 | grep -vc 'No such file'; true":                                         "0",
+		"ls -d /rootfs /sys-rw 2>&1 | grep -vc 'No such file'; true":                                               "0",
 		"sh -c 'cat /proc/sys/kernel/core_pattern | sudo tee /proc/sys/kernel/core_pattern' 2>&1 >/dev/null; true": "tee: /proc/sys/kernel/core_pattern: Permission denied",
-		"df -k --output=size /dev/shm | tail -1":                                                             "1048576",
-		"sudo chroot /proc/1/root true 2>/dev/null && ls /usr/lib/runnerctl/start 2>&1 | grep -c 'No such'":  "1",
+		"df -k --output=size /dev/shm | tail -1":                                                                   "1048576",
+		"sudo chroot /proc/1/root true 2>/dev/null && ls /usr/lib/runnerctl/start 2>&1 | grep -c 'No such'":        "1",
 	} {
 		if got := inside(script); got != want {
 			t.Errorf("%s: got %q, want %q", script, got, want)
