@@ -1,3 +1,5 @@
+//go:build linux
+
 // Seccompgen writes the runners' seccomp profile to standard output: Docker's
 // own default profile and what a rootless daemon needs beyond it.
 package main
