@@ -162,7 +162,7 @@ func commandName(c *cli.Context) string {
 func unknownCommand(app *cli.App, name string) error {
 	problem := fmt.Sprintf("unknown command %q", name)
 	if suggestion := cli.SuggestCommand(app.Commands, name); suggestion != "" {
-		problem += ": did you mean " + suggestion + "?"
+		problem += ": " + suggestion
 	}
 	return &usageError{problem: problem}
 }
@@ -188,7 +188,8 @@ func flagsFirst(app *cli.App, args []string) []string {
 	rest := args[2:]
 	for i := 0; i < len(rest); i++ {
 		word := rest[i]
-		if word == "--" {
+		// Of exec, what follows the runner's name and a command is the command's.
+		if word == "--" || command.Name == "exec" && len(positional) == 2 {
 			positional = append(positional, rest[i:]...)
 			break
 		}

@@ -9,6 +9,9 @@ import (
 	"github.com/docker/docker/api/types/container"
 )
 
+// unstartedLimit is how long a lock may take from being made to running.
+const unstartedLimit = 20 * time.Second
+
 // Lock makes sure that one runnerctl at a time changes a fleet, from whichever
 // machine. It is a container of a fixed name that lives as long as this
 // process holds its standard input: if the process dies in any way, the
@@ -34,6 +37,9 @@ func (e *Engine) Lock(ctx context.Context, fleetName, imageTag string, waiting f
 			break
 		}
 		if !cerrdefs.IsConflict(err) {
+			return nil, fmt.Errorf("fleet %s: lock: %w", fleetName, err)
+		}
+		if err := e.clearUnstarted(ctx, name); err != nil {
 			return nil, fmt.Errorf("fleet %s: lock: %w", fleetName, err)
 		}
 		if !told {
@@ -65,4 +71,27 @@ func (e *Engine) Lock(ctx context.Context, fleetName, imageTag string, waiting f
 		attached.Close()
 		remove()
 	}, nil
+}
+
+// clearUnstarted removes a lock whose holder died between making and starting
+// it, or whose engine was restarted: only a running one has a holder.
+func (e *Engine) clearUnstarted(ctx context.Context, name string) error {
+	info, err := e.api.ContainerInspect(ctx, name)
+	if cerrdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Config.Labels[labelRole] != roleLock {
+		return fmt.Errorf("container %s is not runnerctl's", name)
+	}
+	created, err := time.Parse(time.RFC3339Nano, info.Created)
+	if err != nil || info.State.Running || time.Since(created) < unstartedLimit {
+		return err
+	}
+	if err := e.api.ContainerRemove(ctx, info.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) {
+		return err
+	}
+	return nil
 }

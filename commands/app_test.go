@@ -1,0 +1,101 @@
+package commands
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestFlagsFirst(t *testing.T) {
+	app := newApp(deps{})
+	tests := []struct{ in, want string }{
+		{"runnerctl up --count 3", "runnerctl up --count 3"},
+		{"runnerctl up x --count 3 --dry-run", "runnerctl up --count 3 --dry-run x"},
+		{"runnerctl up x --count=3", "runnerctl up --count=3 x"},
+		{"runnerctl ps x -q", "runnerctl ps -q x"},
+		{"runnerctl exec a --root -- ls -c x", "runnerctl exec --root a -- ls -c x"},
+		{"runnerctl exec a sh -c x", "runnerctl exec a sh -c x"},
+		{"runnerctl exec --root a sh -c x", "runnerctl exec --root a sh -c x"},
+		{"runnerctl", "runnerctl"},
+		{"runnerctl nosuch -x", "runnerctl nosuch -x"},
+	}
+	for _, test := range tests {
+		if got := flagsFirst(app, strings.Fields(test.in)); !slices.Equal(got, strings.Fields(test.want)) {
+			t.Errorf("%s: got %v", test.in, got)
+		}
+	}
+}
+
+// Whatever is wrong with a command line: code 2, nothing on stdout, and a line
+// that says what and where to look.
+func TestUsageErrors(t *testing.T) {
+	t.Chdir(t.TempDir())
+	tests := map[string]string{
+		"nosuch":                `unknown command "nosuch"`,
+		"pss":                   `Did you mean "ps"?`,
+		"up --nosuch":           "flag provided but not defined: -nosuch",
+		"up --count three":      `invalid value "three"`,
+		"up --count 0":          "runners.count: 0: expected 1 to 200",
+		"up --count -1":         "runners.count: -1: expected 1 to 200",
+		"up --count 10000":      "runners.count: 10000: expected 1 to 200",
+		"up extra":              `unexpected argument "extra"`,
+		"up --progress loud":    `--progress "loud"`,
+		"ps -o yaml":            `--output "yaml": table or json`,
+		"ps --fleet A_B":        `name: "A_B"`,
+		"ps -c nosuch.yaml":     "nosuch.yaml",
+		"down extra --all":      `unexpected argument "extra"`,
+		"build extra":           `unexpected argument "extra"`,
+		"doctor --color pink":   `--color "pink"`,
+		"exec":                  "a runner's name and a command are needed",
+		"exec ci-1":             "a runner's name and a command are needed",
+		"init":                  "give --target, or --yes",
+		"init --target x --yes": "--target: ",
+		"init --yes --count 0":  "runners.count: 0",
+		"init --target= --base debian:trixie-slim": "give --count, or --yes",
+		"version extra": `unexpected argument "extra"`,
+		"demo extra":    `unexpected argument "extra"`,
+	}
+	for line, want := range tests {
+		code, stdout, stderr := runnerctl(context.Background(), strings.Fields(line)...)
+		if code != exitUsage || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("%s: code %d, stdout %q, stderr %q, want %q", line, code, stdout, stderr, want)
+		}
+	}
+}
+
+func TestEveryCommandHasExamples(t *testing.T) {
+	for _, command := range newApp(deps{}).Commands {
+		code, stdout, _ := runnerctl(context.Background(), command.Name, "--help")
+		if code != 0 || strings.Count(stdout, "   runnerctl "+command.Name) < 3 { // usage and two examples
+			t.Errorf("%s --help: code %d\n%s", command.Name, code, stdout)
+		}
+	}
+}
+
+func TestInit(t *testing.T) {
+	t.Chdir(t.TempDir())
+	must(t, "init", "--yes", "--count", "3", "--memory", "8GiB", "--fleet", "blue")
+	if code, _, stderr := runnerctl(t.Context(), "init", "--yes"); code != exitFailure || !strings.Contains(stderr, "--force") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	must(t, "init", "--yes", "--force")
+	if dockerfile := must(t, "build", "--print"); !strings.Contains(dockerfile, "FROM debian:trixie-slim AS world") {
+		t.Error(dockerfile)
+	}
+}
+
+func TestNoEngine(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
+	for _, command := range []string{"ps", "down", "build"} {
+		if code, _, stderr := runnerctl(t.Context(), command); code != exitFailure || !strings.Contains(stderr, "hint") {
+			t.Errorf("%s: code %d: %s", command, code, stderr)
+		}
+	}
+	for _, command := range []string{"doctor", "up"} {
+		if code, stdout, stderr := runnerctl(t.Context(), command); code != exitFailure || !strings.Contains(stdout+stderr, "✘ engine.reachable") {
+			t.Errorf("%s: code %d: %s%s", command, code, stdout, stderr)
+		}
+	}
+}

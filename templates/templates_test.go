@@ -1,0 +1,74 @@
+package templates
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+func full() Data {
+	return Data{
+		Base: "debian:trixie-slim", OuterBase: "debian:trixie-slim", Packages: []string{"g++"}, Sudo: true,
+		Fragment: "RUN true", FirstID: FirstID, Labels: []Label{{"org.opencontainers.image.version", "1.0"}},
+	}
+}
+
+func TestRenderGolden(t *testing.T) {
+	bare := full()
+	bare.Sudo, bare.Fragment, bare.Packages, bare.Labels, bare.FirstID = false, "", nil, nil, 1002
+	for name, data := range map[string]Data{"full": full(), "bare": bare} {
+		got, err := Render(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parser.Parse(bytes.NewReader(got)); err != nil {
+			t.Errorf("%s: BuildKit does not parse it: %v", name, err)
+		}
+		path := "testdata/" + name + ".Dockerfile"
+		if *update {
+			if err := os.WriteFile(path, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: got\n%s", name, got)
+		}
+	}
+}
+
+func TestNoInstructionIsInjected(t *testing.T) {
+	changes := map[string]func(*Data){
+		"base":    func(d *Data) { d.Base = "debian\nRUN evil" },
+		"outer":   func(d *Data) { d.OuterBase = "debian AS world" },
+		"package": func(d *Data) { d.Packages = []string{"jq\nRUN evil"} },
+		"option":  func(d *Data) { d.Packages = []string{"-o=x"} },
+		"label":   func(d *Data) { d.Labels = []Label{{"a", "b\"\nRUN evil"}} },
+		"ids":     func(d *Data) { d.FirstID = 1000 },
+	}
+	for name, change := range changes {
+		data := full()
+		change(&data)
+		if got, err := Render(data); err == nil {
+			t.Errorf("%s is taken:\n%s", name, got)
+		}
+	}
+}
+
+func TestSudoFalseLeavesItOut(t *testing.T) {
+	data := full()
+	data.Sudo = false
+	got, err := Render(data)
+	if err != nil || strings.Contains(string(got), "sudo") {
+		t.Errorf("%v\n%s", err, got)
+	}
+}

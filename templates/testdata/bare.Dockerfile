@@ -1,0 +1,66 @@
+# No syntax line: plain BuildKit builds this, no frontend image is fetched.
+# Two trees (ARCHITECTURE.md): the world that jobs see, and the small outer tree
+# that makes the user namespace and never runs a job.
+
+FROM debian:trixie-slim AS world
+ENV DEBIAN_FRONTEND=noninteractive
+COPY image/world-check /usr/lib/runnerctl/world-check
+RUN /usr/lib/runnerctl/world-check base
+RUN printf 'path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\npath-exclude=/usr/share/info/*\n' >/etc/dpkg/dpkg.cfg.d/runnerctl \
+ && apt-get update \
+ && docker=$(/usr/lib/runnerctl/world-check packages) \
+ && apt-get install -y --no-install-recommends $docker \
+      bsdutils \
+      ca-certificates \
+      containerd \
+      curl \
+      git \
+      gnupg \
+      iproute2 \
+      iptables \
+      iputils-ping \
+      jq \
+      kmod \
+      openssh-client \
+      procps \
+      unzip \
+      util-linux \
+      wget \
+      xz-utils \
+      zip \
+ && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /usr/share/info/* /var/log/*.log /var/log/apt
+RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups docker runner \
+ && rm -f /etc/subuid /etc/subgid
+RUN /usr/lib/runnerctl/world-check tools
+COPY image/init image/login /usr/lib/runnerctl/
+RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run
+
+FROM debian:trixie-slim
+ENV DEBIAN_FRONTEND=noninteractive
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends \
+      iproute2 \
+      libcap2-bin \
+      mount \
+      passt \
+      procps \
+      rootlesskit \
+      slirp4netns \
+      tini \
+      uidmap \
+ && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /var/log/*.log /var/log/apt \
+ && useradd --uid 1001 --user-group --no-create-home --home-dir /run/user/1001 --shell /bin/sh runner \
+ && echo 'runner:1002:65536' >/etc/subuid && cp /etc/subuid /etc/subgid \
+ && find / -xdev -type f -perm /6000 -exec chmod ug-s {} + \
+ && getcap -r / 2>/dev/null | cut -d' ' -f1 | xargs -r -n1 setcap -r \
+ && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap \
+ && mkdir -p /rootfs /sys-rw /run/user/1001
+COPY image/start image/enter image/exec image/wait-ready image/shift-owners image/assert /usr/lib/runnerctl/
+RUN chmod 0755 /usr/lib/runnerctl/*
+RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 1002
+RUN /usr/lib/runnerctl/assert 1002
+ENV XDG_RUNTIME_DIR=/run/user/1001
+USER 1001:1001
+VOLUME /rootfs/var/lib/docker
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/bin/tini", "--", "/usr/lib/runnerctl/start"]
