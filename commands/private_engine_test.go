@@ -1,0 +1,70 @@
+//go:build linux
+
+package commands
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/volume"
+
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+)
+
+// Without registry and without --bootstrap-base, the error names the flag.
+func TestBaseThatCanNotBePulled(t *testing.T) {
+	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 512})
+	t.Setenv("DOCKER_HOST", engine.Host)
+	t.Chdir(t.TempDir())
+	code, _, stderr := runnerctl(t.Context(), "build", "--progress", "quiet")
+	if code != exitFailure || !strings.Contains(stderr, "pull debian:trixie-slim") || !strings.Contains(stderr, "--bootstrap-base") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+}
+
+// A name that is taken by a container or volume of somebody else's is never
+// touched.
+func TestForeignNamesStayUntouched(t *testing.T) {
+	machine := realEngine(t)
+	t.Chdir(t.TempDir())
+	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
+	engine := enginetest.Start(t, enginetest.Options{})
+	engine.CopyImage(t, machine, tag)
+	t.Setenv("DOCKER_HOST", engine.Host)
+
+	foreign, err := engine.API.ContainerCreate(t.Context(), &container.Config{Image: tag, Labels: map[string]string{"owner": "somebody"}}, nil, nil, nil, "runnerctl-lock-ci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := engine.API.VolumeCreate(t.Context(), volume.CreateOptions{Name: "ci-aaaa-data"}); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := runnerctl(t.Context(), "down", "--all"); code != 0 {
+		t.Errorf("down: %s", stderr)
+	}
+	if _, err := engine.API.ContainerInspect(t.Context(), foreign.ID); err != nil {
+		t.Error(err)
+	}
+	if _, err := engine.API.VolumeInspect(t.Context(), "ci-aaaa-data"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A closed /dev/net/tun is told before anything is made.
+func TestClosedTun(t *testing.T) {
+	machine := realEngine(t)
+	t.Chdir(t.TempDir())
+	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
+	engine := enginetest.Start(t, enginetest.Options{TunMode: 0o600})
+	engine.CopyImage(t, machine, tag, "debian:trixie-slim")
+	t.Setenv("DOCKER_HOST", engine.Host)
+	// The test's own /dev/net/tun is fine, so only the runner can tell.
+	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
+	if code != exitFailure || !strings.Contains(stderr, "chmod 0666 /dev/net/tun") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	if left := leftovers(t, engine.API, "ci"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

@@ -1,0 +1,162 @@
+//go:build linux
+
+// Package enginetest starts private Docker Engines for tests that break,
+// fill, restart or misconfigure one: own process, mount and network
+// namespaces, own data-root on a loopback file system, own /dev/net/tun. The
+// machine's own engine is never touched, and nothing outlives the test.
+package enginetest
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/client"
+)
+
+//go:embed start
+var script string
+
+// Options of a private engine.
+type Options struct {
+	DiskMiB int         // size of the data-root's file system; 0: 4096 (sparse)
+	TunMode os.FileMode // of its /dev/net/tun; 0: 0666
+}
+
+// Engine is a private Docker Engine.
+type Engine struct {
+	Host string // for DOCKER_HOST
+	API  *client.Client
+
+	dir     string
+	options Options
+	command *exec.Cmd
+}
+
+// Start starts one and ends it with the test. Where engines can't be started
+// (no root, no dockerd) the test is skipped, in CI it fails.
+func Start(t *testing.T, options Options) *Engine {
+	t.Helper()
+	if _, err := exec.LookPath("dockerd"); err != nil || os.Getuid() != 0 {
+		problem := fmt.Sprintf("a private engine needs root and dockerd (uid %d, %v)", os.Getuid(), err)
+		if os.Getenv("CI") != "" {
+			t.Fatal(problem)
+		}
+		t.Skip(problem)
+	}
+	if options.DiskMiB == 0 {
+		options.DiskMiB = 4096
+	}
+	if options.TunMode == 0 {
+		options.TunMode = 0o666
+	}
+	dir, err := os.MkdirTemp("", "rctl-") // short: a socket's path has 108 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Engine{Host: "unix://" + filepath.Join(dir, "docker.sock"), dir: dir, options: options}
+	t.Cleanup(func() {
+		e.Kill()
+		if t.Failed() {
+			t.Logf("the private engine's last words:\n%s", e.Log(20))
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	disk := filepath.Join(dir, "disk")
+	if err := os.WriteFile(disk, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(disk, int64(options.DiskMiB)<<20); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", disk).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs: %v: %s", err, out)
+	}
+	if e.API, err = client.NewClientWithOpts(client.WithHost(e.Host), client.WithAPIVersionNegotiation()); err != nil {
+		t.Fatal(err)
+	}
+	e.Run(t)
+	return e
+}
+
+// Run starts the engine's process on its data-root, again after Kill.
+func (e *Engine) Run(t *testing.T) {
+	t.Helper()
+	log, err := os.OpenFile(filepath.Join(e.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	// A process namespace: when its first process dies, all in it do.
+	e.command = exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount", "--net", "--mount-proc",
+		"sh", "-c", script, "start", e.dir, strconv.FormatUint(uint64(e.options.TunMode.Perm()), 8))
+	e.command.Stdout, e.command.Stderr = log, log
+	e.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if err := e.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	limit := time.Now().Add(60 * time.Second)
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_, err := e.API.Ping(ctx)
+		cancel()
+		if err == nil {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("the private engine did not answer: %v\n%s", err, e.Log(20))
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// Kill ends the engine and all its containers at once.
+func (e *Engine) Kill() {
+	if e.command == nil {
+		return
+	}
+	_ = e.command.Process.Kill() // the namespace's first process dies with it
+	_ = e.command.Wait()
+	e.command = nil
+	_ = os.Remove(filepath.Join(e.dir, "docker.sock"))
+	_ = os.Remove(filepath.Join(e.dir, "docker.pid"))
+}
+
+// Log returns the engine's last lines.
+func (e *Engine) Log(n int) string {
+	text, err := os.ReadFile(filepath.Join(e.dir, "log"))
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// CopyImage brings an image from another engine.
+func (e *Engine) CopyImage(t *testing.T, from *client.Client, references ...string) {
+	t.Helper()
+	stream, err := from.ImageSave(t.Context(), references)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stream.Close() }()
+	response, err := e.API.ImageLoad(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		t.Fatal(err)
+	}
+}
