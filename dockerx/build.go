@@ -213,6 +213,9 @@ var suites = map[string]string{
 	"ubuntu:24.04": "noble", "ubuntu:22.04": "jammy",
 }
 
+// ubuntuKeyring comes with Ubuntu, and on Debian with ubuntu-archive-keyring.
+const ubuntuKeyring = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+
 // Bootstrappable tells whether a base can be made from packages on this machine.
 func Bootstrappable(reference string) bool {
 	_, err := exec.LookPath("mmdebstrap")
@@ -225,6 +228,11 @@ func (e *Engine) Bootstrap(ctx context.Context, reference string, progress io.Wr
 	suite := suites[reference]
 	if suite == "" {
 		return fmt.Errorf("base %s can't be bootstrapped: only debian:trixie-slim, debian:sid-slim, ubuntu:24.04 and ubuntu:22.04 can", reference)
+	}
+	if strings.HasPrefix(reference, "ubuntu:") {
+		if _, err := os.Stat(ubuntuKeyring); err != nil {
+			return fmt.Errorf("base %s can't be bootstrapped: Ubuntu's archive keys are missing (%s, of the package ubuntu-archive-keyring)", reference, ubuntuKeyring)
+		}
 	}
 	dir, err := os.MkdirTemp("", "runnerctl-base-")
 	if err != nil {
