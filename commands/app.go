@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -50,6 +52,7 @@ type deps struct {
 	streams ui.Streams
 	env     func(string) string
 	prompt  ui.Prompter
+	goos    string // this client's operating system
 }
 
 // Main runs the program on the process's own streams and returns its exit code.
@@ -66,14 +69,16 @@ func Main(args []string) int {
 		<-signals
 		os.Exit(exitInterrupted)
 	}()
-	return Run(ctx, ui.System(os.Stdin, os.Stdout, os.Stderr), os.Getenv, ui.NewPrompter(os.Stdin, os.Stderr), args)
+	return run(ctx, deps{
+		streams: ui.System(os.Stdin, os.Stdout, os.Stderr), env: os.Getenv,
+		prompt: ui.NewPrompter(os.Stdin, os.Stderr), goos: runtime.GOOS,
+	}, args)
 }
 
 var errInterrupted = errors.New("interrupted")
 
-// Run is Main with everything given.
-func Run(ctx context.Context, streams ui.Streams, env func(string) string, prompt ui.Prompter, args []string) int {
-	d := deps{streams: streams, env: env, prompt: prompt}
+// run is Main with everything given.
+func run(ctx context.Context, d deps, args []string) int {
 	app := newApp(d)
 	return report(ctx, d, app.RunContext(ctx, flagsFirst(app, args)))
 }
@@ -278,6 +283,9 @@ func wantJSON(c *cli.Context) (bool, error) {
 func connect(d deps) (*dockerx.Engine, dockerx.Endpoint, error) {
 	endpoint, err := dockerx.FindEndpoint(d.env)
 	if err != nil {
+		return nil, endpoint, err
+	}
+	if err := doctor.RefuseLocal(d.goos, endpoint.Host); err != nil {
 		return nil, endpoint, err
 	}
 	engine, err := dockerx.Connect(endpoint)

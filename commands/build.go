@@ -123,7 +123,7 @@ func buildContext(image config.Image, hash string) (dockerx.Context, error) {
 		data.Labels = []templates.Label{
 			{Key: "org.opencontainers.image.title", Value: "runnerctl runner"},
 			{Key: "org.opencontainers.image.version", Value: Version},
-			{Key: "dev.runnerctl.image", Value: hash},
+			{Key: dockerx.LabelImage, Value: hash},
 		}
 	}
 	dockerfile, err := templates.Render(data)

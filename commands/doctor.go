@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/urfave/cli/v2"
 
@@ -46,12 +47,10 @@ func doctorCommand(d deps) *cli.Command {
 }
 
 func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
-	engine, endpoint, err := connect(d)
+	facts, err := doctorFacts(ctx, d, options.config)
 	if err != nil {
 		return err
 	}
-	defer engine.Close()
-	facts := gatherFacts(ctx, engine, endpoint, options.config)
 	report := doctor.Run(ctx, doctor.Catalogue(), facts, func(doctor.Result) {})
 	if options.json {
 		encoder := json.NewEncoder(d.streams.Out)
@@ -66,6 +65,20 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		return errFailed
 	}
 	return nil
+}
+
+// doctorFacts asks no engine where a local one is refused: the report says why.
+func doctorFacts(ctx context.Context, d deps, wanted config.Config) (doctor.Facts, error) {
+	engine, endpoint, err := connect(d)
+	var refusal *doctor.LocalRefusal
+	if errors.As(err, &refusal) {
+		return doctor.Facts{ClientOS: d.goos, Endpoint: endpoint.Host, EngineErr: refusal}, nil
+	}
+	if err != nil {
+		return doctor.Facts{}, err
+	}
+	defer engine.Close()
+	return gatherFacts(ctx, d, engine, endpoint, wanted), nil
 }
 
 func doctorStyle(theme ui.Theme) doctor.Style {

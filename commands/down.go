@@ -2,9 +2,11 @@ package commands
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -52,21 +54,63 @@ func runDown(ctx context.Context, d deps, options downOptions) error {
 		return err
 	}
 	defer engine.Close()
-	observed, err := engine.Runners(ctx, options.fleet)
-	if err != nil {
-		return engineError(err)
+	fleets := []string{options.fleet}
+	if options.fleet == "" {
+		if fleets, err = engine.Fleets(ctx); err != nil {
+			return engineError(err)
+		}
 	}
-	plan := fleet.RemoveAll(observed)
 	if options.dryRun {
-		plan.Write(d.streams.Out)
-		return nil
+		return printDown(ctx, d, engine, fleets)
 	}
-	show := newProgress(d, options.theme)
-	err = fleet.Execute(ctx, engine, plan, fleet.Spec{}, 0, show)
+	removed := 0
+	for _, name := range fleets {
+		count, err := removeFleet(ctx, d, engine, name, options.theme)
+		if err != nil {
+			return engineError(err)
+		}
+		removed += count
+	}
+	if removed == 0 {
+		fmt.Fprintln(d.streams.Err, "no runners to remove")
+	}
+	return nil
+}
+
+func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []string) error {
+	for _, name := range fleets {
+		observed, err := engine.Runners(ctx, name)
+		if err != nil {
+			return engineError(err)
+		}
+		fleet.RemoveAll(observed).Write(d.streams.Out)
+	}
+	return nil
+}
+
+// removeFleet removes one fleet's runners and tells how many there were.
+func removeFleet(ctx context.Context, d deps, engine *dockerx.Engine, name string, theme ui.Theme) (int, error) {
+	// Without any runner image no up can be under way, and there is nothing to lock with.
+	image, err := engine.AnyImage(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if image != "" {
+		unlock, err := lockFleet(ctx, d, engine, name, image)
+		if err != nil {
+			return 0, err
+		}
+		defer unlock()
+	}
+	observed, err := engine.Runners(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	show := newProgress(d, theme)
+	err = fleet.Execute(ctx, engine, fleet.RemoveAll(observed), fleet.Spec{}, 0, show)
 	show.Close()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	// Volumes whose runner is gone, from a process that was killed half-way.
-	return engine.RemoveOrphans(ctx, options.fleet)
+	return len(observed), engine.RemoveOrphans(ctx, name)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -43,7 +44,7 @@ func realEngine(t *testing.T) *client.Client {
 func runnerctl(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	streams := ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}
-	code = Run(ctx, streams, os.Getenv, nil, append([]string{"runnerctl"}, args...))
+	code = run(ctx, deps{streams: streams, env: os.Getenv, goos: runtime.GOOS}, append([]string{"runnerctl"}, args...))
 	return code, out.String(), errs.String()
 }
 

@@ -7,34 +7,78 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	expect "github.com/Netflix/go-expect"
+	"github.com/creack/pty"
+	"github.com/hinshun/vt10x"
 
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
+// wizard runs `init` on a terminal, and a person at it who sees the screen.
+// survey asks the terminal where its cursor is, so a bare pty is not enough:
+// vt10x answers.
+func wizard(t *testing.T, args ...string) (person *expect.Console, seen *screen, ended chan int) {
+	t.Helper()
+	answers, emulated, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen = new(screen)
+	person, err = expect.NewConsole(expect.WithDefaultTimeout(10*time.Second), expect.WithStdin(answers),
+		expect.WithStdout(vt10x.New(vt10x.WithWriter(emulated)), seen), expect.WithCloser(answers, emulated))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = person.Close() })
+	tty := person.Tty()
+	d := deps{streams: ui.System(tty, tty, tty), env: os.Getenv, prompt: ui.NewPrompter(tty, tty), goos: "linux"}
+	if !d.streams.InTTY || !d.streams.ErrTTY {
+		t.Fatal("a pty is no terminal")
+	}
+	ended = make(chan int, 1)
+	go func() { ended <- run(context.Background(), d, append([]string{"runnerctl", "init"}, args...)) }()
+	return person, seen, ended
+}
+
+// screen keeps all that was ever shown.
+type screen struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+func code(t *testing.T, ended chan int, seen *screen) int {
+	t.Helper()
+	select {
+	case code := <-ended:
+		return code
+	case <-time.After(20 * time.Second):
+		t.Fatalf("init did not end\n%s", seen)
+		return 0
+	}
+}
+
 // The wizard on a real terminal: a wrong answer is asked again, Enter takes
 // the default.
 func TestInitAsksOnATerminal(t *testing.T) {
 	t.Chdir(t.TempDir())
-	var screen bytes.Buffer
-	console, err := expect.NewConsole(expect.WithDefaultTimeout(10*time.Second), expect.WithStdout(&screen))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = console.Close() }()
-	tty := console.Tty()
-	streams := ui.System(tty, tty, tty)
-	if !streams.InTTY || !streams.ErrTTY {
-		t.Fatal("a pty is no terminal")
-	}
-	ended := make(chan int, 1)
-	go func() {
-		ended <- Run(context.Background(), streams, os.Getenv, ui.NewPrompter(tty, tty), []string{"runnerctl", "init", "--cpus", "1.5"})
-	}()
+	person, seen, ended := wizard(t, "--cpus", "1.5")
 	for _, step := range []struct{ question, answer string }{
 		{"GitHub URL", "https://github.com/acme/api"},
 		{"Base image", ""},
@@ -42,18 +86,18 @@ func TestInitAsksOnATerminal(t *testing.T) {
 		{"is no whole number", "\x15\x7f\x7f\x7f\x7f4"},
 		{"Memory of each", "8g"},
 	} {
-		if _, err := console.ExpectString(step.question); err != nil {
-			t.Fatalf("%s: %v\n%s", step.question, err, screen.String())
+		if _, err := person.ExpectString(step.question); err != nil {
+			t.Fatalf("%s: %v\n%s", step.question, err, seen)
 		}
-		if _, err := console.SendLine(step.answer); err != nil {
+		if _, err := person.SendLine(step.answer); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := console.ExpectString("wrote runnerctl.yaml"); err != nil {
-		t.Fatalf("%v\n%s", err, screen.String())
+	if _, err := person.ExpectString("wrote runnerctl.yaml"); err != nil {
+		t.Fatalf("%v\n%s", err, seen)
 	}
-	if code := <-ended; code != 0 {
-		t.Fatalf("code %d", code)
+	if code := code(t, ended, seen); code != 0 {
+		t.Fatalf("code %d\n%s", code, seen)
 	}
 	got, err := config.Load(config.DefaultFile)
 	if err != nil {
@@ -66,23 +110,19 @@ func TestInitAsksOnATerminal(t *testing.T) {
 
 func TestInitInterrupted(t *testing.T) {
 	t.Chdir(t.TempDir())
-	console, err := expect.NewConsole(expect.WithDefaultTimeout(10 * time.Second))
-	if err != nil {
+	person, seen, ended := wizard(t)
+	if _, err := person.ExpectString("GitHub URL"); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = console.Close() }()
-	tty := console.Tty()
-	ended := make(chan int, 1)
+	go func() { _, _ = person.ExpectEOF() }() // the terminal answers only while somebody looks
+	// survey shows the question a moment before it takes keys one by one.
 	go func() {
-		ended <- Run(context.Background(), ui.System(tty, tty, tty), os.Getenv, ui.NewPrompter(tty, tty), []string{"runnerctl", "init"})
+		for range 20 {
+			_, _ = person.Send("\x03")
+			time.Sleep(100 * time.Millisecond)
+		}
 	}()
-	if _, err := console.ExpectString("GitHub URL"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := console.Send("\x03"); err != nil {
-		t.Fatal(err)
-	}
-	if code := <-ended; code != exitInterrupted {
+	if code := code(t, ended, seen); code != exitInterrupted {
 		t.Errorf("code %d", code)
 	}
 	if _, err := os.Stat(config.DefaultFile); !strings.Contains(err.Error(), "no such file") {

@@ -89,6 +89,9 @@ func psRow(runner fleet.Runner, now time.Time) []string {
 	if runner.Ready {
 		state, docker = "ready", runner.DockerVersion
 	}
+	if runner.Busy {
+		state = "busy"
+	}
 	return []string{
 		runner.Name, runner.Fleet, state, docker, ui.Duration(now.Sub(runner.Created)),
 		strconv.FormatFloat(runner.CPUs, 'g', -1, 64), ui.Bytes(runner.Memory),

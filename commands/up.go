@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -66,7 +65,7 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 		return err
 	}
 	defer engine.Close()
-	facts := gatherFacts(ctx, engine, endpoint, options.config)
+	facts := gatherFacts(ctx, d, engine, endpoint, options.config)
 	checks := doctor.Run(ctx, doctor.Required(doctor.Catalogue()), facts, func(doctor.Result) {})
 	if facts.EngineErr == nil {
 		fmt.Fprintf(d.streams.Err, "host   %s · Docker %s · kernel %s · cgroup v%s\n", endpoint.Name, facts.EngineVersion, facts.KernelVersion, facts.CgroupVersion)
@@ -90,13 +89,14 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 	}
 	fmt.Fprintf(d.streams.Err, "image  %s %s (%s)\n", options.theme.Check(), tag, note)
 
-	unlock, err := engine.Lock(ctx, options.config.Name, tag, func() {
-		fmt.Fprintf(d.streams.Err, "fleet %s is being changed by another runnerctl, waiting for it\n", options.config.Name)
-	})
+	unlock, err := lockFleet(ctx, d, engine, options.config.Name, tag)
 	if err != nil {
 		return engineError(err)
 	}
 	defer unlock()
+	if err := engine.RemoveOrphans(ctx, options.config.Name); err != nil {
+		return engineError(err)
+	}
 
 	spec, err := specOf(ctx, engine, options.config, tag, id, facts)
 	if err != nil {
@@ -114,6 +114,13 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 	}
 	fmt.Fprintf(d.streams.Err, "%d runner%s ready in %s\n", options.config.Runners.Count, plural(options.config.Runners.Count), ui.Duration(time.Since(started)))
 	return nil
+}
+
+// lockFleet makes this the only runnerctl that changes the fleet.
+func lockFleet(ctx context.Context, d deps, engine *dockerx.Engine, name, image string) (unlock func(), err error) {
+	return engine.Lock(ctx, name, image, func() {
+		fmt.Fprintf(d.streams.Err, "fleet %s is being changed by another runnerctl, waiting for it\n", name)
+	})
 }
 
 func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptions, facts doctor.Facts) error {
@@ -213,9 +220,9 @@ func plural(n int) string {
 }
 
 // gatherFacts fills doctor's view of the engine's machine.
-func gatherFacts(ctx context.Context, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config) doctor.Facts {
+func gatherFacts(ctx context.Context, d deps, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config) doctor.Facts {
 	facts := doctor.Facts{
-		ClientOS: runtime.GOOS, Endpoint: endpoint.Host, Local: endpoint.Local(), FreeDisk: -1,
+		ClientOS: d.goos, Endpoint: endpoint.Host, Local: endpoint.Local(), FreeDisk: -1,
 		Count: wanted.Runners.Count, MemoryPerRunner: int64(wanted.Runners.Memory),
 	}
 	told, err := engine.Facts(ctx)

@@ -17,6 +17,7 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/build"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/pkg/jsonmessage"
 	controlapi "github.com/moby/buildkit/api/services/control"
@@ -71,6 +72,18 @@ func (e *Engine) ImageID(ctx context.Context, reference string) (string, error) 
 		return "", fmt.Errorf("image %s: %w", reference, err)
 	}
 	return info.ID, nil
+}
+
+// AnyImage is the id of some image that runnerctl built; "" where the engine has none.
+func (e *Engine) AnyImage(ctx context.Context) (string, error) {
+	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelImage))})
+	if err != nil {
+		return "", fmt.Errorf("list images: %w", err)
+	}
+	if len(list) == 0 {
+		return "", nil
+	}
+	return list[0].ID, nil
 }
 
 // Pull fetches an image from its registry.

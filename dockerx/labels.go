@@ -17,6 +17,9 @@ const (
 	labelCPUs   = "dev.runnerctl.cpus"   // cores
 	labelRunner = "dev.runnerctl.runner" // on volumes: the runner it belongs to
 
+	// LabelImage marks runner images; its value is the hash in their tag.
+	LabelImage = "dev.runnerctl.image"
+
 	schema = 1
 
 	roleRunner = "runner"

@@ -16,11 +16,12 @@ const unstartedLimit = 20 * time.Second
 // machine. It is a container of a fixed name that lives as long as this
 // process holds its standard input: if the process dies in any way, the
 // connection closes, the container ends and the engine removes it, so that no
-// lock goes stale. waiting is called once if another holds it.
-func (e *Engine) Lock(ctx context.Context, fleetName, imageTag string, waiting func()) (unlock func(), err error) {
+// lock goes stale. image is any runner image, whose cat it runs. waiting is called
+// once if another holds the lock.
+func (e *Engine) Lock(ctx context.Context, fleetName, image string, waiting func()) (unlock func(), err error) {
 	name := "runnerctl-lock-" + fleetName
 	config := &container.Config{
-		Image: imageTag, User: runnerUser, Labels: ownLabels(fleetName, roleLock),
+		Image: image, User: runnerUser, Labels: ownLabels(fleetName, roleLock),
 		Entrypoint: []string{"/bin/cat"}, Cmd: []string{}, OpenStdin: true, StdinOnce: true, AttachStdin: true,
 		Volumes: map[string]struct{}{},
 	}
@@ -84,7 +85,7 @@ func (e *Engine) clearUnstarted(ctx context.Context, name string) error {
 		return err
 	}
 	if info.Config.Labels[labelRole] != roleLock {
-		return fmt.Errorf("container %s is not runnerctl's", name)
+		return &foreignError{name}
 	}
 	created, err := time.Parse(time.RFC3339Nano, info.Created)
 	if err != nil || info.State.Running || time.Since(created) < unstartedLimit {
@@ -94,4 +95,16 @@ func (e *Engine) clearUnstarted(ctx context.Context, name string) error {
 		return err
 	}
 	return nil
+}
+
+// foreignError is met where a name that runnerctl needs is somebody else's.
+type foreignError struct{ name string }
+
+func (e *foreignError) Error() string {
+	return fmt.Sprintf("the container %s is not runnerctl's", e.name)
+}
+
+// Hint says what to do.
+func (e *foreignError) Hint() string {
+	return "rename or remove it, or choose another name for the fleet (--fleet)"
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +20,14 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-const waitReady = "/usr/lib/runnerctl/wait-ready"
+const (
+	waitReady = "/usr/lib/runnerctl/wait-ready"
+	status    = "/usr/lib/runnerctl/status"
+)
+
+// removeLimit is how long the removal of one runner may take once it began:
+// its stop time-out and some time for a busy engine.
+const removeLimit = (stopSeconds + 30) * time.Second
 
 // Runners lists the fleet's runners, of all fleets where name is "".
 func (e *Engine) Runners(ctx context.Context, name string) ([]fleet.Runner, error) {
@@ -42,9 +51,7 @@ func (e *Engine) Runners(ctx context.Context, name string) ([]fleet.Runner, erro
 				return err
 			}
 			if runner.State == fleet.Running {
-				if version, err := e.version(ctx, runner.ContainerID, "--once"); err == nil {
-					runner.Ready, runner.DockerVersion = true, version
-				}
+				e.look(ctx, &runner)
 			}
 			runners[i] = runner
 			return nil
@@ -142,7 +149,7 @@ func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec) (_ fl
 
 // WaitReady blocks until the inner daemon answers, or the container ends.
 func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, error) {
-	version, err := e.version(ctx, runner.ContainerID)
+	version, err := e.ask(ctx, runner.ContainerID, waitReady)
 	if err == nil {
 		return version, nil
 	}
@@ -155,9 +162,24 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 	return "", err
 }
 
-func (e *Engine) version(ctx context.Context, id string, args ...string) (string, error) {
+// look adds what only the runner's inside tells; it stays not ready where the
+// inner daemon does not answer.
+func (e *Engine) look(ctx context.Context, runner *fleet.Runner) {
+	answer, err := e.ask(ctx, runner.ContainerID, status)
+	if err != nil {
+		return
+	}
+	var containers, processes int
+	if _, err := fmt.Sscan(answer, &runner.DockerVersion, &containers, &processes); err != nil {
+		return
+	}
+	runner.Ready, runner.Busy = true, containers > 0 || processes > 0
+}
+
+// ask runs one of the image's own programs in the outer tree.
+func (e *Engine) ask(ctx context.Context, id, program string) (string, error) {
 	var out, stderr bytes.Buffer
-	code, err := e.exec(ctx, id, append([]string{waitReady}, args...), &out, &stderr)
+	code, err := e.exec(ctx, id, []string{program}, &out, &stderr)
 	if err != nil {
 		return "", err
 	}
@@ -167,9 +189,13 @@ func (e *Engine) version(ctx context.Context, id string, args ...string) (string
 	return strings.TrimSpace(out.String()), nil
 }
 
-// Remove stops a runner gracefully and removes its container and volume.
+// Remove stops a runner gracefully and removes its container and volume. Once
+// begun it goes on to its end even if ctx ends: half of it would leave a volume
+// that nothing names.
 func (e *Engine) Remove(ctx context.Context, runner fleet.Runner) error {
-	return e.remove(ctx, runner, false)
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
+	defer cancel()
+	return e.remove(whole, runner, false)
 }
 
 func (e *Engine) remove(ctx context.Context, runner fleet.Runner, atOnce bool) error {
@@ -217,7 +243,29 @@ func (e *Engine) LastLines(ctx context.Context, runner fleet.Runner, n int) []st
 	return strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
 }
 
-// RemoveOrphans removes the fleet's volumes whose runner is gone.
+// Fleets names every fleet that has a runner or a volume on the engine, in order.
+func (e *Engine) Fleets(ctx context.Context) ([]string, error) {
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: byRole("", roleRunner)})
+	if err != nil {
+		return nil, fmt.Errorf("list runners: %w", err)
+	}
+	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: byRole("", roleRunner)})
+	if err != nil {
+		return nil, fmt.Errorf("list volumes: %w", err)
+	}
+	names := map[string]bool{}
+	for _, one := range list {
+		names[one.Labels[labelFleet]] = true
+	}
+	for _, one := range volumes.Volumes {
+		names[one.Labels[labelFleet]] = true
+	}
+	return slices.Sorted(maps.Keys(names)), nil
+}
+
+// RemoveOrphans removes the fleet's volumes whose runner is gone: a process that
+// was killed half-way leaves them. To be called with the fleet's lock held, else
+// it might take the volume of a runner that is just being made.
 func (e *Engine) RemoveOrphans(ctx context.Context, fleetName string) error {
 	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: byRole(fleetName, roleRunner)})
 	if err != nil {

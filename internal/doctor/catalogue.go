@@ -77,9 +77,12 @@ func hostDisk(f Facts) Outcome {
 }
 
 func engineReachable(f Facts) Outcome {
+	var refusal *LocalRefusal
 	switch {
 	case f.EngineErr == nil:
 		return pass("%s", f.Endpoint)
+	case errors.As(f.EngineErr, &refusal):
+		return Outcome{Status: Skip, Observed: "not asked"}
 	case strings.Contains(f.EngineErr.Error(), "permission denied"):
 		return Outcome{Fail, f.EngineErr.Error(), Remedy{"this user may not open the engine's socket; whoever may is root on that machine", []string{"usermod -aG docker $SUDO_USER"}}}
 	}

@@ -58,7 +58,8 @@ type Runner struct {
 	Fleet         string    `json:"fleet"`
 	Host          string    `json:"host"`
 	State         State     `json:"state"`
-	Ready         bool      `json:"ready"`
+	Ready         bool      `json:"ready"` // its inner daemon answers
+	Busy          bool      `json:"busy"`  // a container or a process of runner's runs in it
 	Image         string    `json:"image"`
 	Created       time.Time `json:"created"`
 	ContainerID   string    `json:"container_id"`
@@ -80,7 +81,8 @@ type Engine interface {
 	Create(ctx context.Context, name string, spec Spec) (Runner, error)
 	// WaitReady blocks until the inner daemon answers and returns its version.
 	WaitReady(ctx context.Context, runner Runner) (version string, err error)
-	// Remove stops a runner gracefully and removes container and volume.
+	// Remove stops a runner gracefully and removes container and volume; once
+	// begun it is not cut short by ctx.
 	Remove(ctx context.Context, runner Runner) error
 	// LastLines returns the end of a runner's log.
 	LastLines(ctx context.Context, runner Runner, n int) []string

@@ -45,8 +45,8 @@ func (p Plan) Write(w io.Writer) {
 }
 
 // Make decides what to do so that count runners of spec exist. newName yields
-// names that are free on the engine. Runners that fit are kept, the oldest
-// first; ones that are not ready go before ones that are.
+// names that are free on the engine. Of a surplus, runners that are not ready go
+// first, then idle ones, then the youngest.
 func Make(observed []Runner, count int, spec Spec, newName func() string) Plan {
 	var plan Plan
 	var fit []Runner
@@ -61,6 +61,9 @@ func Make(observed []Runner, count int, spec Spec, newName func() string) Plan {
 	sort.SliceStable(fit, func(i, j int) bool {
 		if fit[i].Ready != fit[j].Ready {
 			return fit[i].Ready
+		}
+		if fit[i].Busy != fit[j].Busy {
+			return fit[i].Busy
 		}
 		if !fit[i].Created.Equal(fit[j].Created) {
 			return fit[i].Created.Before(fit[j].Created)

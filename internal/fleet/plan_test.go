@@ -20,6 +20,9 @@ func TestMake(t *testing.T) {
 	paused := good("paused", 0, false)
 	paused.State = Paused
 
+	busy := good("busy", 9, true)
+	busy.Busy = true
+
 	tests := []struct {
 		name     string
 		observed []Runner
@@ -30,6 +33,7 @@ func TestMake(t *testing.T) {
 		{"as wanted", []Runner{good("a", 1, true)}, 1, "keep    a  (as wanted)\n"},
 		{"surplus: not ready goes first", []Runner{good("a", 1, false), good("b", 2, true)}, 1, "keep    b  (as wanted)\nremove  a  (surplus, 1 wanted)\n"},
 		{"surplus: the youngest goes", []Runner{good("b", 2, true), good("a", 1, true)}, 1, "keep    a  (as wanted)\nremove  b  (surplus, 1 wanted)\n"},
+		{"surplus: idle goes before busy", []Runner{good("a", 1, true), busy}, 1, "keep    busy  (as wanted)\nremove  a  (surplus, 1 wanted)\n"},
 		{"new image", []Runner{old}, 1, "remove  old  (its image is not runner:1)\ncreate  new-1  (1 of 1)\n"},
 		{"new spec", []Runner{changed}, 1, "remove  changed  (its spec changed)\ncreate  new-1  (1 of 1)\n"},
 		{"paused", []Runner{paused, good("a", 1, true)}, 2, "remove  paused  (it is paused)\nkeep    a  (as wanted)\ncreate  new-1  (2 of 2)\n"},
