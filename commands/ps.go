@@ -82,18 +82,32 @@ func runPs(ctx context.Context, d deps, options psOptions) error {
 }
 
 func psRow(runner fleet.Runner, now time.Time) []string {
-	state, docker := string(runner.State), "–"
-	if runner.State == fleet.Running {
-		state = "starting"
-	}
+	docker := "–"
 	if runner.Ready {
-		state, docker = "ready", runner.DockerVersion
-	}
-	if runner.Busy {
-		state = "busy"
+		docker = runner.DockerVersion
 	}
 	return []string{
-		runner.Name, runner.Fleet, state, docker, ui.Duration(now.Sub(runner.Created)),
+		runner.Name, runner.Fleet, psState(runner), docker, ui.Duration(now.Sub(runner.Created)),
 		strconv.FormatFloat(runner.CPUs, 'g', -1, 64), ui.Bytes(runner.Memory),
 	}
+}
+
+// psState is the runner's state in one word, and what to look at.
+func psState(runner fleet.Runner) string {
+	state := string(runner.State)
+	switch {
+	case runner.Busy:
+		state = "busy"
+	case runner.Ready:
+		state = "ready"
+	case runner.State == fleet.Running:
+		state = "starting"
+	}
+	if runner.DiskFull() {
+		state += ", disk full"
+	}
+	if runner.Restarts > 0 {
+		state += fmt.Sprintf(", daemon restarted %d×", runner.Restarts)
+	}
+	return state
 }

@@ -170,7 +170,7 @@ func (e *Engine) look(ctx context.Context, runner *fleet.Runner) {
 		return
 	}
 	var containers, processes int
-	if _, err := fmt.Sscan(answer, &runner.DockerVersion, &containers, &processes); err != nil {
+	if _, err := fmt.Sscan(answer, &runner.DockerVersion, &containers, &processes, &runner.Restarts, &runner.DiskFree); err != nil {
 		return
 	}
 	runner.Ready, runner.Busy = true, containers > 0 || processes > 0

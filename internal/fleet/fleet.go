@@ -64,12 +64,17 @@ type Runner struct {
 	Created       time.Time `json:"created"`
 	ContainerID   string    `json:"container_id"`
 	DockerVersion string    `json:"docker_version"`
+	Restarts      int       `json:"restarts"`  // of the inner daemons, by the runner's own init
+	DiskFree      int64     `json:"disk_free"` // bytes for the inner daemon's data
 	CPUs          float64   `json:"cpus"`
 	Memory        int64     `json:"memory"`
 
 	ImageID  string `json:"-"`
 	SpecHash string `json:"-"`
 }
+
+// DiskFull tells whether the inner daemon has no room left to work in.
+func (r Runner) DiskFull() bool { return r.Ready && r.DiskFree < 16<<20 }
 
 // Engine is the host that runners live on.
 type Engine interface {
