@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,14 +110,16 @@ func runDemo(ctx context.Context, d deps, options demoOptions) (err error) {
 			failures = append(failures, err)
 		}
 	}
-	row, err := hostUsers(ctx, engine, runners, options.theme)
-	rows = append(rows, row)
-	failures = append(failures, err)
+	for _, look := range []func(context.Context, *dockerx.Engine, []fleet.Runner, ui.Theme) ([]string, error){rootInside, rootOutside} {
+		row, err := look(ctx, engine, runners, options.theme)
+		rows = append(rows, row)
+		failures = append(failures, err)
+	}
 	ui.Table(d.streams.Out, header, rows)
 	if err := errors.Join(failures...); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.streams.Out, "\n%s no collision: the same names, ports and tags in %d runners; root inside, uid 1001 and above on the host\n", options.theme.Check(), len(runners))
+	fmt.Fprintf(d.streams.Out, "\n%s no collision: the same names, ports and tags in %d runners; root inside, nobody on the host\n", options.theme.Check(), len(runners))
 	return nil
 }
 
@@ -168,9 +172,29 @@ func demoStep(ctx context.Context, engine *dockerx.Engine, runners []fleet.Runne
 	return row, errors.Join(failures...)
 }
 
-// hostUsers tells, from the host, which users the runners' processes have.
-func hostUsers(ctx context.Context, engine *dockerx.Engine, runners []fleet.Runner, theme ui.Theme) ([]string, error) {
-	row := []string{"seen from the host: processes, their uids"}
+// rootInside counts the processes of uid 0 as the runners themselves see them.
+func rootInside(ctx context.Context, engine *dockerx.Engine, runners []fleet.Runner, theme ui.Theme) ([]string, error) {
+	row := []string{"seen inside: processes of uid 0"}
+	var failures []error
+	for _, runner := range runners {
+		var output bytes.Buffer
+		code, err := engine.Exec(ctx, runner, dockerx.Command{Args: []string{"sh", "-c", "ps -e -o uid= | grep -cw 0"}, Stdout: &output, Stderr: &output})
+		if err == nil && code != 0 {
+			err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(output.String()))
+		}
+		if err != nil {
+			row = append(row, theme.Cross())
+			failures = append(failures, fmt.Errorf("runner %s: its processes: %w", runner.Name, err))
+			continue
+		}
+		row = append(row, theme.Check()+" "+strings.TrimSpace(output.String()))
+	}
+	return row, errors.Join(failures...)
+}
+
+// rootOutside counts them as the host sees them: there must be none.
+func rootOutside(ctx context.Context, engine *dockerx.Engine, runners []fleet.Runner, theme ui.Theme) ([]string, error) {
+	row := []string{"seen from the host: processes of uid 0"}
 	var failures []error
 	for _, runner := range runners {
 		uids, err := engine.HostUIDs(ctx, runner)
@@ -178,16 +202,16 @@ func hostUsers(ctx context.Context, engine *dockerx.Engine, runners []fleet.Runn
 			return row, err
 		}
 		mark, processes := theme.Check(), 0
-		var names []string
-		for uid, count := range uids {
+		for _, count := range uids {
 			processes += count
-			names = append(names, uid)
-			if uid == "0" || uid == "root" {
-				mark = theme.Cross()
-				failures = append(failures, fmt.Errorf("runner %s has a process of uid 0 on the host", runner.Name))
-			}
 		}
-		row = append(row, fmt.Sprintf("%s %d: %s", mark, processes, strings.Join(names, ", ")))
+		root := uids["0"] + uids["root"]
+		if root > 0 {
+			mark = theme.Cross()
+			failures = append(failures, fmt.Errorf("runner %s has %d processes of uid 0 on the host", runner.Name, root))
+		}
+		names := slices.Sorted(maps.Keys(uids))
+		row = append(row, fmt.Sprintf("%s %d of %d (uid %s)", mark, root, processes, strings.Join(names, ", ")))
 	}
 	return row, errors.Join(failures...)
 }
