@@ -1,10 +1,14 @@
 package commands
 
 import (
+	"bytes"
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 func TestFlagsFirst(t *testing.T) {
@@ -96,6 +100,24 @@ func TestNoEngine(t *testing.T) {
 	for _, command := range []string{"doctor", "up"} {
 		if code, stdout, stderr := runnerctl(t.Context(), command); code != exitFailure || !strings.Contains(stdout+stderr, "✘ engine.reachable") {
 			t.Errorf("%s: code %d: %s%s", command, code, stdout, stderr)
+		}
+	}
+}
+
+// On macOS and Windows a local engine is refused before anything is asked, with
+// the way out; doctor says so in its report.
+func TestLocalEngineElsewhere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
+	for goos, name := range map[string]string{"darwin": "macOS", "windows": "Windows"} {
+		for _, command := range []string{"up", "build", "ps", "down", "doctor"} {
+			var out, errs bytes.Buffer
+			d := deps{streams: ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, env: os.Getenv, goos: goos}
+			code := run(t.Context(), d, []string{"runnerctl", command})
+			all := out.String() + errs.String()
+			if code != exitFailure || !strings.Contains(all, name+" has no Linux kernel of its own") || !strings.Contains(all, "DOCKER_HOST=ssh://") {
+				t.Errorf("%s %s: code %d: %s", goos, command, code, all)
+			}
 		}
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,8 +15,11 @@ import (
 	"testing"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 
@@ -93,6 +98,58 @@ func leftovers(t *testing.T, api *client.Client, name string) (left []string) {
 	return left
 }
 
+// processesOf lists the machine's processes whose control group names one of the
+// containers.
+func processesOf(t *testing.T, containers []string) (left []string) {
+	t.Helper()
+	groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range groups {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		for _, id := range containers {
+			if bytes.Contains(text, []byte(id)) {
+				left = append(left, path)
+			}
+		}
+	}
+	return left
+}
+
+func networkNames(t *testing.T, api *client.Client) string {
+	t.Helper()
+	list, err := api.NetworkList(t.Context(), network.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, one := range list {
+		names = append(names, one.Name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+func drain(t *testing.T, stream io.ReadCloser) {
+	t.Helper()
+	defer func() { _ = stream.Close() }()
+	if _, err := io.Copy(io.Discard, stream); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// removeImage takes away an image that the test made.
+func removeImage(t *testing.T, api *client.Client, reference string) {
+	t.Helper()
+	if _, err := api.ImageRemove(context.Background(), reference, image.RemoveOptions{Force: true}); err != nil && !cerrdefs.IsNotFound(err) {
+		t.Error(err)
+	}
+}
+
 func up(name string, args ...string) []string {
 	return append([]string{"up", "--fleet", name, "--bootstrap-base", "--progress", "plain"}, args...)
 }
@@ -145,7 +202,9 @@ func TestFleet(t *testing.T) {
 		"ls -d /rootfs /sys-rw 2>&1 | grep -vc 'No such file'; true":                                               "0",
 		"sh -c 'cat /proc/sys/kernel/core_pattern | sudo tee /proc/sys/kernel/core_pattern' 2>&1 >/dev/null; true": "tee: /proc/sys/kernel/core_pattern: Permission denied",
 		"df -k --output=size /dev/shm | tail -1":                                                                   "1048576",
-		"sudo chroot /proc/1/root true 2>/dev/null && ls /usr/lib/runnerctl/start 2>&1 | grep -c 'No such'":        "1",
+		// The outer tree: /proc/1 is rootlesskit's child, which came from there.
+		"sudo ls /proc/1/root/usr/lib/runnerctl/start /proc/1/cwd/usr/lib/runnerctl/start 2>&1 | grep -c 'No such file'":                 "2",
+		"sudo sh -c 'ls -d /proc/[0-9]*/fd/*/' 2>/dev/null | while read -r d; do sudo ls $d/rootfs $d/../rootfs 2>/dev/null; done; true": "",
 	} {
 		if got := inside(script); got != want {
 			t.Errorf("%s: got %q, want %q", script, got, want)
@@ -185,6 +244,81 @@ func TestFleet(t *testing.T) {
 	must(t, up(name, "--count", "1")...)
 	if left := list(t, name); len(left) != 1 || left[0].Name == runner {
 		t.Errorf("after up --count 1: %+v", left)
+	}
+	must(t, "down", "--fleet", name)
+	if left := processesOf(t, ids(first)); len(left) > 0 {
+		t.Errorf("processes left behind: %v", left)
+	}
+}
+
+// Of a surplus the idle runners go, not the one at work.
+func TestBusyRunnerStays(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, up(name, "--count", "2")...)
+	runners := list(t, name)
+	slices.SortFunc(runners, func(a, b fleet.Runner) int { return b.Created.Compare(a.Created) })
+	youngest := runners[0].Name // which would go otherwise
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		runnerctl(ctx, "exec", youngest, "--", "sleep", "60")
+	}()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	limit := time.Now().Add(20 * time.Second)
+	for busy := false; !busy; {
+		if time.Now().After(limit) {
+			t.Fatalf("%s is not busy: %+v", youngest, list(t, name))
+		}
+		for _, runner := range list(t, name) {
+			busy = busy || runner.Busy && runner.Name == youngest
+		}
+	}
+	must(t, up(name, "--count", "1")...)
+	if left := list(t, name); len(left) != 1 || left[0].Name != youngest {
+		t.Errorf("%s was at work, left is %+v", youngest, left)
+	}
+}
+
+func TestPasta(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	if err := os.WriteFile("runnerctl.yaml", []byte("network:\n  driver: pasta\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must(t, up(name)...)
+	runner := list(t, name)[0].Name
+	must(t, "exec", runner, "--", "sudo", "apt-get", "update", "-qq")
+	must(t, "exec", runner, "--", "sh", "-c", "docker network create app && docker network rm app")
+}
+
+// Objects of a newer runnerctl are left alone, with a hint.
+func TestNewerSchema(t *testing.T) {
+	api := realEngine(t)
+	tag := runnerImage(t)
+	name := newName("t", map[string]bool{})
+	labels := map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "runner", "dev.runnerctl.schema": "2"}
+	made, err := api.ContainerCreate(t.Context(), &container.Config{Image: tag, Labels: labels}, nil, nil, nil, name+"-aaaa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := api.ContainerRemove(context.Background(), made.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, command := range [][]string{{"ps", "--fleet", name}, {"down", "--fleet", name}, up(name)} {
+		code, _, stderr := runnerctl(t.Context(), command...)
+		if code != exitFailure || !strings.Contains(stderr, "was made by a newer runnerctl") || !strings.Contains(stderr, "hint") {
+			t.Errorf("%v: code %d: %s", command, code, stderr)
+		}
+	}
+	if _, err := api.ContainerInspect(t.Context(), made.ID); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -2,17 +2,63 @@
 
 package commands
 
-import "testing"
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/docker/docker/api/types/image"
+
+	"github.com/runnerctl/runnerctl/internal/config"
+)
 
 func TestTwentyRunners(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
+	networks := networkNames(t, api)
 	must(t, up(name, "--count", "20")...)
-	if runners := list(t, name); len(runners) != 20 {
+	runners := list(t, name)
+	if len(runners) != 20 {
 		t.Errorf("%d runners", len(runners))
 	}
 	must(t, "down", "--fleet", name)
 	if left := leftovers(t, api, name); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+	if left := processesOf(t, ids(runners)); len(left) > 0 {
+		t.Errorf("processes left behind: %v", left)
+	}
+	if after := networkNames(t, api); after != networks {
+		t.Errorf("networks before: %s, after: %s", networks, after)
+	}
+}
+
+// Debian 12's own packages: Docker 20.10, no compose v2.
+func TestBaseWithOldDocker(t *testing.T) {
+	api := realEngine(t)
+	runnerImage(t)
+	const base = "runnerctl-test/bookworm:base"
+	make := exec.Command("mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", "bookworm", "base.tar")
+	if out, err := make.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	file, err := os.Open("base.tar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	stream, err := api.ImageImport(t.Context(), image.ImportSource{Source: file, SourceName: "-"}, base, image.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	drain(t, stream)
+	t.Cleanup(func() { removeImage(t, api, base) })
+	if err := os.WriteFile(config.DefaultFile, []byte("image:\n  base: "+base+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := runnerctl(t.Context(), "build", "--progress", "quiet")
+	if code != exitFailure || !strings.Contains(stderr, "Debian GNU/Linux 12 (bookworm): Docker 20 is too old, 24 or newer is needed") {
+		t.Errorf("code %d: %s", code, stderr)
 	}
 }

@@ -30,7 +30,7 @@ func TestForeignNamesStayUntouched(t *testing.T) {
 	t.Chdir(t.TempDir())
 	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
 	engine := enginetest.Start(t, enginetest.Options{})
-	engine.CopyImage(t, machine, tag)
+	engine.CopyImage(t, machine, tag, "debian:trixie-slim")
 	t.Setenv("DOCKER_HOST", engine.Host)
 
 	foreign, err := engine.API.ContainerCreate(t.Context(), &container.Config{Image: tag, Labels: map[string]string{"owner": "somebody"}}, nil, nil, nil, "runnerctl-lock-ci")
@@ -39,6 +39,10 @@ func TestForeignNamesStayUntouched(t *testing.T) {
 	}
 	if _, err := engine.API.VolumeCreate(t.Context(), volume.CreateOptions{Name: "ci-aaaa-data"}); err != nil {
 		t.Fatal(err)
+	}
+	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
+	if code != exitFailure || !strings.Contains(stderr, "runnerctl-lock-ci is not runnerctl's") {
+		t.Errorf("up: code %d: %s", code, stderr)
 	}
 	if code, _, stderr := runnerctl(t.Context(), "down", "--all"); code != 0 {
 		t.Errorf("down: %s", stderr)

@@ -110,23 +110,22 @@ type BuildOptions struct {
 
 // BuildError holds the failing step and the end of its output.
 type BuildError struct {
-	Image   string
+	Object  string // what could not be made, like "image runnerctl/runner:4f2a91c"
 	Problem string
 	Lines   []string
+	Advice  string
 }
 
-func (e *BuildError) Error() string { return fmt.Sprintf("image %s: the build failed", e.Image) }
+func (e *BuildError) Error() string { return e.Object + ": the build failed" }
 
-// Cause is the engine's own message.
+// Cause is the builder's own message.
 func (e *BuildError) Cause() string { return e.Problem }
 
 // Last holds the last lines of the failing step's output.
 func (e *BuildError) Last() []string { return e.Lines }
 
 // Hint says what to do.
-func (e *BuildError) Hint() string {
-	return "runnerctl build --print shows the Dockerfile, --progress plain every line of the build"
-}
+func (e *BuildError) Hint() string { return e.Advice }
 
 // Build sends the context to the engine's BuildKit and shows its progress.
 func (e *Engine) Build(ctx context.Context, files Context, options BuildOptions) error {
@@ -157,7 +156,13 @@ func (e *Engine) Build(ctx context.Context, files Context, options BuildOptions)
 		_, _ = display.UpdateFrom(context.WithoutCancel(ctx), statuses) // the stream tells the outcome
 	}()
 	var output tail
+	var failed string // the step
 	err = readBuild(response.Body, func(status *bkclient.SolveStatus) {
+		for _, vertex := range status.Vertexes {
+			if vertex.Error != "" {
+				failed = vertex.Name
+			}
+		}
 		for _, log := range status.Logs {
 			output.add(log.Data)
 		}
@@ -167,12 +172,30 @@ func (e *Engine) Build(ctx context.Context, files Context, options BuildOptions)
 	<-shown
 	var failure *jsonmessage.JSONError
 	if errors.As(err, &failure) {
-		return &BuildError{Image: options.Tag, Problem: failure.Message, Lines: output.lines()}
+		return &BuildError{
+			Object: "image " + options.Tag, Problem: stepProblem(failed, failure.Message), Lines: output.lines(),
+			Advice: "runnerctl build --print shows the Dockerfile, --progress plain every line of the build",
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("image %s: build: %w", options.Tag, err)
 	}
 	return nil
+}
+
+// stepProblem names the step by its beginning only, and why it failed: BuildKit's
+// own message repeats the whole command.
+func stepProblem(step, message string) string {
+	if step == "" {
+		return message
+	}
+	if runes := []rune(step); len(runes) > 80 {
+		step = string(runes[:79]) + "…"
+	}
+	if i := strings.LastIndex(message, "]: "); i >= 0 {
+		message = message[i+len("]: "):]
+	}
+	return step + ": " + message
 }
 
 // readBuild decodes the engine's stream: BuildKit's progress is an aux message,
@@ -266,7 +289,10 @@ func (e *Engine) Bootstrap(ctx context.Context, reference string, progress io.Wr
 		}
 		var last tail
 		last.add(output.Bytes())
-		return &BuildError{Image: reference, Problem: "mmdebstrap: " + err.Error(), Lines: last.lines()}
+		return &BuildError{
+			Object: "base " + reference, Problem: "mmdebstrap: " + err.Error(), Lines: last.lines(),
+			Advice: "can this machine reach the distribution's packages, and are they current? apt-get update tells",
+		}
 	}
 	file, err := os.Open(path)
 	if err != nil {
