@@ -98,7 +98,7 @@ func report(ctx context.Context, d deps, err error) int {
 	}
 	theme := ui.NewTheme("auto", d.streams.ErrTTY, d.env)
 	for _, one := range flatten(err) {
-		ui.Error(d.streams.Err, theme, one)
+		ui.Error(d.streams.Err, theme, engineError(one))
 	}
 	if errors.As(err, &usage) {
 		return exitUsage

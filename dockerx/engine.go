@@ -135,6 +135,10 @@ func (e *Engine) Networks(ctx context.Context) ([]netip.Prefix, error) {
 }
 
 // IsUnreachable tells an engine that can't be reached from one that answered.
-func IsUnreachable(err error) bool {
-	return client.IsErrConnectionFailed(err) || errors.Is(err, os.ErrPermission)
+func IsUnreachable(err error) bool { return client.IsErrConnectionFailed(err) }
+
+// IsForbidden tells a socket that this user may not open.
+func IsForbidden(err error) bool {
+	return errors.Is(err, os.ErrPermission) || client.IsErrConnectionFailed(err) && strings.Contains(err.Error(), "permission denied") ||
+		err != nil && strings.Contains(err.Error(), "permission denied while trying to connect")
 }

@@ -89,6 +89,7 @@ func (e *Engine) inspect(ctx context.Context, id string) (fleet.Runner, error) {
 		ContainerID: info.ID,
 		CPUs:        cpus,
 		Memory:      info.HostConfig.Memory,
+		Revivals:    info.RestartCount,
 		ImageID:     info.Image,
 		SpecHash:    info.Config.Labels[labelSpec],
 	}, nil
@@ -156,8 +157,13 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 	if ctx.Err() != nil {
 		return "", errors.New("the time limit was reached")
 	}
-	if info, inspectErr := e.api.ContainerInspect(ctx, runner.ContainerID); inspectErr == nil && (!info.State.Running || info.RestartCount > 0) {
-		return "", fmt.Errorf("its container ended with exit code %d", info.State.ExitCode)
+	if info, inspectErr := e.api.ContainerInspect(ctx, runner.ContainerID); inspectErr == nil {
+		switch {
+		case info.RestartCount > 0:
+			return "", fmt.Errorf("its container ends again and again (started anew %d times)", info.RestartCount)
+		case !info.State.Running:
+			return "", fmt.Errorf("its container ended with exit code %d", info.State.ExitCode)
+		}
 	}
 	return "", err
 }

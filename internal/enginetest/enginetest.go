@@ -9,6 +9,7 @@ package enginetest
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,6 +31,7 @@ var script string
 type Options struct {
 	DiskMiB int         // size of the data-root's file system; 0: 4096 (sparse)
 	TunMode os.FileMode // of its /dev/net/tun; 0: 0666
+	Args    []string    // further arguments of dockerd
 }
 
 // Engine is a private Docker Engine.
@@ -101,6 +103,7 @@ func (e *Engine) Run(t *testing.T) {
 	// A process namespace: when its first process dies, all in it do.
 	e.command = exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount", "--net", "--mount-proc",
 		"sh", "-c", script, "start", e.dir, strconv.FormatUint(uint64(e.options.TunMode.Perm()), 8))
+	e.command.Args = append(e.command.Args, e.options.Args...)
 	e.command.Stdout, e.command.Stderr = log, log
 	e.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := e.command.Start(); err != nil {
@@ -131,6 +134,45 @@ func (e *Engine) Kill() {
 	e.command = nil
 	_ = os.Remove(filepath.Join(e.dir, "docker.sock"))
 	_ = os.Remove(filepath.Join(e.dir, "docker.pid"))
+}
+
+// Fill leaves the engine's data-root that many MiB of free space; the returned
+// function takes the filling away.
+func (e *Engine) Fill(t *testing.T, leave int64) (empty func()) {
+	t.Helper()
+	// The file system is mounted in the engine's own mount namespace: in the
+	// first process below unshare.
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", e.command.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join("/proc", strings.Fields(string(children))[0], "root", e.dir, "data")
+	filling := filepath.Join(root, "filling")
+	file, err := os.Create(filling)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	for size := int64(0); ; size += 1 << 20 {
+		var stat syscall.Statfs_t
+		if err := syscall.Statfs(root, &stat); err != nil {
+			t.Fatal(err)
+		}
+		// Not Bavail: the part kept for root is what the engine, and so root, would fill.
+		if int64(stat.Bfree)*stat.Bsize <= leave<<20 {
+			break
+		}
+		if err := syscall.Fallocate(int(file.Fd()), 0, size, 1<<20); errors.Is(err, syscall.ENOSPC) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() {
+		if err := os.Remove(filling); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // Log returns the engine's last lines.

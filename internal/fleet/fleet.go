@@ -69,6 +69,7 @@ type Runner struct {
 	CPUs          float64   `json:"cpus"`
 	Memory        int64     `json:"memory"`
 
+	Revivals int    `json:"-"` // how often the engine started its container again after it ended
 	ImageID  string `json:"-"`
 	SpecHash string `json:"-"`
 }

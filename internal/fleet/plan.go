@@ -91,6 +91,8 @@ func unfit(runner Runner, spec Spec, hash string) string {
 		return "its spec changed"
 	case runner.State != Running:
 		return "it is " + string(runner.State)
+	case !runner.Ready && runner.Revivals > 0:
+		return "it ends again and again"
 	}
 	return ""
 }

@@ -20,6 +20,8 @@ func TestMake(t *testing.T) {
 	paused := good("paused", 0, false)
 	paused.State = Paused
 
+	looping := good("looping", 0, false)
+	looping.Revivals = 2
 	busy := good("busy", 9, true)
 	busy.Busy = true
 
@@ -36,6 +38,7 @@ func TestMake(t *testing.T) {
 		{"surplus: idle goes before busy", []Runner{good("a", 1, true), busy}, 1, "keep    busy  (as wanted)\nremove  a  (surplus, 1 wanted)\n"},
 		{"new image", []Runner{old}, 1, "remove  old  (its image is not runner:1)\ncreate  new-1  (1 of 1)\n"},
 		{"new spec", []Runner{changed}, 1, "remove  changed  (its spec changed)\ncreate  new-1  (1 of 1)\n"},
+		{"crash loop", []Runner{looping}, 1, "remove  looping  (it ends again and again)\ncreate  new-1  (1 of 1)\n"},
 		{"paused", []Runner{paused, good("a", 1, true)}, 2, "remove  paused  (it is paused)\nkeep    a  (as wanted)\ncreate  new-1  (2 of 2)\n"},
 	}
 	for _, test := range tests {

@@ -1,0 +1,245 @@
+//go:build linux
+
+package commands
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/client"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+// eventually waits for something that takes its time.
+func eventually(t *testing.T, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !holds(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", limit, what)
+		}
+	}
+}
+
+func containerLog(t *testing.T, api *client.Client, id string) string {
+	t.Helper()
+	stream, err := api.ContainerLogs(t.Context(), id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: "50"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stream.Close() }()
+	var text strings.Builder
+	if _, err := stdcopy.StdCopy(&text, &text, stream); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
+}
+
+// A runner that is killed while up waits for it: told, cleaned up, the other stays.
+func TestRunnerKilledWhileUpWaits(t *testing.T) {
+	api := realEngine(t)
+	runnerImage(t)
+	name := newFleet(t, api)
+	killed := make(chan string, 1)
+	go func() {
+		for {
+			if list := leftoverRunners(api, name); len(list) > 0 && api.ContainerKill(context.Background(), list[0], "KILL") == nil {
+				killed <- list[0]
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	code, _, stderr := runnerctl(t.Context(), up(name, "--count", "2")...)
+	if code != exitFailure || !strings.Contains(stderr, "its container ended with exit code 137") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	gone := <-killed
+	if runners := list(t, name); len(runners) != 1 || !runners[0].Ready || runners[0].ContainerID == gone {
+		t.Errorf("left: %+v", runners)
+	}
+}
+
+func leftoverRunners(api *client.Client, name string) (ids []string) {
+	list, err := api.ContainerList(context.Background(), container.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("label", "dev.runnerctl.fleet="+name), filters.Arg("label", "dev.runnerctl.role=runner"))})
+	if err != nil {
+		return nil
+	}
+	for _, one := range list {
+		ids = append(ids, one.ID)
+	}
+	return ids
+}
+
+// The inner daemons are started again when they die, and ps says so; one that
+// keeps dying ends the runner with its last words.
+func TestInnerDaemonsKilled(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	inside := func(script string) { must(t, "exec", "--root", runner.Name, "--", "sh", "-c", script) }
+	for i, daemon := range []string{"containerd", "dockerd"} {
+		inside("pkill -9 -x " + daemon)
+		eventually(t, 30*time.Second, daemon+" is back", func() bool {
+			now := list(t, name)[0]
+			return now.Ready && now.Restarts == i+1
+		})
+		inside("docker network create again && docker network rm again")
+	}
+	if table := must(t, "ps", "--fleet", name); !strings.Contains(table, "ready, daemon restarted 2×") {
+		t.Error(table)
+	}
+
+	inside("chmod a-x /usr/sbin/dockerd && pkill -9 -x dockerd")
+	eventually(t, 60*time.Second, "the runner ends", func() bool {
+		info, err := api.ContainerInspect(t.Context(), runner.ContainerID)
+		return err == nil && info.RestartCount > 0
+	})
+	for _, want := range []string{"start: dockerd ended by itself with code 12", "start: dockerd died 5 times in a row: giving up"} {
+		if log := containerLog(t, api, runner.ContainerID); !strings.Contains(log, want) {
+			t.Errorf("no %q in\n%s", want, log)
+		}
+	}
+	if now := list(t, name)[0]; now.Ready {
+		t.Errorf("still ready: %+v", now)
+	}
+	must(t, up(name)...)
+	if runners := list(t, name); len(runners) != 1 || runners[0].Name == runner.Name || !runners[0].Ready {
+		t.Errorf("up left %+v", runners)
+	}
+}
+
+func TestPausedRunner(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	pause := func(id string) {
+		if err := api.ContainerPause(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pause(runner.ContainerID)
+	if table := must(t, "ps", "--fleet", name); !strings.Contains(table, "paused") {
+		t.Error(table)
+	}
+	if code, _, stderr := runnerctl(t.Context(), "exec", runner.Name, "--", "true"); code != exitFailure || !strings.Contains(stderr, "is paused") {
+		t.Errorf("exec: code %d: %s", code, stderr)
+	}
+	must(t, up(name)...)
+	replaced := list(t, name)
+	if len(replaced) != 1 || replaced[0].Name == runner.Name || !replaced[0].Ready {
+		t.Fatalf("up left %+v", replaced)
+	}
+	pause(replaced[0].ContainerID)
+	must(t, "down", "--fleet", name)
+}
+
+// A lock whose holder died before it started it is cleared in the end.
+func TestStaleLock(t *testing.T) {
+	api := realEngine(t)
+	tag := runnerImage(t)
+	name := newFleet(t, api)
+	labels := map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "lock", "dev.runnerctl.schema": "1"}
+	if _, err := api.ContainerCreate(t.Context(), &container.Config{Image: tag, Labels: labels}, nil, nil, nil, "runnerctl-lock-"+name); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := runnerctl(t.Context(), up(name)...)
+	if code != 0 || !strings.Contains(stderr, "is being changed by another runnerctl") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+}
+
+// The engine is killed and started again while three runners run: they come
+// back by themselves, daemon and all. Then its disk is filled.
+func TestEngineRestartedAndDiskFull(t *testing.T) {
+	machine := realEngine(t)
+	tag := runnerImage(t)
+	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 3000})
+	engine.CopyImage(t, machine, tag, "debian:trixie-slim")
+	t.Setenv("DOCKER_HOST", engine.Host)
+	must(t, "up", "--count", "3", "--progress", "quiet")
+	before := list(t, "ci")
+	must(t, "exec", before[0].Name, "--", "sh", "-c", "echo here >kept && docker volume create kept")
+
+	engine.Kill()
+	engine.Run(t)
+	var after []fleet.Runner
+	eventually(t, 2*time.Minute, "three runners are back", func() bool {
+		after = list(t, "ci")
+		ready := 0
+		for _, runner := range after {
+			if runner.Ready {
+				ready++
+			}
+		}
+		return ready == 3
+	})
+	if got := strings.Join(ids(after), " "); got != strings.Join(ids(before), " ") {
+		t.Errorf("other runners: %s", got)
+	}
+	if kept := must(t, "exec", before[0].Name, "--", "sh", "-c", "cat kept; docker volume ls -q"); kept != "here\nkept\n" {
+		t.Errorf("kept: %q", kept)
+	}
+	if plan := must(t, "up", "--count", "3", "--dry-run"); strings.Count(plan, "keep") != 3 {
+		t.Errorf("plan:\n%s", plan)
+	}
+
+	// A job fills its daemon's data: its own error is clear, ps says so, the
+	// other runners live.
+	empty := engine.Fill(t, 4)
+	code, _, stderr := runnerctl(t.Context(), "exec", before[0].Name, "--", "sh", "-c", "head -c 64M /dev/zero | docker import - big")
+	if code == 0 || !strings.Contains(stderr, "no space left on device") {
+		t.Errorf("import: code %d: %s", code, stderr)
+	}
+	table := must(t, "ps")
+	if strings.Count(table, "ready, disk full") != 3 { // here they all stand on one disk
+		t.Error(table)
+	}
+	must(t, "exec", before[1].Name, "--", "docker", "ps")
+	code, _, stderr = runnerctl(t.Context(), "up", "--count", "4", "--progress", "quiet")
+	if code != exitFailure || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "the engine's disk is full") {
+		t.Errorf("up: code %d: %s", code, stderr)
+	}
+	if runners := list(t, "ci"); len(runners) != 3 {
+		t.Errorf("%d runners after the failed up", len(runners))
+	}
+	code, _, stderr = runnerctl(t.Context(), "build", "--no-cache", "--progress", "quiet")
+	if code != exitFailure || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "the engine's disk is full") {
+		t.Errorf("build: code %d: %s", code, stderr)
+	}
+	empty()
+	must(t, "down")
+	if left := leftovers(t, engine.API, "ci"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// An engine whose bridge has one address: the first runner lives, the second
+// is told why it can't.
+func TestAddressPoolUsedUp(t *testing.T) {
+	machine := realEngine(t)
+	tag := runnerImage(t)
+	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 2000, Args: []string{"--bip", "10.99.0.1/30"}})
+	engine.CopyImage(t, machine, tag, "debian:trixie-slim")
+	t.Setenv("DOCKER_HOST", engine.Host)
+	code, _, stderr := runnerctl(t.Context(), "up", "--count", "2", "--progress", "quiet")
+	if code != exitFailure || !strings.Contains(stderr, "no available IPv4 addresses") || !strings.Contains(stderr, "a larger \"bip\"") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	if runners := list(t, "ci"); len(runners) != 1 || !runners[0].Ready {
+		t.Errorf("left: %+v", runners)
+	}
+	must(t, "down")
+	if left := leftovers(t, engine.API, "ci"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

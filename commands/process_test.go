@@ -1,0 +1,109 @@
+//go:build linux
+
+package commands
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+)
+
+// binary is runnerctl as a program of its own, for what can only be seen from
+// outside: signals and users.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "runnerctl-test-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "runnerctl")
+	command := exec.Command("go", "build", "-o", path, "..")
+	command.Stderr = os.Stderr
+	return path, command.Run()
+})
+
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exec.Command(path, args...)
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// A user who may not open the engine's socket is told what to do.
+func TestForbiddenSocket(t *testing.T) {
+	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 64})
+	socket := strings.TrimPrefix(engine.Host, "unix://")
+	for _, path := range []string{filepath.Dir(socket), filepath.Dir(program(t).Path)} {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, command := range []string{"ps", "up", "doctor"} {
+		var output bytes.Buffer
+		forbidden := program(t, command)
+		forbidden.Dir, forbidden.Stdout, forbidden.Stderr = "/", &output, &output
+		forbidden.Env = append(os.Environ(), "DOCKER_HOST="+engine.Host, "HOME=/nonexistent")
+		forbidden.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		_ = forbidden.Run()
+		if code := forbidden.ProcessState.ExitCode(); code != exitFailure || !strings.Contains(output.String(), "permission denied") || !strings.Contains(output.String(), "usermod -aG docker") {
+			t.Errorf("%s: code %d: %s", command, code, output.String())
+		}
+	}
+}
+
+// Whenever runnerctl is killed in an up or a down, the next down leaves nothing.
+func TestKilledAtRandomMoments(t *testing.T) {
+	api := realEngine(t)
+	runnerImage(t)
+	name := newFleet(t, api)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for i := range killings {
+		command := program(t, "up", "--fleet", name, "--count", "2", "--progress", "quiet")
+		limit := 3 * time.Second
+		if i%2 == 1 { // the fleet is up, or half of it
+			command = program(t, "down", "--fleet", name)
+			limit = time.Second
+		}
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(random.Int64N(int64(limit))))
+		_ = command.Process.Kill() // it may have ended already
+		_ = command.Wait()
+		if i%4 < 2 {
+			continue // the next one meets what this one left
+		}
+		if code, _, stderr := runnerctl(context.Background(), "down", "--fleet", name); code != 0 {
+			t.Fatalf("down after killing %d: %s", i, stderr)
+		}
+		if left := leftovers(t, api, name); len(left) > 0 {
+			t.Errorf("after killing %d: left behind: %v", i, left)
+		}
+	}
+	// And up after a killing makes the whole fleet.
+	must(t, up(name, "--count", "2")...)
+	if runners := list(t, name); len(runners) != 2 {
+		t.Errorf("%d runners", len(runners))
+	}
+}
