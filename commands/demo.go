@@ -23,7 +23,6 @@ import (
 )
 
 const (
-	demoFleet   = "demo"
 	demoRunners = 3
 	stepLimit   = 5 * time.Minute
 )
@@ -45,7 +44,7 @@ func demoCommand(d deps) *cli.Command {
 		Flags: append(append([]cli.Flag{
 			&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read settings from `FILE`; none is needed", DefaultText: "./" + config.DefaultFile, EnvVars: []string{"RUNNERCTL_CONFIG"}, Category: "Settings"},
 		}, buildFlags()...),
-			&cli.BoolFlag{Name: "keep", Usage: "leave the runners (runnerctl down --fleet demo removes them)"}, colorFlag()),
+			&cli.BoolFlag{Name: "keep", Usage: "leave the runners, and tell how to remove them"}, colorFlag()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
@@ -54,7 +53,8 @@ func demoCommand(d deps) *cli.Command {
 			if err != nil {
 				return err
 			}
-			loaded.Name, loaded.Runners.Count = demoFleet, demoRunners
+			// A fleet of its own: two demos on one engine don't meet.
+			loaded.Name, loaded.Runners.Count = newName("demo", map[string]bool{}), demoRunners
 			options := demoOptions{config: loaded, keep: c.Bool("keep")}
 			if options.build, err = buildOptionsOf(c, loaded); err != nil {
 				return err
@@ -72,11 +72,13 @@ func runDemo(ctx context.Context, d deps, options demoOptions) (err error) {
 		return err
 	}
 	fmt.Fprintln(d.streams.Out)
-	if !options.keep {
+	if options.keep {
+		defer fmt.Fprintf(d.streams.Err, "kept; runnerctl down --fleet %s removes them\n", options.config.Name)
+	} else {
 		defer func() {
 			whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 			defer cancel()
-			err = errors.Join(err, runDown(whole, d, downOptions{fleet: demoFleet, theme: options.theme}))
+			err = errors.Join(err, runDown(whole, d, downOptions{fleet: options.config.Name, theme: options.theme}))
 		}()
 	}
 	up := upOptions{config: options.config, build: options.build, timeout: time.Duration(options.config.Runners.ReadyTimeout), theme: options.theme}
@@ -88,7 +90,7 @@ func runDemo(ctx context.Context, d deps, options demoOptions) (err error) {
 		return err
 	}
 	defer engine.Close()
-	runners, err := engine.Runners(ctx, demoFleet)
+	runners, err := engine.Runners(ctx, options.config.Name)
 	if err != nil {
 		return engineError(err)
 	}
