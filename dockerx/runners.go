@@ -148,9 +148,20 @@ func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec) (_ fl
 	return made, nil
 }
 
-// WaitReady blocks until the inner daemon answers, or the container ends.
+// WaitReady blocks until the inner daemon answers, or the container ends. A
+// runner that was not made just now may have answered before: it is asked anew.
 func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, error) {
 	version, err := e.ask(ctx, runner.ContainerID, waitReady)
+	for err == nil && !runner.Created.IsZero() {
+		if e.look(ctx, &runner); runner.Ready {
+			return runner.DockerVersion, nil
+		}
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 	if err == nil {
 		return version, nil
 	}

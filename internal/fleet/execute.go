@@ -70,6 +70,9 @@ func carryOut(ctx context.Context, engine Engine, operation Operation, spec Spec
 		observer.Working(operation.Name, "stopping")
 		return "removed", nil, engine.Remove(ctx, operation.Runner)
 	case Keep:
+		if operation.Runner.Ready {
+			return "daemon " + operation.Runner.DockerVersion, nil, nil
+		}
 		version, err := waitReady(ctx, engine, operation.Runner, readyTimeout)
 		return "daemon " + version, nil, err
 	default:

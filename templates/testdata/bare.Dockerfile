@@ -32,7 +32,7 @@ RUN printf 'path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-e
 RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups docker runner \
  && rm -f /etc/subuid /etc/subgid
 RUN /usr/lib/runnerctl/world-check tools
-COPY image/init image/login /usr/lib/runnerctl/
+COPY image/init image/login image/announce image/containerd.toml /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run
 
 FROM debian:trixie-slim

@@ -37,7 +37,7 @@ RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups doc
 RUN /usr/lib/runnerctl/world-check tools
 RUN true
 USER root
-COPY image/init image/login /usr/lib/runnerctl/
+COPY image/init image/login image/announce image/containerd.toml /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run
 
 FROM debian:trixie-slim
