@@ -18,12 +18,19 @@ const (
 
 func volumeName(runner string) string { return runner + "-data" }
 
+func roleOf(spec fleet.Spec) string {
+	if spec.Role == "" {
+		return roleRunner
+	}
+	return string(spec.Role)
+}
+
 // containerConfig is the whole security model in one place (README, "Security
 // model"; golden-tested). There is no privileged mode, no capability beyond the
 // two that newuidmap and newgidmap need, and no host path but a sysfs that the
 // kernel wants to see and that is gone before any job runs.
 func containerConfig(name string, spec fleet.Spec) (*container.Config, *container.HostConfig) {
-	labels := ownLabels(spec.Fleet, roleRunner)
+	labels := ownLabels(spec.Fleet, roleOf(spec))
 	labels[labelSpec] = spec.Hash()
 	labels[labelCPUs] = strconv.FormatFloat(spec.CPUs, 'g', -1, 64)
 	stop := stopSeconds
@@ -66,6 +73,9 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 			Memory:    spec.Memory,
 			PidsLimit: &pids,
 		},
+	}
+	if roleOf(spec) != roleRunner {
+		host.RestartPolicy.Name = container.RestartPolicyDisabled // a throw-away one has nobody to come back for
 	}
 	if spec.InnerPrivileged {
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: "/sys", Target: "/sys-rw"})

@@ -5,41 +5,47 @@ import (
 	"strconv"
 
 	"github.com/docker/docker/api/types/filters"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
 // Labels are the only state that runnerctl keeps: any machine that reaches the
 // engine sees the same fleets.
 const (
 	labelFleet  = "dev.runnerctl.fleet"  // name of the fleet
-	labelRole   = "dev.runnerctl.role"   // runner, lock, probe; later supervisor, mirror
+	labelRole   = "dev.runnerctl.role"   // runner, run, kept (fleet.Role), lock, hold, probe; later supervisor, mirror
 	labelSchema = "dev.runnerctl.schema" // version of these labels
 	labelSpec   = "dev.runnerctl.spec"   // hash of the runner's spec
 	labelCPUs   = "dev.runnerctl.cpus"   // cores
-	labelRunner = "dev.runnerctl.runner" // on volumes: the runner it belongs to
+	labelRunner = "dev.runnerctl.runner" // on volumes and holds: the runner it belongs to
 
 	// LabelImage marks runner images; its value is the hash in their tag.
 	LabelImage = "dev.runnerctl.image"
 
 	schema = 1
 
-	roleRunner = "runner"
+	roleRunner = string(fleet.Member)
 	roleLock   = "lock"
+	roleHold   = "hold" // lives as long as the process that runs a throw-away runner
 )
 
-func ownLabels(fleet, role string) map[string]string {
-	return map[string]string{labelFleet: fleet, labelRole: role, labelSchema: strconv.Itoa(schema)}
+func ownLabels(fleetName, role string) map[string]string {
+	return map[string]string{labelFleet: fleetName, labelRole: role, labelSchema: strconv.Itoa(schema)}
 }
 
-// byRole selects what is ours; fleet "" selects every fleet's.
-func byRole(fleet, role string) filters.Args {
+// byRole selects what is ours; a name of "" selects every fleet's.
+func byRole(fleetName, role string) filters.Args {
 	args := filters.NewArgs(filters.Arg("label", labelRole+"="+role))
-	if fleet == "" {
+	if fleetName == "" {
 		args.Add("label", labelFleet)
 	} else {
-		args.Add("label", labelFleet+"="+fleet)
+		args.Add("label", labelFleet+"="+fleetName)
 	}
 	return args
 }
+
+// runnerRoles are the roles of containers that are runners, whoever counts them.
+var runnerRoles = map[string]bool{string(fleet.Member): true, string(fleet.ThrowAway): true, string(fleet.Kept): true}
 
 // SchemaError is met where a newer runnerctl made the object.
 type SchemaError struct{ Object, Found string }

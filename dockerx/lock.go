@@ -13,15 +13,35 @@ import (
 const unstartedLimit = 20 * time.Second
 
 // Lock makes sure that one runnerctl at a time changes a fleet, from whichever
-// machine. It is a container of a fixed name that lives as long as this
-// process holds its standard input: if the process dies in any way, the
-// connection closes, the container ends and the engine removes it, so that no
-// lock goes stale. image is any runner image, whose cat it runs. waiting is called
-// once if another holds the lock.
+// machine. image is any runner image. waiting is called once if another holds
+// the lock.
 func (e *Engine) Lock(ctx context.Context, fleetName, image string, waiting func()) (unlock func(), err error) {
-	name := "runnerctl-lock-" + fleetName
+	unlock, err = e.hold(ctx, "runnerctl-lock-"+fleetName, ownLabels(fleetName, roleLock), image, waiting)
+	if err != nil {
+		return nil, fmt.Errorf("fleet %s: lock: %w", fleetName, err)
+	}
+	return unlock, nil
+}
+
+// Hold tells every runnerctl that a throw-away runner is somebody's: prune leaves
+// it alone until this process has released it or died.
+func (e *Engine) Hold(ctx context.Context, fleetName, runner, image string) (release func(), err error) {
+	labels := ownLabels(fleetName, roleHold)
+	labels[labelRunner] = runner
+	release, err = e.hold(ctx, "runnerctl-hold-"+runner, labels, image, func() {})
+	if err != nil {
+		return nil, fmt.Errorf("runner %s: hold: %w", runner, err)
+	}
+	return release, nil
+}
+
+// hold makes a container of a fixed name that lives as long as this process
+// holds its standard input: if the process dies in any way, the connection
+// closes, the container ends and the engine removes it, so that none goes stale.
+// It runs the cat of image.
+func (e *Engine) hold(ctx context.Context, name string, labels map[string]string, image string, waiting func()) (release func(), err error) {
 	config := &container.Config{
-		Image: image, User: runnerUser, Labels: ownLabels(fleetName, roleLock),
+		Image: image, User: runnerUser, Labels: labels,
 		Entrypoint: []string{"/bin/cat"}, Cmd: []string{}, OpenStdin: true, StdinOnce: true, AttachStdin: true,
 		Volumes: map[string]struct{}{},
 	}
@@ -38,10 +58,10 @@ func (e *Engine) Lock(ctx context.Context, fleetName, image string, waiting func
 			break
 		}
 		if !cerrdefs.IsConflict(err) {
-			return nil, fmt.Errorf("fleet %s: lock: %w", fleetName, err)
+			return nil, err
 		}
-		if err := e.clearUnstarted(ctx, name); err != nil {
-			return nil, fmt.Errorf("fleet %s: lock: %w", fleetName, err)
+		if err := e.clearUnstarted(ctx, name, labels[labelRole]); err != nil {
+			return nil, err
 		}
 		if !told {
 			waiting()
@@ -61,12 +81,12 @@ func (e *Engine) Lock(ctx context.Context, fleetName, image string, waiting func
 	attached, err := e.api.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdin: true})
 	if err != nil {
 		remove()
-		return nil, fmt.Errorf("fleet %s: lock: %w", fleetName, err)
+		return nil, err
 	}
 	if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		attached.Close()
 		remove()
-		return nil, fmt.Errorf("fleet %s: lock: %w", fleetName, err)
+		return nil, err
 	}
 	return func() {
 		attached.Close()
@@ -76,7 +96,7 @@ func (e *Engine) Lock(ctx context.Context, fleetName, image string, waiting func
 
 // clearUnstarted removes a lock whose holder died between making and starting
 // it, or whose engine was restarted: only a running one has a holder.
-func (e *Engine) clearUnstarted(ctx context.Context, name string) error {
+func (e *Engine) clearUnstarted(ctx context.Context, name, role string) error {
 	info, err := e.api.ContainerInspect(ctx, name)
 	if cerrdefs.IsNotFound(err) {
 		return nil
@@ -84,7 +104,7 @@ func (e *Engine) clearUnstarted(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if info.Config.Labels[labelRole] != roleLock {
+	if info.Config.Labels[labelRole] != role {
 		return &foreignError{name}
 	}
 	created, err := time.Parse(time.RFC3339Nano, info.Created)

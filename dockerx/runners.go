@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/pkg/stdcopy"
 	"golang.org/x/sync/errgroup"
@@ -29,12 +31,27 @@ const (
 // its stop time-out and some time for a busy engine.
 const removeLimit = (stopSeconds + 30) * time.Second
 
-// Runners lists the fleet's runners, of all fleets where name is "".
+// Runners lists the fleet's runners; where name is "", every runner on the
+// engine, throw-away ones too.
 func (e *Engine) Runners(ctx context.Context, name string) ([]fleet.Runner, error) {
-	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: byRole(name, roleRunner)})
+	return e.runners(ctx, name, true)
+}
+
+// Known is Runners without a look inside: no runner is asked anything.
+func (e *Engine) Known(ctx context.Context, name string) ([]fleet.Runner, error) {
+	return e.runners(ctx, name, false)
+}
+
+func (e *Engine) runners(ctx context.Context, name string, inside bool) ([]fleet.Runner, error) {
+	selected := byRole(name, roleRunner)
+	if name == "" {
+		selected = filters.NewArgs(filters.Arg("label", labelFleet))
+	}
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: selected})
 	if err != nil {
 		return nil, fmt.Errorf("list runners: %w", err)
 	}
+	list = slices.DeleteFunc(list, func(one container.Summary) bool { return !runnerRoles[one.Labels[labelRole]] })
 	runners := make([]fleet.Runner, len(list))
 	group := new(errgroup.Group)
 	group.SetLimit(8)
@@ -50,7 +67,7 @@ func (e *Engine) Runners(ctx context.Context, name string) ([]fleet.Runner, erro
 			if err != nil {
 				return err
 			}
-			if runner.State == fleet.Running {
+			if inside && runner.State == fleet.Running {
 				e.look(ctx, &runner)
 			}
 			runners[i] = runner
@@ -82,6 +99,7 @@ func (e *Engine) inspect(ctx context.Context, id string) (fleet.Runner, error) {
 	return fleet.Runner{
 		Name:        strings.TrimPrefix(info.Name, "/"),
 		Fleet:       info.Config.Labels[labelFleet],
+		Role:        fleet.Role(info.Config.Labels[labelRole]),
 		Host:        e.host,
 		State:       fleet.State(info.State.Status),
 		Image:       info.Config.Image,
@@ -122,7 +140,7 @@ func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec) (_ fl
 	// The creating calls run to their end even if ctx ends meanwhile: a call cut
 	// off may have made its object all the same, and nobody would know its id.
 	whole := context.WithoutCancel(ctx)
-	labels := ownLabels(spec.Fleet, roleRunner)
+	labels := ownLabels(spec.Fleet, roleOf(spec))
 	labels[labelRunner] = name
 	if _, err := e.api.VolumeCreate(whole, volume.CreateOptions{Name: data, Labels: labels}); err != nil {
 		return fleet.Runner{}, fmt.Errorf("runner %s: create volume: %w", name, err)
@@ -305,15 +323,15 @@ func (e *Engine) RemoveOrphans(ctx context.Context, fleetName string) error {
 	return errors.Join(failures...)
 }
 
-// Runner finds one runner by name; without ContainerID where there is none.
+// Runner finds one runner by name, a throw-away one too; without ContainerID
+// where there is none.
 func (e *Engine) Runner(ctx context.Context, name string) (fleet.Runner, error) {
-	args := byRole("", roleRunner)
-	args.Add("name", "^/"+name+"$")
+	args := filters.NewArgs(filters.Arg("label", labelFleet), filters.Arg("name", "^/"+regexp.QuoteMeta(name)+"$"))
 	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: args})
 	if err != nil {
 		return fleet.Runner{}, fmt.Errorf("runner %s: %w", name, err)
 	}
-	if len(list) == 0 {
+	if len(list) == 0 || !runnerRoles[list[0].Labels[labelRole]] {
 		return fleet.Runner{}, nil
 	}
 	return e.inspect(ctx, list[0].ID)

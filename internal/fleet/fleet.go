@@ -11,6 +11,17 @@ import (
 	"time"
 )
 
+// Role tells a fleet's own runners from throw-away ones, which up and down don't
+// count.
+type Role string
+
+// The roles of runners.
+const (
+	Member    Role = "runner" // of its fleet
+	ThrowAway Role = "run"    // made by run, gone with it
+	Kept      Role = "kept"   // made by run --keep, stays when it ends
+)
+
 // Spec is how one runner is made. Two runners of equal Spec are interchangeable.
 type Spec struct {
 	Fleet           string
@@ -24,6 +35,8 @@ type Spec struct {
 	NetworkDriver   string // slirp4netns or pasta
 	MTU             int    // bytes, outer tap and inner bridges alike
 	AppArmor        string // profile name
+
+	Role Role `json:"-"` // runners of one fleet are compared, and all of these have the same
 
 	// Chosen so that they overlap no outer network, and so not part of Hash: a
 	// new network on the host must not replace a fleet that runs.
@@ -56,6 +69,7 @@ const (
 type Runner struct {
 	Name          string    `json:"name"`
 	Fleet         string    `json:"fleet"`
+	Role          Role      `json:"role"`
 	Host          string    `json:"host"`
 	State         State     `json:"state"`
 	Ready         bool      `json:"ready"` // its inner daemon answers
@@ -79,7 +93,8 @@ func (r Runner) DiskFull() bool { return r.Ready && r.DiskFree < 16<<20 }
 
 // Engine is the host that runners live on.
 type Engine interface {
-	// Runners lists the fleet's runners, of all fleets where fleet is "".
+	// Runners lists the fleet's runners; where fleet is "", every runner on the
+	// engine, throw-away ones too.
 	Runners(ctx context.Context, fleet string) ([]Runner, error)
 	// Names lists every container name on the engine, foreign ones too.
 	Names(ctx context.Context) (map[string]bool, error)

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/fatih/color"
@@ -41,7 +42,10 @@ func ParseColorMode(text string) (ColorMode, error) {
 }
 
 // Theme colours text for one stream: fatih/color by itself judges stdout only.
-type Theme struct{ ok, fail, warn, dim, bold *color.Color }
+type Theme struct {
+	ok, fail, warn, dim, bold *color.Color
+	palette                   []*color.Color
+}
 
 // NewTheme decides about colour for a stream.
 func NewTheme(mode ColorMode, tty bool, env func(string) string) Theme {
@@ -55,7 +59,12 @@ func NewTheme(mode ColorMode, tty bool, env func(string) string) Theme {
 		}
 		return c
 	}
-	return Theme{instance(color.FgGreen), instance(color.FgRed), instance(color.FgYellow), instance(color.Faint), instance(color.Bold)}
+	theme := Theme{ok: instance(color.FgGreen), fail: instance(color.FgRed), warn: instance(color.FgYellow), dim: instance(color.Faint), bold: instance(color.Bold)}
+	// Not red: nothing has failed.
+	for _, foreground := range []color.Attribute{color.FgCyan, color.FgYellow, color.FgGreen, color.FgMagenta, color.FgBlue, color.FgHiCyan, color.FgHiYellow, color.FgHiGreen, color.FgHiMagenta, color.FgHiBlue} {
+		theme.palette = append(theme.palette, instance(foreground))
+	}
+	return theme
 }
 
 // OK colours what went well.
@@ -73,11 +82,33 @@ func (t Theme) Dim(s string) string { return t.dim.Sprint(s) }
 // Bold marks headings.
 func (t Theme) Bold(s string) string { return t.bold.Sprint(s) }
 
+// Pick colours text with the i-th colour of a small palette, so that what belongs
+// together can be told apart.
+func (t Theme) Pick(i int, s string) string { return t.palette[i%len(t.palette)].Sprint(s) }
+
 // Check is the mark of what went well.
 func (t Theme) Check() string { return t.OK("✔") }
 
 // Cross is the mark of what failed.
 func (t Theme) Cross() string { return t.Fail("✘") }
+
+// Plain makes text that somebody else wrote safe to show: no colours, cursor
+// movements or other control characters of theirs. Tabs become blanks.
+func Plain(s string) string {
+	s = sequence.ReplaceAllString(s, "")
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// sequence is a terminal's control sequence (CSI) or a command to it (OSC).
+var sequence = regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?`)
 
 var ansi = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 

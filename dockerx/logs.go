@@ -1,0 +1,93 @@
+package dockerx
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+// LogOptions of one reading of a runner's log.
+type LogOptions struct {
+	Follow bool
+	Rest   bool      // tell a last line without an end too
+	Tail   int       // lines; below 0: all
+	Since  time.Time // zero: from the start
+}
+
+// Logs reads a runner's log, line by line, until its end: with Follow until the
+// container ends or ctx does.
+func (e *Engine) Logs(ctx context.Context, runner fleet.Runner, options LogOptions, yield func(fleet.LogLine)) error {
+	wanted := container.LogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true, Follow: options.Follow}
+	if options.Tail >= 0 {
+		wanted.Tail = strconv.Itoa(options.Tail)
+	}
+	if !options.Since.IsZero() {
+		wanted.Since = options.Since.Format(time.RFC3339Nano)
+	}
+	stream, err := e.api.ContainerLogs(ctx, runner.ContainerID, wanted)
+	if cerrdefs.IsNotFound(err) {
+		return nil // removed meanwhile
+	}
+	if err != nil {
+		return fmt.Errorf("runner %s: log: %w", runner.Name, err)
+	}
+	defer stream.Close()
+	stdout, stderr := &logWriter{runner: runner.Name, yield: yield}, &logWriter{runner: runner.Name, yield: yield}
+	if _, err := stdcopy.StdCopy(stdout, stderr, stream); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("runner %s: log: %w", runner.Name, err)
+	}
+	if options.Rest || options.Follow && ctx.Err() == nil {
+		stdout.end()
+		stderr.end()
+	}
+	return nil
+}
+
+// longestLine bounds what is kept of a line without an end.
+const longestLine = 1 << 20
+
+// logWriter makes lines of what stdcopy hands it: each Write is one message of
+// the engine, a time and a piece of at most 16 KiB. The pieces of one line have
+// the same time, and the last one a line end.
+type logWriter struct {
+	runner string
+	yield  func(fleet.LogLine)
+	begun  bool
+	at     time.Time
+	text   bytes.Buffer
+}
+
+func (w *logWriter) Write(message []byte) (int, error) {
+	stamp, piece, found := bytes.Cut(message, []byte(" "))
+	at, err := time.Parse(time.RFC3339Nano, string(stamp))
+	if !found || err != nil {
+		return 0, fmt.Errorf("no time in %q", message)
+	}
+	if w.begun && !at.Equal(w.at) {
+		w.end() // its writer died within the line
+	}
+	w.begun, w.at = true, at.UTC()
+	if w.text.Len() < longestLine {
+		w.text.Write(piece)
+	}
+	if bytes.HasSuffix(piece, []byte("\n")) {
+		w.end()
+	}
+	return len(message), nil
+}
+
+func (w *logWriter) end() {
+	if w.begun {
+		w.yield(fleet.ParseLogLine(w.at, w.runner, string(bytes.TrimRight(w.text.Bytes(), "\r\n"))))
+	}
+	w.begun = false
+	w.text.Reset()
+}
