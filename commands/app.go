@@ -137,6 +137,7 @@ func newApp(d deps) *cli.App {
 		Commands: []*cli.Command{
 			initCommand(d), doctorCommand(d), buildCommand(d), upCommand(d),
 			psCommand(d), execCommand(d), downCommand(d), demoCommand(d), versionCommand(d),
+			logsCommand(d), runCommand(d), cpCommand(d), inspectCommand(d), pruneCommand(d),
 		},
 		Action: func(c *cli.Context) error {
 			if name := c.Args().First(); name != "" {
@@ -189,12 +190,13 @@ func flagsFirst(app *cli.App, args []string) []string {
 			takesValue[name] = !boolean
 		}
 	}
+	// Of exec and run, what follows the command (and the runner's name) is the command's.
+	own := map[string]int{"exec": 2, "run": 1}[command.Name]
 	var flags, positional []string
 	rest := args[2:]
 	for i := 0; i < len(rest); i++ {
 		word := rest[i]
-		// Of exec, what follows the runner's name and a command is the command's.
-		if word == "--" || command.Name == "exec" && len(positional) == 2 {
+		if word == "--" || own > 0 && len(positional) == own {
 			positional = append(positional, rest[i:]...)
 			break
 		}

@@ -25,7 +25,7 @@ func downCommand(d deps) *cli.Command {
 			"   runnerctl down\n" +
 			"   runnerctl down --all --dry-run",
 		Flags: append(configFlags(),
-			&cli.BoolFlag{Name: "all", Usage: "every fleet on this engine", Category: "Plan"},
+			&cli.BoolFlag{Name: "all", Usage: "every fleet on this engine, and what is left of runs", Category: "Plan"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
 			colorFlag()),
 		Action: func(c *cli.Context) error {
@@ -61,11 +61,18 @@ func runDown(ctx context.Context, d deps, options downOptions) error {
 		}
 	}
 	if options.dryRun {
-		return printDown(ctx, d, engine, fleets)
+		return printDown(ctx, d, engine, fleets, options.fleet == "")
 	}
 	removed := 0
 	for _, name := range fleets {
 		count, err := removeFleet(ctx, d, engine, name, options.theme)
+		if err != nil {
+			return engineError(err)
+		}
+		removed += count
+	}
+	if options.fleet == "" {
+		count, err := removeLeftovers(ctx, d, engine, options.theme)
 		if err != nil {
 			return engineError(err)
 		}
@@ -77,7 +84,7 @@ func runDown(ctx context.Context, d deps, options downOptions) error {
 	return nil
 }
 
-func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []string) error {
+func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []string, leftovers bool) error {
 	for _, name := range fleets {
 		observed, err := engine.Runners(ctx, name)
 		if err != nil {
@@ -85,7 +92,34 @@ func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []str
 		}
 		fleet.RemoveAll(observed).Write(d.streams.Out)
 	}
+	if !leftovers {
+		return nil
+	}
+	inventory, err := engine.Inventory(ctx, false)
+	if err != nil {
+		return engineError(err)
+	}
+	for _, one := range fleet.Leftovers(inventory) {
+		fmt.Fprintf(d.streams.Out, "remove  %s  (%s)\n", one.Name, one.Cause)
+	}
 	return nil
+}
+
+// removeLeftovers removes throw-away runners that no run holds any more. One that
+// is at work stays: it ends by itself.
+func removeLeftovers(ctx context.Context, d deps, engine *dockerx.Engine, theme ui.Theme) (int, error) {
+	inventory, err := engine.Inventory(ctx, false)
+	if err != nil {
+		return 0, err
+	}
+	left := fleet.Leftovers(inventory)
+	for _, one := range left {
+		if err := engine.Prune(context.WithoutCancel(ctx), one); err != nil {
+			return 0, err
+		}
+		fmt.Fprintf(d.streams.Err, "%s %s   removed\n", theme.Check(), one.Name)
+	}
+	return len(left), nil
 }
 
 // removeFleet removes one fleet's runners and tells how many there were.

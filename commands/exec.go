@@ -51,16 +51,30 @@ func runExec(ctx context.Context, d deps, options execOptions) error {
 		return err
 	}
 	defer engine.Close()
-	runner, err := engine.Runner(ctx, options.name)
+	runner, err := namedRunner(ctx, engine, options.name)
 	if err != nil {
-		return engineError(err)
-	}
-	if runner.ContainerID == "" {
-		return ui.Hinted(fmt.Errorf("no runner named %s", options.name), "runnerctl ps --all lists them")
+		return err
 	}
 	if runner.State != fleet.Running {
 		return fmt.Errorf("runner %s is %s", runner.Name, runner.State)
 	}
+	return execIn(ctx, d, engine, runner, options)
+}
+
+// namedRunner finds a runner of any fleet.
+func namedRunner(ctx context.Context, engine *dockerx.Engine, name string) (fleet.Runner, error) {
+	runner, err := engine.Runner(ctx, name)
+	if err != nil {
+		return runner, engineError(err)
+	}
+	if runner.ContainerID == "" {
+		return runner, ui.Hinted(fmt.Errorf("no runner named %s", name), "runnerctl ps --all lists them")
+	}
+	return runner, nil
+}
+
+// execIn runs a command on this process's own streams.
+func execIn(ctx context.Context, d deps, engine *dockerx.Engine, runner fleet.Runner, options execOptions) error {
 	command := dockerx.Command{
 		Args: options.command, Root: options.root, Stdin: d.streams.In, Stdout: d.streams.Out, Stderr: d.streams.Err,
 		TTY: d.streams.InTTY && d.streams.OutTTY && !options.noTTY,

@@ -1,6 +1,7 @@
 package dockerx
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -111,3 +112,17 @@ func (e *Engine) run(ctx context.Context, id string, options container.ExecOptio
 	}
 	return info.ExitCode, nil
 }
+
+// Head keeps the beginning of what is written to it and drops the rest: a job
+// must not fill runnerctl's memory.
+type Head struct {
+	Limit int
+	text  bytes.Buffer
+}
+
+func (h *Head) Write(p []byte) (int, error) {
+	h.text.Write(p[:min(len(p), max(0, h.Limit-h.text.Len()))])
+	return len(p), nil
+}
+
+func (h *Head) String() string { return h.text.String() }

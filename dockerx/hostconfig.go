@@ -13,7 +13,17 @@ const (
 	runnerUser  = "1001:1001"
 	runtimeDir  = "/run/user/1001"
 	dataRoot    = "/rootfs/var/lib/docker"
+	sysfs       = "/sys-rw"
 	stopSeconds = 60
+)
+
+// What the image's scripts are told.
+const (
+	envNetDriver = "RUNNERCTL_NET_DRIVER"
+	envMTU       = "RUNNERCTL_MTU"
+	envBip       = "RUNNERCTL_BIP"
+	envPools     = "RUNNERCTL_POOLS"
+	envShm       = "RUNNERCTL_SHM_SIZE"
 )
 
 func volumeName(runner string) string { return runner + "-data" }
@@ -40,11 +50,11 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 		User:     runnerUser,
 		Labels:   labels,
 		Env: []string{
-			"RUNNERCTL_NET_DRIVER=" + spec.NetworkDriver,
-			"RUNNERCTL_MTU=" + strconv.Itoa(spec.MTU),
-			"RUNNERCTL_BIP=" + spec.Bip,
-			"RUNNERCTL_POOLS=" + spec.Pool,
-			"RUNNERCTL_SHM_SIZE=" + strconv.FormatInt(spec.Shm, 10),
+			envNetDriver + "=" + spec.NetworkDriver,
+			envMTU + "=" + strconv.Itoa(spec.MTU),
+			envBip + "=" + spec.Bip,
+			envPools + "=" + spec.Pool,
+			envShm + "=" + strconv.FormatInt(spec.Shm, 10),
 		},
 		StopTimeout: &stop,
 	}
@@ -78,7 +88,7 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 		host.RestartPolicy.Name = container.RestartPolicyDisabled // a throw-away one has nobody to come back for
 	}
 	if spec.InnerPrivileged {
-		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: "/sys", Target: "/sys-rw"})
+		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: "/sys", Target: sysfs})
 	}
 	return config, host
 }

@@ -13,7 +13,7 @@ import (
 // engine sees the same fleets.
 const (
 	labelFleet  = "dev.runnerctl.fleet"  // name of the fleet
-	labelRole   = "dev.runnerctl.role"   // runner, run, kept (fleet.Role), lock, hold, probe; later supervisor, mirror
+	labelRole   = "dev.runnerctl.role"   // fleet.Role; later probe, supervisor, mirror
 	labelSchema = "dev.runnerctl.schema" // version of these labels
 	labelSpec   = "dev.runnerctl.spec"   // hash of the runner's spec
 	labelCPUs   = "dev.runnerctl.cpus"   // cores
@@ -25,8 +25,8 @@ const (
 	schema = 1
 
 	roleRunner = string(fleet.Member)
-	roleLock   = "lock"
-	roleHold   = "hold" // lives as long as the process that runs a throw-away runner
+	roleLock   = string(fleet.Lock)
+	roleHold   = string(fleet.Hold)
 )
 
 func ownLabels(fleetName, role string) map[string]string {

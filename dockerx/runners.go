@@ -248,20 +248,41 @@ func (e *Engine) remove(ctx context.Context, runner fleet.Runner, atOnce bool) e
 			return fmt.Errorf("runner %s: remove container: %w", runner.Name, err)
 		}
 	}
-	data, err := e.api.VolumeInspect(ctx, volumeName(runner.Name))
+	return e.removeVolume(ctx, runner.Name)
+}
+
+// removeVolume removes a runner's volume, if it is ours.
+func (e *Engine) removeVolume(ctx context.Context, runner string) error {
+	data, err := e.api.VolumeInspect(ctx, volumeName(runner))
 	if cerrdefs.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("runner %s: volume: %w", runner.Name, err)
+		return fmt.Errorf("runner %s: volume: %w", runner, err)
 	}
-	if data.Labels[labelRunner] != runner.Name {
+	if data.Labels[labelRunner] != runner {
 		return nil // not ours
 	}
 	if err := e.api.VolumeRemove(ctx, data.Name, false); err != nil && !cerrdefs.IsNotFound(err) {
-		return fmt.Errorf("runner %s: remove volume: %w", runner.Name, err)
+		return fmt.Errorf("runner %s: remove volume: %w", runner, err)
 	}
 	return nil
+}
+
+// Discard removes a throw-away runner and its volume at once, with whatever runs
+// in it. It goes on to its end even if ctx ends.
+func (e *Engine) Discard(ctx context.Context, name string) error {
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
+	defer cancel()
+	runner, err := e.Runner(whole, name)
+	if err != nil {
+		return err
+	}
+	if runner.Role == fleet.Member {
+		return fmt.Errorf("runner %s belongs to fleet %s", name, runner.Fleet)
+	}
+	runner.Name = name // also of one whose container is gone
+	return e.remove(whole, runner, true)
 }
 
 // LastLines returns the end of a runner's log; nothing where it can't be read.

@@ -90,3 +90,11 @@ func Render(data Data) ([]byte, error) {
 	}
 	return out.Bytes(), nil
 }
+
+// Outer is the host's number for an inner uid or gid.
+func Outer(inner int) int {
+	if inner == 0 {
+		return 1001
+	}
+	return FirstID + inner - 1
+}

@@ -11,15 +11,16 @@ import (
 	"time"
 )
 
-// Role tells a fleet's own runners from throw-away ones, which up and down don't
-// count.
+// Role of a container of ours. Throw-away runners are not counted by up and down.
 type Role string
 
-// The roles of runners.
+// The roles.
 const (
 	Member    Role = "runner" // of its fleet
 	ThrowAway Role = "run"    // made by run, gone with it
 	Kept      Role = "kept"   // made by run --keep, stays when it ends
+	Lock      Role = "lock"   // lives as long as the process that changes a fleet
+	Hold      Role = "hold"   // lives as long as the process that runs a throw-away runner
 )
 
 // Spec is how one runner is made. Two runners of equal Spec are interchangeable.
@@ -60,8 +61,9 @@ type State string
 
 // The states that decisions are made on; others are passed through.
 const (
-	Running State = "running"
-	Paused  State = "paused"
+	Running    State = "running"
+	Paused     State = "paused"
+	Restarting State = "restarting"
 )
 
 // Runner is one runner as the engine shows it. The JSON form is the public

@@ -1,0 +1,307 @@
+package commands
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/archive"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+type cpOptions struct {
+	from, to place
+	root     bool
+	follow   bool // the source, if it is a link
+}
+
+// place is one side of a copy.
+type place struct {
+	runner string // "" on this machine
+	path   string // "-": a tar stream
+}
+
+func (p place) String() string {
+	if p.runner == "" {
+		return p.path
+	}
+	return p.runner + ":" + p.path
+}
+
+// contents tells whether what the folder holds is meant, not the folder itself.
+func (p place) contents() bool {
+	base := path.Base(p.path)
+	return base == "." || base == ".." || base == "/"
+}
+
+// parsePlace: what is before the first colon names a runner, unless it looks
+// like a part of a path, or like a drive of Windows.
+func parsePlace(text string) place {
+	name, rest, found := strings.Cut(text, ":")
+	if !found || len(name) < 2 || strings.ContainsAny(name, `./\`) {
+		return place{path: text}
+	}
+	return place{runner: name, path: rest}
+}
+
+func cpCommand(d deps) *cli.Command {
+	return &cli.Command{
+		Name:      "cp",
+		Usage:     "copy files into a runner's machine, or out of it",
+		ArgsUsage: "SRC DST (one of them NAME:PATH)",
+		Description: "As docker cp does: a folder goes into an existing folder, or becomes DST where there is none; SRC/. means what is in SRC;\n" +
+			"- is a tar stream. Paths in a runner begin at runner's home. What is copied in belongs to runner\n" +
+			"(with --root: to root), what is copied out to you.\n\nExamples:\n" +
+			"   runnerctl cp ci-7k2p:work/report.xml .\n" +
+			"   runnerctl cp src ci-7k2p:work\n" +
+			"   runnerctl cp ci-7k2p:/var/log - | tar -t",
+		Flags: append(configFlags(),
+			&cli.BoolFlag{Name: "root", Usage: "read and write as the machine's own root (no one on the host)"},
+			&cli.BoolFlag{Name: "follow-link", Aliases: []string{"L"}, Usage: "where SRC is a symbolic link, copy what it leads to"}),
+		Action: func(c *cli.Context) error {
+			wrong := func(problem string) error { return &usageError{command: "cp", problem: problem} }
+			if c.NArg() != 2 {
+				return wrong("two places are needed: runnerctl cp SRC DST")
+			}
+			options := cpOptions{from: parsePlace(c.Args().Get(0)), to: parsePlace(c.Args().Get(1)), root: c.Bool("root"), follow: c.Bool("follow-link")}
+			switch {
+			case options.from.runner == "" && options.to.runner == "":
+				return wrong("one of the places must be in a runner: NAME:PATH")
+			case options.from.runner != "" && options.to.runner != "":
+				return wrong("one of the places must be on this machine")
+			case options.from.path == "" || options.to.path == "":
+				return wrong("a path is missing (NAME:. is runner's home)")
+			case options.to.runner == "" && options.to.path == "-" && d.streams.OutTTY:
+				return wrong("a tar stream is nothing for a terminal: pipe it somewhere")
+			}
+			return runCp(c.Context, d, options)
+		},
+	}
+}
+
+// runCp streams tar through a command inside the runner's machine, not through
+// the engine's archive API: that one resolves paths from outside, so that a
+// symbolic link which a job made (/var/run → /run is enough) would lead into the
+// outer tree, and it sees none of the machine's own mounts. Inside, the kernel
+// resolves each path in the job's own world and for runner's own rights.
+func runCp(ctx context.Context, d deps, options cpOptions) error {
+	engine, _, err := connect(d)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	runner, err := namedRunner(ctx, engine, options.from.runner+options.to.runner)
+	if err != nil {
+		return err
+	}
+	if runner.State != fleet.Running {
+		return fmt.Errorf("runner %s is %s", runner.Name, runner.State)
+	}
+	machine := inside{engine, runner, options.root}
+	var summary archive.Summary
+	if options.from.runner != "" {
+		summary, err = copyOut(ctx, d, machine, options)
+	} else {
+		summary, err = copyIn(ctx, d, machine, options)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("copy %s to %s: %w", options.from, options.to, err)
+	}
+	for _, one := range summary.Skipped {
+		fmt.Fprintf(d.streams.Err, "left out %s\n", ui.Plain(one))
+	}
+	fmt.Fprintf(d.streams.Err, "copied %d file%s (%s) to %s\n", summary.Files, plural(summary.Files), ui.Bytes(summary.Bytes), options.to)
+	return nil
+}
+
+// inside runs commands in a runner's machine.
+type inside struct {
+	engine *dockerx.Engine
+	runner fleet.Runner
+	root   bool
+}
+
+// run gives a failed command's own words as its error.
+func (m inside) run(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) error {
+	stderr := &dockerx.Head{Limit: 64 << 10}
+	code, err := m.engine.Exec(ctx, m.runner, dockerx.Command{Args: args, Root: m.root, Stdin: stdin, Stdout: stdout, Stderr: stderr})
+	if err != nil || code == 0 {
+		return err
+	}
+	for line := range strings.Lines(stderr.String()) {
+		if line = ui.Plain(strings.TrimSpace(line)); line != "" {
+			return errors.New(strings.TrimPrefix(line, "tar: "))
+		}
+	}
+	return fmt.Errorf("%s: exit code %d", args[0], code)
+}
+
+// What may be where something is to be copied to.
+const (
+	nothing  = "nothing"
+	aFile    = "file"
+	aFolder  = "folder"
+	probe    = `if [ -d "$1" ]; then echo folder; elif [ -e "$1" ] || [ -L "$1" ]; then echo file; else echo nothing; fi; readlink -f -- "$1" || true`
+	unpackIn = `exec tar -x -p --no-same-owner --no-overwrite-dir -f - -C "$1"`
+	packOut  = `path=$1
+[ "$2" = no ] || path=$(readlink -e -- "$path") || { echo "$1: no such file or folder" >&2; exit 2; }
+if [ "$3" = yes ]; then dir=$path base=.; else dir=$(dirname -- "$path") base=$(basename -- "$path"); fi
+code=0
+tar -c --format=posix --hard-dereference -f - -C "$dir" -- "$base" || code=$?
+[ "$code" -ne 1 ] || exit 0 # a file that grew meanwhile: a log
+exit "$code"`
+)
+
+// destine says in which folder and under which name the copy of something called
+// base is made; "." for a folder's contents that go into one which is there.
+// split takes the last element off a path.
+func destine(found, to, base string, contents bool, split func(string) (string, string)) (dir, name string, err error) {
+	switch {
+	case found == aFolder && contents:
+		return to, ".", nil
+	case found == aFolder:
+		return to, base, nil
+	case strings.HasSuffix(to, "/"):
+		return "", "", errors.New("no such folder")
+	}
+	if dir, name = split(to); dir == "" {
+		dir = "."
+	}
+	return dir, name, nil
+}
+
+func copyIn(ctx context.Context, d deps, machine inside, options cpOptions) (archive.Summary, error) {
+	var answer dockerx.Head
+	answer.Limit = 64 << 10
+	if err := machine.run(ctx, nil, &answer, "sh", "-c", probe, "sh", options.to.path); err != nil {
+		return archive.Summary{}, err
+	}
+	found, resolved, _ := strings.Cut(strings.TrimSuffix(answer.String(), "\n"), "\n")
+	if options.from.path == "-" {
+		if found != aFolder {
+			return archive.Summary{}, errors.New("a tar stream needs a folder that is there")
+		}
+		return send(ctx, machine, options.to.path, func(out *tar.Writer) (archive.Summary, error) {
+			return archive.Copy(out, tar.NewReader(d.streams.In), 0)
+		})
+	}
+	source := options.from.path
+	if options.follow {
+		var err error
+		if source, err = filepath.EvalSymlinks(source); err != nil {
+			return archive.Summary{}, err
+		}
+	}
+	from := place{path: filepath.ToSlash(source)}
+	info, err := os.Lstat(source)
+	switch {
+	case err != nil:
+		return archive.Summary{}, err
+	case info.IsDir() && found == aFile:
+		return archive.Summary{}, errors.New("a folder can't become a file")
+	case !info.IsDir() && strings.HasSuffix(from.path, "/"):
+		return archive.Summary{}, errors.New("the source is no folder")
+	}
+	target := options.to.path
+	if found == aFile && resolved != "" {
+		target = resolved // a link stays a link
+	}
+	base := filepath.Base(options.from.path)
+	dir, name, err := destine(found, target, base, info.IsDir() && from.contents(), path.Split)
+	if err != nil {
+		return archive.Summary{}, err
+	}
+	return send(ctx, machine, dir, func(out *tar.Writer) (archive.Summary, error) {
+		return archive.Pack(out, source, name, 0)
+	})
+}
+
+// send unpacks inside, in dir, what pack writes.
+func send(ctx context.Context, machine inside, dir string, pack func(*tar.Writer) (archive.Summary, error)) (archive.Summary, error) {
+	reader, writer := io.Pipe()
+	var summary archive.Summary
+	packed := make(chan error, 1)
+	go func() {
+		out := tar.NewWriter(writer)
+		var err error
+		if summary, err = pack(out); err == nil {
+			err = out.Close()
+		}
+		_ = writer.CloseWithError(err) // never fails
+		packed <- err
+	}()
+	err := machine.run(ctx, reader, io.Discard, "sh", "-c", unpackIn, "sh", dir)
+	_ = reader.Close() // ends pack, if nobody reads any more
+	if packErr := <-packed; packErr != nil && !errors.Is(packErr, io.ErrClosedPipe) {
+		return summary, packErr
+	}
+	return summary, err
+}
+
+func copyOut(ctx context.Context, d deps, machine inside, options cpOptions) (archive.Summary, error) {
+	source := strings.TrimRight(options.from.path, "/")
+	if source == "" {
+		source = "/"
+	}
+	yesNo := map[bool]string{true: "yes", false: "no"}
+	pack := []string{"sh", "-c", packOut, "sh", source, yesNo[options.follow], yesNo[options.from.contents()]}
+
+	unpack := func(in io.Reader) (archive.Summary, error) {
+		out := tar.NewWriter(d.streams.Out)
+		summary, err := archive.Copy(out, tar.NewReader(in), 0)
+		return summary, errors.Join(err, out.Close())
+	}
+	if options.to.path != "-" {
+		target, found := options.to.path, nothing
+		if info, err := os.Stat(target); err == nil && info.IsDir() {
+			found = aFolder
+		} else if err == nil {
+			found = aFile
+			if target, err = filepath.EvalSymlinks(target); err != nil { // a link stays a link
+				return archive.Summary{}, err
+			}
+		}
+		dir, name, err := destine(found, target, path.Base(source), options.from.contents(), filepath.Split)
+		if err != nil {
+			return archive.Summary{}, err
+		}
+		unpack = func(in io.Reader) (archive.Summary, error) { return archive.Unpack(in, dir, name) }
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	reader, writer := io.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		// Without an error the reader sees the stream's end. Never fails.
+		_ = writer.CloseWithError(machine.run(ctx, nil, writer, pack...))
+	}()
+	summary, err := unpack(reader)
+	if err == nil || errors.Is(err, archive.ErrEmpty) {
+		// tar fills up its last block; after that come its exit code and words.
+		switch _, rest := io.CopyN(io.Discard, reader, 1<<20); {
+		case rest == nil:
+			err = errors.New("the stream goes on after the archive's end")
+		case !errors.Is(rest, io.EOF):
+			err = rest
+		}
+	}
+	_ = reader.CloseWithError(err) // never fails
+	cancel()                       // where the other end goes on all the same
+	<-ended
+	return summary, err
+}

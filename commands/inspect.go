@@ -1,0 +1,156 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+type inspectOptions struct {
+	name  string
+	json  bool
+	theme ui.Theme
+}
+
+func inspectCommand(d deps) *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "tell all that is known of one runner",
+		ArgsUsage: "NAME",
+		Description: "Examples:\n" +
+			"   runnerctl inspect ci-7k2p\n" +
+			"   runnerctl inspect -o json ci-7k2p | jq .phases",
+		Flags: append(configFlags(), colorFlag(), outputFlag()),
+		Action: func(c *cli.Context) (err error) {
+			if c.NArg() != 1 {
+				return &usageError{command: "inspect", problem: "one runner's name is needed: runnerctl inspect NAME"}
+			}
+			options := inspectOptions{name: c.Args().First()}
+			if options.json, err = wantJSON(c); err != nil {
+				return err
+			}
+			if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+				return err
+			}
+			return runInspect(c.Context, d, options)
+		},
+	}
+}
+
+func runInspect(ctx context.Context, d deps, options inspectOptions) error {
+	engine, _, err := connect(d)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	runner, err := namedRunner(ctx, engine, options.name)
+	if err != nil {
+		return err
+	}
+	details, err := engine.Details(ctx, runner)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	if options.json {
+		encoder := json.NewEncoder(d.streams.Out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(details)
+	}
+	writeDetails(d.streams.Out, details, options.theme)
+	return nil
+}
+
+func writeDetails(out io.Writer, of fleet.Details, theme ui.Theme) {
+	known := func(text string) string {
+		if text == "" {
+			return "–"
+		}
+		return ui.Plain(text)
+	}
+	at := func(when *time.Time) string {
+		if when == nil {
+			return "–"
+		}
+		return when.Format(time.RFC3339)
+	}
+	section := func(title string, rows [][2]string) {
+		fmt.Fprintln(out, theme.Bold(title))
+		for _, row := range rows {
+			fmt.Fprintf(out, "  %-12s %s\n", row[0], row[1])
+		}
+	}
+	section(of.Name, [][2]string{
+		{"fleet", of.Fleet + " (" + string(of.Role) + ")"},
+		{"host", of.Host},
+		{"state", psState(of.Runner)},
+		{"created", of.Created.Format(time.RFC3339)},
+		{"started", at(of.Started)},
+		{"last end", lastEnd(of, at)},
+		{"restarts", fmt.Sprintf("%d of the container, %d of its daemons", of.ContainerRestarts, len(of.DaemonRestarts))},
+		{"image", of.Image},
+		{"image id", of.Pinned},
+		{"container", of.ContainerID},
+		{"volume", of.Volume},
+		{"spec", of.Spec},
+	})
+	section("limits", [][2]string{
+		{"cpus", fmt.Sprintf("%g", of.Limits.CPUs)},
+		{"memory", ui.Bytes(of.Limits.Memory)},
+		{"pids", fmt.Sprint(of.Limits.Pids)},
+		{"shm", ui.Bytes(of.Limits.Shm)},
+	})
+	section("engine", [][2]string{
+		{"outer", known(of.Engine.Outer)},
+		{"inner", known(of.Engine.Inner)},
+		{"storage", known(of.Engine.StorageDriver)},
+		{"cgroups", known(of.Engine.CgroupDriver)},
+	})
+	var mtus []string
+	for _, name := range slices.Sorted(maps.Keys(of.Network.MTUs)) {
+		mtus = append(mtus, fmt.Sprintf("%s %d", ui.Plain(name), of.Network.MTUs[name]))
+	}
+	section("network", [][2]string{
+		{"driver", of.Network.Driver},
+		{"mtu", fmt.Sprintf("%d wanted", of.Network.MTU)},
+		{"mtus", known(strings.Join(mtus, ", "))},
+		{"docker0", known(of.Network.Bip)},
+		{"pool", known(of.Network.Pool)},
+	})
+	security := [][2]string{
+		{"apparmor", known(of.AppArmor)},
+		{"privileged", map[bool]string{true: "never; inner containers may be", false: "never, nor are inner containers"}[of.InnerPrivileged]},
+	}
+	for _, one := range of.UIDMap {
+		security = append(security, [2]string{"uids", fmt.Sprintf("%d–%d here are %d–%d on the host", one.Inside, one.Inside+one.Length-1, one.Outside, one.Outside+one.Length-1)})
+	}
+	section("security", security)
+	var phases [][2]string
+	for _, phase := range of.Phases {
+		phases = append(phases, [2]string{ui.Plain(phase.Name), fmt.Sprintf("%.2fs", phase.After)})
+	}
+	section("start", phases)
+	for _, one := range of.DaemonRestarts {
+		fmt.Fprintf(out, "  %-12s again at %s\n", ui.Plain(one.Name), one.Time.Format(time.RFC3339))
+	}
+}
+
+func lastEnd(of fleet.Details, at func(*time.Time) string) string {
+	if of.Finished == nil {
+		return "–"
+	}
+	text := fmt.Sprintf("%s, exit code %d", at(of.Finished), of.ExitCode)
+	if of.OOMKilled {
+		text += ", out of memory"
+	}
+	return text
+}

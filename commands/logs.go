@@ -1,0 +1,265 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+type logsOptions struct {
+	fleet      string
+	names      []string // none: all of the fleet
+	follow     bool
+	tail       int       // lines of each runner; below 0: all
+	since      time.Time // zero: from the start
+	sources    []string  // none: all
+	timestamps bool
+	json       bool
+	theme      ui.Theme
+}
+
+func logsCommand(d deps) *cli.Command {
+	return &cli.Command{
+		Name:      "logs",
+		Usage:     "show what runners say: their start, their containerd, dockerd and agent",
+		ArgsUsage: "[NAME…]",
+		Description: "Without a NAME: those of the whole fleet, in the order of time.\n\nExamples:\n" +
+			"   runnerctl logs -f\n" +
+			"   runnerctl logs --source dockerd --since 10m ci-7k2p",
+		Flags: append(configFlags(),
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until Ctrl-C, or until every runner has ended"},
+			&cli.IntFlag{Name: "tail", Usage: "the last `N` lines of each runner", DefaultText: "all"},
+			&cli.StringFlag{Name: "since", Usage: "from `TIME` on: how long ago (10m) or RFC 3339"},
+			&cli.StringSliceFlag{Name: "source", Usage: "`SOURCE`s only: " + strings.Join(fleet.Sources, ", ") + " (repeat, or with commas)"},
+			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "tell each line's time", Category: "Output"},
+			colorFlag(), outputFlag()),
+		Action: func(c *cli.Context) error {
+			loaded, err := settings(c)
+			if err != nil {
+				return err
+			}
+			options := logsOptions{
+				fleet: loaded.Name, names: unique(c.Args().Slice()...), follow: c.Bool("follow"), tail: -1,
+				sources: c.StringSlice("source"), timestamps: c.Bool("timestamps"),
+			}
+			wrong := func(format string, args ...any) error {
+				return &usageError{command: "logs", problem: fmt.Sprintf(format, args...)}
+			}
+			if c.IsSet("tail") {
+				if options.tail = c.Int("tail"); options.tail < 0 {
+					return wrong("--tail %d: 0 or more", options.tail)
+				}
+			}
+			for _, source := range options.sources {
+				if !slices.Contains(fleet.Sources, source) {
+					return wrong("--source %q: %s", source, strings.Join(fleet.Sources, ", "))
+				}
+			}
+			if text := c.String("since"); text != "" {
+				if options.since, err = parseSince(text, time.Now()); err != nil {
+					return wrong("--since %q: how long ago (10m), or RFC 3339 (2006-01-02T15:04:05Z)", text)
+				}
+			}
+			if options.json, err = wantJSON(c); err != nil {
+				return err
+			}
+			if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+				return err
+			}
+			return runLogs(c.Context, d, options)
+		},
+	}
+}
+
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	return time.Parse(time.RFC3339, text)
+}
+
+func runLogs(ctx context.Context, d deps, options logsOptions) error {
+	engine, _, err := connect(d)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	runners, err := logged(ctx, engine, options)
+	if err != nil {
+		return err
+	}
+	show := newLogPrinter(d.streams.Out, runners, options)
+	readers := make([]*logReader, len(runners))
+	for i, runner := range runners {
+		readers[i] = &logReader{engine: engine, runner: runner, options: options}
+	}
+
+	// What is there comes in the order of time, whichever runner it is from.
+	var group errgroup.Group
+	histories := make([]<-chan fleet.LogLine, len(readers))
+	for i, reader := range readers {
+		history := make(chan fleet.LogLine, 64)
+		histories[i] = history
+		group.Go(func() error {
+			defer close(history)
+			return reader.history(ctx, func(line fleet.LogLine) { history <- line })
+		})
+	}
+	fleet.Merge(histories, show.line)
+	if err := group.Wait(); err != nil || ctx.Err() != nil || !options.follow {
+		return interrupted(ctx, err)
+	}
+	for _, reader := range readers {
+		group.Go(func() error { return reader.follow(ctx, show.line) })
+	}
+	return interrupted(ctx, group.Wait())
+}
+
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return engineError(err)
+}
+
+// logged finds the runners that are asked for; every unknown name is told.
+func logged(ctx context.Context, engine *dockerx.Engine, options logsOptions) ([]fleet.Runner, error) {
+	if len(options.names) == 0 {
+		runners, err := engine.Known(ctx, options.fleet)
+		if err == nil && len(runners) == 0 {
+			return nil, ui.Hinted(fmt.Errorf("fleet %s has no runners", options.fleet), "runnerctl up makes them, runnerctl ps --all lists those of other fleets")
+		}
+		slices.SortFunc(runners, func(a, b fleet.Runner) int { return strings.Compare(a.Name, b.Name) })
+		return runners, engineError(err)
+	}
+	var runners []fleet.Runner
+	for _, name := range options.names {
+		runner, err := namedRunner(ctx, engine, name)
+		if err != nil {
+			return nil, err
+		}
+		runners = append(runners, runner)
+	}
+	return runners, nil
+}
+
+// logReader reads one runner's log: first what is there, then what comes.
+type logReader struct {
+	engine  *dockerx.Engine
+	runner  fleet.Runner
+	options logsOptions
+	cursor  fleet.Cursor
+}
+
+func (r *logReader) wanted(line fleet.LogLine) bool {
+	return len(r.options.sources) == 0 || slices.Contains(r.options.sources, line.Source)
+}
+
+// pieces of the longest line that is kept whole, at 16 KiB each.
+const pieces = 64
+
+func (r *logReader) history(ctx context.Context, yield func(fleet.LogLine)) error {
+	wanted := dockerx.LogOptions{Rest: !r.options.follow, Tail: r.options.tail, Since: r.options.since}
+	// The engine counts the lines of every source, and a long line by its pieces.
+	if len(r.options.sources) > 0 {
+		wanted.Tail = -1
+	} else if wanted.Tail >= 0 {
+		wanted.Tail += pieces
+	}
+	tail := fleet.NewTail(r.options.tail)
+	err := r.engine.Logs(ctx, r.runner, wanted, func(line fleet.LogLine) {
+		r.cursor.New(line)
+		switch {
+		case !r.wanted(line):
+		case r.options.tail < 0:
+			yield(line)
+		default:
+			tail.Add(line)
+		}
+	})
+	if r.options.tail >= 0 {
+		for _, line := range tail.Lines() {
+			yield(line)
+		}
+	}
+	return err
+}
+
+func (r *logReader) follow(ctx context.Context, yield func(fleet.LogLine)) error {
+	for {
+		since := r.cursor.Since()
+		if since.IsZero() {
+			since = r.options.since
+		}
+		err := r.engine.Logs(ctx, r.runner, dockerx.LogOptions{Follow: true, Tail: -1, Since: since}, func(line fleet.LogLine) {
+			if r.cursor.New(line) && r.wanted(line) {
+				yield(line)
+			}
+		})
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		// The stream ends with the container; the engine may start it again.
+		runner, err := r.engine.Runner(ctx, r.runner.Name)
+		if err != nil || runner.ContainerID != r.runner.ContainerID || runner.State != fleet.Running && runner.State != fleet.Restarting {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// logPrinter prints lines, side by side callers' too.
+type logPrinter struct {
+	mu         sync.Mutex
+	out        io.Writer
+	prefix     map[string]string // by runner
+	timestamps bool
+	theme      ui.Theme
+	json       *json.Encoder // nil: text
+}
+
+func newLogPrinter(out io.Writer, runners []fleet.Runner, options logsOptions) *logPrinter {
+	p := &logPrinter{out: out, prefix: map[string]string{}, timestamps: options.timestamps, theme: options.theme}
+	if options.json {
+		p.json = json.NewEncoder(out)
+		p.json.SetEscapeHTML(false)
+	}
+	width := 0
+	for _, runner := range runners {
+		width = max(width, len(runner.Name))
+	}
+	for i, runner := range runners {
+		p.prefix[runner.Name] = options.theme.Pick(i, fmt.Sprintf("%-*s", width, runner.Name))
+	}
+	return p
+}
+
+func (p *logPrinter) line(line fleet.LogLine) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.json != nil {
+		_ = p.json.Encode(line) // a closed pipe ends the program
+		return
+	}
+	stamp := ""
+	if p.timestamps {
+		stamp = p.theme.Dim(line.Time.Format("2006-01-02T15:04:05.000Z")) + "  "
+	}
+	fmt.Fprintf(p.out, "%s  %s  %s%s\n", p.prefix[line.Runner], p.theme.Dim(fmt.Sprintf("%-10s", line.Source)), stamp, ui.Plain(line.Text))
+}

@@ -1,0 +1,141 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+type pruneOptions struct {
+	config config.Config
+	dryRun bool
+	yes    bool
+	images bool // only
+	kept   bool
+	theme  ui.Theme
+}
+
+func pruneCommand(d deps) *cli.Command {
+	return &cli.Command{
+		Name:  "prune",
+		Usage: "remove what nobody needs any more: runner images, remains of fleets and of run",
+		Description: "Goes: runners of fleets that have ended altogether, volumes without a runner, runners of a run that was killed,\n" +
+			"stale locks, runner images that neither a container nor up needs. Nothing without runnerctl's label is touched.\n\nExamples:\n" +
+			"   runnerctl prune --dry-run\n" +
+			"   runnerctl prune --images --yes",
+		Flags: append(configFlags(),
+			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
+			&cli.BoolFlag{Name: "images", Usage: "images only", Category: "Plan"},
+			&cli.BoolFlag{Name: "kept", Usage: "also runners that run --keep left", Category: "Plan"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask", Category: "Plan"},
+			colorFlag()),
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			loaded, err := settings(c)
+			if err != nil {
+				return err
+			}
+			options := pruneOptions{config: loaded, dryRun: c.Bool("dry-run"), yes: c.Bool("yes"), images: c.Bool("images"), kept: c.Bool("kept")}
+			if !options.dryRun && !options.yes && (!d.streams.InTTY || !d.streams.ErrTTY) {
+				return &usageError{command: "prune", problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
+			}
+			if options.theme, err = theme(c, d, d.streams.ErrTTY); err != nil {
+				return err
+			}
+			return runPrune(c.Context, d, options)
+		},
+	}
+}
+
+func runPrune(ctx context.Context, d deps, options pruneOptions) error {
+	engine, _, err := connect(d)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	_, current, err := plannedImage(ctx, engine, options.config.Image)
+	if err != nil {
+		return engineError(err)
+	}
+	inventory, err := engine.Inventory(ctx, true)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	plan := fleet.MakePrune(inventory, fleet.PruneOptions{ImagesOnly: options.images, Kept: options.kept, Current: current, Repository: repository})
+	out := d.streams.Err
+	if options.dryRun {
+		out = d.streams.Out
+	}
+	plan.Write(out, ui.Bytes)
+	if len(plan.Removals) == 0 {
+		fmt.Fprintln(d.streams.Err, "nothing to remove")
+		return nil
+	}
+	if options.dryRun {
+		fmt.Fprintf(d.streams.Err, "would reclaim %s\n", ui.Bytes(plan.Size()))
+		return nil
+	}
+	if !options.yes {
+		sure, err := d.prompt.Confirm(fmt.Sprintf("Remove these %d, %s?", len(plan.Removals), ui.Bytes(plan.Size())), false)
+		if errors.Is(err, ui.ErrInterrupted) {
+			return exitCode(exitInterrupted)
+		}
+		if err != nil || !sure {
+			return err
+		}
+	}
+	reclaimed, err := carryOutPrune(ctx, d, engine, plan, options.theme)
+	fmt.Fprintf(d.streams.Err, "reclaimed %s\n", ui.Bytes(reclaimed))
+	return interrupted(ctx, err)
+}
+
+// carryOutPrune removes one by one, what belongs to a fleet with its lock held;
+// what fails stays, the others go on.
+func carryOutPrune(ctx context.Context, d deps, engine *dockerx.Engine, plan fleet.PrunePlan, theme ui.Theme) (reclaimed int64, err error) {
+	image, err := engine.AnyImage(ctx) // without one nobody can make a runner, and there is nothing to lock with
+	if err != nil {
+		return 0, err
+	}
+	var failures []error
+	var unlock func()
+	locked := ""
+	free := func() {
+		if unlock != nil {
+			unlock()
+		}
+		unlock, locked = nil, ""
+	}
+	defer free()
+	for _, one := range plan.Removals {
+		if ctx.Err() != nil {
+			break
+		}
+		if one.Fleet != locked {
+			free()
+			if one.Fleet != "" && image != "" {
+				if unlock, err = lockFleet(ctx, d, engine, one.Fleet, image); err != nil {
+					failures = append(failures, err)
+					continue
+				}
+				locked = one.Fleet
+			}
+		}
+		if err := engine.Prune(context.WithoutCancel(ctx), one); err != nil {
+			fmt.Fprintf(d.streams.Err, "%s %s %s\n", theme.Cross(), one.Kind, one.Name)
+			failures = append(failures, err)
+			continue
+		}
+		fmt.Fprintf(d.streams.Err, "%s %s %s\n", theme.Check(), one.Kind, one.Name)
+		reclaimed += one.Size
+	}
+	return reclaimed, errors.Join(failures...)
+}

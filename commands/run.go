@@ -1,0 +1,192 @@
+package commands
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/archive"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/doctor"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/templates"
+)
+
+type runOptions struct {
+	config  config.Config
+	build   buildOptions
+	command []string
+	root    bool
+	noTTY   bool
+	keep    bool
+	copyDir string // "" for none
+	copyTo  string // in the runner
+	theme   ui.Theme
+}
+
+func runCommand(d deps) *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "run a command in a fresh runner that is thrown away afterwards",
+		ArgsUsage: "-- CMD [ARG…]",
+		Description: "The runner is like the fleet's, but not one of them. CMD runs as runner in its home; its exit code is passed on.\n\nExamples:\n" +
+			"   runnerctl run -- docker run --rm hello-world\n" +
+			"   runnerctl run --copy . -- sh -c 'cd */ && make test'",
+		Flags: append(append(configFlags(), buildFlags()...),
+			&cli.StringFlag{Name: "copy", Usage: "first copy the folder `DIR[:DEST]` in, to ~/NAME or DEST; it belongs to runner"},
+			&cli.BoolFlag{Name: "keep", Usage: "leave the runner when CMD has ended (prune --kept removes it)"},
+			&cli.BoolFlag{Name: "root", Usage: "as the machine's own root (no one on the host)"},
+			&cli.BoolFlag{Name: "no-tty", Aliases: []string{"T"}, Usage: "no terminal, even if this is one"},
+			colorFlag()),
+		Action: func(c *cli.Context) error {
+			loaded, err := settings(c)
+			if err != nil {
+				return err
+			}
+			options := runOptions{config: loaded, command: c.Args().Slice(), root: c.Bool("root"), noTTY: c.Bool("no-tty"), keep: c.Bool("keep")}
+			if len(options.command) == 0 {
+				return &usageError{command: "run", problem: "a command is needed: runnerctl run -- CMD"}
+			}
+			if options.copyDir, options.copyTo, err = parseCopy(c.String("copy")); err != nil {
+				return &usageError{command: "run", problem: err.Error()}
+			}
+			if options.build, err = buildOptionsOf(c, loaded); err != nil {
+				return err
+			}
+			if options.theme, err = theme(c, d, d.streams.ErrTTY); err != nil {
+				return err
+			}
+			return runRun(c.Context, d, options)
+		},
+	}
+}
+
+// parseCopy reads DIR[:DEST]; a folder that has a colon in its name wins.
+func parseCopy(text string) (dir, to string, err error) {
+	if text == "" {
+		return "", "", nil
+	}
+	dir = text
+	info, err := os.Stat(dir)
+	if err != nil {
+		if i := strings.LastIndex(text, ":"); i > 0 {
+			dir, to = text[:i], text[i+1:]
+			info, err = os.Stat(dir)
+		}
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("--copy %s: %w", text, err)
+	}
+	if !info.IsDir() {
+		return "", "", fmt.Errorf("--copy %s: no folder", text)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", "", fmt.Errorf("--copy %s: %w", text, err)
+	}
+	if to == "" {
+		to = filepath.Base(dir)
+	}
+	return dir, path.Clean(to), nil
+}
+
+func runRun(ctx context.Context, d deps, options runOptions) (err error) {
+	engine, endpoint, err := connect(d)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	facts := gatherFacts(ctx, d, engine, endpoint, options.config)
+	if checks := doctor.Run(ctx, doctor.Required(doctor.Catalogue()), facts, func(doctor.Result) {}); checks.Failed() {
+		doctor.WriteText(d.streams.Err, checks, doctorStyle(options.theme))
+		return errFailed
+	}
+	tag, id, _, err := ensureImage(ctx, d, engine, options.build)
+	if err != nil {
+		return engineError(err)
+	}
+	spec, err := specOf(ctx, engine, options.config, tag, id, facts)
+	if err != nil {
+		return err
+	}
+	spec.Role = fleet.ThrowAway
+	if options.keep {
+		spec.Role = fleet.Kept
+	}
+	taken, err := engine.Names(ctx)
+	if err != nil {
+		return engineError(err)
+	}
+	name := newName(spec.Fleet+"-run", taken)
+
+	// The hold is the first to come and the last to go: a runner of this kind
+	// without one was left by a process that was killed.
+	release, err := engine.Hold(ctx, spec.Fleet, name, id)
+	if err != nil {
+		return engineError(err)
+	}
+	defer release()
+	if err := startOne(ctx, d, engine, name, spec, options); err != nil {
+		return err
+	}
+	defer func() {
+		if options.keep {
+			fmt.Fprintf(d.streams.Err, "kept %s: runnerctl exec %s -- bash; runnerctl prune --kept removes it\n", name, name)
+			return
+		}
+		if left := engine.Discard(ctx, name); left != nil {
+			err = errors.Join(err, ui.Hinted(left, "runnerctl prune removes it"))
+		}
+	}()
+	runner, err := engine.Runner(ctx, name)
+	if err != nil {
+		return engineError(err)
+	}
+	if options.copyDir != "" {
+		if err := sendFolder(ctx, d, engine, runner, options); err != nil {
+			return err
+		}
+	}
+	return execIn(ctx, d, engine, runner, execOptions{command: options.command, root: options.root, noTTY: options.noTTY})
+}
+
+// startOne makes the runner and waits until it is ready; on an error nothing of
+// it is left.
+func startOne(ctx context.Context, d deps, engine *dockerx.Engine, name string, spec fleet.Spec, options runOptions) error {
+	if options.build.progress == "quiet" {
+		d.streams.Err, d.streams.ErrTTY = io.Discard, false
+	}
+	show := newProgress(d, options.theme)
+	defer show.Close()
+	plan := fleet.Plan{Operations: []fleet.Operation{{Action: fleet.Create, Name: name, Cause: "run"}}}
+	return fleet.Execute(ctx, engine, plan, spec, time.Duration(options.config.Runners.ReadyTimeout), show)
+}
+
+func sendFolder(ctx context.Context, d deps, engine *dockerx.Engine, runner fleet.Runner, options runOptions) error {
+	owner := templates.Outer(runnerID)
+	var summary archive.Summary
+	err := engine.Send(ctx, runner, options.copyTo, owner, func(out *tar.Writer, name string) (err error) {
+		summary, err = archive.Pack(out, options.copyDir, name, owner)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("copy %s to runner %s: %w", options.copyDir, runner.Name, err)
+	}
+	for _, one := range summary.Skipped {
+		fmt.Fprintf(d.streams.Err, "left out %s\n", one)
+	}
+	return nil
+}
+
+// runnerID is the uid and gid of runner in its machine.
+const runnerID = 1001

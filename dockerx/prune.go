@@ -1,0 +1,150 @@
+package dockerx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/volume"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+// Inventory lists what the engine holds of ours. What a newer runnerctl made is
+// left out, as is everything without our labels. Sizes cost the engine a walk
+// through its disk.
+func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory, err error) {
+	all.InUse = map[string][]string{}
+	var usage bytesOf
+	if sizes {
+		if usage, err = e.usage(ctx); err != nil {
+			return all, err
+		}
+	}
+	// Volumes before containers: whoever makes a runner takes a lock, makes the
+	// volume, then the container. So a volume that is seen here belongs to a lock
+	// or a container that is seen below, or to nobody.
+	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelRole))})
+	if err != nil {
+		return all, fmt.Errorf("list volumes: %w", err)
+	}
+	for _, one := range volumes.Volumes {
+		if checkSchema("", one.Labels) == nil {
+			all.Volumes = append(all.Volumes, fleet.Volume{
+				Name: one.Name, Fleet: one.Labels[labelFleet], Role: fleet.Role(one.Labels[labelRole]), Runner: one.Labels[labelRunner], Size: usage.volumes[one.Name],
+			})
+		}
+	}
+	images, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelImage))})
+	if err != nil {
+		return all, fmt.Errorf("list images: %w", err)
+	}
+	for _, one := range images {
+		tags := one.RepoTags
+		if len(tags) == 1 && tags[0] == "<none>:<none>" { // engines before 28
+			tags = nil
+		}
+		all.Images = append(all.Images, fleet.Image{ID: one.ID, Tags: tags, Created: time.Unix(one.Created, 0), Size: usage.images[one.ID]})
+	}
+	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true})
+	if err != nil {
+		return all, fmt.Errorf("list containers: %w", err)
+	}
+	for _, one := range containers {
+		name := strings.TrimPrefix(one.Names[0], "/")
+		all.InUse[one.ImageID] = append(all.InUse[one.ImageID], name)
+		if one.Labels[labelRole] == "" || checkSchema("", one.Labels) != nil {
+			continue
+		}
+		all.Containers = append(all.Containers, fleet.Container{
+			Name: name, ID: one.ID, Fleet: one.Labels[labelFleet], Role: fleet.Role(one.Labels[labelRole]), Runner: one.Labels[labelRunner],
+			State: fleet.State(one.State), Created: time.Unix(one.Created, 0), Size: usage.containers[one.ID],
+		})
+	}
+	all.Now, err = e.now(ctx)
+	return all, err
+}
+
+// now is the time on the engine's machine, by which things there are dated.
+func (e *Engine) now(ctx context.Context) (time.Time, error) {
+	info, err := e.api.Info(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("engine: %w", err)
+	}
+	return time.Parse(time.RFC3339Nano, info.SystemTime)
+}
+
+// bytesOf is what each thing takes of the disk, by id or name.
+type bytesOf struct{ images, containers, volumes map[string]int64 }
+
+func (e *Engine) usage(ctx context.Context) (bytesOf, error) {
+	of := bytesOf{map[string]int64{}, map[string]int64{}, map[string]int64{}}
+	var usage types.DiskUsage
+	for {
+		var err error
+		usage, err = e.api.DiskUsage(ctx, types.DiskUsageOptions{Types: []types.DiskUsageObject{types.ImageObject, types.ContainerObject, types.VolumeObject}})
+		if err == nil {
+			break
+		}
+		// Engines before 23 count for one client at a time.
+		if !strings.Contains(err.Error(), "disk usage operation is already running") {
+			return of, fmt.Errorf("disk usage: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return of, ctx.Err()
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+	for _, one := range usage.Images {
+		of.images[one.ID] = one.Size - max(0, one.SharedSize)
+	}
+	for _, one := range usage.Containers {
+		of.containers[one.ID] = one.SizeRw
+	}
+	for _, one := range usage.Volumes {
+		if one.UsageData != nil {
+			of.volumes[one.Name] = max(0, one.UsageData.Size)
+		}
+	}
+	return of, nil
+}
+
+// Prune carries one removal out. What is gone already is no error.
+func (e *Engine) Prune(ctx context.Context, removal fleet.Removal) error {
+	var err error
+	switch removal.Kind {
+	case fleet.KindContainer:
+		if removal.Force {
+			return e.Discard(ctx, removal.Name)
+		}
+		err = e.api.ContainerRemove(ctx, removal.ID, container.RemoveOptions{RemoveVolumes: true})
+		if err == nil || cerrdefs.IsNotFound(err) {
+			return e.removeVolume(ctx, removal.Name)
+		}
+	case fleet.KindVolume:
+		err = e.api.VolumeRemove(ctx, removal.Name, false)
+	case fleet.KindImage:
+		references := removal.Tags
+		if len(references) == 0 {
+			references = []string{removal.ID}
+		}
+		for _, reference := range references {
+			_, one := e.api.ImageRemove(ctx, reference, image.RemoveOptions{PruneChildren: true})
+			if !cerrdefs.IsNotFound(one) {
+				err = errors.Join(err, one)
+			}
+		}
+	}
+	if err != nil && !cerrdefs.IsNotFound(err) {
+		return fmt.Errorf("%s %s: %w", removal.Kind, removal.Name, err)
+	}
+	return nil
+}

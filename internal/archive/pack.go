@@ -1,0 +1,127 @@
+// Package archive moves files between this machine and a runner's as tar
+// streams. What comes out of a runner was written by a job and is treated as
+// hostile.
+package archive
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+)
+
+// Summary of what was moved.
+type Summary struct {
+	Files   int   // regular ones
+	Bytes   int64 // in them
+	Skipped []string
+}
+
+func (s *Summary) skip(name, why string) { s.Skipped = append(s.Skipped, name+": "+why) }
+
+// permissions are all that is taken over of a file's mode: no setuid, setgid or
+// sticky bit crosses a border.
+const permissions = 0o777
+
+// Pack writes the file or folder source under name, "." for a folder's contents
+// only. Symbolic links stay links and are not followed. Files belong to owner.
+func Pack(out *tar.Writer, source, name string, owner int) (Summary, error) {
+	var summary Summary
+	err := filepath.WalkDir(source, func(local string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(source, local)
+		if err != nil {
+			return err
+		}
+		inside := path.Join(name, filepath.ToSlash(relative))
+		if inside == "." {
+			return nil // what the contents go into is as it is
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		header := &tar.Header{Name: inside, Mode: int64(info.Mode().Perm()), Uid: owner, Gid: owner, ModTime: info.ModTime(), Format: tar.FormatPAX}
+		switch info.Mode().Type() {
+		case fs.ModeDir:
+			header.Typeflag, header.Name = tar.TypeDir, inside+"/"
+			return out.WriteHeader(header)
+		case fs.ModeSymlink:
+			link, err := os.Readlink(local)
+			if err != nil {
+				return err
+			}
+			header.Typeflag, header.Linkname = tar.TypeSymlink, filepath.ToSlash(link)
+			return out.WriteHeader(header)
+		case 0:
+			summary.Files++
+			summary.Bytes += info.Size()
+			return packFile(out, local, header)
+		}
+		summary.skip(local, "neither file, folder nor link")
+		return nil
+	})
+	return summary, err
+}
+
+func packFile(out *tar.Writer, local string, header *tar.Header) error {
+	file, err := os.Open(local)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	header.Typeflag, header.Size = tar.TypeReg, info.Size()
+	if err := out.WriteHeader(header); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(out, file, header.Size); errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s became shorter while it was read", local)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// Copy passes a tar stream on, with permissions alone of each mode and owner as
+// everybody's owner. Devices and the like are left out.
+func Copy(out *tar.Writer, in *tar.Reader, owner int) (Summary, error) {
+	var summary Summary
+	for {
+		header, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return summary, nil
+		}
+		if err != nil {
+			return summary, err
+		}
+		switch header.Typeflag {
+		case tar.TypeReg:
+			summary.Files++
+			summary.Bytes += header.Size
+		case tar.TypeDir, tar.TypeSymlink, tar.TypeLink:
+		default:
+			summary.skip(header.Name, "neither file, folder nor link")
+			continue
+		}
+		clean := &tar.Header{
+			Typeflag: header.Typeflag, Name: header.Name, Linkname: header.Linkname, Size: header.Size,
+			Mode: header.Mode & permissions, Uid: owner, Gid: owner, ModTime: header.ModTime, Format: tar.FormatPAX,
+		}
+		if err := out.WriteHeader(clean); err != nil {
+			return summary, err
+		}
+		if _, err := io.Copy(out, in); err != nil { //nolint:gosec // as large as its sender makes it
+			return summary, err
+		}
+	}
+}

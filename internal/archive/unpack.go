@@ -1,0 +1,242 @@
+package archive
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// ErrEmpty is met where an archive holds nothing.
+var ErrEmpty = errors.New("the archive is empty")
+
+// HostileError is met where an archive tries to leave its place.
+type HostileError struct{ Name, Problem string }
+
+func (e *HostileError) Error() string { return fmt.Sprintf("%q in the archive %s", e.Name, e.Problem) }
+
+// Unpack writes the one file or folder that an archive holds to dir as name,
+// "." for a folder's contents into dir itself. Nothing outside that file or
+// folder is written, whatever the archive holds: each path is resolved below an
+// os.Root, no link on the way is followed (neither one that the archive made nor
+// one that was there), and links that lead out are left out.
+//
+// The archive's own name for it, that of its first entry, does not matter.
+func Unpack(in io.Reader, dir, name string) (Summary, error) {
+	u := unpacker{in: tar.NewReader(in)}
+	first, err := u.in.Next()
+	if errors.Is(err, io.EOF) {
+		return u.summary, ErrEmpty
+	}
+	if err != nil {
+		return u.summary, err
+	}
+	parent, err := os.OpenRoot(dir)
+	if err != nil {
+		return u.summary, err
+	}
+	defer func() { _ = parent.Close() }()
+	u.root, u.prefix = parent, path.Clean(first.Name)
+	if first.Typeflag != tar.TypeDir {
+		if name == "." {
+			return u.summary, fmt.Errorf("%s is no folder", u.prefix)
+		}
+		err := u.entry(first, name)
+		if err == nil && u.summary.Skipped != nil {
+			err = errors.New(u.summary.Skipped[0]) // the only one
+		}
+		return u.summary, err
+	}
+	if name != "." {
+		if err := u.folder(name); err != nil {
+			return u.summary, err
+		}
+		if u.root, err = parent.OpenRoot(name); err != nil {
+			return u.summary, err
+		}
+		defer func() { _ = u.root.Close() }()
+		u.later = append(u.later, first)
+	}
+	return u.summary, u.tree()
+}
+
+type unpacker struct {
+	in      *tar.Reader
+	root    *os.Root
+	prefix  string
+	later   []*tar.Header // folders: closed to writing only when they are full
+	summary Summary
+}
+
+func (u *unpacker) tree() error {
+	for {
+		header, err := u.in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		relative, ok := u.relative(header.Name)
+		if !ok {
+			return &HostileError{header.Name, "is outside of what was asked for"}
+		}
+		if err := u.entry(header, relative); err != nil {
+			return err
+		}
+	}
+	for i := len(u.later) - 1; i >= 0; i-- {
+		relative, _ := u.relative(u.later[i].Name)
+		if err := u.finish(u.later[i], filepath.FromSlash(relative)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// relative is a name below the prefix; "." for the prefix itself.
+func (u *unpacker) relative(name string) (string, bool) {
+	name = path.Clean(name)
+	if name == u.prefix {
+		return ".", true
+	}
+	if u.prefix != "." {
+		var below bool
+		if name, below = strings.CutPrefix(name, u.prefix+"/"); !below {
+			return "", false
+		}
+	}
+	return name, filepath.IsLocal(filepath.FromSlash(name))
+}
+
+// entry writes one member under its slash-separated name.
+func (u *unpacker) entry(header *tar.Header, name string) error {
+	if err := u.parents(name); err != nil {
+		return err
+	}
+	local := filepath.FromSlash(name)
+	switch header.Typeflag {
+	case tar.TypeDir:
+		if name == "." {
+			return nil // a second entry for the folder itself
+		}
+		if found, err := u.root.Lstat(local); err == nil && !found.IsDir() {
+			if err := u.root.Remove(local); err != nil {
+				return err
+			}
+		}
+		u.later = append(u.later, header)
+		return u.folder(local)
+	case tar.TypeReg:
+		return u.file(header, local)
+	case tar.TypeSymlink:
+		if !staysInside(name, header.Linkname) {
+			u.summary.skip(name, "a link that leads out, to "+header.Linkname)
+			return nil
+		}
+		if err := u.clear(local); err != nil {
+			return err
+		}
+		return u.root.Symlink(filepath.FromSlash(header.Linkname), local)
+	}
+	u.summary.skip(name, "neither file, folder nor link")
+	return nil
+}
+
+// parents sees to it that everything above name is a folder, and no link.
+func (u *unpacker) parents(name string) error {
+	for i, c := range name {
+		if c != '/' {
+			continue
+		}
+		if err := u.folder(filepath.FromSlash(name[:i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *unpacker) folder(local string) error {
+	found, err := u.root.Lstat(local)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return u.root.Mkdir(local, 0o700)
+	case err != nil:
+		return err
+	case found.Mode()&fs.ModeSymlink != 0:
+		return &HostileError{local, "is to go through a symbolic link"}
+	case !found.IsDir():
+		return fmt.Errorf("%s: a file is where a folder is to be", local)
+	}
+	// It may be closed to us for now: a read-only folder that is copied again.
+	return u.root.Chmod(local, found.Mode().Perm()|0o700)
+}
+
+// clear makes way for a file or link. A link or file that is there is taken
+// away, never written through.
+func (u *unpacker) clear(local string) error {
+	found, err := u.root.Lstat(local)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if found.IsDir() {
+		return fmt.Errorf("%s: a folder is where a file is to be", local)
+	}
+	return u.root.Remove(local)
+}
+
+func (u *unpacker) file(header *tar.Header, local string) error {
+	if err := u.clear(local); err != nil {
+		return err
+	}
+	file, err := u.root.OpenFile(local, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(file, u.in) //nolint:gosec // as large as the file in the runner is
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	u.summary.Files++
+	u.summary.Bytes += header.Size
+	return u.finish(header, local)
+}
+
+func (u *unpacker) finish(header *tar.Header, local string) error {
+	if err := u.root.Chmod(local, fs.FileMode(header.Mode)&permissions); err != nil {
+		return err
+	}
+	return u.root.Chtimes(local, time.Time{}, header.ModTime)
+}
+
+// staysInside tells whether a link's target is below the top folder. Blanket
+// rule: ".." only at its beginning and no more often than the link is deep, since
+// elsewhere another link could stand before it.
+func staysInside(name, target string) bool {
+	if target == "" || path.IsAbs(target) || filepath.IsAbs(target) || strings.Contains(target, "\\") {
+		return false
+	}
+	up, down := 0, false
+	for _, part := range strings.Split(target, "/") {
+		switch part {
+		case "", ".":
+		case "..":
+			if down {
+				return false
+			}
+			up++
+		default:
+			down = true
+		}
+	}
+	return up <= strings.Count(name, "/")
+}
