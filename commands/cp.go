@@ -51,6 +51,9 @@ func parsePlace(text string) place {
 	if !found || len(name) < 2 || strings.ContainsAny(name, `./\`) {
 		return place{path: text}
 	}
+	if rest == "" {
+		rest = "." // home, as with scp
+	}
 	return place{runner: name, path: rest}
 }
 
@@ -80,7 +83,7 @@ func cpCommand(d deps) *cli.Command {
 			case options.from.runner != "" && options.to.runner != "":
 				return wrong("one of the places must be on this machine")
 			case options.from.path == "" || options.to.path == "":
-				return wrong("a path is missing (NAME:. is runner's home)")
+				return wrong("a path is missing")
 			case options.to.runner == "" && options.to.path == "-" && d.streams.OutTTY:
 				return wrong("a tar stream is nothing for a terminal: pipe it somewhere")
 			}
@@ -118,13 +121,21 @@ func runCp(ctx context.Context, d deps, options cpOptions) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return fmt.Errorf("copy %s to %s: %w", options.from, options.to, err)
+		return fmt.Errorf("copy %s to %s: %w", options.from, options.to, engineError(err))
 	}
-	for _, one := range summary.Skipped {
-		fmt.Fprintf(d.streams.Err, "left out %s\n", ui.Plain(one))
-	}
+	tellSkipped(d, summary)
 	fmt.Fprintf(d.streams.Err, "copied %d file%s (%s) to %s\n", summary.Files, plural(summary.Files), ui.Bytes(summary.Bytes), options.to)
 	return nil
+}
+
+func tellSkipped(d deps, summary archive.Summary) {
+	const most = 10
+	for _, one := range summary.Skipped[:min(most, len(summary.Skipped))] {
+		fmt.Fprintf(d.streams.Err, "left out %s\n", ui.Plain(one))
+	}
+	if more := len(summary.Skipped) - most; more > 0 {
+		fmt.Fprintf(d.streams.Err, "left out %d more\n", more)
+	}
 }
 
 // inside runs commands in a runner's machine.

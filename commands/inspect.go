@@ -131,7 +131,11 @@ func writeDetails(out io.Writer, of fleet.Details, theme ui.Theme) {
 		{"privileged", map[bool]string{true: "never; inner containers may be", false: "never, nor are inner containers"}[of.InnerPrivileged]},
 	}
 	for _, one := range of.UIDMap {
-		security = append(security, [2]string{"uids", fmt.Sprintf("%d–%d here are %d–%d on the host", one.Inside, one.Inside+one.Length-1, one.Outside, one.Outside+one.Length-1)})
+		text := fmt.Sprintf("%d here is %d on the host", one.Inside, one.Outside)
+		if one.Length > 1 {
+			text = fmt.Sprintf("%d–%d here are %d–%d on the host", one.Inside, one.Inside+one.Length-1, one.Outside, one.Outside+one.Length-1)
+		}
+		security = append(security, [2]string{"uids", text})
 	}
 	section("security", security)
 	var phases [][2]string

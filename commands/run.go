@@ -182,9 +182,7 @@ func sendFolder(ctx context.Context, d deps, engine *dockerx.Engine, runner flee
 	if err != nil {
 		return fmt.Errorf("copy %s to runner %s: %w", options.copyDir, runner.Name, err)
 	}
-	for _, one := range summary.Skipped {
-		fmt.Fprintf(d.streams.Err, "left out %s\n", one)
-	}
+	tellSkipped(d, summary)
 	return nil
 }
 

@@ -104,6 +104,9 @@ func Copy(out *tar.Writer, in *tar.Reader, owner int) (Summary, error) {
 		if err != nil {
 			return summary, err
 		}
+		if path.Clean(header.Name) == "." {
+			continue // what the contents go into is as it is
+		}
 		switch header.Typeflag {
 		case tar.TypeReg:
 			summary.Files++

@@ -48,8 +48,9 @@ func Unpack(in io.Reader, dir, name string) (Summary, error) {
 			return u.summary, fmt.Errorf("%s is no folder", u.prefix)
 		}
 		err := u.entry(first, name)
-		if err == nil && u.summary.Skipped != nil {
-			err = errors.New(u.summary.Skipped[0]) // the only one
+		if err == nil && len(u.summary.Skipped) > 0 { // the only one
+			err = errors.New(u.summary.Skipped[0])
+			u.summary.Skipped = nil
 		}
 		return u.summary, err
 	}
@@ -137,7 +138,7 @@ func (u *unpacker) entry(header *tar.Header, name string) error {
 		return u.file(header, local)
 	case tar.TypeSymlink:
 		if !staysInside(name, header.Linkname) {
-			u.summary.skip(name, "a link that leads out, to "+header.Linkname)
+			u.summary.skip(name, "a symbolic link that leads out, to "+header.Linkname)
 			return nil
 		}
 		if err := u.clear(local); err != nil {

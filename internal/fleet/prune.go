@@ -150,15 +150,12 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 		}
 	}
 	skipped := map[string]bool{}
-	add := func(removal Removal, runner string) {
+	add := func(removal Removal) {
 		if removal.Fleet != "" && locked[removal.Fleet] {
 			skipped[removal.Fleet] = true
 			return
 		}
 		plan.Removals = append(plan.Removals, removal)
-		if runner != "" {
-			exists[runner] = false // its volume goes with it
-		}
 	}
 	data := map[string]int64{} // bytes of runners' volumes, which go with them
 	for _, one := range all.Volumes {
@@ -170,26 +167,27 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 		case Lock, Hold:
 			if one.State != Running && all.Now.Sub(one.Created) >= lockGrace {
 				removal.Cause = "stale " + string(one.Role)
-				add(removal, "")
+				add(removal)
 			}
 		case ThrowAway:
 			if !held[one.Name] {
 				removal.Force, removal.Cause = true, "its runnerctl run is gone"
-				add(removal, one.Name)
+				add(removal)
 			}
 		case Kept:
 			if kept && !held[one.Name] {
 				removal.Force, removal.Cause = true, "left by run --keep"
-				add(removal, one.Name)
+				add(removal)
 			}
 		case Member:
 			if ended[one.State] && !alive[one.Fleet] {
 				removal.Fleet, removal.Cause = one.Fleet, fmt.Sprintf("it is %s, and so is all of fleet %s", one.State, one.Fleet)
-				add(removal, one.Name)
+				add(removal)
 			}
 		}
 	}
 	for _, one := range all.Volumes {
+		// The volume of a runner that is removed goes with it.
 		if one.Runner == "" || exists[one.Runner] || held[one.Runner] {
 			continue
 		}
@@ -197,7 +195,7 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 		if one.Role == Member {
 			removal.Fleet = one.Fleet
 		}
-		add(removal, "")
+		add(removal)
 	}
 	// One fleet after the other: each has a lock.
 	sort.SliceStable(plan.Removals, func(i, j int) bool { return plan.Removals[i].Fleet < plan.Removals[j].Fleet })

@@ -1,0 +1,113 @@
+package fleet
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMakePrune(t *testing.T) {
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	old, fresh := now.Add(-time.Hour), now.Add(-time.Second)
+	container := func(name, fleet string, role Role, state State, created time.Time) Container {
+		return Container{Name: name, ID: name, Fleet: fleet, Role: role, State: state, Created: created, Size: 1}
+	}
+	hold := func(runner string, state State, created time.Time) Container {
+		one := container("runnerctl-hold-"+runner, "ci", Hold, state, created)
+		one.Runner = runner
+		return one
+	}
+	data := func(runner string, role Role) Volume {
+		return Volume{Name: runner + "-data", Fleet: "ci", Role: role, Runner: runner, Size: 10}
+	}
+	image := func(id string, minute int, tags ...string) Image {
+		return Image{ID: "sha256:" + id, Tags: tags, Created: old.Add(time.Duration(minute) * time.Minute), Size: 100}
+	}
+	containers := func(all ...Container) Inventory { return Inventory{Containers: all} }
+	running := container("ci-a", "ci", Member, Running, old)
+	exited := container("ci-b", "ci", Member, "exited", old)
+
+	tests := []struct {
+		name    string
+		all     Inventory
+		options PruneOptions
+		want    string
+	}{
+		{"a fleet that lives keeps all", containers(running, exited, container("ci-c", "ci", Member, "created", old)), PruneOptions{}, ""},
+		{"paused and restarting ones live", containers(container("a-1", "a", Member, Paused, old), container("b-1", "b", Member, Restarting, old)), PruneOptions{}, ""},
+		{"a fleet that has ended", containers(exited, container("x-a", "x", Member, Running, old)), PruneOptions{},
+			"remove  container  ci-b  1  (it is exited, and so is all of fleet ci)\n"},
+		{"its volume goes with it", Inventory{Containers: []Container{exited}, Volumes: []Volume{data("ci-b", Member)}}, PruneOptions{},
+			"remove  container  ci-b  11  (it is exited, and so is all of fleet ci)\n"},
+		{"a volume without a runner", Inventory{Containers: []Container{running}, Volumes: []Volume{data("ci-a", Member), data("ci-z", Member)}}, PruneOptions{},
+			"remove  volume     ci-z-data  10  (runner ci-z is gone)\n"},
+		{"a volume that names no runner", Inventory{Volumes: []Volume{{Name: "v", Role: Member}}}, PruneOptions{}, ""},
+		{"a fleet that is being changed", Inventory{
+			Containers: []Container{exited, container("runnerctl-lock-ci", "ci", Lock, Running, old)},
+			Volumes:    []Volume{data("ci-z", Member)},
+		}, PruneOptions{}, "leave   fleet ci  (another runnerctl is changing it)\n"},
+		{"a lock that is just being made", containers(exited, container("runnerctl-lock-ci", "ci", Lock, "created", fresh)), PruneOptions{},
+			"leave   fleet ci  (another runnerctl is changing it)\n"},
+		{"a stale lock", containers(running, container("runnerctl-lock-ci", "ci", Lock, "created", old)), PruneOptions{},
+			"remove  container  runnerctl-lock-ci  1  (stale lock)\n"},
+		{"a run at work", Inventory{
+			Containers: []Container{container("ci-run-1", "ci", ThrowAway, Running, old), hold("ci-run-1", Running, old)},
+			Volumes:    []Volume{data("ci-run-1", ThrowAway)},
+		}, PruneOptions{}, ""},
+		{"a run that has no container yet", Inventory{Containers: []Container{hold("ci-run-1", "created", fresh)}, Volumes: []Volume{data("ci-run-1", ThrowAway)}}, PruneOptions{}, ""},
+		{"a run that was killed", Inventory{
+			Containers: []Container{container("ci-run-1", "ci", ThrowAway, Running, old)},
+			Volumes:    []Volume{data("ci-run-1", ThrowAway), data("ci-run-2", ThrowAway)},
+		}, PruneOptions{}, "remove  container  ci-run-1  11  (its runnerctl run is gone)\nremove  volume     ci-run-2-data  10  (runner ci-run-2 is gone)\n"},
+		{"a lock does not keep what a killed run left", containers(container("ci-run-1", "ci", ThrowAway, Running, old), container("runnerctl-lock-ci", "ci", Lock, Running, old)), PruneOptions{},
+			"remove  container  ci-run-1  1  (its runnerctl run is gone)\n"},
+		{"a kept one stays", containers(container("ci-run-1", "ci", Kept, Running, old)), PruneOptions{}, ""},
+		{"unless asked for", containers(container("ci-run-1", "ci", Kept, Running, old)), PruneOptions{Kept: true},
+			"remove  container  ci-run-1  1  (left by run --keep)\n"},
+		{"and not while its run is at work", containers(container("ci-run-1", "ci", Kept, Running, old), hold("ci-run-1", Running, old)), PruneOptions{Kept: true}, ""},
+		{"roles of later versions stay", containers(container("ci-s", "ci", "supervisor", "exited", old)), PruneOptions{}, ""},
+		{"all but the image that up would use", Inventory{Images: []Image{image("a", 1, "r/r:a"), image("b", 2, "r/r:b")}}, PruneOptions{Current: "sha256:a"},
+			"remove  image      r/r:b  100  (no container uses it, and up would not)\n"},
+		{"all but the newest image, where that is not built", Inventory{Images: []Image{image("a", 1, "r/r:a"), image("b", 2, "r/r:b")}}, PruneOptions{},
+			"remove  image      r/r:a  100  (no container uses it, and up would not)\n"},
+		{"images in use, by whomever", Inventory{Images: []Image{image("a", 1, "r/r:a"), image("b", 2)}, InUse: map[string][]string{"sha256:a": {"somebody"}}}, PruneOptions{Current: "sha256:b"}, ""},
+		{"images of what goes", Inventory{Containers: []Container{exited}, Images: []Image{image("a", 1), image("b", 2)}, InUse: map[string][]string{"sha256:a": {"ci-b"}}}, PruneOptions{Current: "sha256:b"},
+			"remove  container  ci-b  1  (it is exited, and so is all of fleet ci)\nremove  image      a  100  (no container uses it, and up would not)\n"},
+		{"images with a name of somebody's own", Inventory{Images: []Image{image("a", 1, "acme/ci:1"), image("b", 2, "r/r:b", "acme/ci:2"), image("c", 3, "r/r-own:c")}}, PruneOptions{Current: "sha256:z"}, ""},
+		{"images only", Inventory{Containers: []Container{exited}, Images: []Image{image("a", 1), image("b", 2)}, InUse: map[string][]string{"sha256:a": {"ci-b"}}}, PruneOptions{ImagesOnly: true, Current: "sha256:b"}, ""},
+		{"one fleet after the other, images last", Inventory{
+			Containers: []Container{container("b-1", "b", Member, "dead", old), container("a-1", "a", Member, "exited", old), container("b-2", "b", Member, "exited", old)},
+			Images:     []Image{image("a", 1), image("b", 2)},
+		}, PruneOptions{}, "remove  container  a-1  1  (it is exited, and so is all of fleet a)\n" +
+			"remove  container  b-1  1  (it is dead, and so is all of fleet b)\nremove  container  b-2  1  (it is exited, and so is all of fleet b)\n" +
+			"remove  image      a  100  (no container uses it, and up would not)\n"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			test.all.Now, test.options.Repository = now, "r/r"
+			var text strings.Builder
+			MakePrune(test.all, test.options).Write(&text, func(size int64) string { return fmt.Sprint(size) })
+			if text.String() != test.want {
+				t.Errorf("got\n%swant\n%s", text.String(), test.want)
+			}
+		})
+	}
+}
+
+func TestLeftovers(t *testing.T) {
+	all := Inventory{Containers: []Container{
+		{Name: "ci-a", Fleet: "ci", Role: Member, State: "exited"},
+		{Name: "ci-run-1", Fleet: "ci", Role: ThrowAway, State: Running},
+		{Name: "ci-run-2", Fleet: "ci", Role: Kept, State: Running},
+		{Name: "ci-run-3", Fleet: "ci", Role: Kept, State: Running},
+		{Name: "hold", Role: Hold, Runner: "ci-run-3", State: Running},
+	}}
+	var names []string
+	for _, one := range Leftovers(all) {
+		names = append(names, one.Name)
+	}
+	if got := strings.Join(names, " "); got != "ci-run-1 ci-run-2" {
+		t.Error(got)
+	}
+}
