@@ -171,7 +171,8 @@ func (r *logReader) wanted(line fleet.LogLine) bool {
 const pieces = 64
 
 func (r *logReader) history(ctx context.Context, yield func(fleet.LogLine)) error {
-	wanted := dockerx.LogOptions{Rest: !r.options.follow, Tail: r.options.tail, Since: r.options.since}
+	more := r.options.follow && r.runner.State == fleet.Running
+	wanted := dockerx.LogOptions{Rest: !more, Tail: r.options.tail, Since: r.options.since}
 	// The engine counts the lines of every source, and a long line by its pieces.
 	if len(r.options.sources) > 0 {
 		wanted.Tail = -1

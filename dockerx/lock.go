@@ -89,8 +89,10 @@ func (e *Engine) hold(ctx context.Context, name string, labels map[string]string
 		return nil, err
 	}
 	return func() {
-		attached.Close()
+		// In this order: once its input is closed the engine removes it by itself,
+		// and remove would not wait for that.
 		remove()
+		attached.Close()
 	}, nil
 }
 

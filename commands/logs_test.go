@@ -1,0 +1,221 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+// talker starts a container that looks like a runner of the fleet and says what
+// a script says.
+func talker(t *testing.T, api *client.Client, name, script string, restarts int) string {
+	t.Helper()
+	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
+	config := &container.Config{
+		Image: tag, Entrypoint: []string{"sh", "-c", script}, Cmd: []string{},
+		Labels: map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "runner", "dev.runnerctl.schema": "1"},
+	}
+	host := &container.HostConfig{NetworkMode: "none", Tmpfs: map[string]string{"/rootfs/var/lib/docker": "size=1m"}}
+	if restarts > 0 {
+		host.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyOnFailure, MaximumRetryCount: restarts}
+	}
+	runner := newName(name, map[string]bool{})
+	made, err := api.ContainerCreate(t.Context(), config, host, nil, nil, runner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := api.ContainerStart(t.Context(), made.ID, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return runner
+}
+
+func ended(t *testing.T, api *client.Client, runner string) {
+	t.Helper()
+	for range 200 {
+		info, err := api.ContainerInspect(t.Context(), runner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.State.Status == "exited" {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%s does not end", runner)
+}
+
+func jsonLines(t *testing.T, text string) (lines []fleet.LogLine) {
+	t.Helper()
+	for decoder := json.NewDecoder(strings.NewReader(text)); decoder.More(); {
+		var line fleet.LogLine
+		if err := decoder.Decode(&line); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func texts(lines []fleet.LogLine) (all []string) {
+	for _, line := range lines {
+		all = append(all, line.Source+" "+line.Text)
+	}
+	return all
+}
+
+// Sources, long lines, control characters, a last line without an end.
+func TestLogsOfATalker(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	runner := talker(t, api, name, `
+		printf '[kit] hello\n'; sleep 0.05
+		printf 'dockerd: \033[31mred\033[0m\tone\r\n' >&2
+		sleep 0.05; printf 'containerd: '; head -c 40000 /dev/zero | tr '\0' x; echo end
+		sleep 0.05; printf 'agent: two\nagent: three\n'; sleep 0.05; printf 'dockerd: last words'`, 0)
+	ended(t, api, runner)
+	long := "containerd " + strings.Repeat("x", 40000) + "end"
+	all := []string{"start [kit] hello", "dockerd \x1b[31mred\x1b[0m\tone", long, "agent two", "agent three", "dockerd last words"}
+
+	if got := texts(jsonLines(t, must(t, "logs", "--fleet", name, "-o", "json"))); !slices.Equal(got, all) {
+		t.Errorf("got %.300q", got)
+	}
+	for _, test := range []struct {
+		args string
+		want []string
+	}{
+		{"--tail 1", all[5:]},
+		{"--tail 0", nil},
+		{"--tail 4 -f", all[2:]},
+		{"--source agent", all[3:5]},
+		{"--source agent --tail 1", all[4:5]},
+		{"--source dockerd,start -f", []string{all[0], all[1], all[5]}},
+		{"--source dockerd --source start --tail 2", []string{all[1], all[5]}},
+		{"--since 1h", all},
+		{"--since 2100-01-01T00:00:00Z -f", nil},
+	} {
+		args := append([]string{"logs", runner, "-o", "json"}, strings.Fields(test.args)...)
+		if got := texts(jsonLines(t, must(t, args...))); !slices.Equal(got, test.want) {
+			t.Errorf("%s: got %.300q", test.args, got)
+		}
+	}
+
+	text := must(t, "logs", runner, "-t", "--source", "dockerd")
+	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\n' }) {
+		t.Errorf("control characters: %q", text)
+	}
+	if lines := strings.Split(text, "\n"); len(lines) != 3 || !strings.HasPrefix(lines[0], runner+"  dockerd     2") || !strings.HasSuffix(lines[0], "Z  red one") {
+		t.Errorf("%q", lines)
+	}
+	if text := must(t, "logs", runner, "--color", "always", "--tail", "1"); !strings.HasPrefix(text, "\x1b[36m"+runner+"\x1b[0m  ") {
+		t.Errorf("%q", text)
+	}
+	since := jsonLines(t, must(t, "logs", runner, "-o", "json"))[3].Time.Format(time.RFC3339Nano)
+	if got := texts(jsonLines(t, must(t, "logs", runner, "-o", "json", "--since", since))); !slices.Equal(got, all[3:]) {
+		t.Errorf("since %s: got %q", since, got)
+	}
+}
+
+// Whoever begins to follow at whatever moment sees every line of each runner
+// once and in order, also over a restart of the container.
+func TestLogsFollowMissesAndDoublesNothing(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	const lines = 600
+	script := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do
+		i=$((i+1)); echo "agent: out $i"; echo "dockerd: err $i" >&2; [ $((i %% 20)) -ne 0 ] || sleep 0.02
+	done; exit 1`, lines)
+	var want []string
+	for range 2 {
+		for i := range lines {
+			want = append(want, fmt.Sprint(i+1))
+		}
+	}
+	runners := []string{talker(t, api, name, script, 1), talker(t, api, name, script, 1)}
+	outputs := make(chan string, 6)
+	for i := range cap(outputs) {
+		time.Sleep(time.Duration(i*37) * time.Millisecond)
+		go func() {
+			code, stdout, stderr := runnerctl(t.Context(), "logs", "-f", "-o", "json", "--fleet", name)
+			if code != 0 {
+				t.Errorf("code %d: %s", code, stderr)
+			}
+			outputs <- stdout
+		}()
+	}
+	for range cap(outputs) {
+		got := map[string][]string{}
+		for _, line := range jsonLines(t, <-outputs) {
+			key := line.Runner + " " + line.Source
+			_, number, _ := strings.Cut(line.Text, " ")
+			got[key] = append(got[key], number)
+		}
+		for _, runner := range runners {
+			for _, source := range []string{"agent", "dockerd"} {
+				if lines := got[runner+" "+source]; !slices.Equal(lines, want) {
+					t.Errorf("%s %s: %d lines, want %d", runner, source, len(lines), len(want))
+				}
+			}
+		}
+	}
+}
+
+// Two runners as they are: their daemons speak, in the order of time; a daemon
+// that dies is seen by who follows; Ctrl-C ends that with 130.
+func TestLogsOfRunners(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, up(name, "--count", "2")...)
+	lines := jsonLines(t, must(t, "logs", "--fleet", name, "-o", "json"))
+	told := map[string]bool{}
+	for i, line := range lines {
+		told[line.Runner+" "+line.Source] = true
+		if i > 0 && line.Time.Before(lines[i-1].Time) {
+			t.Errorf("line %d is older than the one before", i)
+		}
+	}
+	runners := list(t, name)
+	for _, runner := range runners {
+		for _, source := range []string{"start", "dockerd"} {
+			if !told[runner.Name+" "+source] {
+				t.Errorf("%s: nothing of %s", runner.Name, source)
+			}
+		}
+	}
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	followed := make(chan string, 1)
+	go func() {
+		code, stdout, stderr := runnerctl(ctx, "logs", "-f", "--tail", "0", "-o", "json", "--fleet", name)
+		if code != exitInterrupted {
+			t.Errorf("code %d: %s", code, stderr)
+		}
+		followed <- stdout
+	}()
+	time.Sleep(time.Second)
+	must(t, "exec", "--root", runners[0].Name, "--", "pkill", "-KILL", "-x", "dockerd")
+	time.Sleep(2 * time.Second)
+	cancel(errInterrupted)
+	if got := jsonLines(t, <-followed); !slices.Contains(texts(got), "start dockerd ended by itself with code 137") || slices.ContainsFunc(got, func(line fleet.LogLine) bool { return line.Runner != runners[0].Name }) {
+		t.Errorf("got %q", texts(got))
+	}
+
+	for _, args := range []string{"nosuch", runners[0].Name + " nosuch"} {
+		code, stdout, stderr := runnerctl(t.Context(), append([]string{"logs"}, strings.Fields(args)...)...)
+		if code != exitFailure || stdout != "" || !strings.Contains(stderr, "no runner named nosuch") || !strings.Contains(stderr, "runnerctl ps --all") {
+			t.Errorf("%s: code %d: %s", args, code, stderr)
+		}
+	}
+	if code, _, stderr := runnerctl(t.Context(), "logs", "--fleet", name+"x"); code != exitFailure || !strings.Contains(stderr, "has no runners") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+}

@@ -1,0 +1,231 @@
+//go:build linux
+
+package commands
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+func throwAway(name string, args ...string) []string {
+	return append([]string{"run", "--fleet", name, "--bootstrap-base", "--progress", "quiet"}, args...)
+}
+
+// throwAways names the fleet's containers of that role.
+func throwAways(t *testing.T, api *client.Client, name, role string) (found []string) {
+	t.Helper()
+	list, err := api.ContainerList(context.Background(), container.ListOptions{All: true, Filters: filters.NewArgs(
+		filters.Arg("label", "dev.runnerctl.fleet="+name), filters.Arg("label", "dev.runnerctl.role="+role))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range list {
+		found = append(found, strings.TrimPrefix(one.Names[0], "/"))
+	}
+	return found
+}
+
+// eventually waits for what another process or goroutine is about to do.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for range 600 {
+		if holds() {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("not within 30s: %s", what)
+}
+
+func TestRun(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	if err := os.MkdirAll("src/sub", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, mode := range map[string]os.FileMode{"src/plain": 0o640, "src/sub/setuid": 0o755 | os.ModeSetuid} {
+		if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/etc/passwd", "src/link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		to, list string
+		want     string
+	}{
+		{"", "src", "runner:runner 755 src\nrunner:runner 777 src/link\nrunner:runner 640 src/plain\nrunner:runner 755 src/sub\nrunner:runner 755 src/sub/setuid\n"},
+		{":/srv/a/b", "/srv", "root:root 755 /srv\nrunner:runner 755 /srv/a\nrunner:runner 755 /srv/a/b\nrunner:runner 777 /srv/a/b/link\nrunner:runner 640 /srv/a/b/plain\nrunner:runner 755 /srv/a/b/sub\nrunner:runner 755 /srv/a/b/sub/setuid\n"},
+	} {
+		var out, errs bytes.Buffer
+		streams := ui.Streams{In: strings.NewReader("typed"), Out: &out, Err: &errs}
+		code := run(t.Context(), deps{streams: streams, env: os.Getenv, goos: "linux"}, append([]string{"runnerctl"},
+			throwAway(name, "--copy", "src"+test.to, "--", "sh", "-c", "id -un; pwd; cat; echo; docker ps -q; find "+test.list+" -printf '%u:%g %m %p\n' | sort -k3; echo aside >&2; exit 7")...))
+		if code != 7 || out.String() != "runner\n/home/runner\ntyped\n"+test.want || !strings.Contains(errs.String(), "aside") {
+			t.Errorf("code %d: %s%s", code, out.String(), errs.String())
+		}
+		if left := leftovers(t, api, name); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	}
+	for to, problem := range map[string]string{
+		"/run/x":     "/run is made anew at each start",
+		"/var/run/x": "/var/run is a symbolic link in the image",
+		"/etc/hosts": "/etc/hosts is no folder",
+	} {
+		code, stdout, stderr := runnerctl(t.Context(), throwAway(name, "--copy", "src:"+to, "--", "true")...)
+		if code != exitFailure || stdout != "" || !strings.Contains(stderr, problem) {
+			t.Errorf("%s: code %d: %s", to, code, stderr)
+		}
+	}
+	if left := leftovers(t, api, name); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A throw-away runner at work is in nobody's way: up, down and ps of its fleet
+// don't count it, prune and down --all leave it. Ctrl-C removes it.
+func TestRunBesideItsFleet(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	code := make(chan int, 1)
+	go func() {
+		got, _, _ := runnerctl(ctx, throwAway(name, "--", "sh", "-c", "touch begun; sleep 600")...)
+		code <- got
+	}()
+	var runner string
+	eventually(t, "the command runs", func() bool {
+		if found := throwAways(t, api, name, "run"); len(found) == 1 {
+			runner = found[0]
+			got, _, _ := runnerctl(t.Context(), "exec", runner, "--", "test", "-e", "begun")
+			return got == 0
+		}
+		return false
+	})
+	must(t, up(name)...)
+	if runners := list(t, name); len(runners) != 1 || runners[0].Name == runner {
+		t.Errorf("%+v", runners)
+	}
+	if all := must(t, "ps", "--all", "-q"); !slices.Contains(strings.Fields(all), runner) {
+		t.Errorf("ps --all does not show %s: %s", runner, all)
+	}
+	must(t, "down", "--fleet", name)
+	for _, args := range []string{"prune --dry-run", "down --all --dry-run"} {
+		if plan := must(t, strings.Fields(args)...); strings.Contains(plan, runner) {
+			t.Errorf("%s:\n%s", args, plan)
+		}
+	}
+	cancel(errInterrupted)
+	if got := <-code; got != exitInterrupted {
+		t.Errorf("code %d", got)
+	}
+	if left := leftovers(t, api, name); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestInterruptedRunLeavesNothing(t *testing.T) {
+	api := realEngine(t)
+	must(t, "build", "--bootstrap-base", "--progress", "plain")
+	for _, after := range []time.Duration{100, 600, 1200} {
+		t.Run((after * time.Millisecond).String(), func(t *testing.T) {
+			name := newFleet(t, api)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			timer := time.AfterFunc(after*time.Millisecond, func() { cancel(errInterrupted) })
+			defer timer.Stop()
+			if code, _, stderr := runnerctl(ctx, throwAway(name, "--", "sleep", "600")...); code != exitInterrupted {
+				t.Errorf("code %d: %s", code, stderr)
+			}
+			if left := leftovers(t, api, name); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// A run that is killed can't clean up: prune finds what it left.
+func TestKilledRun(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "runnerctl")
+	if out, err := exec.Command("go", "build", "-o", program, "..").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	api := realEngine(t)
+	name := newFleet(t, api)
+	killed := exec.Command(program, throwAway(name, "--", "sleep", "600")...)
+	if err := killed.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the runner is made", func() bool { return len(throwAways(t, api, name, "run")) == 1 })
+	runner := throwAways(t, api, name, "run")[0]
+	t.Cleanup(func() { _ = api.ContainerRemove(context.Background(), runner, container.RemoveOptions{Force: true}) })
+	if plan := must(t, "prune", "--dry-run"); strings.Contains(plan, runner) {
+		t.Errorf("before:\n%s", plan)
+	}
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.Wait()
+	eventually(t, "prune would remove it", func() bool {
+		return strings.Contains(must(t, "prune", "--dry-run"), runner+"  ")
+	})
+	if plan := must(t, "down", "--all", "--dry-run"); !strings.Contains(plan, "remove  "+runner+"  (its runnerctl run is gone)\n") {
+		t.Errorf("plan:\n%s", plan)
+	}
+	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	// As prune does, but for this one only: others use this engine.
+	if err := engine.Discard(t.Context(), runner); err != nil {
+		t.Error(err)
+	}
+	if left := leftovers(t, api, name); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestKeptRun(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	code, _, stderr := runnerctl(t.Context(), throwAway(name, "--keep", "--", "sh", "-c", "echo mine >kept; exit 3")...)
+	kept := throwAways(t, api, name, "kept")
+	if code != 3 || len(kept) != 1 || !strings.Contains(stderr, "kept "+kept[0]) {
+		t.Fatalf("code %d, %v: %s", code, kept, stderr)
+	}
+	if got := must(t, "exec", kept[0], "--", "cat", "kept"); got != "mine\n" {
+		t.Errorf("got %q", got)
+	}
+	if plan := must(t, "prune", "--dry-run"); strings.Contains(plan, kept[0]) {
+		t.Errorf("plan:\n%s", plan)
+	}
+	if plan := must(t, "prune", "--dry-run", "--kept"); !strings.Contains(plan, kept[0]) {
+		t.Errorf("plan:\n%s", plan)
+	}
+	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	if err := engine.Discard(t.Context(), kept[0]); err != nil {
+		t.Error(err)
+	}
+}
