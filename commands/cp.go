@@ -177,21 +177,24 @@ exit "$code"`
 )
 
 // destine says in which folder and under which name the copy of something called
-// base is made; "." for a folder's contents that go into one which is there.
-// split takes the last element off a path.
-func destine(found, to, base string, contents bool, split func(string) (string, string)) (dir, name string, err error) {
+// base is made; "." for a folder's contents that go into one which is there, and
+// with a slash at its end where only a folder will do. split takes the last
+// element off a path.
+func destine(found, to, base string, contents bool, split func(string) (string, string)) (dir, name string) {
 	switch {
 	case found == aFolder && contents:
-		return to, ".", nil
+		return to, "."
 	case found == aFolder:
-		return to, base, nil
-	case strings.HasSuffix(to, "/"):
-		return "", "", errors.New("no such folder")
+		return to, base
 	}
-	if dir, name = split(to); dir == "" {
+	trimmed := strings.TrimRight(to, "/")
+	if dir, name = split(trimmed); dir == "" {
 		dir = "."
 	}
-	return dir, name, nil
+	if trimmed != to {
+		name += "/"
+	}
+	return dir, name
 }
 
 func copyIn(ctx context.Context, d deps, machine inside, options cpOptions) (archive.Summary, error) {
@@ -231,9 +234,9 @@ func copyIn(ctx context.Context, d deps, machine inside, options cpOptions) (arc
 		target = resolved // a link stays a link
 	}
 	base := filepath.Base(options.from.path)
-	dir, name, err := destine(found, target, base, info.IsDir() && from.contents(), path.Split)
-	if err != nil {
-		return archive.Summary{}, err
+	dir, name := destine(found, target, base, info.IsDir() && from.contents(), path.Split)
+	if !info.IsDir() && strings.HasSuffix(name, "/") {
+		return archive.Summary{}, errors.New("no such folder")
 	}
 	return send(ctx, machine, dir, func(out *tar.Writer) (archive.Summary, error) {
 		return archive.Pack(out, source, name, 0)
@@ -285,10 +288,7 @@ func copyOut(ctx context.Context, d deps, machine inside, options cpOptions) (ar
 				return archive.Summary{}, err
 			}
 		}
-		dir, name, err := destine(found, target, path.Base(source), options.from.contents(), filepath.Split)
-		if err != nil {
-			return archive.Summary{}, err
-		}
+		dir, name := destine(found, target, path.Base(source), options.from.contents(), filepath.Split)
 		unpack = func(in io.Reader) (archive.Summary, error) { return archive.Unpack(in, dir, name) }
 	}
 

@@ -46,16 +46,11 @@ func TestDestine(t *testing.T) {
 		{nothing, "a/dst", true, "a/|dst"},
 		{nothing, "/dst", false, "/|dst"},
 		{aFile, "a/dst", false, "a/|dst"},
-		{nothing, "dst/", false, "no such folder"},
-		{aFile, "dst/", false, "no such folder"},
+		{nothing, "a/dst/", false, "a/|dst/"},
 	}
 	for _, test := range tests {
-		dir, name, err := destine(test.found, test.to, "src", test.contents, path.Split)
-		got := dir + "|" + name
-		if err != nil {
-			got = err.Error()
-		}
-		if got != test.want {
+		dir, name := destine(test.found, test.to, "src", test.contents, path.Split)
+		if got := dir + "|" + name; got != test.want {
 			t.Errorf("%+v: got %s", test, got)
 		}
 	}

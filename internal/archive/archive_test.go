@@ -96,6 +96,8 @@ func TestUnpack(t *testing.T) {
 		{"a file over a link", []string{"l x beside/secret"}, []string{"f x text"}, "x", beside + " dest/x=text", ""},
 		{"a folder over an older one of itself", []string{"d x", "f x/f old", "f x/own mine", "l x/l own"}, []string{"d x", "f x/f new", "d x/l", "f x/l/f text"}, "x",
 			beside + " dest/x/ dest/x/f=new dest/x/l/ dest/x/l/f=text dest/x/own=mine", ""},
+		{"a folder, and only that", nil, []string{"d a"}, "x/", beside + " dest/x/", ""},
+		{"a file where only a folder will do", nil, []string{"f a text"}, "x/", beside, "no such folder"},
 		{"nothing", nil, nil, "x", beside, "the archive is empty"},
 		{"up and out", nil, []string{"d a", "f a/../../out evil"}, "x", beside + " dest/x/", "outside of what was asked for"},
 		{"an absolute name", nil, []string{"d a", "f /tmp/out evil"}, "x", beside + " dest/x/", "outside of what was asked for"},

@@ -22,7 +22,8 @@ type HostileError struct{ Name, Problem string }
 func (e *HostileError) Error() string { return fmt.Sprintf("%q in the archive %s", e.Name, e.Problem) }
 
 // Unpack writes the one file or folder that an archive holds to dir as name,
-// "." for a folder's contents into dir itself. Nothing outside that file or
+// "." for a folder's contents into dir itself; a name with a slash at its end is
+// for a folder only. Nothing outside that file or
 // folder is written, whatever the archive holds: each path is resolved below an
 // os.Root, no link on the way is followed (neither one that the archive made nor
 // one that was there), and links that lead out are left out.
@@ -47,6 +48,9 @@ func Unpack(in io.Reader, dir, name string) (Summary, error) {
 		if name == "." {
 			return u.summary, fmt.Errorf("%s is no folder", u.prefix)
 		}
+		if strings.HasSuffix(name, "/") {
+			return u.summary, fmt.Errorf("no such folder: %s", filepath.Join(dir, name))
+		}
 		err := u.entry(first, name)
 		if err == nil && len(u.summary.Skipped) > 0 { // the only one
 			err = errors.New(u.summary.Skipped[0])
@@ -54,7 +58,7 @@ func Unpack(in io.Reader, dir, name string) (Summary, error) {
 		}
 		return u.summary, err
 	}
-	if name != "." {
+	if name = strings.TrimSuffix(name, "/"); name != "." {
 		if err := u.folder(name); err != nil {
 			return u.summary, err
 		}

@@ -4,7 +4,7 @@ import "testing"
 
 func TestPlain(t *testing.T) {
 	for in, want := range map[string]string{
-		"as it is, größer":               "as it is, größer",
+		"as it is, größer":                "as it is, größer",
 		"\x1b[31mred\x1b[0m":              "red",
 		"\x1b]0;title\x07text":            "text",
 		"\x1b]8;;http://x\x1b\\link":      "link",
