@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 
@@ -253,7 +254,7 @@ func TestInspect(t *testing.T) {
 	}
 
 	must(t, "exec", "--root", runner.Name, "--", "pkill", "-KILL", "-x", "dockerd")
-	eventually(t, "the restart is told", func() bool {
+	eventually(t, time.Minute, "the restart is told", func() bool {
 		of := inspect()
 		return of.Ready && len(of.DaemonRestarts) == 1 && of.DaemonRestarts[0].Name == "dockerd"
 	})
@@ -261,7 +262,7 @@ func TestInspect(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Killed from outside it stays down, and what the engine knows is told.
-	eventually(t, "the end is told", func() bool { return inspect().State == "exited" })
+	eventually(t, time.Minute, "the end is told", func() bool { return inspect().State == "exited" })
 	if of := inspect(); of.ExitCode != 137 || of.Finished == nil || of.Ready || of.Limits.Memory != 4<<30 || of.Phases == nil {
 		t.Errorf("%+v", of)
 	}

@@ -19,10 +19,16 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// wizard runs `init` on a terminal, and a person at it who sees the screen.
-// survey asks the terminal where its cursor is, so a bare pty is not enough:
-// vt10x answers.
+// wizard runs `init` on a terminal.
 func wizard(t *testing.T, args ...string) (person *expect.Console, seen *screen, ended chan int) {
+	t.Helper()
+	return onTerminal(t, append([]string{"init"}, args...)...)
+}
+
+// onTerminal runs a command line on a terminal, and a person at it who sees the
+// screen. survey asks the terminal where its cursor is, so a bare pty is not
+// enough: vt10x answers.
+func onTerminal(t *testing.T, args ...string) (person *expect.Console, seen *screen, ended chan int) {
 	t.Helper()
 	answers, emulated, err := pty.Open()
 	if err != nil {
@@ -41,7 +47,7 @@ func wizard(t *testing.T, args ...string) (person *expect.Console, seen *screen,
 		t.Fatal("a pty is no terminal")
 	}
 	ended = make(chan int, 1)
-	go func() { ended <- run(context.Background(), d, append([]string{"runnerctl", "init"}, args...)) }()
+	go func() { ended <- run(context.Background(), d, append([]string{"runnerctl"}, args...)) }()
 	return person, seen, ended
 }
 

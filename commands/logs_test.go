@@ -1,15 +1,19 @@
+//go:build linux
+
 package commands
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -19,16 +23,21 @@ import (
 // a script says.
 func talker(t *testing.T, api *client.Client, name, script string, restarts int) string {
 	t.Helper()
-	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
+	tag := runnerImage(t)
 	config := &container.Config{
 		Image: tag, Entrypoint: []string{"sh", "-c", script}, Cmd: []string{},
 		Labels: map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "runner", "dev.runnerctl.schema": "1"},
 	}
-	host := &container.HostConfig{NetworkMode: "none", Tmpfs: map[string]string{"/rootfs/var/lib/docker": "size=1m"}}
+	runner := newName(name, map[string]bool{})
+	labels := map[string]string{"dev.runnerctl.runner": runner}
+	maps.Copy(labels, config.Labels)
+	if _, err := api.VolumeCreate(t.Context(), volume.CreateOptions{Name: runner + "-data", Labels: labels}); err != nil {
+		t.Fatal(err)
+	}
+	host := &container.HostConfig{NetworkMode: "none", Binds: []string{runner + "-data:/rootfs/var/lib/docker"}}
 	if restarts > 0 {
 		host.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyOnFailure, MaximumRetryCount: restarts}
 	}
-	runner := newName(name, map[string]bool{})
 	made, err := api.ContainerCreate(t.Context(), config, host, nil, nil, runner)
 	if err != nil {
 		t.Fatal(err)
@@ -37,21 +46,6 @@ func talker(t *testing.T, api *client.Client, name, script string, restarts int)
 		t.Fatal(err)
 	}
 	return runner
-}
-
-func ended(t *testing.T, api *client.Client, runner string) {
-	t.Helper()
-	for range 200 {
-		info, err := api.ContainerInspect(t.Context(), runner)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.State.Status == "exited" {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("%s does not end", runner)
 }
 
 func jsonLines(t *testing.T, text string) (lines []fleet.LogLine) {
@@ -82,7 +76,10 @@ func TestLogsOfATalker(t *testing.T) {
 		printf 'dockerd: \033[31mred\033[0m\tone\r\n' >&2
 		sleep 0.05; printf 'containerd: '; head -c 40000 /dev/zero | tr '\0' x; echo end
 		sleep 0.05; printf 'agent: two\nagent: three\n'; sleep 0.05; printf 'dockerd: last words'`, 0)
-	ended(t, api, runner)
+	eventually(t, time.Minute, "it ends", func() bool {
+		info, err := api.ContainerInspect(t.Context(), runner)
+		return err == nil && info.State.Status == "exited"
+	})
 	long := "containerd " + strings.Repeat("x", 40000) + "end"
 	all := []string{"start [kit] hello", "dockerd \x1b[31mred\x1b[0m\tone", long, "agent two", "agent three", "dockerd last words"}
 

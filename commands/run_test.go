@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -36,18 +34,6 @@ func throwAways(t *testing.T, api *client.Client, name, role string) (found []st
 		found = append(found, strings.TrimPrefix(one.Names[0], "/"))
 	}
 	return found
-}
-
-// eventually waits for what another process or goroutine is about to do.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for range 600 {
-		if holds() {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("not within 30s: %s", what)
 }
 
 func TestRun(t *testing.T) {
@@ -112,7 +98,7 @@ func TestRunBesideItsFleet(t *testing.T) {
 		code <- got
 	}()
 	var runner string
-	eventually(t, "the command runs", func() bool {
+	eventually(t, time.Minute, "the command runs", func() bool {
 		if found := throwAways(t, api, name, "run"); len(found) == 1 {
 			runner = found[0]
 			got, _, _ := runnerctl(t.Context(), "exec", runner, "--", "test", "-e", "begun")
@@ -163,17 +149,16 @@ func TestInterruptedRunLeavesNothing(t *testing.T) {
 
 // A run that is killed can't clean up: prune finds what it left.
 func TestKilledRun(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "runnerctl")
-	if out, err := exec.Command("go", "build", "-o", program, "..").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if _, err := binary(); err != nil { // before the folder changes
+		t.Fatal(err)
 	}
 	api := realEngine(t)
 	name := newFleet(t, api)
-	killed := exec.Command(program, throwAway(name, "--", "sleep", "600")...)
+	killed := program(t, throwAway(name, "--", "sleep", "600")...)
 	if err := killed.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the runner is made", func() bool { return len(throwAways(t, api, name, "run")) == 1 })
+	eventually(t, time.Minute, "the runner is made", func() bool { return len(throwAways(t, api, name, "run")) == 1 })
 	runner := throwAways(t, api, name, "run")[0]
 	t.Cleanup(func() { _ = api.ContainerRemove(context.Background(), runner, container.RemoveOptions{Force: true}) })
 	if plan := must(t, "prune", "--dry-run"); strings.Contains(plan, runner) {
@@ -183,7 +168,7 @@ func TestKilledRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = killed.Wait()
-	eventually(t, "prune would remove it", func() bool {
+	eventually(t, time.Minute, "prune would remove it", func() bool {
 		return strings.Contains(must(t, "prune", "--dry-run"), runner+"  ")
 	})
 	if plan := must(t, "down", "--all", "--dry-run"); !strings.Contains(plan, "remove  "+runner+"  (its runnerctl run is gone)\n") {

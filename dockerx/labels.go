@@ -2,8 +2,11 @@ package dockerx
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -46,6 +49,14 @@ func byRole(fleetName, role string) filters.Args {
 
 // runnerRoles are the roles of containers that are runners, whoever counts them.
 var runnerRoles = map[string]bool{string(fleet.Member): true, string(fleet.ThrowAway): true, string(fleet.Kept): true}
+
+// isRunner tells a runner from a container of an image that somebody committed
+// from one: that has a runner's labels too, but not a volume that we named.
+func isRunner(one container.Summary) bool {
+	return runnerRoles[one.Labels[labelRole]] && slices.ContainsFunc(one.Mounts, func(mounted container.MountPoint) bool {
+		return mounted.Destination == dataRoot && strings.HasSuffix(mounted.Name, volumeName(""))
+	})
+}
 
 // SchemaError is met where a newer runnerctl made the object.
 type SchemaError struct{ Object, Found string }

@@ -60,11 +60,12 @@ func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory
 	for _, one := range containers {
 		name := strings.TrimPrefix(one.Names[0], "/")
 		all.InUse[one.ImageID] = append(all.InUse[one.ImageID], name)
-		if one.Labels[labelRole] == "" || checkSchema("", one.Labels) != nil {
+		role := one.Labels[labelRole]
+		if role == "" || checkSchema("", one.Labels) != nil || runnerRoles[role] && !isRunner(one) || !runnerRoles[role] && !strings.HasPrefix(name, "runnerctl-") {
 			continue
 		}
 		all.Containers = append(all.Containers, fleet.Container{
-			Name: name, ID: one.ID, Fleet: one.Labels[labelFleet], Role: fleet.Role(one.Labels[labelRole]), Runner: one.Labels[labelRunner],
+			Name: name, ID: one.ID, Fleet: one.Labels[labelFleet], Role: fleet.Role(role), Runner: one.Labels[labelRunner],
 			State: fleet.State(one.State), Created: time.Unix(one.Created, 0), Size: usage.containers[one.ID],
 		})
 	}

@@ -60,6 +60,9 @@ func (e *Engine) runners(ctx context.Context, name string, inside bool) ([]fleet
 			if err := checkSchema("container "+strings.TrimPrefix(summary.Names[0], "/"), summary.Labels); err != nil {
 				return err
 			}
+			if !isRunner(summary) {
+				return nil
+			}
 			runner, err := e.inspect(ctx, summary.ID)
 			if cerrdefs.IsNotFound(err) {
 				return nil // removed meanwhile
@@ -334,7 +337,7 @@ func (e *Engine) RemoveOrphans(ctx context.Context, fleetName string) error {
 	var failures []error
 	for _, orphan := range volumes.Volumes {
 		runner := orphan.Labels[labelRunner]
-		if runner == "" || names[runner] {
+		if runner == "" || names[runner] || checkSchema("", orphan.Labels) != nil {
 			continue
 		}
 		if err := e.api.VolumeRemove(ctx, orphan.Name, false); err != nil && !cerrdefs.IsNotFound(err) {
@@ -352,7 +355,7 @@ func (e *Engine) Runner(ctx context.Context, name string) (fleet.Runner, error) 
 	if err != nil {
 		return fleet.Runner{}, fmt.Errorf("runner %s: %w", name, err)
 	}
-	if len(list) == 0 || !runnerRoles[list[0].Labels[labelRole]] {
+	if len(list) == 0 || !isRunner(list[0]) {
 		return fleet.Runner{}, nil
 	}
 	return e.inspect(ctx, list[0].ID)
