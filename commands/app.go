@@ -223,9 +223,13 @@ func noArguments(c *cli.Context) error {
 }
 
 // Flags that several commands share.
+func configFlag() cli.Flag {
+	return &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read settings from `FILE`; none is needed", DefaultText: "./" + config.DefaultFile, EnvVars: []string{"RUNNERCTL_CONFIG"}, Category: "Settings"}
+}
+
 func configFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read settings from `FILE`; none is needed", DefaultText: "./" + config.DefaultFile, EnvVars: []string{"RUNNERCTL_CONFIG"}, Category: "Settings"},
+		configFlag(),
 		&cli.StringFlag{Name: "fleet", Usage: "`NAME` of the fleet", DefaultText: "the file's name:, else ci", EnvVars: []string{"RUNNERCTL_FLEET"}, Category: "Settings"},
 	}
 }

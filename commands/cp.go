@@ -68,9 +68,10 @@ func cpCommand(d deps) *cli.Command {
 			"   runnerctl cp ci-7k2p:work/report.xml .\n" +
 			"   runnerctl cp src ci-7k2p:work\n" +
 			"   runnerctl cp ci-7k2p:/var/log - | tar -t",
-		Flags: append(configFlags(),
+		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "root", Usage: "read and write as the machine's own root (no one on the host)"},
-			&cli.BoolFlag{Name: "follow-link", Aliases: []string{"L"}, Usage: "where SRC is a symbolic link, copy what it leads to"}),
+			&cli.BoolFlag{Name: "follow-link", Aliases: []string{"L"}, Usage: "where SRC is a symbolic link, copy what it leads to"},
+		},
 		Action: func(c *cli.Context) error {
 			wrong := func(problem string) error { return &usageError{command: "cp", problem: problem} }
 			if c.NArg() != 2 {

@@ -30,7 +30,7 @@ func inspectCommand(d deps) *cli.Command {
 		Description: "Examples:\n" +
 			"   runnerctl inspect ci-7k2p\n" +
 			"   runnerctl inspect -o json ci-7k2p | jq .phases",
-		Flags: append(configFlags(), colorFlag(), outputFlag()),
+		Flags: []cli.Flag{colorFlag(), outputFlag()},
 		Action: func(c *cli.Context) (err error) {
 			if c.NArg() != 1 {
 				return &usageError{command: "inspect", problem: "one runner's name is needed: runnerctl inspect NAME"}

@@ -42,7 +42,7 @@ func logsCommand(d deps) *cli.Command {
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until Ctrl-C, or until every runner has ended"},
 			&cli.IntFlag{Name: "tail", Usage: "the last `N` lines of each runner", DefaultText: "all"},
 			&cli.StringFlag{Name: "since", Usage: "from `TIME` on: how long ago (10m) or RFC 3339"},
-			&cli.StringSliceFlag{Name: "source", Usage: "`SOURCE`s only: " + strings.Join(fleet.Sources, ", ") + " (repeat, or with commas)"},
+			&cli.StringSliceFlag{Name: "source", Usage: "of these only, one `SOURCE` or some with commas: " + strings.Join(fleet.Sources, ", ")},
 			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "tell each line's time", Category: "Output"},
 			colorFlag(), outputFlag()),
 		Action: func(c *cli.Context) error {

@@ -25,17 +25,19 @@ type pruneOptions struct {
 func pruneCommand(d deps) *cli.Command {
 	return &cli.Command{
 		Name:  "prune",
-		Usage: "remove what nobody needs any more: runner images, remains of fleets and of run",
+		Usage: "remove what nobody needs any more, of every fleet: images, remains of fleets and of run",
 		Description: "Goes: runners of fleets that have ended altogether, volumes without a runner, runners of a run that was killed,\n" +
 			"stale locks, runner images that neither a container nor up needs. Nothing without runnerctl's label is touched.\n\nExamples:\n" +
 			"   runnerctl prune --dry-run\n" +
 			"   runnerctl prune --images --yes",
-		Flags: append(configFlags(),
+		Flags: []cli.Flag{
+			configFlag(),
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
 			&cli.BoolFlag{Name: "images", Usage: "images only", Category: "Plan"},
 			&cli.BoolFlag{Name: "kept", Usage: "also runners that run --keep left", Category: "Plan"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask", Category: "Plan"},
-			colorFlag()),
+			colorFlag(),
+		},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err

@@ -42,7 +42,7 @@ func runCommand(d deps) *cli.Command {
 		ArgsUsage: "-- CMD [ARG…]",
 		Description: "The runner is like the fleet's, but not one of them. CMD runs as runner in its home; its exit code is passed on.\n\nExamples:\n" +
 			"   runnerctl run -- docker run --rm hello-world\n" +
-			"   runnerctl run --copy . -- sh -c 'cd */ && make test'",
+			"   runnerctl run --copy .:src -- make -C src test",
 		Flags: append(append(configFlags(), buildFlags()...),
 			&cli.StringFlag{Name: "copy", Usage: "first copy the folder `DIR[:DEST]` in, to ~/NAME or DEST; it belongs to runner"},
 			&cli.BoolFlag{Name: "keep", Usage: "leave the runner when CMD has ended (prune --kept removes it)"},

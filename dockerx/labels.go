@@ -36,9 +36,10 @@ func ownLabels(fleetName, role string) map[string]string {
 	return map[string]string{labelFleet: fleetName, labelRole: role, labelSchema: strconv.Itoa(schema)}
 }
 
-// byRole selects what is ours; a name of "" selects every fleet's.
-func byRole(fleetName, role string) filters.Args {
-	args := filters.NewArgs(filters.Arg("label", labelRole+"="+role))
+// members selects a fleet's runners, or their volumes; a name of "" selects every
+// fleet's.
+func members(fleetName string) filters.Args {
+	args := filters.NewArgs(filters.Arg("label", labelRole+"="+roleRunner))
 	if fleetName == "" {
 		args.Add("label", labelFleet)
 	} else {

@@ -43,7 +43,7 @@ func (e *Engine) Known(ctx context.Context, name string) ([]fleet.Runner, error)
 }
 
 func (e *Engine) runners(ctx context.Context, name string, inside bool) ([]fleet.Runner, error) {
-	selected := byRole(name, roleRunner)
+	selected := members(name)
 	if name == "" {
 		selected = filters.NewArgs(filters.Arg("label", labelFleet))
 	}
@@ -304,11 +304,11 @@ func (e *Engine) LastLines(ctx context.Context, runner fleet.Runner, n int) []st
 
 // Fleets names every fleet that has a runner or a volume on the engine, in order.
 func (e *Engine) Fleets(ctx context.Context) ([]string, error) {
-	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: byRole("", roleRunner)})
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: members("")})
 	if err != nil {
 		return nil, fmt.Errorf("list runners: %w", err)
 	}
-	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: byRole("", roleRunner)})
+	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: members("")})
 	if err != nil {
 		return nil, fmt.Errorf("list volumes: %w", err)
 	}
@@ -326,7 +326,7 @@ func (e *Engine) Fleets(ctx context.Context) ([]string, error) {
 // was killed half-way leaves them. To be called with the fleet's lock held, else
 // it might take the volume of a runner that is just being made.
 func (e *Engine) RemoveOrphans(ctx context.Context, fleetName string) error {
-	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: byRole(fleetName, roleRunner)})
+	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: members(fleetName)})
 	if err != nil {
 		return fmt.Errorf("list volumes: %w", err)
 	}
