@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 
 	"github.com/urfave/cli/v2"
 
@@ -59,7 +60,7 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 			return err
 		}
 	} else {
-		doctor.WriteText(d.streams.Out, report, doctorStyle(options.theme))
+		doctor.WriteText(d.streams.Out, report, doctorStyle(d.streams.Out, options.theme))
 	}
 	if report.Failed() {
 		return errFailed
@@ -81,6 +82,7 @@ func doctorFacts(ctx context.Context, d deps, wanted config.Config) (doctor.Fact
 	return gatherFacts(ctx, d, engine, endpoint, wanted), nil
 }
 
-func doctorStyle(theme ui.Theme) doctor.Style {
-	return doctor.Style{OK: theme.OK, Fail: theme.Fail, Warn: theme.Warn, Dim: theme.Dim}
+func doctorStyle(w io.Writer, theme ui.Theme) doctor.Style {
+	columns := ui.Columns(w)
+	return doctor.Style{OK: theme.OK, Fail: theme.Fail, Warn: theme.Warn, Dim: theme.Dim, Narrow: columns > 0 && columns < ui.Narrow}
 }
