@@ -238,10 +238,13 @@ func takeApart(app *cli.App, args []string) (flags, positional []string, ok bool
 		}
 		flags = append(flags, word)
 		name := strings.TrimLeft(word, "-")
-		if takesValue[name] && i+1 < len(rest) {
-			i++
-			flags = append(flags, rest[i])
+		if !takesValue[name] {
+			continue
 		}
+		if i++; i == len(rest) || rest[i] == "--" {
+			return flags, nil, true // no argument becomes the missing value
+		}
+		flags = append(flags, rest[i])
 	}
 	return flags, positional, true
 }

@@ -34,6 +34,9 @@ func helpCommand(d deps) *cli.Command {
 			"   runnerctl help up",
 		Action: func(c *cli.Context) error {
 			name := c.Args().First()
+			if c.NArg() > 1 {
+				return &usageError{command: "help", problem: fmt.Sprintf("unexpected argument %q", c.Args().Get(1))}
+			}
 			if name == "" {
 				writeOverview(d.streams.Out, c.App)
 				return nil
