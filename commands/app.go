@@ -84,7 +84,7 @@ var errInterrupted = errors.New("interrupted")
 
 // run is Main with everything given.
 func run(ctx context.Context, d deps, args []string) int {
-	d.color = wantedColor(newApp(d), args, d.env)
+	d.color = wantedColor(newApp(d), args, d.env) // this app only tells which words are flags
 	ui.PromptColor(d.color != "never")
 	app := newApp(d)
 	return report(ctx, d, app.RunContext(ctx, helpFirst(app, flagsFirst(app, args))))

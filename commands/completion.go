@@ -50,6 +50,7 @@ const completeLimit = time.Second
 func completeCommand(d deps) *cli.Command {
 	return &cli.Command{
 		Name:            "__complete",
+		Usage:           "answer the completion scripts",
 		Hidden:          true,
 		SkipFlagParsing: true,
 		Action: func(c *cli.Context) error {
@@ -140,7 +141,7 @@ func complete(app *cli.App, words []string, ask func(names) []string) []ui.Defin
 		return nil // a command inside a runner
 	}
 	if strings.HasPrefix(current, "-") {
-		return matching(current, flagTerms(command.VisibleFlags()))
+		return matching(current, append(flagTerms(command.VisibleFlags()), ui.Definition{Term: "--help", Text: "show help"}))
 	}
 	return matching(current, arguments(app, command, positional, ask))
 }
@@ -182,7 +183,7 @@ func valuesOf(flag cli.Flag, current string, ask func(names) []string) []ui.Defi
 		return matching(current, terms(ask(fleetNames)))
 	case placeholder(flag) == "FILE":
 		return terms([]string{files})
-	case placeholder(flag) == "DIR":
+	case strings.HasPrefix(placeholder(flag), "DIR"):
 		return terms([]string{folders})
 	}
 	return nil

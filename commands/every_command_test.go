@@ -1,7 +1,7 @@
 package commands
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -142,13 +142,44 @@ func needed(t *testing.T, program string) {
 
 func TestVersion(t *testing.T) {
 	t.Chdir(t.TempDir())
+	for host, reason := range map[string]string{"unix:///nosuch.sock": "no engine: ", muteEngine(t): "did not answer within " + versionLimit.String()} {
+		t.Setenv("DOCKER_HOST", host)
+		code, stdout, stderr := runnerctl(t.Context(), "version")
+		if code != 0 || !strings.HasPrefix(strings.TrimSpace(stdout), "runnerctl  "+Version) || !strings.Contains(stderr, reason) {
+			t.Errorf("code %d: %s%s", code, stdout, stderr)
+		}
+	}
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
-	code, stdout, stderr := runnerctl(context.Background(), "version")
-	if code != 0 || !strings.HasPrefix(strings.TrimSpace(stdout), "runnerctl  "+Version) || !strings.Contains(stderr, "no engine: ") {
+	code, stdout, stderr := runnerctl(t.Context(), "version", "-o", "json")
+	if code != 0 || stderr != "" || !strings.Contains(stdout, `"engine": null`) || !strings.Contains(stdout, `"image": null`) || !strings.Contains(stdout, fmt.Sprintf(`"version": %q`, Version)) {
 		t.Errorf("code %d: %s%s", code, stdout, stderr)
 	}
-	code, stdout, stderr = runnerctl(context.Background(), "version", "-o", "json")
-	if code != 0 || stderr != "" || !strings.Contains(stdout, `"engine": null`) || !strings.Contains(stdout, fmt.Sprintf(`"version": %q`, Version)) {
+}
+
+func TestVersionOfEngineAndImage(t *testing.T) {
+	api := realEngine(t)
+	t.Chdir(t.TempDir())
+	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "plain"))
+	want, err := api.ServerVersion(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got versions
+	if err := json.Unmarshal([]byte(must(t, "version", "-o", "json")), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Engine == nil || got.Engine.Version != want.Version || got.Engine.API != want.APIVersion {
+		t.Errorf("engine %+v, want %s, API %s", got.Engine, want.Version, want.APIVersion)
+	}
+	if got.Image == nil || got.Image.Tag != tag || !strings.HasPrefix(got.Image.ID, "sha256:") || got.Image.Version == "" {
+		t.Errorf("image %+v, want %s", got.Image, tag)
+	}
+	// Other settings, another image: not built.
+	if err := os.WriteFile("runnerctl.yaml", []byte("image:\n  packages: [cowsay]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := runnerctl(t.Context(), "version")
+	if code != 0 || strings.Contains(stdout, "image") || !strings.Contains(stderr, "no image: none is built for these settings yet") {
 		t.Errorf("code %d: %s%s", code, stdout, stderr)
 	}
 }

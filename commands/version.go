@@ -18,7 +18,7 @@ import (
 var Version = "dev"
 
 // versionLimit is how long the engine may take to tell its version.
-const versionLimit = 3 * time.Second
+const versionLimit = 2 * time.Second
 
 type versionOptions struct {
 	image config.Image
