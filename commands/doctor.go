@@ -60,7 +60,7 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 			return err
 		}
 	} else {
-		doctor.WriteText(d.streams.Out, report, doctorStyle(d.streams.Out, options.theme))
+		writeReport(d.streams.Out, report, options.theme)
 	}
 	if report.Failed() {
 		return errFailed
@@ -82,7 +82,13 @@ func doctorFacts(ctx context.Context, d deps, wanted config.Config) (doctor.Fact
 	return gatherFacts(ctx, d, engine, endpoint, wanted), nil
 }
 
-func doctorStyle(w io.Writer, theme ui.Theme) doctor.Style {
-	columns := ui.Columns(w)
-	return doctor.Style{OK: theme.OK, Fail: theme.Fail, Warn: theme.Warn, Dim: theme.Dim, Narrow: columns > 0 && columns < ui.Narrow}
+func doctorStyle(theme ui.Theme) doctor.Style {
+	return doctor.Style{OK: theme.OK, Fail: theme.Fail, Warn: theme.Warn, Dim: theme.Dim}
+}
+
+// writeReport prints the checks as wide as w is.
+func writeReport(w io.Writer, report doctor.Report, theme ui.Theme) {
+	style, columns := doctorStyle(theme), ui.Columns(w)
+	style.Narrow = columns > 0 && columns < ui.Narrow
+	doctor.WriteText(w, report, style)
 }

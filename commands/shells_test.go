@@ -54,12 +54,12 @@ func TestCompletionInShells(t *testing.T) {
 	for shell, session := range sessions {
 		t.Run(shell, func(t *testing.T) {
 			person, seen := startShell(t, session.start...)
-			send(t, person, session.setup+"; echo rea'dy'\n")
+			press(t, person, session.setup+"; echo rea'dy'\n")
 			wait(t, person, seen, "ready")
 			for typed, want := range completed {
-				send(t, person, typed+"\t\x07")
+				press(t, person, typed+"\t\x07")
 				wait(t, person, seen, "<"+want+">")
-				send(t, person, "\x15")
+				press(t, person, "\x15")
 			}
 		})
 	}
@@ -109,7 +109,7 @@ func startShell(t *testing.T, start ...string) (*expect.Console, *screen) {
 	return person, seen
 }
 
-func send(t *testing.T, person *expect.Console, keys string) {
+func press(t *testing.T, person *expect.Console, keys string) {
 	t.Helper()
 	if _, err := person.Send(keys); err != nil {
 		t.Fatal(err)
