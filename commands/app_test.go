@@ -39,7 +39,7 @@ func TestUsageErrors(t *testing.T) {
 		"up --conut 3":          "unknown flag --conut: did you mean --count?",
 		"up -x":                 "unknown flag -x\n",
 		"--count 3 up":          "unknown flag --count: flags come after the command",
-		"--versoin":             "unknown flag --versoin: did you mean --version?",
+		"--vresion":             "unknown flag --vresion: did you mean --version?",
 		"up --count three":      `--count "three": expected a whole number`,
 		"up --count":            "--count: a value is needed",
 		"up --timeout soon":     `--timeout "soon": expected a duration like 60s or 2m`,

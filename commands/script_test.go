@@ -48,7 +48,7 @@ func TestScripts(t *testing.T) {
 func engineAnswers() (bool, error) {
 	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	if err == nil {
-		defer api.Close()
+		defer func() { _ = api.Close() }()
 		_, err = api.Ping(context.Background())
 	}
 	if err != nil && os.Getenv("CI") != "" {
@@ -89,7 +89,7 @@ func endedBy(ts *testscript.TestScript, _ bool, args []string) {
 	_ = os.Remove(socket)
 	mute, err := net.Listen("unix", socket)
 	ts.Check(err)
-	defer mute.Close()
+	defer func() { _ = mute.Close() }()
 
 	command := exec.Command(args[2], args[3:]...)
 	command.Dir, command.Env = ts.MkAbs("."), []string{"PATH=" + os.Getenv("PATH"), "DOCKER_HOST=unix://" + socket, "HOME=" + ts.MkAbs(".")}

@@ -7,12 +7,13 @@ import (
 	"strings"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
 )
 
 // RunnerNames lists the names of every fleet's runners, in order: one quick
 // call, where Runners looks into each.
 func (e *Engine) RunnerNames(ctx context.Context) ([]string, error) {
-	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: byRole("", roleRunner)})
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelRole+"="+roleRunner))})
 	if err != nil {
 		return nil, fmt.Errorf("list runners: %w", err)
 	}
