@@ -3,16 +3,19 @@ LDFLAGS := -s -w -X github.com/runnerctl/runnerctl/commands.Version=$(VERSION)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test vet lint golden
+.PHONY: help setup build man demo test vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
 
 setup: ## prepare this machine (asks, unless YES=1 or CI=true)
-	scripts/host/setup.sh $(if $(YES),--yes)
+	scripts/host/setup.sh $(if $(YES),--yes) $(FOR)
 
 build: ## bin/runnerctl, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/runnerctl .
+
+man: build ## bin/runnerctl.1, the man page
+	bin/runnerctl man > bin/runnerctl.1
 
 demo: setup build ## the whole thing: three runners at work at the same moment
 	$(WITH_DOCKER) bin/runnerctl demo --bootstrap-base
@@ -22,8 +25,9 @@ vet: ## go vet for every system that a client may have, shellcheck
 	GOOS=linux GOARCH=arm64 go vet ./...
 	GOOS=darwin go vet ./...
 	GOOS=windows go vet ./...
-	shellcheck -S warning scripts/host/*.sh $(filter-out %.toml,$(wildcard scripts/image/*)) scripts/demo/*
+	shellcheck -S warning scripts/host/*.sh $(filter-out %.toml,$(wildcard scripts/image/*)) scripts/demo/* scripts/completion/bash
 
+test: FOR := --tests
 test: setup vet build ## every test, on a real engine (CI_LONG=1: the long ones too)
 	$(WITH_DOCKER) go test -count=1 -timeout 40m $(if $(CI_LONG),-tags long) ./...
 

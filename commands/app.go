@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -53,7 +54,11 @@ type deps struct {
 	env     func(string) string
 	prompt  ui.Prompter
 	goos    string // this client's operating system
+	color   ui.ColorMode
 }
+
+// redraws tells whether stderr is a terminal that can move its cursor.
+func (d deps) redraws() bool { return d.streams.ErrTTY && d.env("TERM") != "dumb" }
 
 // Main runs the program on the process's own streams and returns its exit code.
 // The first Ctrl-C cancels and lets commands clean up, the second ends at once.
@@ -79,8 +84,10 @@ var errInterrupted = errors.New("interrupted")
 
 // run is Main with everything given.
 func run(ctx context.Context, d deps, args []string) int {
+	d.color = wantedColor(newApp(d), args, d.env) // this app only tells which words are flags
+	ui.PromptColor(d.color != "never")
 	app := newApp(d)
-	return report(ctx, d, app.RunContext(ctx, flagsFirst(app, args)))
+	return report(ctx, d, app.RunContext(ctx, helpFirst(app, flagsFirst(app, args))))
 }
 
 func report(ctx context.Context, d deps, err error) int {
@@ -96,7 +103,7 @@ func report(ctx context.Context, d deps, err error) int {
 	case errors.Is(err, errFailed):
 		return exitFailure
 	}
-	theme := ui.NewTheme("auto", d.streams.ErrTTY, d.env)
+	theme := ui.NewTheme(d.color, d.streams.ErrTTY, d.env)
 	for _, one := range flatten(err) {
 		ui.Error(d.streams.Err, theme, engineError(one))
 	}
@@ -125,37 +132,63 @@ func flatten(err error) []error {
 
 func newApp(d deps) *cli.App {
 	app := &cli.App{
-		Name:                   "runnerctl",
-		Usage:                  "self-hosted GitHub Actions runners with Docker inside, never privileged",
-		Version:                Version,
-		HideVersion:            true,
-		Writer:                 d.streams.Out,
-		ErrWriter:              d.streams.Err,
-		Suggest:                true,
-		UseShortOptionHandling: false,
-		ExitErrHandler:         func(*cli.Context, error) {},
+		Name:           "runnerctl",
+		Usage:          "self-hosted GitHub Actions runners with Docker inside, never privileged",
+		HideVersion:    true,
+		HideHelp:       true, // help.go's
+		Writer:         d.streams.Out,
+		ErrWriter:      d.streams.Err,
+		ExitErrHandler: func(*cli.Context, error) {},
+		OnUsageError:   onUsageError,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help, of a command: runnerctl COMMAND --help"},
+			&cli.BoolFlag{Name: "version", Usage: "print runnerctl's own version"},
+		},
 		Commands: []*cli.Command{
 			initCommand(d), doctorCommand(d), buildCommand(d), upCommand(d),
 			psCommand(d), execCommand(d), downCommand(d), demoCommand(d), versionCommand(d),
 			logsCommand(d), runCommand(d), cpCommand(d), inspectCommand(d), pruneCommand(d),
+			completionCommand(d), completeCommand(d), manCommand(d), helpCommand(d),
+		},
+		Before: func(c *cli.Context) error {
+			if c.Bool("version") && c.NArg() > 0 { // never a command that goes on without the flag
+				return &usageError{problem: fmt.Sprintf("--version: unexpected argument %q", c.Args().First())}
+			}
+			return nil
 		},
 		Action: func(c *cli.Context) error {
-			if name := c.Args().First(); name != "" {
+			switch name := c.Args().First(); {
+			case c.Bool("version"):
+				fmt.Fprintln(d.streams.Out, "runnerctl", Version)
+				return nil
+			case name != "":
 				return unknownCommand(c.App, name)
 			}
-			return cli.ShowAppHelp(c)
+			writeOverview(d.streams.Out, c.App)
+			return nil
 		},
 	}
-	app.OnUsageError = onUsageError
 	for _, command := range app.Commands {
 		command.OnUsageError = onUsageError
-		command.HideHelpCommand = true
+		command.HideHelp = true
+		if !command.SkipFlagParsing {
+			addCommonFlags(command)
+		}
 	}
 	return app
 }
 
-func onUsageError(c *cli.Context, err error, _ bool) error {
-	return &usageError{command: commandName(c), problem: err.Error()}
+// addCommonFlags adds what every command understands.
+func addCommonFlags(command *cli.Command) {
+	if !slices.ContainsFunc(command.Flags, func(flag cli.Flag) bool { return flag.Names()[0] == "color" }) {
+		command.Flags = append(command.Flags, colorFlag())
+	}
+	command.Before = func(c *cli.Context) error {
+		if _, err := ui.ParseColorMode(c.String("color")); err != nil {
+			return &usageError{command: command.Name, problem: err.Error()}
+		}
+		return nil
+	}
 }
 
 func commandName(c *cli.Context) string {
@@ -165,23 +198,25 @@ func commandName(c *cli.Context) string {
 	return c.Command.Name
 }
 
-func unknownCommand(app *cli.App, name string) error {
-	problem := fmt.Sprintf("unknown command %q", name)
-	if suggestion := cli.SuggestCommand(app.Commands, name); suggestion != "" {
-		problem += ": " + suggestion
-	}
-	return &usageError{problem: problem}
-}
-
 // flagsFirst moves a command's flags before its positional arguments: urfave/cli
 // v2 silently drops flags that come after one. All after "--" stays.
 func flagsFirst(app *cli.App, args []string) []string {
-	if len(args) < 2 {
+	flags, positional, ok := takeApart(app, args)
+	if !ok {
 		return args
 	}
+	return append(append(append([]string{}, args[:2]...), flags...), positional...)
+}
+
+// takeApart tells a command's flags, each followed by its value, from its
+// positional arguments.
+func takeApart(app *cli.App, args []string) (flags, positional []string, ok bool) {
+	if len(args) < 2 {
+		return nil, nil, false
+	}
 	command := app.Command(args[1])
-	if command == nil {
-		return args
+	if command == nil || command.SkipFlagParsing {
+		return nil, nil, false
 	}
 	takesValue := map[string]bool{}
 	for _, flag := range command.Flags {
@@ -192,7 +227,6 @@ func flagsFirst(app *cli.App, args []string) []string {
 	}
 	// Of exec and run, what follows the command (and the runner's name) is the command's.
 	own := map[string]int{"exec": 2, "run": 1}[command.Name]
-	var flags, positional []string
 	rest := args[2:]
 	for i := 0; i < len(rest); i++ {
 		word := rest[i]
@@ -206,12 +240,39 @@ func flagsFirst(app *cli.App, args []string) []string {
 		}
 		flags = append(flags, word)
 		name := strings.TrimLeft(word, "-")
-		if takesValue[name] && i+1 < len(rest) {
-			i++
-			flags = append(flags, rest[i])
+		if !takesValue[name] {
+			continue
+		}
+		if i++; i == len(rest) || rest[i] == "--" {
+			return flags, nil, true // no argument becomes the missing value
+		}
+		flags = append(flags, rest[i])
+	}
+	return flags, positional, true
+}
+
+// wantedColor is known before the command line is parsed, so that its errors
+// have it too. A wrong value is told by the command.
+func wantedColor(app *cli.App, args []string, env func(string) string) ui.ColorMode {
+	wanted := "auto"
+	if set := env("RUNNERCTL_COLOR"); set != "" {
+		wanted = set
+	}
+	flags, _, _ := takeApart(app, args)
+	for i, word := range flags {
+		name, value, joined := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		if name == "color" && !joined && i+1 < len(flags) {
+			value = flags[i+1]
+		}
+		if name == "color" {
+			wanted = value
 		}
 	}
-	return append(append(append([]string{}, args[:2]...), flags...), positional...)
+	mode, err := ui.ParseColorMode(wanted)
+	if err != nil {
+		return "auto"
+	}
+	return mode
 }
 
 // noArguments refuses positional arguments where a command takes none.

@@ -180,7 +180,11 @@ func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 	if files, err = buildContext(options.image, hash); err != nil {
 		return "", "", false, err
 	}
-	err = engine.Build(ctx, files, dockerx.BuildOptions{Tag: tag, NoCache: options.noCache, Progress: options.progress, Out: d.streams.Err})
+	progress := options.progress
+	if progress == "auto" && (!d.redraws() || d.color == "never") {
+		progress = "plain" // BuildKit's own display on terminals knows neither
+	}
+	err = engine.Build(ctx, files, dockerx.BuildOptions{Tag: tag, NoCache: options.noCache, Progress: progress, Out: d.streams.Err})
 	if err != nil {
 		return "", "", false, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 
 	"github.com/urfave/cli/v2"
 
@@ -59,7 +60,7 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 			return err
 		}
 	} else {
-		doctor.WriteText(d.streams.Out, report, doctorStyle(options.theme))
+		writeReport(d.streams.Out, report, options.theme)
 	}
 	if report.Failed() {
 		return errFailed
@@ -83,4 +84,11 @@ func doctorFacts(ctx context.Context, d deps, wanted config.Config) (doctor.Fact
 
 func doctorStyle(theme ui.Theme) doctor.Style {
 	return doctor.Style{OK: theme.OK, Fail: theme.Fail, Warn: theme.Warn, Dim: theme.Dim}
+}
+
+// writeReport prints the checks as wide as w is.
+func writeReport(w io.Writer, report doctor.Report, theme ui.Theme) {
+	style, columns := doctorStyle(theme), ui.Columns(w)
+	style.Narrow = columns > 0 && columns < ui.Narrow
+	doctor.WriteText(w, report, style)
 }

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,48 +17,36 @@ import (
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 )
 
-// binary is runnerctl as a program of its own, for what can only be seen from
-// outside: signals and users.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "runnerctl-test-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "runnerctl")
-	command := exec.Command("go", "build", "-o", path, "..")
-	command.Stderr = os.Stderr
-	return path, command.Run()
-})
-
+// program is runnerctl as a process of its own (TestMain), for what can only be
+// seen from outside: signals and users.
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	path, err := binary()
+	path, err := exec.LookPath("runnerctl")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return exec.Command(path, args...)
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
-	}
-	os.Exit(code)
-}
-
 // A user who may not open the engine's socket is told what to do.
 func TestForbiddenSocket(t *testing.T) {
 	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 64})
-	socket := strings.TrimPrefix(engine.Host, "unix://")
-	for _, path := range []string{filepath.Dir(socket), filepath.Dir(program(t).Path)} {
-		if err := os.Chmod(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
+	dir := filepath.Dir(strings.TrimPrefix(engine.Host, "unix://"))
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// The tests' own binary lies where only its owner may go.
+	text, err := os.ReadFile(program(t).Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "runnerctl")
+	if err := os.WriteFile(path, text, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	for _, command := range []string{"ps", "up", "doctor"} {
 		var output bytes.Buffer
-		forbidden := program(t, command)
+		forbidden := exec.Command(path, command)
 		forbidden.Dir, forbidden.Stdout, forbidden.Stderr = "/", &output, &output
 		forbidden.Env = append(os.Environ(), "DOCKER_HOST="+engine.Host, "HOME=/nonexistent")
 		forbidden.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

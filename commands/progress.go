@@ -11,7 +11,7 @@ import (
 type progress struct{ live *ui.Live }
 
 func newProgress(d deps, theme ui.Theme) progress {
-	return progress{ui.NewLive(d.streams.Err, d.streams.ErrTTY, theme)}
+	return progress{ui.NewLive(d.streams.Err, d.redraws(), theme)}
 }
 
 func (p progress) Working(name, text string) { p.live.Set(name, text) }

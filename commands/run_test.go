@@ -149,9 +149,6 @@ func TestInterruptedRunLeavesNothing(t *testing.T) {
 
 // A run that is killed can't clean up: prune finds what it left.
 func TestKilledRun(t *testing.T) {
-	if _, err := binary(); err != nil { // before the folder changes
-		t.Fatal(err)
-	}
 	api := realEngine(t)
 	name := newFleet(t, api)
 	killed := program(t, throwAway(name, "--", "sleep", "600")...)

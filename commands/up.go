@@ -71,7 +71,7 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 		fmt.Fprintf(d.streams.Err, "host   %s · Docker %s · kernel %s · cgroup v%s\n", endpoint.Name, facts.EngineVersion, facts.KernelVersion, facts.CgroupVersion)
 	}
 	if checks.Failed() {
-		doctor.WriteText(d.streams.Err, checks, doctorStyle(options.theme))
+		writeReport(d.streams.Err, checks, options.theme)
 		return errFailed
 	}
 	fmt.Fprintf(d.streams.Err, "checks %s %d passed\n", options.theme.Check(), checks.Counts()[doctor.Pass])

@@ -1,25 +1,130 @@
 package commands
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"runtime"
+	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 // Version is set by the linker.
 var Version = "dev"
 
+// versionLimit is how long the engine may take to tell its version.
+const versionLimit = 2 * time.Second
+
+type versionOptions struct {
+	image config.Image
+	json  bool
+}
+
+// versions is what `version -o json` prints.
+type versions struct {
+	Version string         `json:"version"`
+	Go      string         `json:"go"`
+	OS      string         `json:"os"`
+	Arch    string         `json:"arch"`
+	Engine  *engineVersion `json:"engine"` // null where none answers
+	Image   *imageVersion  `json:"image"`  // null where not built
+}
+
+type engineVersion struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	API     string `json:"api"`
+}
+
+type imageVersion struct {
+	Tag     string `json:"tag"`
+	ID      string `json:"id"`
+	Version string `json:"version"` // of the runnerctl that built it
+}
+
 func versionCommand(d deps) *cli.Command {
 	return &cli.Command{
-		Name:        "version",
-		Usage:       "print runnerctl's version",
-		Description: "Examples:\n   runnerctl version\n   runnerctl version | cut -d' ' -f2",
+		Name:  "version",
+		Usage: "print the versions of runnerctl, the engine and the runner image",
+		Description: "Does not fail where no engine answers.\n\nExamples:\n" +
+			"   runnerctl version\n" +
+			"   runnerctl version -o json",
+		Flags: append(configFlags(), outputFlag()),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			fmt.Fprintln(d.streams.Out, "runnerctl", Version)
-			return nil
+			loaded, err := settings(c)
+			if err != nil {
+				return err
+			}
+			options := versionOptions{image: loaded.Image}
+			if options.json, err = wantJSON(c); err != nil {
+				return err
+			}
+			return runVersion(c.Context, d, options)
 		},
 	}
+}
+
+func runVersion(ctx context.Context, d deps, options versionOptions) error {
+	found := versions{Version: Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	limited, cancel := context.WithTimeout(ctx, versionLimit)
+	defer cancel()
+	missing := askVersions(limited, d, options.image, &found)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if options.json {
+		encoder := json.NewEncoder(d.streams.Out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(found)
+	}
+	rows := []ui.Definition{{Term: "runnerctl", Text: fmt.Sprintf("%s (%s, %s/%s)", found.Version, found.Go, found.OS, found.Arch)}}
+	if found.Engine != nil {
+		rows = append(rows, ui.Definition{Term: "engine", Text: fmt.Sprintf("%s, API %s (%s)", found.Engine.Version, found.Engine.API, found.Engine.Name)})
+	}
+	if found.Image != nil {
+		rows = append(rows, ui.Definition{Term: "image", Text: fmt.Sprintf("%s, built by %s (%s)", found.Image.Tag, found.Image.Version, found.Image.ID)})
+	}
+	ui.Definitions(d.streams.Out, rows, rows)
+	if missing != nil {
+		fmt.Fprintln(d.streams.Err, missing)
+	}
+	return nil
+}
+
+// askVersions adds what the engine knows; the error tells what is missing and why.
+func askVersions(ctx context.Context, d deps, image config.Image, found *versions) error {
+	engine, endpoint, err := connect(d)
+	if err != nil {
+		return fmt.Errorf("no engine: %w", err)
+	}
+	defer engine.Close()
+	version, api, err := engine.Version(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no engine: %s did not answer within %s", endpoint.Host, versionLimit)
+	}
+	if err != nil {
+		return fmt.Errorf("no engine: %w", err)
+	}
+	found.Engine = &engineVersion{Name: endpoint.Name, Version: version, API: api}
+	tag, id, err := plannedImage(ctx, engine, image)
+	if err != nil {
+		return fmt.Errorf("no image: %w", err)
+	}
+	if id == "" {
+		return errors.New("no image: none is built for these settings yet (runnerctl build)")
+	}
+	builder, err := engine.ImageVersion(ctx, id)
+	if err != nil {
+		return fmt.Errorf("no image: %w", err)
+	}
+	found.Image = &imageVersion{Tag: tag, ID: id, Version: builder}
+	return nil
 }

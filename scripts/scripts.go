@@ -13,3 +13,8 @@ var Image embed.FS
 //
 //go:embed demo
 var Demo embed.FS
+
+// Completion holds a completion script per shell, under "completion/".
+//
+//go:embed completion
+var Completion embed.FS

@@ -52,7 +52,7 @@ func explain(path string, err error) error {
 	text := err.Error()
 	if parts := unknownKey.FindStringSubmatch(text); parts != nil {
 		problem := &Error{File: path, Line: number(parts[1]), Problem: fmt.Sprintf("unknown key %q", parts[2])}
-		if near := nearest(parts[2], keys(reflect.TypeFor[Config]())); near != "" {
+		if near := Nearest(parts[2], keys(reflect.TypeFor[Config]())); near != "" {
 			problem.Problem += fmt.Sprintf(": did you mean %q?", near)
 		}
 		return problem
@@ -110,9 +110,10 @@ func keys(t reflect.Type) []string {
 	return all
 }
 
-// nearest is the known key at the smallest edit distance, if that is small.
-func nearest(word string, known []string) string {
-	best, limit := "", 3
+// Nearest is the known word at the smallest edit distance, if that is small;
+// words that share no letter are not near.
+func Nearest(word string, known []string) string {
+	best, limit := "", min(3, len(word))
 	for _, candidate := range known {
 		if d := distance(strings.ToLower(word), strings.ToLower(candidate)); d < limit {
 			best, limit = candidate, d

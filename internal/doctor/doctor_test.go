@@ -142,7 +142,7 @@ func TestWriteText(t *testing.T) {
 	plain := func(s string) string { return s }
 	var out strings.Builder
 	facts := with(good(), "dev/net/tun", "x")
-	WriteText(&out, Run(context.Background(), Catalogue(), facts, func(Result) {}), Style{plain, plain, plain, plain})
+	WriteText(&out, Run(context.Background(), Catalogue(), facts, func(Result) {}), Style{OK: plain, Fail: plain, Warn: plain, Dim: plain})
 	for _, want := range []string{"✘ devices.tun       /dev/net/tun has mode 0000", "fix  chmod 0666 /dev/net/tun", "1 failed · 12 passed\nPaste as root:\n    chmod 0666 /dev/net/tun\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())

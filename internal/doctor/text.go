@@ -6,8 +6,12 @@ import (
 	"strings"
 )
 
-// Style colours words; the caller knows whether there is colour.
-type Style struct{ OK, Fail, Warn, Dim func(string) string }
+// Style colours words; the caller knows whether there is colour. Narrow puts
+// what was observed below the check's id.
+type Style struct {
+	OK, Fail, Warn, Dim func(string) string
+	Narrow              bool
+}
 
 // WriteText prints the report by groups, with what to paste at its end.
 func WriteText(w io.Writer, report Report, style Style) {
@@ -17,16 +21,19 @@ func WriteText(w io.Writer, report Report, style Style) {
 	for _, result := range report.Checks {
 		widest = max(widest, len(result.ID))
 	}
+	indent, between := strings.Repeat(" ", widest+6), "  "
+	if style.Narrow {
+		indent, between, widest = "    ", "\n    ", 0
+	}
 	for _, result := range report.Checks {
 		if result.Group != group {
 			group = result.Group
 			fmt.Fprintln(w, group)
 		}
-		fmt.Fprintf(w, "  %s %-*s  %s\n", mark(result.Status, style), widest, result.ID, result.Observed)
+		fmt.Fprintf(w, "  %s %-*s%s%s\n", mark(result.Status, style), widest, result.ID, between, result.Observed)
 		if result.Status != Fail && result.Status != Warn {
 			continue
 		}
-		indent := strings.Repeat(" ", widest+6)
 		fmt.Fprintf(w, "%s%s  %s\n", indent, style.Dim("why"), result.Why)
 		if len(result.Remedy.Commands) == 0 {
 			fmt.Fprintf(w, "%s%s  %s\n", indent, style.Dim("fix"), result.Remedy.Text)

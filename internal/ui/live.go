@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 )
@@ -94,10 +95,29 @@ func (l *Live) redraw() {
 		return
 	}
 	l.erase()
-	for _, key := range l.order {
-		fmt.Fprintf(l.w, "%c %s   %s\n", spinner[l.frame%len(spinner)], key, l.theme.Dim(l.working[key]))
+	// A line that wraps, or more lines than fit, could not be erased again. The
+	// size is asked each time: the window may have changed.
+	columns, rows := size(l.w)
+	shown := l.order
+	if rows > 2 && len(shown) > rows-1 {
+		shown = shown[:rows-2]
 	}
-	l.drawn = len(l.order)
+	for _, key := range shown {
+		text, room := l.working[key], columns-1-width(key)-5
+		switch {
+		case columns == 0: // unknown
+		case room > 0:
+			text = cut(text, room)
+		default:
+			key, text = cut(key, max(columns-3, 1)), ""
+		}
+		fmt.Fprintln(l.w, strings.TrimRight(fmt.Sprintf("%c %s   %s", spinner[l.frame%len(spinner)], key, l.theme.Dim(text)), " "))
+	}
+	l.drawn = len(shown)
+	if more := len(l.order) - len(shown); more > 0 {
+		fmt.Fprintln(l.w, l.theme.Dim(cut(fmt.Sprintf("  and %d more", more), columns-1)))
+		l.drawn++
+	}
 }
 
 // Close stops drawing.

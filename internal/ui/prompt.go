@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/AlecAivazis/survey/v2"
+	"github.com/AlecAivazis/survey/v2/core"
 	"github.com/AlecAivazis/survey/v2/terminal"
 )
 
@@ -19,6 +20,10 @@ type Prompter interface {
 }
 
 type surveyPrompter struct{ stdio survey.AskOpt }
+
+// PromptColor switches the colour of questions: survey keeps it in a variable
+// of its own, and heeds NO_COLOR.
+func PromptColor(on bool) { core.DisableColor = !on }
 
 // NewPrompter asks on a terminal; questions go to errs, so that stdout stays data.
 func NewPrompter(in, errs *os.File) Prompter {

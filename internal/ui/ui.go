@@ -114,7 +114,8 @@ var ansi = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
 func width(s string) int { return utf8.RuneCountInString(ansi.ReplaceAllString(s, "")) }
 
-// Table prints aligned columns, two spaces apart, no blanks at line ends.
+// Table prints aligned columns, two spaces apart, no blanks at line ends. On a
+// terminal too narrow for it each row becomes a block, headed by its first cell.
 func Table(w io.Writer, header []string, rows [][]string) {
 	widths := make([]int, len(header))
 	all := append([][]string{header}, rows...)
@@ -123,6 +124,14 @@ func Table(w io.Writer, header []string, rows [][]string) {
 			widths[i] = max(widths[i], width(cell))
 		}
 	}
+	total := -2
+	for _, one := range widths {
+		total += one + 2
+	}
+	if columns := Columns(w); columns > 0 && total > columns {
+		blocks(w, header, rows)
+		return
+	}
 	for _, row := range all {
 		var line strings.Builder
 		for i, cell := range row {
@@ -130,6 +139,19 @@ func Table(w io.Writer, header []string, rows [][]string) {
 			line.WriteString(strings.Repeat(" ", widths[i]-width(cell)+2))
 		}
 		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+func blocks(w io.Writer, header []string, rows [][]string) {
+	widest := 0
+	for _, name := range header[1:] {
+		widest = max(widest, width(name))
+	}
+	for _, row := range rows {
+		fmt.Fprintln(w, row[0])
+		for i, cell := range row[1:] {
+			fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-*s  %s", widest, header[i+1], cell), " "))
+		}
 	}
 }
 

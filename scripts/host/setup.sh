@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # Prepares a bare Debian or Ubuntu machine: a Docker Engine from the
 # distribution's packages that runs, mmdebstrap, a usable /dev/net/tun.
-# setup.sh [--yes] [--dry-run]; CI=true answers like --yes. Can be run again.
+# setup.sh [--yes] [--dry-run] [--tests]; CI=true answers like --yes. --tests adds
+# what only the tests need. Can be run again.
 set -euo pipefail
 
-yes=${CI:-} dry=
+yes=${CI:-} dry='' tests=''
 for arg in "$@"; do
 	case "$arg" in
 	--yes | -y) yes=true ;;
 	--dry-run) dry=true ;;
+	--tests) tests=true ;;
 	-h | --help)
-		sed -n '2,4s/^# //p' "$0"
+		sed -n '2,5s/^# //p' "$0"
 		exit 0
 		;;
 	*)
@@ -50,7 +52,12 @@ need mmdebstrap mmdebstrap
 need iptables iptables
 need ip iproute2
 need mkfs.ext4 e2fsprogs
-need shellcheck shellcheck
+if [ -n "$tests" ]; then
+	need shellcheck shellcheck
+	need zsh zsh
+	need fish fish
+	need groff groff-base
+fi
 [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || packages+=(debian-archive-keyring)
 running=

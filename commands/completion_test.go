@@ -1,0 +1,116 @@
+package commands
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+func TestComplete(t *testing.T) {
+	app := newApp(deps{})
+	for _, name := range []string{"logs", "cp"} {
+		if app.Command(name) == nil {
+			app.Commands = append(app.Commands, &cli.Command{Name: name})
+		}
+	}
+	ask := func(what names) []string {
+		return map[names][]string{runnerNames: {"ci-7k2p", "ci-9xqd"}, fleetNames: {"blue", "ci"}}[what]
+	}
+	for line, want := range map[string]string{
+		"ver":                         "version",
+		"d":                           "doctor down demo",
+		"--v":                         "--version",
+		"nosuch ":                     "",
+		"up --no":                     "",
+		"up --dr":                     "--dry-run",
+		"up --progress ":              "auto tty plain quiet",
+		"up --progress=p":             "--progress=plain",
+		"ps -o j":                     "json",
+		"ps --color al":               "always",
+		"ps x --color al":             "always",
+		"ps --fleet b":                "blue",
+		"ps --fleet=":                 "--fleet=blue --fleet=ci",
+		"ps -c ":                      ":files",
+		"ps --config=run":             ":files",
+		"build --out ":                ":folders",
+		"up --count ":                 "",
+		"up --dry-run=":               "",
+		"up ":                         "",
+		"exec ":                       "ci-7k2p ci-9xqd",
+		"exec --root ci-9":            "ci-9xqd",
+		"exec ci-7k2p ":               "",
+		"exec ci-7k2p --ro":           "--root",
+		"exec ci-7k2p -- --ro":        "",
+		"exec ci-7k2p ls --ro":        "",
+		"cp ci-7":                     "ci-7k2p: :files",
+		"cp ./here ci-9":              "ci-9xqd: :files",
+		"cp a b ":                     "",
+		"logs ci-7k2p ":               "ci-9xqd",
+		"help bu":                     "build",
+		"help build ":                 "",
+		"completion ":                 "bash zsh fish",
+		"completion bash ":            "",
+		"ps --fleet --color ":         "auto always never",
+		"exec --fleet blue ci-7k2p -": "--root --no-tty --config --fleet --color --help",
+	} {
+		words := strings.Split(line, " ")
+		var got []string
+		for _, one := range complete(app, words, ask) {
+			got = append(got, one.Term)
+		}
+		wanted := strings.Fields(want)
+		slices.Sort(got)
+		slices.Sort(wanted)
+		if !slices.Equal(got, wanted) {
+			t.Errorf("%q: got %v, want %v", line, got, wanted)
+		}
+	}
+}
+
+// The values offered are those that the flag's own usage names.
+func TestCompletedValuesAreTheFlags(t *testing.T) {
+	for _, command := range visible(t) {
+		for _, flag := range command.VisibleFlags() {
+			for _, value := range flagValues[flag.Names()[0]] {
+				if usage := flagDefinition(flag).Text; !strings.Contains(usage, value) {
+					t.Errorf("%s --%s: %s is not in %q", command.Name, flag.Names()[0], value, usage)
+				}
+			}
+		}
+	}
+}
+
+// Without an engine there are no names, and no word about it; a slow one is not
+// waited for.
+func TestCompletionWithoutEngine(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("runnerctl.yaml", []byte("broken: [\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"unix:///nosuch.sock", "nonsense", muteEngine(t)} {
+		t.Setenv("DOCKER_HOST", host)
+		started := time.Now()
+		code, stdout, stderr := runnerctl(t.Context(), "__complete", "exec", "")
+		if code != 0 || stdout != "" || stderr != "" || time.Since(started) > 5*completeLimit {
+			t.Errorf("%s: code %d after %s: %q %q", host, code, time.Since(started), stdout, stderr)
+		}
+	}
+}
+
+// muteEngine takes calls and never answers.
+func muteEngine(t *testing.T) string {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "mute.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return "unix://" + socket
+}

@@ -1,0 +1,185 @@
+package commands
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+// visible are the commands that an operator sees: what holds for one must hold
+// for all, those of next year too.
+func visible(t *testing.T) []*cli.Command {
+	t.Helper()
+	var all []*cli.Command
+	for _, command := range newApp(deps{}).Commands {
+		if !command.Hidden {
+			all = append(all, command)
+		}
+	}
+	if len(all) < 10 {
+		t.Fatalf("%d commands only", len(all))
+	}
+	return all
+}
+
+func TestEveryCommandHasHelp(t *testing.T) {
+	_, overview, _ := runnerctl(t.Context())
+	for _, command := range visible(t) {
+		code, stdout, stderr := runnerctl(t.Context(), command.Name, "--help")
+		_, examples, _ := strings.Cut(stdout, "\nExamples:\n")
+		if code != 0 || stderr != "" || strings.Count(examples, "runnerctl "+command.Name) < 2 {
+			t.Errorf("%s --help: code %d, two examples wanted\n%s%s", command.Name, code, stdout, stderr)
+		}
+		for _, flag := range command.VisibleFlags() {
+			if term := flagDefinition(flag).Term; !strings.Contains(stdout, "\n  "+term) {
+				t.Errorf("%s --help: no %s", command.Name, term)
+			}
+		}
+		if strings.Count(overview, "\n  "+command.Name+" ") != 1 {
+			t.Errorf("%s is not once in the overview\n%s", command.Name, overview)
+		}
+	}
+}
+
+// misplaced is a command line with the flags after the positional arguments, as
+// far as the command's own begin before those of another program.
+func misplaced(command *cli.Command, flags ...string) []string {
+	line := []string{command.Name}
+	switch {
+	case strings.HasPrefix(command.ArgsUsage, "NAME -- CMD"):
+		return append(append(line, "ci-aaaa"), append(flags, "--", "true")...)
+	case strings.Contains(command.ArgsUsage, "CMD"):
+		return append(append(line, flags...), "--", "true")
+	}
+	return append(append(line, "ci-aaaa"), flags...)
+}
+
+// A flag after a positional argument counts: urfave/cli would drop it.
+func TestEveryCommandReadsFlagsAfterArguments(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
+	for _, command := range visible(t) {
+		for problem, flags := range map[string][]string{
+			"unknown flag --nosuch":                       {"--nosuch"},
+			`--color "pink": auto, always or never`:       {"--color", "pink"},
+			`--color "gray": auto, always or never`:       {"--color=gray"},
+			"--color: a value is needed":                  {"--color"},
+			"unknown flag --colour: did you mean --color": {"--colour", "always"},
+		} {
+			line := misplaced(command, flags...)
+			if code, stdout, stderr := runnerctl(t.Context(), line...); code != exitUsage || stdout != "" || !strings.Contains(stderr, problem) {
+				t.Errorf("%s: code %d, want %q: %s%s", strings.Join(line, " "), code, problem, stdout, stderr)
+			}
+		}
+	}
+}
+
+// Whatever goes into a pipe or a file has no control characters; colour comes
+// when it is asked for, errors included.
+func TestEveryCommandColoursWhenAsked(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
+	for _, command := range visible(t) {
+		for _, line := range [][]string{{command.Name, "--help"}, misplaced(command), misplaced(command, "--nosuch")} {
+			_, stdout, stderr := runnerctl(t.Context(), line...)
+			if strings.ContainsFunc(stdout+stderr, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f }) {
+				t.Errorf("%s: control characters: %q", strings.Join(line, " "), stdout+stderr)
+			}
+		}
+		for _, flags := range [][]string{{"--color", "always", "--nosuch"}, {"--nosuch", "--color=always"}} {
+			if _, _, stderr := runnerctl(t.Context(), misplaced(command, flags...)...); !strings.HasPrefix(stderr, "\x1b[31merror:") {
+				t.Errorf("%s %v: no colour: %q", command.Name, flags, stderr)
+			}
+		}
+	}
+}
+
+// The man page says all that help says, and groff has nothing to say about it.
+func TestManPage(t *testing.T) {
+	page := must(t, "man")
+	for _, command := range visible(t) {
+		_, section, found := strings.Cut(page, "\n.SS runnerctl "+command.Name+" ")
+		if !found {
+			t.Errorf("no %s", command.Name)
+			continue
+		}
+		section, _, _ = strings.Cut(section, "\n.S")
+		for _, flag := range command.VisibleFlags() {
+			if term := roff(flagDefinition(flag).Term); !strings.Contains(section, "\n.B "+term+"\n") {
+				t.Errorf("%s: no %s", command.Name, term)
+			}
+		}
+	}
+	needed(t, "groff")
+	command := exec.Command("groff", "-man", "-Tutf8", "-ww", "-P-cbou")
+	command.Stdin = strings.NewReader(page)
+	var warnings strings.Builder
+	command.Stderr = &warnings
+	text, err := command.Output()
+	if err != nil || warnings.Len() > 0 {
+		t.Errorf("groff: %v\n%s", err, &warnings)
+	}
+	if !strings.Contains(string(text), "--bootstrap-base") { // not hyphens of another kind
+		t.Errorf("flags can't be copied from\n%s", text)
+	}
+}
+
+// needed is a program that scripts/host/setup.sh --tests installs.
+func needed(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("%v (scripts/host/setup.sh --tests installs it)", err)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for host, reason := range map[string]string{"unix:///nosuch.sock": "no engine: ", muteEngine(t): "did not answer within " + versionLimit.String()} {
+		t.Setenv("DOCKER_HOST", host)
+		code, stdout, stderr := runnerctl(t.Context(), "version")
+		if code != 0 || !strings.HasPrefix(strings.TrimSpace(stdout), "runnerctl  "+Version) || !strings.Contains(stderr, reason) {
+			t.Errorf("code %d: %s%s", code, stdout, stderr)
+		}
+	}
+	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
+	code, stdout, stderr := runnerctl(t.Context(), "version", "-o", "json")
+	if code != 0 || stderr != "" || !strings.Contains(stdout, `"engine": null`) || !strings.Contains(stdout, `"image": null`) || !strings.Contains(stdout, fmt.Sprintf(`"version": %q`, Version)) {
+		t.Errorf("code %d: %s%s", code, stdout, stderr)
+	}
+}
+
+func TestVersionOfEngineAndImage(t *testing.T) {
+	api := realEngine(t)
+	t.Chdir(t.TempDir())
+	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "plain"))
+	want, err := api.ServerVersion(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got versions
+	if err := json.Unmarshal([]byte(must(t, "version", "-o", "json")), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Engine == nil || got.Engine.Version != want.Version || got.Engine.API != want.APIVersion {
+		t.Errorf("engine %+v, want %s, API %s", got.Engine, want.Version, want.APIVersion)
+	}
+	if got.Image == nil || got.Image.Tag != tag || !strings.HasPrefix(got.Image.ID, "sha256:") || got.Image.Version == "" {
+		t.Errorf("image %+v, want %s", got.Image, tag)
+	}
+	// Other settings, another image: not built.
+	if err := os.WriteFile("runnerctl.yaml", []byte("image:\n  packages: [cowsay]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := runnerctl(t.Context(), "version")
+	if code != 0 || strings.Contains(stdout, "image") || !strings.Contains(stderr, "no image: none is built for these settings yet") {
+		t.Errorf("code %d: %s%s", code, stdout, stderr)
+	}
+}

@@ -1,0 +1,149 @@
+//go:build linux
+
+package commands
+
+import (
+	"cmp"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/creack/pty"
+	"github.com/hinshun/vt10x"
+
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+// inWindow runs a command line in a window of so many columns.
+func inWindow(t *testing.T, columns int, args ...string) (code int, raw string) {
+	t.Helper()
+	outside, window, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close()
+	if err := pty.Setsize(window, &pty.Winsize{Cols: uint16(columns), Rows: 50}); err != nil {
+		t.Fatal(err)
+	}
+	text := make(chan string, 1)
+	go func() {
+		all, _ := io.ReadAll(outside) // ends with EIO when the window is closed
+		text <- string(all)
+	}()
+	d := deps{streams: ui.System(window, window, window), prompt: ui.NewPrompter(window, window), goos: "linux", env: os.Getenv}
+	code = run(t.Context(), d, append([]string{"runnerctl"}, args...))
+	_ = window.Close()
+	return code, <-text
+}
+
+// shown is what the window shows in the end.
+func shown(columns int, raw string) (lines []string) {
+	emulator := vt10x.New(vt10x.WithSize(columns, 50))
+	_, _ = emulator.Write([]byte(raw))
+	for line := range strings.Lines(strings.TrimRight(emulator.String(), " \n")) {
+		lines = append(lines, strings.TrimRight(line, " \n"))
+	}
+	return lines
+}
+
+func TestColour(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, test := range []struct {
+		env    map[string]string
+		flags  string
+		colour bool
+	}{
+		{nil, "", true},
+		{map[string]string{"NO_COLOR": "1"}, "", false},
+		{map[string]string{"TERM": "dumb"}, "", false},
+		{nil, "--color never", false},
+		{map[string]string{"RUNNERCTL_COLOR": "never"}, "", false},
+		{map[string]string{"RUNNERCTL_COLOR": "never"}, "--color auto", true},
+		{map[string]string{"NO_COLOR": "1"}, "--color always", true},
+		{map[string]string{"TERM": "dumb"}, "--color=always", true},
+	} {
+		t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
+		for key, preset := range map[string]string{"TERM": "xterm", "NO_COLOR": "", "RUNNERCTL_COLOR": ""} {
+			t.Setenv(key, cmp.Or(test.env[key], preset))
+		}
+		for _, line := range []string{"ps", "ps --nosuch", "doctor", "up"} { // an error, wrong usage, data, progress
+			args := append(strings.Fields(line), strings.Fields(test.flags)...)
+			_, raw := inWindow(t, 80, args...)
+			if strings.Contains(raw, "\x1b[") != test.colour {
+				t.Errorf("%v with %v: colour %v wanted: %q", args, test.env, test.colour, raw)
+			}
+		}
+	}
+}
+
+// A terminal that can't move its cursor is never asked on, nor redrawn.
+func TestDumbTerminal(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("TERM", "dumb")
+	code, raw := inWindow(t, 80, "init")
+	if code != exitUsage || !strings.Contains(raw, "no terminal to ask on") || strings.Contains(raw, "\x1b") {
+		t.Errorf("code %d: %q", code, raw)
+	}
+}
+
+// Help in a narrow window: no line is longer than it but those to be pasted.
+func TestHelpOnANarrowTerminal(t *testing.T) {
+	lines := [][]string{{}}
+	for _, command := range visible(t) {
+		lines = append(lines, []string{command.Name, "--help"})
+	}
+	for _, args := range lines {
+		_, raw := inWindow(t, 40, args...)
+		for line := range strings.Lines(raw) {
+			line = strings.TrimRight(line, "\r\n")
+			if len([]rune(line)) > 40 && !strings.HasPrefix(line, "   runnerctl ") && !strings.HasPrefix(line, "   source ") {
+				t.Errorf("%v: %q", args, line)
+			}
+		}
+	}
+}
+
+// The whole day in a window of 40 columns, and without colour.
+func TestFleetOnANarrowTerminal(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, "build", "--bootstrap-base", "--progress", "plain")
+	t.Setenv("TERM", "xterm")
+	t.Setenv("NO_COLOR", "1")
+
+	code, raw := inWindow(t, 40, up(name, "--count", "2")...)
+	screen := shown(40, raw)
+	ready := 0
+	for _, line := range screen {
+		if strings.HasPrefix(line, "✔ "+name) && strings.Contains(line, "daemon") {
+			ready++
+		}
+		if strings.ContainsAny(line, "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") {
+			t.Errorf("left over: %q", line)
+		}
+	}
+	if code != 0 || ready != 2 || !strings.ContainsAny(raw, "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") {
+		t.Errorf("code %d, %d lines of runners that are ready\n%s", code, ready, strings.Join(screen, "\n"))
+	}
+	for _, args := range [][]string{{"ps", "--fleet", name}, {"version"}, {"doctor"}, {"down", "--fleet", name, "--dry-run"}} {
+		code, raw := inWindow(t, 40, args...)
+		if code != 0 || strings.Contains(raw, "\x1b") {
+			t.Errorf("%v: code %d: %q", args, code, raw)
+		}
+	}
+	_, raw = inWindow(t, 40, "ps", "--fleet", name)
+	if screen := shown(40, raw); len(screen) < 10 || screen[0] != list(t, name)[0].Name || !strings.HasPrefix(screen[2], "  STATE") {
+		t.Errorf("ps shows\n%s", strings.Join(screen, "\n"))
+	}
+
+	// Into a pipe: as wide as it is, and plain; live lines only as they end.
+	code, stdout, stderr := runnerctl(t.Context(), up(name, "--count", "3")...)
+	if code != 0 || strings.ContainsAny(stdout+stderr, "\x1b\r⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") || !strings.Contains(stderr, "✔ "+name) {
+		t.Errorf("code %d: %q", code, stderr)
+	}
+	code, _, stderr = runnerctl(t.Context(), "down", "--fleet", name, "--color", "always")
+	if code != 0 || !strings.Contains(stderr, "\x1b[32m✔\x1b[0m "+name) {
+		t.Errorf("code %d: %q", code, stderr)
+	}
+}
