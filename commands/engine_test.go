@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,7 +18,6 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
-	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 
@@ -118,28 +116,6 @@ func processesOf(t *testing.T, containers []string) (left []string) {
 		}
 	}
 	return left
-}
-
-func networkNames(t *testing.T, api *client.Client) string {
-	t.Helper()
-	list, err := api.NetworkList(t.Context(), network.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, one := range list {
-		names = append(names, one.Name)
-	}
-	slices.Sort(names)
-	return strings.Join(names, " ")
-}
-
-func drain(t *testing.T, stream io.ReadCloser) {
-	t.Helper()
-	defer func() { _ = stream.Close() }()
-	if _, err := io.Copy(io.Discard, stream); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // removeImage takes away an image that the test made.

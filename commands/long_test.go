@@ -3,12 +3,16 @@
 package commands
 
 import (
+	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/client"
 
 	"github.com/runnerctl/runnerctl/internal/config"
 )
@@ -31,6 +35,28 @@ func TestTwentyRunners(t *testing.T) {
 	}
 	if after := networkNames(t, api); after != networks {
 		t.Errorf("networks before: %s, after: %s", networks, after)
+	}
+}
+
+func networkNames(t *testing.T, api *client.Client) string {
+	t.Helper()
+	list, err := api.NetworkList(t.Context(), network.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, one := range list {
+		names = append(names, one.Name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+func drain(t *testing.T, stream io.ReadCloser) {
+	t.Helper()
+	defer func() { _ = stream.Close() }()
+	if _, err := io.Copy(io.Discard, stream); err != nil {
+		t.Fatal(err)
 	}
 }
 
