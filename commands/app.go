@@ -105,7 +105,7 @@ func report(ctx context.Context, d deps, err error) int {
 	}
 	theme := ui.NewTheme(d.color, d.streams.ErrTTY, d.env)
 	for _, one := range flatten(err) {
-		ui.Error(d.streams.Err, theme, engineError(one))
+		ui.Error(d.streams.Err, theme, advised(one))
 	}
 	if errors.As(err, &usage) {
 		return exitUsage

@@ -100,7 +100,7 @@ func runBuild(ctx context.Context, d deps, options buildOptions) error {
 	started := time.Now()
 	tag, _, built, err := ensureImage(ctx, d, engine, options)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	if built {
 		fmt.Fprintf(d.streams.Err, "built in %s\n", ui.Duration(time.Since(started)))

@@ -122,7 +122,7 @@ func runCp(ctx context.Context, d deps, options cpOptions) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return fmt.Errorf("copy %s to %s: %w", options.from, options.to, engineError(err))
+		return fmt.Errorf("copy %s to %s: %w", options.from, options.to, err)
 	}
 	tellSkipped(d, summary)
 	fmt.Fprintf(d.streams.Err, "copied %d file%s (%s) to %s\n", summary.Files, plural(summary.Files), ui.Bytes(summary.Bytes), options.to)

@@ -92,7 +92,7 @@ func runDemo(ctx context.Context, d deps, options demoOptions) (err error) {
 	defer engine.Close()
 	runners, err := engine.Runners(ctx, options.config.Name)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	steps, err := demoSteps()
 	if err != nil {

@@ -57,7 +57,7 @@ func runDown(ctx context.Context, d deps, options downOptions) error {
 	fleets := []string{options.fleet}
 	if options.fleet == "" {
 		if fleets, err = engine.Fleets(ctx); err != nil {
-			return engineError(err)
+			return err
 		}
 	}
 	if options.dryRun {
@@ -67,14 +67,14 @@ func runDown(ctx context.Context, d deps, options downOptions) error {
 	for _, name := range fleets {
 		count, err := removeFleet(ctx, d, engine, name, options.theme)
 		if err != nil {
-			return engineError(err)
+			return err
 		}
 		removed += count
 	}
 	if options.fleet == "" {
 		count, err := removeLeftovers(ctx, d, engine, options.theme)
 		if err != nil {
-			return engineError(err)
+			return err
 		}
 		removed += count
 	}
@@ -88,7 +88,7 @@ func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []str
 	for _, name := range fleets {
 		observed, err := engine.Runners(ctx, name)
 		if err != nil {
-			return engineError(err)
+			return err
 		}
 		fleet.RemoveAll(observed).Write(d.streams.Out)
 	}
@@ -97,7 +97,7 @@ func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []str
 	}
 	inventory, err := engine.Inventory(ctx, false)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	for _, one := range fleet.Leftovers(inventory) {
 		fmt.Fprintf(d.streams.Out, "remove  %s  (%s)\n", one.Name, one.Cause)

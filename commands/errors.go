@@ -15,12 +15,9 @@ var knownFaults = []struct{ words, hint string }{
 	{"could not find an available, non-overlapping IPv4 address pool", "the engine's address pools are used up: docker network prune, or more \"default-address-pools\" in its daemon.json"},
 }
 
-// engineError adds to an error what to do about it: a known fault's cure goes
+// advised adds to an error what to do about it: a known fault's cure goes
 // before the error's own, more general hint.
-func engineError(err error) error {
-	if err == nil {
-		return nil
-	}
+func advised(err error) error {
 	told := []string{err.Error()}
 	var cause interface{ Cause() string }
 	if errors.As(err, &cause) {

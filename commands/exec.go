@@ -65,7 +65,7 @@ func runExec(ctx context.Context, d deps, options execOptions) error {
 func namedRunner(ctx context.Context, engine *dockerx.Engine, name string) (fleet.Runner, error) {
 	runner, err := engine.Runner(ctx, name)
 	if err != nil {
-		return runner, engineError(err)
+		return runner, err
 	}
 	if runner.ContainerID == "" {
 		return runner, ui.Hinted(fmt.Errorf("no runner named %s", name), "runnerctl ps --all lists them")

@@ -131,7 +131,7 @@ func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return engineError(err)
+	return err
 }
 
 // logged finds the runners that are asked for; every unknown name is told.
@@ -142,7 +142,7 @@ func logged(ctx context.Context, engine *dockerx.Engine, options logsOptions) ([
 			return nil, ui.Hinted(fmt.Errorf("fleet %s has no runners", options.fleet), "runnerctl up makes them, runnerctl ps --all lists those of other fleets")
 		}
 		slices.SortFunc(runners, func(a, b fleet.Runner) int { return strings.Compare(a.Name, b.Name) })
-		return runners, engineError(err)
+		return runners, err
 	}
 	var runners []fleet.Runner
 	for _, name := range options.names {

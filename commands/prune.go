@@ -66,7 +66,7 @@ func runPrune(ctx context.Context, d deps, options pruneOptions) error {
 	defer engine.Close()
 	_, current, err := plannedImage(ctx, engine, options.config.Image)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	inventory, err := engine.Inventory(ctx, true)
 	if err != nil {

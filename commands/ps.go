@@ -59,7 +59,7 @@ func runPs(ctx context.Context, d deps, options psOptions) error {
 	defer engine.Close()
 	runners, err := engine.Runners(ctx, options.fleet)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	sort.Slice(runners, func(i, j int) bool { return runners[i].Name < runners[j].Name })
 	if options.quiet {

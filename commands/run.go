@@ -113,7 +113,7 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 	}
 	tag, id, _, err := ensureImage(ctx, d, engine, options.build)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	spec, err := specOf(ctx, engine, options.config, tag, id, facts)
 	if err != nil {
@@ -125,7 +125,7 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 	}
 	taken, err := engine.Names(ctx)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	name := newName(spec.Fleet+"-run", taken)
 
@@ -133,7 +133,7 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 	// without one was left by a process that was killed.
 	release, err := engine.Hold(ctx, spec.Fleet, name, id)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	defer release()
 	if err := startOne(ctx, d, engine, name, spec, options); err != nil {
@@ -150,7 +150,7 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 	}()
 	runner, err := engine.Runner(ctx, name)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	if options.copyDir != "" {
 		if err := sendFolder(ctx, d, engine, runner, options); err != nil {

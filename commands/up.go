@@ -81,7 +81,7 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 	}
 	tag, id, built, err := ensureImage(ctx, d, engine, options.build)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	note := "unchanged"
 	if built {
@@ -91,11 +91,11 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 
 	unlock, err := lockFleet(ctx, d, engine, options.config.Name, tag)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	defer unlock()
 	if err := engine.RemoveOrphans(ctx, options.config.Name); err != nil {
-		return engineError(err)
+		return err
 	}
 
 	spec, err := specOf(ctx, engine, options.config, tag, id, facts)
@@ -104,7 +104,7 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 	}
 	plan, err := makePlan(ctx, engine, options.config, spec)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	show := newProgress(d, options.theme)
 	err = fleet.Execute(ctx, engine, plan, spec, options.timeout, show)
@@ -126,7 +126,7 @@ func lockFleet(ctx context.Context, d deps, engine *dockerx.Engine, name, image 
 func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptions, facts doctor.Facts) error {
 	tag, id, err := plannedImage(ctx, engine, options.build.image)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	spec, err := specOf(ctx, engine, options.config, tag, id, facts)
 	if err != nil {
@@ -134,7 +134,7 @@ func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptio
 	}
 	plan, err := makePlan(ctx, engine, options.config, spec)
 	if err != nil {
-		return engineError(err)
+		return err
 	}
 	if id == "" {
 		fmt.Fprintln(d.streams.Out, "build   the runner image  (none fits)")
@@ -174,7 +174,7 @@ func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, t
 	}
 	outer, err := engine.Networks(ctx)
 	if err != nil {
-		return spec, engineError(err)
+		return spec, err
 	}
 	spec.Bip, spec.Pool, err = fleet.Pools(outer)
 	return spec, err

@@ -132,8 +132,11 @@ func (e *Engine) Kill() {
 	_ = e.command.Process.Kill() // the namespace's first process dies with it
 	_ = e.command.Wait()
 	e.command = nil
-	_ = os.Remove(filepath.Join(e.dir, "docker.sock"))
-	_ = os.Remove(filepath.Join(e.dir, "docker.pid"))
+	// As after a reboot: a stale pid file may name a living process of the next
+	// namespace, and its containerd would be waited for in vain.
+	for _, name := range []string{"docker.sock", "docker.pid", "exec"} {
+		_ = os.RemoveAll(filepath.Join(e.dir, name))
+	}
 }
 
 // Fill leaves the engine's data-root that many MiB of free space; the returned
