@@ -176,6 +176,7 @@ func (b *bench) starts(ctx context.Context) error {
 			}
 			b.results.Add(start1, c.name, "s", took.ready.Seconds())
 			b.results.Add(start1Engine, c.name, "s", took.engine.Seconds())
+			b.results.Add(start1CPU, c.name, "s", took.cpu.Seconds())
 			b.say("start of one, pair %d/%d: %s %.2f s", round+1, b.amounts.pairs1, c.name, took.ready.Seconds())
 			if err := b.remove(ctx, one); err != nil {
 				return err
@@ -198,6 +199,7 @@ func (b *bench) crowds(ctx context.Context) error {
 			}
 			b.results.Add(start20, c.name, "s", took.ready.Seconds())
 			b.results.Add(start20Engine, c.name, "s", took.engine.Seconds())
+			b.results.Add(start20CPU, c.name, "s", took.cpu.Seconds())
 			b.say("start of %d at once, pair %d/%d: %s %.2f s", b.amounts.crowd, round+1, b.amounts.pairs20, c.name, took.ready.Seconds())
 			if err := b.remove(ctx, all...); err != nil {
 				return err

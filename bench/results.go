@@ -46,9 +46,11 @@ const (
 const (
 	start1        = "start_1"         // seconds until one daemon answers
 	start1Engine  = "start_1_engine"  // of them, in the engine's create and start calls
+	start1CPU     = "start_1_cpu"     // processor seconds that the container used
 	start20       = "start_20"        // seconds until the last of twenty answers
 	start20Engine = "start_20_engine" // of them, until the last start call returned
-	netUp         = "net_up"          // Gbit/s
+	start20CPU    = "start_20_cpu"
+	netUp         = "net_up" // Gbit/s
 	netDown       = "net_down"
 	netUpRetries  = "net_up_retransmits"
 	idle          = "idle"       // MiB of the machine
