@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,10 @@ const (
 	readyLimit  = 90 * time.Second // for a contender's daemon, twenty at once
 	removeLimit = 60 * time.Second
 	sideBySide  = 10 // removals at a time
+
+	// A crowd takes ten times as long, and its looks must not take its processors.
+	lookOne   = 10 * time.Millisecond
+	lookCrowd = 50 * time.Millisecond
 )
 
 // machine is the Docker Engine with what this run makes on it.
@@ -47,10 +52,11 @@ func (m *machine) own() filters.Args {
 // contender is one of the two ways to have a Docker daemon in an unprivileged
 // container: how it is made, and how a command gets to its daemon.
 type contender struct {
-	name   string
-	config container.Config
-	host   container.HostConfig
-	enter  []string
+	name    string
+	command []string // its own program
+	config  container.Config
+	host    container.HostConfig
+	enter   []string
 }
 
 // box is a started contender.
@@ -71,15 +77,15 @@ func (m *machine) contenders(ctx context.Context, runnerID, stockImage string) (
 	if err != nil {
 		return ours, theirs, err
 	}
-	ours = contender{name: runner, enter: []string{"/usr/lib/runnerctl/exec"}, host: *info.HostConfig}
+	ours = contender{name: runner, enter: []string{enter}, host: *info.HostConfig}
+	ours.command = append(ours.command, append(info.Config.Entrypoint, info.Config.Cmd...)...)
 	ours.config = container.Config{
 		Image: info.Config.Image, User: info.Config.User, Env: info.Config.Env, Labels: m.labels(),
-		Entrypoint: announced(append(info.Config.Entrypoint, info.Config.Cmd...)), StopTimeout: info.Config.StopTimeout,
+		StopTimeout: info.Config.StopTimeout,
 	}
-	theirs = contender{name: stock}
+	theirs = contender{name: stock, command: theirImage.Config.Entrypoint}
 	theirs.config = container.Config{
-		Image: stockImage, User: info.Config.User, Labels: m.labels(),
-		Entrypoint: announced(theirImage.Config.Entrypoint), StopTimeout: info.Config.StopTimeout,
+		Image: stockImage, User: info.Config.User, Labels: m.labels(), StopTimeout: info.Config.StopTimeout,
 	}
 	text, err := json.Marshal(info.HostConfig)
 	if err != nil {
@@ -99,10 +105,14 @@ func (m *machine) contenders(ctx context.Context, runnerID, stockImage string) (
 // stockData is where dockerd-rootless.sh keeps its data by default.
 const stockData = "/home/runner/.local/share/docker"
 
-// announced is a command line that runs another and, beside it, what says when
-// the daemon answers.
-func announced(command []string) []string {
-	return append([]string{"/bin/sh", "-c", `perl -e "$1" & shift; exec "$@"`, "announced", readyScript}, command...)
+// enter is how a command gets into a runner's machine.
+const enter = "/usr/lib/runnerctl/exec"
+
+// announced is the contender's program and, beside it, what says when the daemon
+// answers.
+func (c contender) announced(look time.Duration) []string {
+	seconds := strconv.FormatFloat(look.Seconds(), 'f', -1, 64)
+	return append([]string{"/bin/sh", "-c", `perl -e "$1" "$2" & shift 2; exec "$@"`, "announced", readyScript, seconds}, c.command...)
 }
 
 // with is the contender with further arguments to its program.
@@ -115,15 +125,19 @@ func (c contender) with(args ...string) contender {
 // itself used for it: that hardly depends on what else the machine does.
 type started struct{ engine, ready, cpu time.Duration }
 
+func (s started) String() string {
+	return fmt.Sprintf("%.2f s (%.2f s in the engine; %.2f s of processor time)", s.ready.Seconds(), s.engine.Seconds(), s.cpu.Seconds())
+}
+
 // start makes a contender and waits until its daemon answers. Times run from
-// before the first call of the engine.
-func (m *machine) start(ctx context.Context, c contender, name string) (_ *box, took started, err error) {
+// before the first call of the engine; look is how often readiness is looked for.
+func (m *machine) start(ctx context.Context, c contender, name string, look time.Duration) (_ *box, took started, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	begin := time.Now()
 	b := &box{contender: c, volume: name + "-data"}
 	config, hostConfig := c.config, c.host
-	config.Hostname = name
+	config.Hostname, config.Entrypoint = name, c.announced(look)
 	hostConfig.Mounts = append([]mount.Mount{}, c.host.Mounts...)
 	for i := range hostConfig.Mounts {
 		if hostConfig.Mounts[i].Type == mount.TypeVolume {
@@ -160,7 +174,7 @@ func (m *machine) waitLine(ctx context.Context, id, wanted string) error {
 	}
 	defer stream.Close()
 	reader, writer := io.Pipe()
-	defer reader.Close()
+	defer func() { _ = reader.Close() }()
 	go func() {
 		_, err := stdcopy.StdCopy(writer, writer, stream)
 		_ = writer.CloseWithError(err)
@@ -184,7 +198,7 @@ func (m *machine) startMany(ctx context.Context, c contender, n int) (_ []*box, 
 	group := new(errgroup.Group)
 	for i := range n {
 		group.Go(func() (err error) {
-			boxes[i], each[i], err = m.start(ctx, c, fmt.Sprintf("%s-%s-%d", m.run, c.name, i))
+			boxes[i], each[i], err = m.start(ctx, c, fmt.Sprintf("%s-%s-%d", m.run, c.name, i), lookCrowd)
 			return err
 		})
 	}

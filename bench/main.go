@@ -98,7 +98,7 @@ func benchmark(ctx context.Context, amounts amounts, quickly bool, say func(stri
 	if err != nil {
 		return nil, fmt.Errorf("engine %s: %w", endpoint.Host, err)
 	}
-	defer api.Close()
+	defer func() { _ = api.Close() }()
 	facts, err := engine.Facts(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("engine %s: %w", endpoint.Host, err)

@@ -131,7 +131,57 @@ func (b *bench) models(ctx context.Context) error {
 	}, container.HostConfig{
 		NetworkMode: "none", Mounts: []mount.Mount{{Type: mount.TypeBind, Source: b.socket, Target: "/run/engine.sock"}},
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	busy, err := b.busy(ctx)
+	if err != nil {
+		return err
+	}
+	b.results.Machine.Busy = round(busy)
+	if busy > 0.1 {
+		b.say("%.0f %% of the processors' time is others': the figures will tell little", 100*busy)
+	}
+	return nil
+}
+
+// busy is the share of the processors' time that others take.
+func (b *bench) busy(ctx context.Context) (float64, error) {
+	if err := settle(ctx, 2*time.Second); err != nil {
+		return 0, err
+	}
+	text, err := b.sh(ctx, b.client, nil, "head -n 1 /proc/stat; sleep 3; head -n 1 /proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	return busyShare(text)
+}
+
+// busyShare reads two looks at the first line of /proc/stat.
+func busyShare(text string) (float64, error) {
+	var idle, all [2]float64
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if len(lines) != 2 {
+		return 0, fmt.Errorf("/proc/stat: %q", text)
+	}
+	for i, line := range lines {
+		for j, field := range strings.Fields(line)[1:] {
+			ticks, err := strconv.ParseFloat(field, 64)
+			if err != nil {
+				return 0, fmt.Errorf("/proc/stat: %w", err)
+			}
+			if j < 8 { // guest time is in user's
+				all[i] += ticks
+			}
+			if j == 3 || j == 4 { // idle, waiting for a disk
+				idle[i] += ticks
+			}
+		}
+	}
+	if all[1] == all[0] {
+		return 0, fmt.Errorf("/proc/stat stands still: %q", text)
+	}
+	return 1 - (idle[1]-idle[0])/(all[1]-all[0]), nil
 }
 
 // up makes a fleet of one runner as a user does.
@@ -149,7 +199,7 @@ func (b *bench) up(ctx context.Context, fleet string, args ...string) (*box, err
 	if err := json.Unmarshal([]byte(text), &runners); err != nil || len(runners) != 1 {
 		return nil, fmt.Errorf("fleet %s: %d runners, want 1 (%w)", fleet, len(runners), err)
 	}
-	return &box{contender: contender{name: runner, enter: []string{"/usr/lib/runnerctl/exec"}}, id: runners[0].ID}, nil
+	return &box{contender: contender{name: runner, enter: []string{enter}}, id: runners[0].ID}, nil
 }
 
 func (b *bench) down(ctx context.Context, fleet string) error {
@@ -170,14 +220,14 @@ func settle(ctx context.Context, d time.Duration) error {
 func (b *bench) starts(ctx context.Context) error {
 	for round := range b.amounts.pairs1 {
 		err := b.alternate(round, func(c contender) error {
-			one, took, err := b.start(ctx, c, b.run+"-"+c.name)
+			one, took, err := b.start(ctx, c, b.run+"-"+c.name, lookOne)
 			if err != nil {
 				return err
 			}
 			b.results.Add(start1, c.name, "s", took.ready.Seconds())
 			b.results.Add(start1Engine, c.name, "s", took.engine.Seconds())
 			b.results.Add(start1CPU, c.name, "s", took.cpu.Seconds())
-			b.say("start of one, pair %d/%d: %s %.2f s", round+1, b.amounts.pairs1, c.name, took.ready.Seconds())
+			b.say("start of one, pair %d/%d: %s %s", round+1, b.amounts.pairs1, c.name, took)
 			if err := b.remove(ctx, one); err != nil {
 				return err
 			}
@@ -200,7 +250,7 @@ func (b *bench) crowds(ctx context.Context) error {
 			b.results.Add(start20, c.name, "s", took.ready.Seconds())
 			b.results.Add(start20Engine, c.name, "s", took.engine.Seconds())
 			b.results.Add(start20CPU, c.name, "s", took.cpu.Seconds())
-			b.say("start of %d at once, pair %d/%d: %s %.2f s", b.amounts.crowd, round+1, b.amounts.pairs20, c.name, took.ready.Seconds())
+			b.say("start of %d at once, pair %d/%d: %s %s", b.amounts.crowd, round+1, b.amounts.pairs20, c.name, took)
 			if err := b.remove(ctx, all...); err != nil {
 				return err
 			}
@@ -287,7 +337,7 @@ func (b *bench) network(ctx context.Context) error {
 			bip = match[1]
 		}
 	}
-	theirs, _, err := b.start(ctx, b.theirs.with("--bip", bip), b.run+"-net")
+	theirs, _, err := b.start(ctx, b.theirs.with("--bip", bip), b.run+"-net", lookOne)
 	if err != nil {
 		return err
 	}
@@ -314,7 +364,7 @@ func (b *bench) network(ctx context.Context) error {
 	paths := []struct {
 		side, network string
 		box           *box
-	}{{runner, "bridge", ours}, {stock, "bridge", theirs}, {runnerUser, userNetwork, ours}, {pasta, "bridge", withPasta}}
+	}{{runner, "bridge", ours}, {runnerUser, userNetwork, ours}, {stock, "bridge", theirs}, {pasta, "bridge", withPasta}}
 	for round := range b.amounts.netRounds {
 		for i := range paths {
 			path := paths[i]

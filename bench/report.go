@@ -151,9 +151,10 @@ func (r *Results) report() ([]byte, error) {
 
 func render(name, text string, view any) ([]byte, error) {
 	tmpl, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{
-		"number": number,
-		"gib":    func(bytes int64) string { return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30)) },
-		"add":    func(a, b int) int { return a + b },
+		"number":  number,
+		"gib":     func(bytes int64) string { return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30)) },
+		"percent": func(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) },
+		"add":     func(a, b int) int { return a + b },
 	}).Parse(text)
 	if err != nil {
 		return nil, err

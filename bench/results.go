@@ -22,15 +22,16 @@ type Results struct {
 
 // Machine is where it was measured.
 type Machine struct {
-	Kernel  string `json:"kernel"`
-	System  string `json:"system"`
-	Engine  string `json:"engine"`
-	Inner   string `json:"inner_engine"`
-	Storage string `json:"storage"`
-	Cgroup  string `json:"cgroup"`
-	Cores   int    `json:"cores"`
-	Memory  int64  `json:"memory"` // bytes
-	Version string `json:"runnerctl"`
+	Kernel  string  `json:"kernel"`
+	System  string  `json:"system"`
+	Engine  string  `json:"engine"`
+	Inner   string  `json:"inner_engine"`
+	Storage string  `json:"storage"`
+	Cgroup  string  `json:"cgroup"`
+	Cores   int     `json:"cores"`
+	Memory  int64   `json:"memory"` // bytes
+	Version string  `json:"runnerctl"`
+	Busy    float64 `json:"busy"` // share of the processors' time that others took when it began
 }
 
 // Sides of a measurement.
