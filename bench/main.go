@@ -60,6 +60,10 @@ func run() int {
 		say("%v", err)
 		return 1
 	}
+	if err := results.Judge(); err != nil {
+		say("%v", err)
+		return 1
+	}
 	if err := write(results); err != nil {
 		say("%v", err)
 		return 1
@@ -135,7 +139,7 @@ func benchmark(ctx context.Context, amounts amounts, quickly bool, say func(stri
 		return nil, err
 	}
 	say("measured in %s", time.Since(begin).Round(time.Second))
-	return b.results, b.results.Judge()
+	return b.results, nil
 }
 
 // newRunnerctl gives a way to call bin/runnerctl as a user would, in an empty
