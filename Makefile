@@ -3,10 +3,10 @@ LDFLAGS := -s -w -X github.com/runnerctl/runnerctl/commands.Version=$(VERSION)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build man demo test vet lint golden
+.PHONY: help setup build man demo test bench bench-quick vet lint golden
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
 
 setup: ## prepare this machine (asks, unless YES=1 or CI=true)
 	scripts/host/setup.sh $(if $(YES),--yes) $(FOR)
@@ -31,8 +31,14 @@ test: FOR := --tests
 test: setup vet build ## every test, on a real engine (CI_LONG=1: the long ones too)
 	$(WITH_DOCKER) go test -count=1 -timeout 40m $(if $(CI_LONG),-tags long) ./...
 
+bench: setup build ## measure the claims (bench/results.json, docs/bench), fail where a limit is missed
+	$(WITH_DOCKER) go run ./bench
+
+bench-quick: setup build ## the same in under five minutes, fewer samples
+	$(WITH_DOCKER) go run ./bench -quick
+
 lint: ## golangci-lint, pinned in tools/go.mod
 	go tool -modfile=tools/go.mod golangci-lint run ./...
 
 golden: ## rewrite golden files
-	go test ./internal/config ./templates ./dockerx ./commands -update
+	go test ./internal/config ./templates ./dockerx ./commands ./bench -update

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+func TestMedian(t *testing.T) {
+	for _, test := range []struct {
+		samples []float64
+		want    float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 4}, 4}, {[]float64{4, 1, 2, 9}, 3}} {
+		before := slices.Clone(test.samples)
+		if got := median(test.samples); got != test.want {
+			t.Errorf("median of %v: %g, want %g", test.samples, got, test.want)
+		}
+		if !slices.Equal(before, test.samples) {
+			t.Errorf("the samples' order changed: %v", test.samples)
+		}
+	}
+}
+
+// sample is a run whose every limit holds, some just so.
+func sample() *Results {
+	r := &Results{
+		Schema: 1, Date: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		Machine: Machine{Kernel: "6.12.0", System: "Debian <13>", Engine: "26.1.5", Inner: "26.1.5", Storage: "overlay2", Cgroup: "2", Cores: 2, Memory: 8 << 30, Version: "runnerctl v1", Busy: 0.02},
+	}
+	for _, one := range []struct {
+		measure, side, unit string
+		samples             []float64
+	}{
+		{start1, runner, "s", []float64{0.9, 1.2, 0.8}},
+		{start1, stock, "s", []float64{1.5, 1.4, 1.9}},
+		{start20, runner, "s", []float64{8.5, 8.4, 12}},
+		{start20, stock, "s", []float64{10, 9.5, 11}},
+		{dockerRun, host, "ms", []float64{300, 310, 290}},
+		{dockerRun, runner, "ms", []float64{400, 410, 390}},
+		{dockerBuild, host, "ms", []float64{2000}},
+		{dockerBuild, runner, "ms", []float64{2500}},
+		{netUp, runner, "Gbit/s", []float64{2, 1.9, 2.1}},
+		{netUp, stock, "Gbit/s", []float64{0.3, 0.4, 0.25}},
+		{netUp, runnerUser, "Gbit/s", []float64{1.8, 1.6, 1.9}},
+		{netUp, pasta, "Gbit/s", []float64{0.1}},
+		{netDown, runner, "Gbit/s", []float64{3, 2.5, 3.1}},
+		{netDown, stock, "Gbit/s", []float64{2, 1.9, 2.1}},
+		{netDown, runnerUser, "Gbit/s", []float64{3.2}},
+		{netDown, pasta, "Gbit/s", []float64{6}},
+		{idle, runner, "MiB", []float64{51.5, 52}},
+		{idle, stock, "MiB", []float64{54}},
+		{idleStats, runner, "MiB", []float64{44}},
+	} {
+		for _, value := range one.samples {
+			r.Add(one.measure, one.side, one.unit, value)
+		}
+	}
+	return r
+}
+
+func replace(r *Results, measure, side string, samples ...float64) {
+	for i := range r.Series {
+		if s := &r.Series[i]; s.Measure == measure && s.Side == side {
+			s.Samples = samples
+			s.summarize()
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	r := sample()
+	if err := r.Judge(); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Missed) > 0 || len(r.Limits) != len(limits) {
+		t.Errorf("missed %v of %d limits", r.Missed, len(r.Limits))
+	}
+	if r.StartRatio1 != 0.6 || r.StartRatio20 != 0.85 || r.NetUpRatio != 6.667 || r.NetUserNetworkRatio != 0.9 || r.NetUpWorstRatio != 6.333 || r.IdleMiB != 51.75 || r.DockerRunMs != 400 {
+		t.Errorf("figures %+v", r.Figures)
+	}
+}
+
+// Each limit is missed by what makes just this one worse.
+func TestEachLimitCanBeMissed(t *testing.T) {
+	for key, spoil := range map[string]func(*Results){
+		"start_ratio_1":          func(r *Results) { replace(r, start1, runner, 0.91) },
+		"start_ratio_20":         func(r *Results) { replace(r, start20, runner, 8.6) },
+		"net_up_ratio":           func(r *Results) { replace(r, netUp, stock, 0.6) },
+		"net_down_ratio":         func(r *Results) { replace(r, netDown, stock, 3.1) },
+		"net_up_worst_ratio":     func(r *Results) { replace(r, netUp, runner, 0.1, 2, 2) },
+		"net_down_worst_ratio":   func(r *Results) { replace(r, netDown, runner, 0.9, 3, 3) },
+		"net_user_network_ratio": func(r *Results) { replace(r, netDown, runnerUser, 2.3) },
+		"idle_mib_per_runner":    func(r *Results) { replace(r, idle, runner, 60.1) },
+		"docker_run_host_ratio":  func(r *Results) { replace(r, dockerRun, runner, 451) },
+	} {
+		r := sample()
+		spoil(r)
+		if err := r.Judge(); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+		if !slices.Equal(r.Missed, []string{key}) {
+			t.Errorf("%s: missed %v", key, r.Missed)
+		}
+	}
+}
+
+func TestJudgeWithoutSamples(t *testing.T) {
+	r := sample()
+	replace(r, netUp, stock, 0)
+	if err := r.Judge(); err == nil || !strings.Contains(err.Error(), "net_up, stock") {
+		t.Errorf("stock's upload was 0: %v", err)
+	}
+	if err := (&Results{}).Judge(); err == nil {
+		t.Error("no samples at all, and no error")
+	}
+}
+
+// The shape of results.json, and the report and charts made of it.
+func TestGolden(t *testing.T) {
+	r := sample()
+	replace(r, idle, runner, 62)
+	r.Quick, r.Machine.Busy = true, 0.3
+	if err := r.Judge(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := r.files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, got := range files {
+		golden(t, filepath.Join("testdata", filepath.Base(path)), got)
+		if strings.HasSuffix(path, ".svg") {
+			wellFormed(t, path, got)
+		}
+	}
+	var again Results
+	if err := json.Unmarshal(files[resultsFile], &again); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := again.JSON(); err != nil || !bytes.Equal(text, files[resultsFile]) {
+		t.Errorf("results.json changes when read and written (%v)", err)
+	}
+}
+
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s changed (make golden rewrites it); got\n%s", path, got)
+	}
+}
+
+func wellFormed(t *testing.T, path string, text []byte) {
+	t.Helper()
+	for decoder := xml.NewDecoder(bytes.NewReader(text)); ; {
+		if _, err := decoder.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+	}
+}
+
+// The report in docs/bench tells the figures of bench/results.json, not others.
+func TestReportIsOfTheResults(t *testing.T) {
+	t.Chdir("..")
+	text, err := os.ReadFile(resultsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var results Results
+	if err := json.Unmarshal(text, &results); err != nil {
+		t.Fatal(err)
+	}
+	if err := results.Judge(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := results.files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range files {
+		golden(t, path, want)
+	}
+}
+
+func TestParseIperf(t *testing.T) {
+	gbits, retries, err := parseIperf([]byte(`{"start":{},"end":{"sum_sent":{"bits_per_second":2.2e9,"retransmits":7},"sum_received":{"bits_per_second":2.1e9}}}`))
+	if err != nil || gbits != 2.1 || retries != 7 {
+		t.Errorf("%g Gbit/s, %g retransmits, %v", gbits, retries, err)
+	}
+	for _, text := range []string{`{"error":"unable to connect to server"}`, "", "iperf3: error"} {
+		if _, _, err := parseIperf([]byte(text)); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+}
+
+func TestBusyShare(t *testing.T) {
+	share, err := busyShare("cpu  100 0 100 700 100 0 0 0 50 0\ncpu  150 0 150 1000 100 0 0 0 90 0\n")
+	if err != nil || share != 0.25 {
+		t.Errorf("%g, %v", share, err)
+	}
+	for _, text := range []string{"", "cpu 1 2 3", "cpu 1 2\ncpu 1 2", "cpu a b\ncpu 1 2"} {
+		if _, err := busyShare(text); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for value, want := range map[float64]string{0.6: "0.60", 9.999: "10.00", 51.75: "51.8", 1234.5: "1234", 0: "0.00"} {
+		if got := number(value); got != want {
+			t.Errorf("%g: %s, want %s", value, got, want)
+		}
+	}
+}

@@ -1,0 +1,351 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
+	"github.com/docker/docker/pkg/stdcopy"
+	"golang.org/x/sync/errgroup"
+)
+
+// runLabel is on every container, volume and image that a bench makes, the inner
+// ones too; its value is the run's name.
+const runLabel = "dev.runnerctl.bench"
+
+const (
+	readyLimit  = 90 * time.Second // for a contender's daemon, twenty at once
+	removeLimit = 60 * time.Second
+	sideBySide  = 10 // removals at a time
+
+	// A crowd takes ten times as long, and its looks must not take its processors.
+	lookOne   = 10 * time.Millisecond
+	lookCrowd = 50 * time.Millisecond
+)
+
+// machine is the Docker Engine with what this run makes on it.
+type machine struct {
+	api *client.Client
+	run string // name of this run
+}
+
+func (m *machine) labels() map[string]string { return map[string]string{runLabel: m.run} }
+
+func (m *machine) own() filters.Args {
+	return filters.NewArgs(filters.Arg("label", runLabel+"="+m.run))
+}
+
+// contender is one of the two ways to have a Docker daemon in an unprivileged
+// container: how it is made, and how a command gets to its daemon.
+type contender struct {
+	name    string
+	command []string // its own program
+	config  container.Config
+	host    container.HostConfig
+	enter   []string
+}
+
+// box is a started contender.
+type box struct {
+	contender
+	id, volume string
+}
+
+// contenders takes a runner as runnerctl made it for the model of both: the
+// stock way gets literally the same flags, and differs in image, program and the
+// place of its data.
+func (m *machine) contenders(ctx context.Context, runnerID, stockImage string) (ours, theirs contender, err error) {
+	info, err := m.api.ContainerInspect(ctx, runnerID)
+	if err != nil {
+		return ours, theirs, err
+	}
+	theirImage, err := m.api.ImageInspect(ctx, stockImage)
+	if err != nil {
+		return ours, theirs, err
+	}
+	ours = contender{name: runner, enter: []string{enter}, host: *info.HostConfig}
+	ours.command = append(ours.command, append(info.Config.Entrypoint, info.Config.Cmd...)...)
+	ours.config = container.Config{
+		Image: info.Config.Image, User: info.Config.User, Env: info.Config.Env, Labels: m.labels(),
+		StopTimeout: info.Config.StopTimeout,
+	}
+	theirs = contender{name: stock, command: theirImage.Config.Entrypoint}
+	theirs.config = container.Config{
+		Image: stockImage, User: info.Config.User, Labels: m.labels(), StopTimeout: info.Config.StopTimeout,
+	}
+	text, err := json.Marshal(info.HostConfig)
+	if err != nil {
+		return ours, theirs, err
+	}
+	if err := json.Unmarshal(text, &theirs.host); err != nil { // a copy
+		return ours, theirs, err
+	}
+	for i := range theirs.host.Mounts {
+		if theirs.host.Mounts[i].Type == mount.TypeVolume {
+			theirs.host.Mounts[i].Target = stockData
+		}
+	}
+	return ours, theirs, nil
+}
+
+// stockData is where dockerd-rootless.sh keeps its data by default.
+const stockData = "/home/runner/.local/share/docker"
+
+// enter is how a command gets into a runner's machine.
+const enter = "/usr/lib/runnerctl/exec"
+
+// announced is the contender's program and, beside it, what says when the daemon
+// answers.
+func (c contender) announced(look time.Duration) []string {
+	seconds := strconv.FormatFloat(look.Seconds(), 'f', -1, 64)
+	return append([]string{"/bin/sh", "-c", `perl -e "$1" "$2" & shift 2; exec "$@"`, "announced", readyScript, seconds}, c.command...)
+}
+
+// with is the contender with further arguments to its program.
+func (c contender) with(args ...string) contender {
+	c.config.Cmd = args
+	return c
+}
+
+// started is how long a start took, and how much processor time the contender
+// itself used for it: that hardly depends on what else the machine does.
+type started struct{ engine, ready, cpu time.Duration }
+
+func (s started) String() string {
+	return fmt.Sprintf("%.2f s (%.2f s in the engine; %.2f s of processor time)", s.ready.Seconds(), s.engine.Seconds(), s.cpu.Seconds())
+}
+
+// start makes a contender and waits until its daemon answers. Times run from
+// before the first call of the engine; look is how often readiness is looked for.
+func (m *machine) start(ctx context.Context, c contender, name string, look time.Duration) (_ *box, took started, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
+	begin := time.Now()
+	b := &box{contender: c, volume: name + "-data"}
+	config, hostConfig := c.config, c.host
+	config.Hostname, config.Entrypoint = name, c.announced(look)
+	hostConfig.Mounts = append([]mount.Mount{}, c.host.Mounts...)
+	for i := range hostConfig.Mounts {
+		if hostConfig.Mounts[i].Type == mount.TypeVolume {
+			hostConfig.Mounts[i].Source = b.volume
+		}
+	}
+	whole := context.WithoutCancel(ctx) // a call cut off may have made its object all the same
+	if _, err := m.api.VolumeCreate(whole, volume.CreateOptions{Name: b.volume, Labels: m.labels()}); err != nil {
+		return nil, took, fmt.Errorf("%s: create volume: %w", name, err)
+	}
+	created, err := m.api.ContainerCreate(whole, &config, &hostConfig, nil, nil, name)
+	if err != nil {
+		return nil, took, fmt.Errorf("%s: create container: %w", name, err)
+	}
+	b.id = created.ID
+	if err := m.api.ContainerStart(whole, b.id, container.StartOptions{}); err != nil {
+		return nil, took, fmt.Errorf("%s: start container: %w", name, err)
+	}
+	took.engine = time.Since(begin)
+	if err := m.waitLine(ctx, b.id, "bench: ready"); err != nil {
+		return nil, took, fmt.Errorf("%s: its daemon did not answer: %w", name, err)
+	}
+	took.ready = time.Since(begin)
+	stats, err := m.stats(ctx, b.id)
+	took.cpu = time.Duration(stats.CPUStats.CPUUsage.TotalUsage) //nolint:gosec // nanoseconds
+	return b, took, err
+}
+
+// waitLine follows a container's log up to a line.
+func (m *machine) waitLine(ctx context.Context, id, wanted string) error {
+	stream, err := m.api.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: true})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	reader, writer := io.Pipe()
+	defer func() { _ = reader.Close() }()
+	go func() {
+		_, err := stdcopy.StdCopy(writer, writer, stream)
+		_ = writer.CloseWithError(err)
+	}()
+	var last []string
+	for lines := bufio.NewScanner(reader); lines.Scan(); {
+		if strings.Contains(lines.Text(), wanted) {
+			return nil
+		}
+		last = append(last, lines.Text())
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w; its last words: %s", context.Cause(ctx), strings.Join(last[max(0, len(last)-5):], " | "))
+	}
+	return fmt.Errorf("it ended; its last words: %s", strings.Join(last[max(0, len(last)-5):], " | "))
+}
+
+// startMany starts n at once and returns when all answer.
+func (m *machine) startMany(ctx context.Context, c contender, n int) (_ []*box, took started, err error) {
+	boxes, each := make([]*box, n), make([]started, n)
+	group := new(errgroup.Group)
+	for i := range n {
+		group.Go(func() (err error) {
+			boxes[i], each[i], err = m.start(ctx, c, fmt.Sprintf("%s-%s-%d", m.run, c.name, i), lookCrowd)
+			return err
+		})
+	}
+	err = group.Wait()
+	for _, one := range each {
+		took.ready = max(took.ready, one.ready)
+		took.engine = max(took.engine, one.engine)
+		took.cpu += one.cpu
+	}
+	return boxes, took, err
+}
+
+// remove ends containers at once and removes them with their volumes.
+func (m *machine) remove(ctx context.Context, boxes ...*box) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
+	defer cancel()
+	group := new(errgroup.Group)
+	group.SetLimit(sideBySide)
+	for _, b := range boxes {
+		group.Go(func() error {
+			if err := m.api.ContainerRemove(ctx, b.id, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !cerrdefs.IsNotFound(err) {
+				return fmt.Errorf("remove container: %w", err)
+			}
+			if b.volume == "" {
+				return nil
+			}
+			if err := m.api.VolumeRemove(ctx, b.volume, false); err != nil && !cerrdefs.IsNotFound(err) {
+				return fmt.Errorf("remove volume: %w", err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// removeAll removes whatever carries this run's label.
+func (m *machine) removeAll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*removeLimit)
+	defer cancel()
+	containers, err := m.api.ContainerList(ctx, container.ListOptions{All: true, Filters: m.own()})
+	if err != nil {
+		return fmt.Errorf("list containers: %w", err)
+	}
+	var boxes []*box
+	for _, one := range containers {
+		boxes = append(boxes, &box{id: one.ID})
+	}
+	failures := []error{m.remove(ctx, boxes...)}
+	volumes, err := m.api.VolumeList(ctx, volume.ListOptions{Filters: m.own()})
+	failures = append(failures, err)
+	for _, one := range volumes.Volumes {
+		failures = append(failures, m.api.VolumeRemove(ctx, one.Name, false))
+	}
+	images, err := m.api.ImageList(ctx, image.ListOptions{Filters: m.own()})
+	failures = append(failures, err)
+	for _, one := range images {
+		_, err := m.api.ImageRemove(ctx, one.ID, image.RemoveOptions{Force: true, PruneChildren: true})
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
+}
+
+// helper starts a container that only waits for commands, or serves.
+func (m *machine) helper(ctx context.Context, name string, config container.Config, hostConfig container.HostConfig) (*box, error) {
+	whole := context.WithoutCancel(ctx)
+	config.Labels = m.labels()
+	yes := true
+	hostConfig.Init = &yes
+	created, err := m.api.ContainerCreate(whole, &config, &hostConfig, nil, nil, m.run+"-"+name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: create: %w", name, err)
+	}
+	if err := m.api.ContainerStart(whole, created.ID, container.StartOptions{}); err != nil {
+		return nil, fmt.Errorf("%s: start: %w", name, err)
+	}
+	return &box{contender: contender{name: name}, id: created.ID}, nil
+}
+
+// sh runs a script where the box's daemon is at hand and returns its output.
+func (m *machine) sh(ctx context.Context, b *box, stdin io.Reader, script string, args ...string) (string, error) {
+	command := append(append(append([]string{}, b.enter...), "sh", "-c", script, "bench"), args...)
+	created, err := m.api.ContainerExecCreate(ctx, b.id, container.ExecOptions{AttachStdin: stdin != nil, AttachStdout: true, AttachStderr: true, Cmd: command})
+	if err != nil {
+		return "", fmt.Errorf("%s: exec: %w", b.name, err)
+	}
+	attached, err := m.api.ContainerExecAttach(ctx, created.ID, container.ExecAttachOptions{})
+	if err != nil {
+		return "", fmt.Errorf("%s: exec: %w", b.name, err)
+	}
+	defer attached.Close()
+	stop := context.AfterFunc(ctx, attached.Close)
+	defer stop()
+	if stdin != nil {
+		go func() {
+			_, _ = io.Copy(attached.Conn, stdin) // ends with the command
+			_ = attached.CloseWrite()
+		}()
+	}
+	var out, errs bytes.Buffer
+	if _, err := stdcopy.StdCopy(&out, &errs, attached.Reader); err != nil && ctx.Err() == nil {
+		return "", fmt.Errorf("%s: exec: %w", b.name, err)
+	}
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	info, err := m.api.ContainerExecInspect(ctx, created.ID)
+	if err != nil {
+		return "", fmt.Errorf("%s: exec: %w", b.name, err)
+	}
+	if info.ExitCode != 0 {
+		return "", fmt.Errorf("%s: a command ended with code %d: %s", b.name, info.ExitCode, strings.TrimSpace(errs.String()+out.String()))
+	}
+	return out.String(), nil
+}
+
+// load brings images of the machine's engine into a box's daemon.
+func (m *machine) load(ctx context.Context, b *box, references ...string) error {
+	stream, err := m.api.ImageSave(ctx, references)
+	if err != nil {
+		return fmt.Errorf("save images: %w", err)
+	}
+	defer stream.Close()
+	_, err = m.sh(ctx, b, stream, "docker load --quiet")
+	return err
+}
+
+func (m *machine) stats(ctx context.Context, id string) (stats container.StatsResponse, err error) {
+	reply, err := m.api.ContainerStatsOneShot(ctx, id)
+	if err != nil {
+		return stats, fmt.Errorf("stats: %w", err)
+	}
+	defer reply.Body.Close()
+	if err := json.NewDecoder(reply.Body).Decode(&stats); err != nil {
+		return stats, fmt.Errorf("stats: %w", err)
+	}
+	return stats, nil
+}
+
+// statsMiB is what `docker stats` shows of a container's memory.
+func (m *machine) statsMiB(ctx context.Context, id string) (float64, error) {
+	stats, err := m.stats(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	inactive, v1 := stats.MemoryStats.Stats["total_inactive_file"]
+	if !v1 {
+		inactive = stats.MemoryStats.Stats["inactive_file"]
+	}
+	return float64(stats.MemoryStats.Usage-min(inactive, stats.MemoryStats.Usage)) / (1 << 20), nil
+}

@@ -1,0 +1,181 @@
+// Bench measures runnerctl's claims on this machine's engine, against the stock
+// way to have a Docker daemon in an unprivileged container, and holds them
+// against their limits. It writes bench/results.json and docs/bench; `make bench`
+// and `make bench-quick` run it.
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+)
+
+var errInterrupted = errors.New("interrupted")
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	quickly := flag.Bool("quick", false, "fewer and shorter samples, under five minutes")
+	flag.Parse()
+	say := func(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }
+
+	amounts := full
+	if *quickly {
+		amounts = quick
+	}
+	interruptible, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		say("stopping and cleaning up (Ctrl-C again ends at once)")
+		cancel(errInterrupted)
+		<-signals
+		os.Exit(130)
+	}()
+	ctx, done := context.WithTimeoutCause(interruptible, amounts.limit, fmt.Errorf("not done within %s", amounts.limit))
+	defer done()
+
+	results, err := benchmark(ctx, amounts, *quickly, say)
+	if errors.Is(context.Cause(ctx), errInterrupted) {
+		return 130
+	}
+	if err != nil {
+		say("%v", err)
+		return 1
+	}
+	if err := results.Judge(); err != nil {
+		say("%v", err)
+		return 1
+	}
+	if err := write(results); err != nil {
+		say("%v", err)
+		return 1
+	}
+	for _, verdict := range results.Limits {
+		mark := "ok    "
+		if !verdict.Pass {
+			mark = "MISSED"
+		}
+		say("%s %s %g (%s)", mark, verdict.Key, verdict.Value, verdict.Limit)
+	}
+	if len(results.Missed) > 0 {
+		say("limits missed: %s", strings.Join(results.Missed, ", "))
+		return 1
+	}
+	return 0
+}
+
+// benchmark measures and leaves nothing behind but the runner image.
+func benchmark(ctx context.Context, amounts amounts, quickly bool, say func(string, ...any)) (_ *Results, err error) {
+	begin := time.Now()
+	endpoint, err := dockerx.FindEndpoint(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	socket, local := strings.CutPrefix(endpoint.Host, "unix://")
+	if !local {
+		return nil, fmt.Errorf("engine %s: figures are taken on this machine's own engine, by its socket", endpoint.Host)
+	}
+	engine, err := dockerx.Connect(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	defer engine.Close()
+	api, err := client.NewClientWithOpts(client.WithHost(endpoint.Host), client.WithAPIVersionNegotiation())
+	if err != nil {
+		return nil, fmt.Errorf("engine %s: %w", endpoint.Host, err)
+	}
+	defer func() { _ = api.Close() }()
+	facts, err := engine.Facts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("engine %s: %w", endpoint.Host, err)
+	}
+	ctl, dir, err := newRunnerctl()
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	version, err := ctl(ctx, "version")
+	if err != nil {
+		return nil, err
+	}
+
+	random := make([]byte, 4)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	b := &bench{
+		machine: &machine{api: api, run: "bench-" + hex.EncodeToString(random)},
+		engine:  engine, socket: socket, runnerctl: ctl, dir: dir, say: say, amounts: amounts,
+		results: &Results{Schema: 1, Date: begin.UTC().Truncate(time.Second), Quick: quickly, Machine: Machine{
+			Kernel: facts.Kernel, System: facts.OS, Engine: facts.Version, Storage: facts.StorageDriver, Cgroup: facts.Cgroup,
+			Cores: facts.CPUs, Memory: facts.Memory, Version: strings.TrimSpace(version),
+		}},
+	}
+	say("%s on %d cores, everything it makes has the label %s=%s", b.run, facts.CPUs, runLabel, b.run)
+	defer func() {
+		say("removing what was made")
+		err = errors.Join(err, b.down(ctx, b.run), b.down(ctx, b.run+"-pasta"), b.removeAll(ctx))
+	}()
+	if err := b.measure(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	say("measured in %s", time.Since(begin).Round(time.Second))
+	return b.results, nil
+}
+
+// newRunnerctl gives a way to call bin/runnerctl as a user would, in an empty
+// folder and without settings from the environment.
+func newRunnerctl() (call func(context.Context, ...string) (string, error), dir string, err error) {
+	program, err := filepath.Abs("bin/runnerctl")
+	if err != nil {
+		return nil, "", err
+	}
+	if _, err := os.Stat(program); err != nil {
+		return nil, "", fmt.Errorf("%w: make build makes it", err)
+	}
+	if dir, err = os.MkdirTemp("", "runnerctl-bench-"); err != nil {
+		return nil, "", err
+	}
+	var environment []string
+	for _, one := range os.Environ() {
+		if !strings.HasPrefix(one, "RUNNERCTL_") {
+			environment = append(environment, one)
+		}
+	}
+	return func(ctx context.Context, args ...string) (string, error) {
+		var out, errs bytes.Buffer
+		command := exec.CommandContext(ctx, program, args...)
+		command.Dir, command.Env, command.Stdout, command.Stderr = dir, environment, &out, &errs
+		command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+		command.WaitDelay = 2 * time.Minute // it cleans up
+		if err := command.Run(); err != nil {
+			return "", fmt.Errorf("runnerctl %s: %w\n%s", strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
+		}
+		return out.String(), nil
+	}, dir, nil
+}
+
+// writeConfig makes a runnerctl.yaml in the run's own folder.
+func (b *bench) writeConfig(text string) (string, error) {
+	path := filepath.Join(b.dir, "settings.yaml")
+	return path, os.WriteFile(path, []byte(text), 0o600)
+}

@@ -1,0 +1,494 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+)
+
+var (
+	//go:embed inside/ready.pl
+	readyScript string
+	//go:embed inside/run
+	runScript string
+	//go:embed inside/build
+	buildScript string
+	//go:embed images/stock.Dockerfile
+	stockDockerfile string
+	//go:embed images/tools.Dockerfile
+	toolsDockerfile string
+	//go:embed images/true.Dockerfile
+	trueDockerfile string
+)
+
+// amounts is how much is measured.
+type amounts struct {
+	pairs1, pairs20, crowd int
+	netRounds, netSeconds  int
+	idleRounds, idleCount  int
+	idleSettle             time.Duration
+	runs, builds           int
+	limit                  time.Duration // for all of it
+}
+
+var (
+	full  = amounts{pairs1: 7, pairs20: 3, crowd: 20, netRounds: 5, netSeconds: 10, idleRounds: 3, idleCount: 10, idleSettle: 10 * time.Second, runs: 15, builds: 5, limit: 45 * time.Minute}
+	quick = amounts{pairs1: 3, pairs20: 1, crowd: 20, netRounds: 2, netSeconds: 3, idleRounds: 1, idleCount: 10, idleSettle: 5 * time.Second, runs: 5, builds: 2, limit: 15 * time.Minute}
+)
+
+// bench is one run.
+type bench struct {
+	*machine
+	engine    *dockerx.Engine // for builds
+	socket    string          // of the engine
+	runnerctl func(ctx context.Context, args ...string) (string, error)
+	dir       string // that runnerctl runs in
+	say       func(format string, args ...any)
+	amounts   amounts
+	results   *Results
+
+	stockImage, toolsImage, trueImage string
+	ours, theirs                      contender
+	client                            *box // Docker's CLI of the contenders' version on the machine's own engine
+}
+
+func (b *bench) measure(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{b.images, b.models, b.starts, b.crowds, b.docker, b.network, b.memory} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alternate calls do for both contenders, the first one first in even rounds.
+func (b *bench) alternate(round int, do func(contender) error) error {
+	first, second := b.ours, b.theirs
+	if round%2 == 1 {
+		first, second = second, first
+	}
+	if err := do(first); err != nil {
+		return err
+	}
+	return do(second)
+}
+
+// images builds the stock image and the two small ones.
+func (b *bench) images(ctx context.Context) error {
+	b.say("images: the runner's, by runnerctl build")
+	if _, err := b.runnerctl(ctx, "build", "--bootstrap-base", "--progress", "plain"); err != nil {
+		return err
+	}
+	name := func(which string) string {
+		return "runnerctl-bench/" + which + ":" + strings.TrimPrefix(b.run, "bench-")
+	}
+	b.stockImage, b.toolsImage, b.trueImage = name("stock"), name("tools"), name("true")
+	for _, one := range []struct{ tag, dockerfile string }{{b.stockImage, stockDockerfile}, {b.toolsImage, toolsDockerfile}, {b.trueImage, trueDockerfile}} {
+		b.say("images: %s", one.tag)
+		var file bytes.Buffer
+		if err := template.Must(template.New("Dockerfile").Parse(one.dockerfile)).Execute(&file, struct{ Tools string }{b.toolsImage}); err != nil {
+			return err
+		}
+		fmt.Fprintf(&file, "LABEL %s=%s\n", runLabel, b.run)
+		var progress bytes.Buffer
+		if err := b.engine.Build(ctx, dockerx.Context{"Dockerfile": file.Bytes()}, dockerx.BuildOptions{Tag: one.tag, Progress: "plain", Out: &progress}); err != nil {
+			return fmt.Errorf("%w\n%s", err, progress.String())
+		}
+	}
+	return nil
+}
+
+// models lets runnerctl make a runner, and takes both contenders from it.
+func (b *bench) models(ctx context.Context) error {
+	model, err := b.up(ctx, b.run)
+	if err != nil {
+		return err
+	}
+	if b.ours, b.theirs, err = b.contenders(ctx, model.id, b.stockImage); err != nil {
+		return fmt.Errorf("inspect %s: %w", model.id, err)
+	}
+	if b.results.Machine.Inner, err = b.sh(ctx, model, nil, "docker version --format '{{.Server.Version}}'"); err != nil {
+		return err
+	}
+	b.results.Machine.Inner = strings.TrimSpace(b.results.Machine.Inner)
+	if err := b.down(ctx, b.run); err != nil {
+		return err
+	}
+	b.client, err = b.helper(ctx, "client", container.Config{
+		Image: b.stockImage, User: "0:0", Entrypoint: []string{"sleep", "infinity"}, Env: []string{"DOCKER_HOST=unix:///run/engine.sock", "HOME=/root"},
+	}, container.HostConfig{
+		NetworkMode: "none", Mounts: []mount.Mount{{Type: mount.TypeBind, Source: b.socket, Target: "/run/engine.sock"}},
+	})
+	if err != nil {
+		return err
+	}
+	busy, err := b.busy(ctx)
+	if err != nil {
+		return err
+	}
+	b.results.Machine.Busy = round(busy)
+	if busy > 0.1 {
+		b.say("%.0f %% of the processors' time is others': the figures will tell little", 100*busy)
+	}
+	return nil
+}
+
+// busy is the share of the processors' time that others take.
+func (b *bench) busy(ctx context.Context) (float64, error) {
+	if err := settle(ctx, 2*time.Second); err != nil {
+		return 0, err
+	}
+	text, err := b.sh(ctx, b.client, nil, "head -n 1 /proc/stat; sleep 3; head -n 1 /proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	return busyShare(text)
+}
+
+// busyShare reads two looks at the first line of /proc/stat.
+func busyShare(text string) (float64, error) {
+	var idle, all [2]float64
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if len(lines) != 2 {
+		return 0, fmt.Errorf("/proc/stat: %q", text)
+	}
+	for i, line := range lines {
+		for j, field := range strings.Fields(line)[1:] {
+			ticks, err := strconv.ParseFloat(field, 64)
+			if err != nil {
+				return 0, fmt.Errorf("/proc/stat: %w", err)
+			}
+			if j < 8 { // guest time is in user's
+				all[i] += ticks
+			}
+			if j == 3 || j == 4 { // idle, waiting for a disk
+				idle[i] += ticks
+			}
+		}
+	}
+	if all[1] == all[0] {
+		return 0, fmt.Errorf("/proc/stat stands still: %q", text)
+	}
+	return 1 - (idle[1]-idle[0])/(all[1]-all[0]), nil
+}
+
+// up makes a fleet of one runner as a user does.
+func (b *bench) up(ctx context.Context, fleet string, args ...string) (*box, error) {
+	if _, err := b.runnerctl(ctx, append([]string{"up", "--fleet", fleet, "--count", "1", "--progress", "plain"}, args...)...); err != nil {
+		return nil, err
+	}
+	text, err := b.runnerctl(ctx, "ps", "--fleet", fleet, "-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	var runners []struct {
+		ID string `json:"container_id"`
+	}
+	if err := json.Unmarshal([]byte(text), &runners); err != nil || len(runners) != 1 {
+		return nil, fmt.Errorf("fleet %s: %d runners, want 1 (%w)", fleet, len(runners), err)
+	}
+	return &box{contender: contender{name: runner, enter: []string{enter}}, id: runners[0].ID}, nil
+}
+
+func (b *bench) down(ctx context.Context, fleet string) error {
+	_, err := b.runnerctl(context.WithoutCancel(ctx), "down", "--fleet", fleet)
+	return err
+}
+
+// settle lets the engine end what the removals before began.
+func settle(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
+func (b *bench) starts(ctx context.Context) error {
+	for round := range b.amounts.pairs1 {
+		err := b.alternate(round, func(c contender) error {
+			one, took, err := b.start(ctx, c, b.run+"-"+c.name, lookOne)
+			if err != nil {
+				return err
+			}
+			b.results.Add(start1, c.name, "s", took.ready.Seconds())
+			b.results.Add(start1Engine, c.name, "s", took.engine.Seconds())
+			b.results.Add(start1CPU, c.name, "s", took.cpu.Seconds())
+			b.say("start of one, pair %d/%d: %s %s", round+1, b.amounts.pairs1, c.name, took)
+			if err := b.remove(ctx, one); err != nil {
+				return err
+			}
+			return settle(ctx, 500*time.Millisecond)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) crowds(ctx context.Context) error {
+	for round := range b.amounts.pairs20 {
+		err := b.alternate(round, func(c contender) error {
+			all, took, err := b.startMany(ctx, c, b.amounts.crowd)
+			if err != nil {
+				return err
+			}
+			b.results.Add(start20, c.name, "s", took.ready.Seconds())
+			b.results.Add(start20Engine, c.name, "s", took.engine.Seconds())
+			b.results.Add(start20CPU, c.name, "s", took.cpu.Seconds())
+			b.say("start of %d at once, pair %d/%d: %s %s", b.amounts.crowd, round+1, b.amounts.pairs20, c.name, took)
+			if err := b.remove(ctx, all...); err != nil {
+				return err
+			}
+			return settle(ctx, 2*time.Second)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// docker compares the inner `docker run` and `docker build` with the machine's
+// own, by the same CLI and the same script, timed beside the CLI.
+func (b *bench) docker(ctx context.Context) error {
+	inner, err := b.up(ctx, b.run)
+	if err != nil {
+		return err
+	}
+	if err := b.load(ctx, inner, b.toolsImage, b.trueImage); err != nil {
+		return err
+	}
+	label := runLabel + "=" + b.run
+	timed := func(measure, script string, rounds int, args ...string) error {
+		for round := range rounds + 1 {
+			sides := []struct {
+				side string
+				box  *box
+			}{{runner, inner}, {host, b.client}}
+			if round%2 == 1 {
+				sides[0], sides[1] = sides[1], sides[0]
+			}
+			for _, one := range sides {
+				text, err := b.sh(ctx, one.box, nil, script, args...)
+				if err != nil {
+					return err
+				}
+				micros, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+				if err != nil {
+					return fmt.Errorf("%s: %w", measure, err)
+				}
+				if round == 0 {
+					continue // warms both up
+				}
+				b.results.Add(measure, one.side, "ms", micros/1000)
+				b.say("%s %d/%d: %s %.0f ms", measure, round, rounds, one.side, micros/1000)
+			}
+		}
+		return nil
+	}
+	if err := timed(dockerRun, runScript, b.amounts.runs, label, b.trueImage); err != nil {
+		return err
+	}
+	if err := timed(dockerBuild, buildScript, b.amounts.builds, label, b.toolsImage, "runnerctl-bench/built:"+b.run); err != nil {
+		return err
+	}
+	return b.down(ctx, b.run)
+}
+
+const userNetwork = "bench"
+
+var bipPattern = regexp.MustCompile(`^RUNNERCTL_BIP=(.+)$`)
+
+// network measures between a container on each contender's inner bridge and one
+// on the outer bridge of the machine's engine.
+func (b *bench) network(ctx context.Context) error {
+	server, err := b.helper(ctx, "server", container.Config{Image: b.toolsImage, Cmd: []string{"iperf3", "--server", "--forceflush"}}, container.HostConfig{NetworkMode: "bridge"})
+	if err != nil {
+		return err
+	}
+	if err := b.waitLine(ctx, server.id, "Server listening"); err != nil {
+		return fmt.Errorf("iperf3 server: %w", err)
+	}
+	info, err := b.api.ContainerInspect(ctx, server.id)
+	if err != nil {
+		return err
+	}
+	address := info.NetworkSettings.Networks["bridge"].IPAddress
+
+	// With its default addresses the stock daemon's bridge would hide the outer one.
+	var bip string
+	for _, line := range b.ours.config.Env {
+		if match := bipPattern.FindStringSubmatch(line); match != nil {
+			bip = match[1]
+		}
+	}
+	theirs, _, err := b.start(ctx, b.theirs.with("--bip", bip), b.run+"-net", lookOne)
+	if err != nil {
+		return err
+	}
+	ours, err := b.up(ctx, b.run)
+	if err != nil {
+		return err
+	}
+	config, err := b.writeConfig("network:\n  driver: pasta\n")
+	if err != nil {
+		return err
+	}
+	withPasta, err := b.up(ctx, b.run+"-pasta", "--config", config)
+	if err != nil {
+		return err
+	}
+	for _, one := range []*box{ours, theirs, withPasta} {
+		if err := b.load(ctx, one, b.toolsImage); err != nil {
+			return err
+		}
+	}
+	if _, err := b.sh(ctx, ours, nil, "docker network create "+userNetwork); err != nil {
+		return err
+	}
+	paths := []struct {
+		side, network string
+		box           *box
+	}{{runner, "bridge", ours}, {runnerUser, userNetwork, ours}, {stock, "bridge", theirs}, {pasta, "bridge", withPasta}}
+	for round := range b.amounts.netRounds {
+		for i := range paths {
+			path := paths[i]
+			if round%2 == 1 {
+				path = paths[len(paths)-1-i]
+			}
+			for _, direction := range []string{netUp, netDown} {
+				rate, retries, err := b.iperf(ctx, path.box, path.network, address, direction == netDown)
+				if err != nil {
+					return err
+				}
+				b.results.Add(direction, path.side, "Gbit/s", rate)
+				if direction == netUp {
+					b.results.Add(netUpRetries, path.side, "segments", retries)
+				}
+				b.say("%s %d/%d: %s %.2f Gbit/s", direction, round+1, b.amounts.netRounds, path.side, rate)
+			}
+		}
+	}
+	if err := b.remove(ctx, theirs, server); err != nil {
+		return err
+	}
+	if err := b.down(ctx, b.run+"-pasta"); err != nil {
+		return err
+	}
+	return b.down(ctx, b.run)
+}
+
+// iperf runs one transfer; the rate is the receiver's.
+func (b *bench) iperf(ctx context.Context, from *box, network, address string, reverse bool) (gbits, retries float64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(b.amounts.netSeconds)*time.Second+30*time.Second)
+	defer cancel()
+	args := []string{runLabel + "=" + b.run, network, b.toolsImage, address, strconv.Itoa(b.amounts.netSeconds)}
+	if reverse {
+		args = append(args, "--reverse")
+	}
+	text, err := b.sh(ctx, from, nil, `label=$1 network=$2 image=$3 address=$4 seconds=$5; shift 5
+exec docker run --rm --label "$label" --network "$network" "$image" iperf3 --client "$address" --time "$seconds" --json "$@"`, args...)
+	if err != nil {
+		return 0, 0, err
+	}
+	return parseIperf([]byte(text))
+}
+
+func parseIperf(text []byte) (gbits, retries float64, err error) {
+	var report struct {
+		Error string
+		End   struct {
+			Sent     struct{ Retransmits float64 } `json:"sum_sent"`
+			Received struct {
+				BitsPerSecond float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		}
+	}
+	if err := json.Unmarshal(text, &report); err != nil {
+		return 0, 0, fmt.Errorf("iperf3's report: %w", err)
+	}
+	if report.Error != "" {
+		return 0, 0, fmt.Errorf("iperf3: %s", report.Error)
+	}
+	return report.End.Received.BitsPerSecond / 1e9, report.End.Sent.Retransmits, nil
+}
+
+// memory compares what idle daemons take of the machine: MemAvailable with some
+// of them against the mean of before and after.
+func (b *bench) memory(ctx context.Context) error {
+	for round := range b.amounts.idleRounds {
+		err := b.alternate(round, func(c contender) error {
+			before, err := b.available(ctx)
+			if err != nil {
+				return err
+			}
+			all, _, err := b.startMany(ctx, c, b.amounts.idleCount)
+			if err != nil {
+				return err
+			}
+			with, err := b.available(ctx)
+			if err != nil {
+				return err
+			}
+			var stats []float64
+			for _, one := range all {
+				mib, err := b.statsMiB(ctx, one.id)
+				if err != nil {
+					return err
+				}
+				stats = append(stats, mib)
+			}
+			if err := b.remove(ctx, all...); err != nil {
+				return err
+			}
+			after, err := b.available(ctx)
+			if err != nil {
+				return err
+			}
+			each := ((before+after)/2 - with) / float64(len(all))
+			b.results.Add(idle, c.name, "MiB", each)
+			b.results.Add(idleStats, c.name, "MiB", median(stats))
+			b.say("memory of %d idle, round %d/%d: %s %.1f MiB each", len(all), round+1, b.amounts.idleRounds, c.name, each)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// available is the machine's MemAvailable in MiB after a rest, the median of five looks.
+func (b *bench) available(ctx context.Context) (float64, error) {
+	if err := settle(ctx, b.amounts.idleSettle); err != nil {
+		return 0, err
+	}
+	text, err := b.sh(ctx, b.client, nil, "for i in 1 2 3 4 5; do sed -n 's/^MemAvailable: *//p' /proc/meminfo; sleep 0.4; done")
+	if err != nil {
+		return 0, err
+	}
+	var looks []float64
+	for line := range strings.Lines(text) {
+		var kib float64
+		if _, err := fmt.Sscanf(line, "%f kB", &kib); err != nil {
+			return 0, fmt.Errorf("MemAvailable %q: %w", line, err)
+		}
+		looks = append(looks, kib/1024)
+	}
+	return median(looks), nil
+}

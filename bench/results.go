@@ -1,0 +1,230 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// Results is bench/results.json: the figures on top, all that they come from below.
+type Results struct {
+	Schema int       `json:"schema"`
+	Date   time.Time `json:"date"`
+	Quick  bool      `json:"quick"` // fewer and shorter samples
+	Figures
+	Missed  []string  `json:"missed"` // keys of limits that do not hold
+	Limits  []Verdict `json:"limits"`
+	Machine Machine   `json:"machine"`
+	Series  []Series  `json:"series"`
+}
+
+// Machine is where it was measured.
+type Machine struct {
+	Kernel  string  `json:"kernel"`
+	System  string  `json:"system"`
+	Engine  string  `json:"engine"`
+	Inner   string  `json:"inner_engine"`
+	Storage string  `json:"storage"`
+	Cgroup  string  `json:"cgroup"`
+	Cores   int     `json:"cores"`
+	Memory  int64   `json:"memory"` // bytes
+	Version string  `json:"runnerctl"`
+	Busy    float64 `json:"busy"` // share of the processors' time that others took when it began
+}
+
+// Sides of a measurement.
+const (
+	runner     = "runner"      // a runner with its default settings
+	runnerUser = "runner-user" // the same, on a user-made inner network
+	pasta      = "runner-pasta"
+	stock      = "stock"
+	host       = "host" // the machine's own engine
+)
+
+// Measurements; of each there is a series for two or more sides.
+const (
+	start1        = "start_1"         // seconds until one daemon answers
+	start1Engine  = "start_1_engine"  // of them, in the engine's create and start calls
+	start1CPU     = "start_1_cpu"     // processor seconds that the container used
+	start20       = "start_20"        // seconds until the last of twenty answers
+	start20Engine = "start_20_engine" // of them, until the last start call returned
+	start20CPU    = "start_20_cpu"
+	netUp         = "net_up" // Gbit/s
+	netDown       = "net_down"
+	netUpRetries  = "net_up_retransmits"
+	idle          = "idle"       // MiB of the machine
+	idleStats     = "idle_stats" // MiB by docker stats
+	dockerRun     = "docker_run" // ms
+	dockerBuild   = "docker_build"
+)
+
+// Series holds the raw samples of one side of one measurement.
+type Series struct {
+	Measure string    `json:"measure"`
+	Side    string    `json:"side"`
+	Unit    string    `json:"unit"`
+	Samples []float64 `json:"samples"`
+	Median  float64   `json:"median"`
+	Min     float64   `json:"min"`
+	Max     float64   `json:"max"`
+}
+
+// Figures are what the limits judge, and their companions.
+type Figures struct {
+	StartRatio1         float64 `json:"start_ratio_1"`
+	StartRatio20        float64 `json:"start_ratio_20"`
+	NetUpRatio          float64 `json:"net_up_ratio"`
+	NetDownRatio        float64 `json:"net_down_ratio"`
+	NetUpWorstRatio     float64 `json:"net_up_worst_ratio"`   // worst single run : stock's median
+	NetDownWorstRatio   float64 `json:"net_down_worst_ratio"` // likewise
+	NetUserNetworkRatio float64 `json:"net_user_network_ratio"`
+	NetPastaUpRatio     float64 `json:"net_pasta_up_ratio"`
+	NetPastaDownRatio   float64 `json:"net_pasta_down_ratio"`
+	IdleMiB             float64 `json:"idle_mib_per_runner"`
+	IdleStockMiB        float64 `json:"idle_stock_mib"`
+	IdleStatsMiB        float64 `json:"idle_docker_stats_mib"`
+	DockerRunMs         float64 `json:"docker_run_ms"`
+	DockerRunHostRatio  float64 `json:"docker_run_host_ratio"`
+	BuildRatio          float64 `json:"build_ratio"`
+}
+
+// Verdict is one limit and whether it holds.
+type Verdict struct {
+	Key   string  `json:"key"`
+	What  string  `json:"what"`
+	Value float64 `json:"value"`
+	Limit string  `json:"limit"`
+	Pass  bool    `json:"pass"`
+}
+
+type limit struct {
+	key, what string
+	value     func(Figures) float64
+	least     bool // else: at most
+	bound     float64
+}
+
+var limits = []limit{
+	{"start_ratio_1", "start to `/_ping`, one runner : stock", func(f Figures) float64 { return f.StartRatio1 }, false, 0.6},
+	{"start_ratio_20", "start to `/_ping`, twenty at once : stock", func(f Figures) float64 { return f.StartRatio20 }, false, 0.85},
+	{"net_up_ratio", "upload from the inner bridge : stock", func(f Figures) float64 { return f.NetUpRatio }, true, 3.5},
+	{"net_down_ratio", "download to the inner bridge : stock", func(f Figures) float64 { return f.NetDownRatio }, true, 1},
+	{"net_up_worst_ratio", "worst single upload : stock's median", func(f Figures) float64 { return f.NetUpWorstRatio }, true, 0.5},
+	{"net_down_worst_ratio", "worst single download : stock's median", func(f Figures) float64 { return f.NetDownWorstRatio }, true, 0.5},
+	{"net_user_network_ratio", "user-made inner network : default one, the worse direction", func(f Figures) float64 { return f.NetUserNetworkRatio }, true, 0.8},
+	{"idle_mib_per_runner", "MiB of the machine that an idle runner takes", func(f Figures) float64 { return f.IdleMiB }, false, 60},
+	{"docker_run_host_ratio", "`docker run` of a trivial image : on the host", func(f Figures) float64 { return f.DockerRunHostRatio }, false, 1.5},
+}
+
+// Judge turns the series into figures and holds them against the limits.
+func (r *Results) Judge() error {
+	var err error
+	median := func(measure, side string) float64 {
+		series, found := r.find(measure, side)
+		if !found || series.Median <= 0 && err == nil {
+			err = fmt.Errorf("no usable samples of %s, %s", measure, side)
+		}
+		return series.Median
+	}
+	ratio := func(measure, side, other string) float64 { return median(measure, side) / median(measure, other) }
+	worst := func(measure, side, other string) float64 {
+		series, _ := r.find(measure, side)
+		return series.Min / median(measure, other)
+	}
+	stockIdle, _ := r.find(idle, stock) // told, not judged: a busy machine may make it anything
+	r.Figures = Figures{
+		StartRatio1:         ratio(start1, runner, stock),
+		StartRatio20:        ratio(start20, runner, stock),
+		NetUpRatio:          ratio(netUp, runner, stock),
+		NetDownRatio:        ratio(netDown, runner, stock),
+		NetUpWorstRatio:     worst(netUp, runner, stock),
+		NetDownWorstRatio:   worst(netDown, runner, stock),
+		NetUserNetworkRatio: min(ratio(netUp, runnerUser, runner), ratio(netDown, runnerUser, runner)),
+		NetPastaUpRatio:     ratio(netUp, pasta, stock),
+		NetPastaDownRatio:   ratio(netDown, pasta, stock),
+		IdleMiB:             median(idle, runner),
+		IdleStockMiB:        stockIdle.Median,
+		IdleStatsMiB:        median(idleStats, runner),
+		DockerRunMs:         median(dockerRun, runner),
+		DockerRunHostRatio:  ratio(dockerRun, runner, host),
+		BuildRatio:          ratio(dockerBuild, runner, host),
+	}
+	if err != nil {
+		return err
+	}
+	r.round()
+	r.Limits, r.Missed = nil, []string{}
+	for _, one := range limits {
+		value := one.value(r.Figures)
+		verdict := Verdict{Key: one.key, What: one.what, Value: value, Limit: fmt.Sprintf("≤ %g", one.bound), Pass: value <= one.bound}
+		if one.least {
+			verdict.Limit, verdict.Pass = fmt.Sprintf("≥ %g", one.bound), value >= one.bound
+		}
+		if !verdict.Pass {
+			r.Missed = append(r.Missed, one.key)
+		}
+		r.Limits = append(r.Limits, verdict)
+	}
+	return nil
+}
+
+// round keeps what the measurement can tell: three decimals.
+func (r *Results) round() {
+	f := &r.Figures
+	for _, value := range []*float64{
+		&f.StartRatio1, &f.StartRatio20, &f.NetUpRatio, &f.NetDownRatio, &f.NetUpWorstRatio, &f.NetDownWorstRatio, &f.NetUserNetworkRatio,
+		&f.NetPastaUpRatio, &f.NetPastaDownRatio, &f.IdleMiB, &f.IdleStockMiB, &f.IdleStatsMiB, &f.DockerRunMs, &f.DockerRunHostRatio, &f.BuildRatio,
+	} {
+		*value = round(*value)
+	}
+}
+
+func round(value float64) float64 { return math.Round(value*1000) / 1000 }
+
+// Add puts a sample into its series.
+func (r *Results) Add(measure, side, unit string, value float64) {
+	for i := range r.Series {
+		if s := &r.Series[i]; s.Measure == measure && s.Side == side {
+			s.Samples = append(s.Samples, round(value))
+			s.summarize()
+			return
+		}
+	}
+	one := Series{Measure: measure, Side: side, Unit: unit, Samples: []float64{round(value)}}
+	one.summarize()
+	r.Series = append(r.Series, one)
+}
+
+func (r *Results) find(measure, side string) (Series, bool) {
+	for _, one := range r.Series {
+		if one.Measure == measure && one.Side == side {
+			return one, true
+		}
+	}
+	return Series{}, false
+}
+
+func (s *Series) summarize() {
+	s.Median, s.Min, s.Max = round(median(s.Samples)), slices.Min(s.Samples), slices.Max(s.Samples)
+}
+
+// median of a series; 0 of none.
+func median(samples []float64) float64 {
+	if len(samples) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(samples))
+	middle := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[middle]
+	}
+	return (sorted[middle-1] + sorted[middle]) / 2
+}
+
+// JSON is the form of bench/results.json.
+func (r *Results) JSON() ([]byte, error) {
+	text, err := json.MarshalIndent(r, "", "  ")
+	return append(text, '\n'), err
+}
