@@ -41,7 +41,7 @@ var worldPackages = []string{
 
 // outerPackages is all that the outer tree needs to make a user namespace.
 var outerPackages = []string{
-	"iproute2", "libcap2-bin", "mount", "passt", "procps", "rootlesskit", "slirp4netns", "tini", "uidmap",
+	"libcap2-bin", "mount", "passt", "procps", "slirp4netns", "tini", "uidmap",
 }
 
 var (
