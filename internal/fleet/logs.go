@@ -18,7 +18,7 @@ type LogLine struct {
 }
 
 // ParseLogLine tells a line's source from its text; what has none is of the
-// start (rootlesskit's own lines, say).
+// start (slirp4netns's own lines, say).
 func ParseLogLine(at time.Time, runner, raw string) LogLine {
 	line := LogLine{Time: at, Runner: runner, Source: Sources[0], Text: raw}
 	for _, source := range Sources {
