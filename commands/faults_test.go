@@ -117,6 +117,40 @@ func TestInnerDaemonsKilled(t *testing.T) {
 	}
 }
 
+// In a runner that is started again the machine's files are the job's: none of
+// them runs while the outer tree is still there, and no link leads out.
+func TestStartAfterAJobChangedItsMachine(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	inside := func(script string) string { return must(t, "exec", "--root", runner.Name, "--", "sh", "-c", script) }
+	restart := func() {
+		if err := api.ContainerRestart(t.Context(), runner.ContainerID, container.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inside(`for tool in mount umount pivot_root cp perl; do
+		at=$(command -v $tool) && mv $at $at.real
+		printf '#!/bin/sh\nif [ -e /rootfs ] || [ -e /sys-rw ]; then echo $0 >>/root/seen; fi\nexec $0.real "$@"\n' >$at && chmod +x $at
+	done`)
+	restart()
+	eventually(t, time.Minute, "ready again", func() bool { return list(t, name)[0].Ready })
+	if seen := inside("cat /root/seen 2>/dev/null; true"); seen != "" {
+		t.Errorf("the job's own programs saw the outer tree: %s", seen)
+	}
+
+	inside("rm /etc/hosts && ln -s /usr/lib/runnerctl/assert /etc/hosts")
+	restart()
+	eventually(t, time.Minute, "the start is refused", func() bool {
+		return strings.Contains(containerLog(t, api, runner.ContainerID), "start: /etc/hosts is a link: this runner was changed by a job")
+	})
+	must(t, up(name)...)
+	if left := list(t, name); len(left) != 1 || left[0].Name == runner.Name {
+		t.Errorf("up left %+v", left)
+	}
+}
+
 func TestPausedRunner(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
