@@ -25,7 +25,8 @@ vet: ## go vet for every system that a client may have, shellcheck
 	GOOS=linux GOARCH=arm64 go vet ./...
 	GOOS=darwin go vet ./...
 	GOOS=windows go vet ./...
-	shellcheck -S warning scripts/host/*.sh $(filter-out %.toml,$(wildcard scripts/image/*)) scripts/demo/* scripts/completion/bash
+	shellcheck -S warning $$(grep -lE '^#!.*(sh|bash)$$' scripts/host/* scripts/image/* scripts/demo/*) scripts/completion/bash
+	for file in $$(grep -l '^#!.*perl$$' scripts/image/*); do perl -wc $$file || exit 1; done
 
 test: FOR := --tests
 test: setup vet build ## every test, on a real engine (CI_LONG=1: the long ones too)
