@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
 const (
@@ -133,7 +134,7 @@ func (e *Engine) Names(ctx context.Context) (map[string]bool, error) {
 
 // Create makes and starts a runner. On an error nothing of it is left, and a
 // container or volume that had the name before is not touched.
-func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec) (_ fleet.Runner, err error) {
+func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, _ secret.Text) (_ fleet.Runner, err error) {
 	data := volumeName(name)
 	if _, err := e.api.VolumeInspect(ctx, data); err == nil {
 		return fleet.Runner{}, fmt.Errorf("runner %s: a volume named %s exists already", name, data)

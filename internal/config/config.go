@@ -21,6 +21,7 @@ type Config struct {
 	Image   Image   `yaml:"image"`
 	Runners Runners `yaml:"runners"`
 	Network Network `yaml:"network"`
+	GitHub  GitHub  `yaml:"github"`
 }
 
 // Image is what the runner image is built from.
@@ -30,6 +31,29 @@ type Image struct {
 	Sudo       bool     `yaml:"sudo"`       // for jobs, inside their own machine
 	Packages   []string `yaml:"packages"`   // beyond the usual ones
 	Dockerfile string   `yaml:"dockerfile"` // instructions for the end of the world stage
+	Agent      Agent    `yaml:"agent"`      // put in where there is a target
+}
+
+// Agent is GitHub's runner program in the image.
+type Agent struct {
+	Version string `yaml:"version"` // "latest", or like 2.330.0
+	Archive string `yaml:"archive"` // file or URL of a release archive, instead of GitHub's own
+	SHA256  string `yaml:"sha256"`  // of Archive, in hex; "" where GitHub's list tells it
+}
+
+// GitHub is how the target's API is reached. Tokens come from the environment
+// (RUNNERCTL_TOKEN, GITHUB_TOKEN, GH_TOKEN), from a file, or from gh; never from here.
+type GitHub struct {
+	TokenFile string `yaml:"tokenFile"`
+	App       App    `yaml:"app"`    // instead of a token
+	CAFile    string `yaml:"caFile"` // PEM, added to the system's
+}
+
+// App is a GitHub App that registers runners.
+type App struct {
+	ID             int64  `yaml:"id"`
+	InstallationID int64  `yaml:"installationID"` // 0: found from the target
+	KeyFile        string `yaml:"keyFile"`        // PEM
 }
 
 // Runners is how many and how large.
@@ -41,6 +65,9 @@ type Runners struct {
 	Shm             Size     `yaml:"shm"`
 	InnerPrivileged bool     `yaml:"innerPrivileged"`
 	ReadyTimeout    Duration `yaml:"readyTimeout"`
+	Ephemeral       bool     `yaml:"ephemeral"` // with a target: one job, then the runner is gone
+	Labels          []string `yaml:"labels"`    // beyond self-hosted, Linux and the architecture
+	Group           string   `yaml:"group"`     // runner group of an organization or enterprise
 }
 
 // Network is how runners reach out.
@@ -53,8 +80,8 @@ type Network struct {
 func Default() Config {
 	return Config{
 		Name:    "ci",
-		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true},
-		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second)},
+		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Agent: Agent{Version: "latest"}},
+		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default"},
 		Network: Network{Driver: "slirp4netns", MTU: 65520},
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
 // Observer is told how each operation goes on; calls may come side by side.
@@ -77,7 +79,7 @@ func carryOut(ctx context.Context, engine Engine, operation Operation, spec Spec
 		return "daemon " + version, nil, err
 	default:
 		observer.Working(operation.Name, "creating")
-		runner, err := engine.Create(ctx, operation.Name, spec)
+		runner, err := engine.Create(ctx, operation.Name, spec, secret.Text{})
 		if err != nil {
 			return "", nil, err
 		}

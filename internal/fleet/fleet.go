@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
 // Role of a container of ours. Throw-away runners are not counted by up and down.
@@ -36,6 +38,7 @@ type Spec struct {
 	NetworkDriver   string // slirp4netns or pasta
 	MTU             int    // bytes, outer tap and inner bridges alike
 	AppArmor        string // profile name
+	Agent           Agent
 
 	Role Role `json:"-"` // runners of one fleet are compared, and all of these have the same
 
@@ -43,6 +46,25 @@ type Spec struct {
 	// new network on the host must not replace a fleet that runs.
 	Bip  string // CIDR of the inner docker0
 	Pool string // inner address pool, as base=CIDR,size=N
+}
+
+// AgentMode is what a runner's agent is given to register with.
+type AgentMode string
+
+// The modes.
+const (
+	NoAgent AgentMode = ""
+	JIT     AgentMode = "jit"   // a JIT configuration: one job
+	Token   AgentMode = "token" // a registration token
+)
+
+// Agent is how a runner's GitHub agent is set up; the secret goes in beside it.
+type Agent struct {
+	Mode      AgentMode
+	URL       string   // the target
+	Labels    []string // sorted
+	Group     string
+	Ephemeral bool
 }
 
 // Hash identifies the spec; a runner with another hash is replaced by up.
@@ -100,8 +122,9 @@ type Engine interface {
 	Runners(ctx context.Context, fleet string) ([]Runner, error)
 	// Names lists every container name on the engine, foreign ones too.
 	Names(ctx context.Context) (map[string]bool, error)
-	// Create makes and starts a runner. On an error nothing of it is left.
-	Create(ctx context.Context, name string, spec Spec) (Runner, error)
+	// Create makes and starts a runner and writes the credential, where there is
+	// one, to its standard input. On an error nothing of it is left.
+	Create(ctx context.Context, name string, spec Spec, credential secret.Text) (Runner, error)
 	// WaitReady blocks until the inner daemon answers and returns its version.
 	WaitReady(ctx context.Context, runner Runner) (version string, err error)
 	// Remove stops a runner gracefully and removes container and volume; once
