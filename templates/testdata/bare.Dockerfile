@@ -32,7 +32,7 @@ RUN printf 'path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-e
 RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups docker runner \
  && rm -f /etc/subuid /etc/subgid
 RUN /usr/lib/runnerctl/world-check tools
-COPY image/init image/login image/announce image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
+COPY image/init image/login image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe
 
@@ -55,8 +55,7 @@ RUN apt-get update \
  && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap \
  && mkdir -p /rootfs /sys-rw /run/user/1001
 COPY image/start image/enter image/pivot image/exec image/wait-ready image/status image/shift-owners image/assert /usr/lib/runnerctl/
-RUN chmod 0755 /usr/lib/runnerctl/* \
- && mkdir -p /usr/lib/runnerctl/run/lock /usr/lib/runnerctl/run/runnerctl /usr/lib/runnerctl/run/containerd && chmod 1777 /usr/lib/runnerctl/run/lock
+RUN chmod 0755 /usr/lib/runnerctl/*
 RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 1002
 RUN /usr/lib/runnerctl/assert 1002
 ENV XDG_RUNTIME_DIR=/run/user/1001

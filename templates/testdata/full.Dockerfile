@@ -37,7 +37,7 @@ RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups doc
 RUN /usr/lib/runnerctl/world-check tools
 RUN true
 USER root
-COPY image/init image/login image/announce image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
+COPY image/init image/login image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe
 
@@ -60,8 +60,7 @@ RUN apt-get update \
  && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap \
  && mkdir -p /rootfs /sys-rw /run/user/1001
 COPY image/start image/enter image/pivot image/exec image/wait-ready image/status image/shift-owners image/assert /usr/lib/runnerctl/
-RUN chmod 0755 /usr/lib/runnerctl/* \
- && mkdir -p /usr/lib/runnerctl/run/lock /usr/lib/runnerctl/run/runnerctl /usr/lib/runnerctl/run/containerd && chmod 1777 /usr/lib/runnerctl/run/lock
+RUN chmod 0755 /usr/lib/runnerctl/*
 RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 100000
 RUN /usr/lib/runnerctl/assert 100000
 LABEL org.opencontainers.image.version="1.0"
