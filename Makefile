@@ -3,7 +3,7 @@ LDFLAGS := -s -w -X github.com/runnerctl/runnerctl/commands.Version=$(VERSION)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build man demo test bench bench-quick vet lint golden
+.PHONY: help setup build man demo test test-long bench bench-quick vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
@@ -28,9 +28,12 @@ vet: ## go vet for every system that a client may have, shellcheck
 	shellcheck -S warning $$(grep -lE '^#!.*(sh|bash)$$' scripts/host/* scripts/image/* scripts/demo/*) scripts/completion/bash
 	for file in $$(grep -l '^#!.*perl$$' scripts/image/*); do perl -wc $$file || exit 1; done
 
-test: FOR := --tests
-test: setup vet build ## every test, on a real engine (CI_LONG=1: the long ones too)
-	$(WITH_DOCKER) go test -count=1 -timeout 40m $(if $(CI_LONG),-tags long) ./...
+test test-long: FOR := --tests
+test: setup vet build ## every test but the long ones, on a real engine
+	$(WITH_DOCKER) go test -count=1 -timeout 20m ./...
+
+test-long: setup vet build ## the long ones too, up to 45 minutes
+	$(WITH_DOCKER) go test -count=1 -timeout 45m -tags long ./...
 
 bench: setup build ## measure the claims (bench/results.json, docs/bench), fail where a limit is missed
 	$(WITH_DOCKER) go run ./bench

@@ -3,11 +3,9 @@ package dockerx
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 
 	"github.com/docker/cli/cli/config"
@@ -139,6 +137,6 @@ func IsUnreachable(err error) bool { return client.IsErrConnectionFailed(err) }
 
 // IsForbidden tells a socket that this user may not open.
 func IsForbidden(err error) bool {
-	return errors.Is(err, os.ErrPermission) || client.IsErrConnectionFailed(err) && strings.Contains(err.Error(), "permission denied") ||
-		err != nil && strings.Contains(err.Error(), "permission denied while trying to connect")
+	// The client puts its own words around the system's error, which is lost in them.
+	return err != nil && strings.Contains(err.Error(), "permission denied while trying to connect")
 }
