@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,7 +23,12 @@ import (
 type recipe struct {
 	image config.Image
 	agent *release.Archive // nil: none
+	hooks dockerx.Context  // the operator's, where there is an agent
 }
+
+// hookFolders are what an operator may have beside runnerctl.yaml; every file in
+// them is run as runner, in the order of the names.
+var hookFolders = []string{"hooks/job-started.d", "hooks/job-completed.d"}
 
 // recipeOf finds out which agent is meant. It downloads nothing.
 func recipeOf(loaded config.Config) (recipe, error) {
@@ -31,8 +37,22 @@ func recipeOf(loaded config.Config) (recipe, error) {
 		return wanted, nil
 	}
 	archive, err := release.Given(loaded.Beside(loaded.Image.Agent.Archive), loaded.Image.Agent.SHA256)
-	wanted.agent = &archive
-	return wanted, err
+	if err != nil {
+		return wanted, err
+	}
+	wanted.agent, wanted.hooks = &archive, dockerx.Context{}
+	for _, folder := range hookFolders {
+		files, err := filepath.Glob(filepath.Join(loaded.Beside(filepath.FromSlash(folder)), "[^.]*"))
+		if err != nil {
+			return wanted, fmt.Errorf("%s: %w", folder, err)
+		}
+		for _, file := range files {
+			if wanted.hooks[folder+"/"+filepath.Base(file)], err = os.ReadFile(file); err != nil {
+				return wanted, fmt.Errorf("hook: %w", err)
+			}
+		}
+	}
+	return wanted, nil
 }
 
 // context is every small file that the engine is sent. With a hash the image is
@@ -51,7 +71,7 @@ func (r recipe) context(hash string) (dockerx.Context, error) {
 		}
 	}
 	if r.agent != nil {
-		data.Agent = &templates.Agent{SHA256: r.agent.SHA256}
+		data.Agent = &templates.Agent{SHA256: r.agent.SHA256, Hooks: len(r.hooks) > 0}
 		if hash != "" {
 			data.Labels = append(data.Labels, templates.Label{Key: dockerx.LabelAgent, Value: r.agent.Name()})
 		}
@@ -61,6 +81,7 @@ func (r recipe) context(hash string) (dockerx.Context, error) {
 		return nil, fmt.Errorf("dockerfile: %w", err)
 	}
 	files := dockerx.Context{"Dockerfile": dockerfile}
+	maps.Copy(files, r.hooks)
 	err = fs.WalkDir(scripts.Image, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err

@@ -22,7 +22,7 @@ const versionLimit = 2 * time.Second
 
 type versionOptions struct {
 	config config.Config
-	json  bool
+	json   bool
 }
 
 // versions is what `version -o json` prints.

@@ -1,6 +1,7 @@
 package dockerx
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,6 +35,11 @@ const (
 	envAgentGroup     = "RUNNERCTL_AGENT_GROUP"
 	envAgentEphemeral = "RUNNERCTL_AGENT_EPHEMERAL"
 )
+
+// hasAgent tells whether a container's end is its agent's.
+func hasAgent(config *container.Config) bool {
+	return slices.ContainsFunc(config.Env, func(pair string) bool { return strings.HasPrefix(pair, envAgent+"=") })
+}
 
 func volumeName(runner string) string { return runner + "-data" }
 

@@ -232,7 +232,11 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 		case info.RestartCount > 0:
 			return "", fmt.Errorf("its container ends again and again (started anew %d times)", info.RestartCount)
 		case !info.State.Running:
-			return "", fmt.Errorf("its container ended with exit code %d", info.State.ExitCode)
+			told := fmt.Sprintf("its container ended with exit code %d", info.State.ExitCode)
+			if hasAgent(info.Config) {
+				told += " (" + fleet.Verdict(info.State.ExitCode) + ")"
+			}
+			return "", errors.New(told)
 		}
 	}
 	return "", err

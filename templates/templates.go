@@ -26,6 +26,7 @@ const AgentArchive = "agent.tar"
 // Agent is GitHub's runner program in the image, from AgentArchive.
 type Agent struct {
 	SHA256 string // of the archive, in hex
+	Hooks  bool   // the operator's, in the context's folder hooks
 }
 
 // Data is all that the Dockerfile varies by.

@@ -23,7 +23,7 @@ func TestRenderGolden(t *testing.T) {
 	bare := full()
 	bare.Sudo, bare.Fragment, bare.Packages, bare.Labels, bare.FirstID = false, "", nil, nil, 1002
 	agent := full()
-	agent.Agent = &Agent{SHA256: strings.Repeat("0a", 32)}
+	agent.Agent = &Agent{SHA256: strings.Repeat("0a", 32), Hooks: true}
 	for name, data := range map[string]Data{"full": full(), "bare": bare, "agent": agent} {
 		got, err := Render(data)
 		if err != nil {

@@ -143,6 +143,7 @@ var (
 	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
 	imagePattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
 	packagePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
+	versionPattern = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
 	sha256Pattern  = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 )
 
@@ -184,6 +185,9 @@ func (c Config) Validate() error {
 		}
 	}
 	agent := c.Image.Agent
+	if agent.Version != "latest" && !versionPattern.MatchString(agent.Version) {
+		return bad("image.agent.version", "%q: expected latest, or one like 2.330.0", agent.Version)
+	}
 	if agent.SHA256 != "" && !sha256Pattern.MatchString(agent.SHA256) {
 		return bad("image.agent.sha256", "%q: expected 64 hex digits", agent.SHA256)
 	}

@@ -64,6 +64,61 @@ func Given(source, wanted string) (Archive, error) {
 	return archive, nil
 }
 
+// Offer is an archive of GitHub's list.
+type Offer struct {
+	OS   string // linux, osx, win
+	Arch string // x64, arm64, arm
+	Archive
+}
+
+// Latest is the version that means the newest one.
+const Latest = "latest"
+
+// architectures are GitHub's words for the engine's.
+var architectures = map[string]string{"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64", "armv7l": "arm"}
+
+// Choose is the archive of a version for an engine's architecture. GitHub offers
+// the newest only; an older one needs its hash, wanted, which is "" where not given.
+func Choose(offers []Offer, version, arch, wanted string) (Archive, error) {
+	for _, offer := range offers {
+		if offer.OS != "linux" || offer.Arch != architectures[arch] || version != Latest && version != offer.Version {
+			continue
+		}
+		switch {
+		case offer.SHA256 == "" && wanted == "":
+			return Archive{}, &UnknownHashError{Version: offer.Version}
+		case offer.SHA256 == "":
+			offer.SHA256 = strings.ToLower(wanted)
+		case wanted != "" && !strings.EqualFold(wanted, offer.SHA256):
+			return Archive{}, &MismatchError{Source: offer.Source, Want: wanted, Got: offer.SHA256}
+		}
+		return offer.Archive, nil
+	}
+	name := architectures[arch]
+	switch {
+	case version == Latest || name == "":
+		return Archive{}, fmt.Errorf("GitHub offers no agent for %s (version %s)", arch, version)
+	case wanted == "":
+		return Archive{}, &UnknownHashError{Version: version}
+	}
+	return Archive{
+		Version: version, SHA256: strings.ToLower(wanted),
+		Source: fmt.Sprintf("https://github.com/actions/runner/releases/download/v%s/actions-runner-linux-%s-%[1]s.tar.gz", version, name),
+	}, nil
+}
+
+// UnknownHashError says that an archive could not be checked.
+type UnknownHashError struct{ Version string }
+
+func (e *UnknownHashError) Error() string {
+	return "GitHub's list has no SHA-256 of " + e.Version + " of the agent"
+}
+
+// Hint says what to do.
+func (e *UnknownHashError) Hint() string {
+	return "set image.agent.sha256 to the one on github.com/actions/runner/releases/tag/v" + e.Version + ", or image.agent.version to latest"
+}
+
 // MismatchError says that an archive is not the one that was meant.
 type MismatchError struct{ Source, Want, Got string }
 
