@@ -174,7 +174,8 @@ func TestAgentIsStoppedFirst(t *testing.T) {
 	}
 
 	busy := f.create(jitAgent, jitConfig(t, `trap 'echo stopped; exit 1' TERM; echo job begins
-		bash -c 'sleep 6; curl -fsS --unix-socket /run/docker.sock http://docker/_ping && echo " from the daemon"'; sleep 0.5 & wait $!; echo never`))
+		bash -c 'sleep 6; curl -fsS --unix-socket /run/docker.sock http://docker/_ping && echo " from the daemon"'
+		while :; do read -rt 1 <> <(:) || true; done`))
 	f.ready(busy)
 	if err := f.api.ContainerStop(t.Context(), busy.ContainerID, container.StopOptions{}); err != nil {
 		t.Fatal(err)
