@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,14 +16,12 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/ui"
-	"github.com/runnerctl/runnerctl/scripts"
-	"github.com/runnerctl/runnerctl/templates"
 )
 
 const repository = "runnerctl/runner"
 
 type buildOptions struct {
-	image         config.Image
+	config        config.Config
 	print         bool
 	out           string // folder for the build context
 	pull          bool
@@ -72,7 +69,7 @@ func buildCommand(d deps) *cli.Command {
 }
 
 func buildOptionsOf(c *cli.Context, loaded config.Config) (buildOptions, error) {
-	options := buildOptions{image: loaded.Image, bootstrapBase: c.Bool("bootstrap-base"), progress: c.String("progress")}
+	options := buildOptions{config: loaded, bootstrapBase: c.Bool("bootstrap-base"), progress: c.String("progress")}
 	switch options.progress {
 	case "auto", "tty", "plain", "quiet":
 		return options, nil
@@ -82,7 +79,11 @@ func buildOptionsOf(c *cli.Context, loaded config.Config) (buildOptions, error) 
 
 func runBuild(ctx context.Context, d deps, options buildOptions) error {
 	if options.print || options.out != "" {
-		files, err := buildContext(options.image, "")
+		wanted, err := recipeOf(options.config)
+		if err != nil {
+			return err
+		}
+		files, err := wanted.context("")
 		if err != nil {
 			return err
 		}
@@ -90,7 +91,11 @@ func runBuild(ctx context.Context, d deps, options buildOptions) error {
 			_, err := d.streams.Out.Write(files["Dockerfile"])
 			return err
 		}
-		return writeContext(options.out, files)
+		large, err := wanted.large(ctx, d)
+		if err != nil {
+			return err
+		}
+		return writeContext(options.out, files, large)
 	}
 	engine, _, err := connect(d)
 	if err != nil {
@@ -111,36 +116,6 @@ func runBuild(ctx context.Context, d deps, options buildOptions) error {
 	return nil
 }
 
-// buildContext is every file that the engine is sent. With a hash the image is
-// labelled; the hash itself is taken without, so that a runnerctl of another
-// version that sends the same files finds the image unchanged.
-func buildContext(image config.Image, hash string) (dockerx.Context, error) {
-	data := templates.Data{
-		Base: image.Base, OuterBase: image.Outer, Packages: image.Packages, Sudo: image.Sudo,
-		Fragment: image.Dockerfile, FirstID: templates.FirstID,
-	}
-	if hash != "" {
-		data.Labels = []templates.Label{
-			{Key: "org.opencontainers.image.title", Value: "runnerctl runner"},
-			{Key: "org.opencontainers.image.version", Value: Version},
-			{Key: dockerx.LabelImage, Value: hash},
-		}
-	}
-	dockerfile, err := templates.Render(data)
-	if err != nil {
-		return nil, fmt.Errorf("dockerfile: %w", err)
-	}
-	files := dockerx.Context{"Dockerfile": dockerfile}
-	err = fs.WalkDir(scripts.Image, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		files[path], err = scripts.Image.ReadFile(path)
-		return err
-	})
-	return files, err
-}
-
 // imageHash is over all that decides what the image holds: the rendered
 // Dockerfile, every file sent, and the ids of both base images.
 func imageHash(files dockerx.Context, baseIDs ...string) string {
@@ -157,15 +132,19 @@ func imageHash(files dockerx.Context, baseIDs ...string) string {
 
 // ensureImage builds the image unless one of the same hash is there.
 func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions) (tag, id string, built bool, err error) {
+	wanted, err := recipeOf(options.config)
+	if err != nil {
+		return "", "", false, err
+	}
 	var baseIDs []string
-	for _, base := range unique(options.image.Base, options.image.Outer) {
+	for _, base := range unique(wanted.image.Base, wanted.image.Outer) {
 		id, err := ensureBase(ctx, d, engine, base, options)
 		if err != nil {
 			return "", "", false, err
 		}
 		baseIDs = append(baseIDs, id)
 	}
-	files, err := buildContext(options.image, "")
+	files, err := wanted.context("")
 	if err != nil {
 		return "", "", false, err
 	}
@@ -177,14 +156,18 @@ func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 			return tag, id, false, err
 		}
 	}
-	if files, err = buildContext(options.image, hash); err != nil {
+	if files, err = wanted.context(hash); err != nil {
+		return "", "", false, err
+	}
+	large, err := wanted.large(ctx, d)
+	if err != nil {
 		return "", "", false, err
 	}
 	progress := options.progress
 	if progress == "auto" && (!d.redraws() || d.color == "never") {
 		progress = "plain" // BuildKit's own display on terminals knows neither
 	}
-	err = engine.Build(ctx, files, dockerx.BuildOptions{Tag: tag, NoCache: options.noCache, Progress: progress, Out: d.streams.Err})
+	err = engine.Build(ctx, files, dockerx.BuildOptions{Tag: tag, NoCache: options.noCache, Large: large, Progress: progress, Out: d.streams.Err})
 	if err != nil {
 		return "", "", false, err
 	}
@@ -237,7 +220,7 @@ func ensureBase(ctx context.Context, d deps, engine *dockerx.Engine, base string
 	return engine.ImageID(ctx, base)
 }
 
-func writeContext(dir string, files dockerx.Context) error {
+func writeContext(dir string, files dockerx.Context, large map[string]string) error {
 	for _, path := range files.Paths() {
 		target := filepath.Join(dir, filepath.FromSlash(path))
 		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
@@ -247,5 +230,24 @@ func writeContext(dir string, files dockerx.Context) error {
 			return fmt.Errorf("build context: %w", err)
 		}
 	}
+	for path, source := range large {
+		if err := copyFile(source, filepath.Join(dir, filepath.FromSlash(path))); err != nil {
+			return fmt.Errorf("build context: %w", err)
+		}
+	}
 	return nil
+}
+
+func copyFile(source, target string) error {
+	from, err := os.Open(source)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.Create(target)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Close())
 }

@@ -159,7 +159,7 @@ func TestFailingStep(t *testing.T) {
 func TestOutWritesTheContext(t *testing.T) {
 	t.Chdir(t.TempDir())
 	must(t, "build", "--out", "context")
-	files, err := buildContext(config.Default().Image, "")
+	files, err := recipe{image: config.Default().Image}.context("")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func runPrune(ctx context.Context, d deps, options pruneOptions) error {
 		return err
 	}
 	defer engine.Close()
-	_, current, err := plannedImage(ctx, engine, options.config.Image)
+	_, current, err := plannedImage(ctx, engine, options.config)
 	if err != nil {
 		return err
 	}

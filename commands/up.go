@@ -124,7 +124,7 @@ func lockFleet(ctx context.Context, d deps, engine *dockerx.Engine, name, image 
 }
 
 func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptions, facts doctor.Facts) error {
-	tag, id, err := plannedImage(ctx, engine, options.build.image)
+	tag, id, err := plannedImage(ctx, engine, options.config)
 	if err != nil {
 		return err
 	}
@@ -144,16 +144,20 @@ func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptio
 }
 
 // plannedImage is the image that up would use; no id where it must be built.
-func plannedImage(ctx context.Context, engine *dockerx.Engine, image config.Image) (tag, id string, err error) {
+func plannedImage(ctx context.Context, engine *dockerx.Engine, loaded config.Config) (tag, id string, err error) {
+	wanted, err := recipeOf(loaded)
+	if err != nil {
+		return "", "", err
+	}
 	var baseIDs []string
-	for _, base := range unique(image.Base, image.Outer) {
+	for _, base := range unique(wanted.image.Base, wanted.image.Outer) {
 		baseID, err := engine.ImageID(ctx, base)
 		if err != nil || baseID == "" {
 			return repository, "", err
 		}
 		baseIDs = append(baseIDs, baseID)
 	}
-	files, err := buildContext(image, "")
+	files, err := wanted.context("")
 	if err != nil {
 		return "", "", err
 	}

@@ -21,8 +21,8 @@ var Version = "dev"
 const versionLimit = 2 * time.Second
 
 type versionOptions struct {
-	image config.Image
-	json  bool
+	config config.Config
+	json   bool
 }
 
 // versions is what `version -o json` prints.
@@ -63,7 +63,7 @@ func versionCommand(d deps) *cli.Command {
 			if err != nil {
 				return err
 			}
-			options := versionOptions{image: loaded.Image}
+			options := versionOptions{config: loaded}
 			if options.json, err = wantJSON(c); err != nil {
 				return err
 			}
@@ -76,7 +76,7 @@ func runVersion(ctx context.Context, d deps, options versionOptions) error {
 	found := versions{Version: Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	limited, cancel := context.WithTimeout(ctx, versionLimit)
 	defer cancel()
-	missing := askVersions(limited, d, options.image, &found)
+	missing := askVersions(limited, d, options.config, &found)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func runVersion(ctx context.Context, d deps, options versionOptions) error {
 }
 
 // askVersions adds what the engine knows; the error tells what is missing and why.
-func askVersions(ctx context.Context, d deps, image config.Image, found *versions) error {
+func askVersions(ctx context.Context, d deps, loaded config.Config, found *versions) error {
 	engine, endpoint, err := connect(d)
 	if err != nil {
 		return fmt.Errorf("no engine: %w", err)
@@ -114,7 +114,7 @@ func askVersions(ctx context.Context, d deps, image config.Image, found *version
 		return fmt.Errorf("no engine: %w", err)
 	}
 	found.Engine = &engineVersion{Name: endpoint.Name, Version: version, API: api}
-	tag, id, err := plannedImage(ctx, engine, image)
+	tag, id, err := plannedImage(ctx, engine, loaded)
 	if err != nil {
 		return fmt.Errorf("no image: %w", err)
 	}

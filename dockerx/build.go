@@ -48,18 +48,41 @@ func (c Context) Mode(path string) fs.FileMode {
 	return 0o755
 }
 
-func (c Context) archive() (*bytes.Buffer, error) {
-	var out bytes.Buffer
-	w := tar.NewWriter(&out)
+// pack writes the context as a tar, and behind it the large files, by their path
+// in the context.
+func (c Context) pack(out io.Writer, large map[string]string) error {
+	w := tar.NewWriter(out)
 	for _, path := range c.Paths() {
 		if err := w.WriteHeader(&tar.Header{Name: path, Mode: int64(c.Mode(path)), Size: int64(len(c[path]))}); err != nil {
-			return nil, err
+			return err
 		}
 		if _, err := w.Write(c[path]); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return &out, w.Close()
+	for path, source := range large {
+		if err := packFile(w, path, source); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+func packFile(w *tar.Writer, path, source string) error {
+	file, err := os.Open(source)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if err := w.WriteHeader(&tar.Header{Name: path, Mode: 0o644, Size: info.Size()}); err != nil {
+		return err
+	}
+	_, err = io.Copy(w, file)
+	return err
 }
 
 // ImageID of a reference; "" where the engine has no such image.
@@ -104,8 +127,9 @@ func (e *Engine) Pull(ctx context.Context, reference string, progress io.Writer)
 type BuildOptions struct {
 	Tag      string
 	NoCache  bool
-	Progress string    // auto, tty, plain or quiet
-	Out      io.Writer // where progress goes; a terminal for tty
+	Large    map[string]string // further files of the context: path in it → path here
+	Progress string            // auto, tty, plain or quiet
+	Out      io.Writer         // where progress goes; a terminal for tty
 }
 
 // BuildError holds the failing step and the end of its output.
@@ -129,10 +153,9 @@ func (e *BuildError) Hint() string { return e.Advice }
 
 // Build sends the context to the engine's BuildKit and shows its progress.
 func (e *Engine) Build(ctx context.Context, files Context, options BuildOptions) error {
-	body, err := files.archive()
-	if err != nil {
-		return fmt.Errorf("image %s: build context: %w", options.Tag, err)
-	}
+	body, packed := io.Pipe()
+	defer body.Close()
+	go func() { packed.CloseWithError(files.pack(packed, options.Large)) }()
 	response, err := e.api.ImageBuild(ctx, body, build.ImageBuildOptions{
 		Version: build.BuilderBuildKit, Tags: []string{options.Tag}, NoCache: options.NoCache, Dockerfile: "Dockerfile", Remove: true,
 	})

@@ -1,7 +1,9 @@
 package dockerx
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
@@ -24,7 +26,20 @@ const (
 	envBip       = "RUNNERCTL_BIP"
 	envPools     = "RUNNERCTL_POOLS"
 	envShm       = "RUNNERCTL_SHM_SIZE"
+
+	// Of a runner with an agent; the credential goes in by standard input.
+	envAgent          = "RUNNERCTL_AGENT" // fleet.AgentMode
+	envAgentURL       = "RUNNERCTL_AGENT_URL"
+	envAgentName      = "RUNNERCTL_AGENT_NAME"
+	envAgentLabels    = "RUNNERCTL_AGENT_LABELS" // with commas
+	envAgentGroup     = "RUNNERCTL_AGENT_GROUP"
+	envAgentEphemeral = "RUNNERCTL_AGENT_EPHEMERAL"
 )
+
+// hasAgent tells whether a container's end is its agent's.
+func hasAgent(config *container.Config) bool {
+	return slices.ContainsFunc(config.Env, func(pair string) bool { return strings.HasPrefix(pair, envAgent+"=") })
+}
 
 func volumeName(runner string) string { return runner + "-data" }
 
@@ -86,6 +101,20 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 	}
 	if roleOf(spec) != roleRunner {
 		host.RestartPolicy.Name = container.RestartPolicyDisabled // a throw-away one has nobody to come back for
+	}
+	if agent := spec.Agent; agent.Mode != fleet.NoAgent {
+		config.OpenStdin, config.StdinOnce = true, true
+		config.Env = append(config.Env,
+			envAgent+"="+string(agent.Mode),
+			envAgentURL+"="+agent.URL,
+			envAgentName+"="+name,
+			envAgentLabels+"="+strings.Join(agent.Labels, ","),
+			envAgentGroup+"="+agent.Group,
+			envAgentEphemeral+"="+strconv.FormatBool(agent.OneJob()),
+		)
+		if agent.OneJob() {
+			host.RestartPolicy.Name = container.RestartPolicyDisabled // its credential is spent
+		}
 	}
 	if spec.InnerPrivileged {
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: "/sys", Target: sysfs})

@@ -16,35 +16,46 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-// The golden file is the security model: a change to it changes README too.
-func TestContainerConfigGolden(t *testing.T) {
-	config, host := containerConfig("ci-7k2p", fleet.Spec{
+func goldenSpec() fleet.Spec {
+	return fleet.Spec{
 		Fleet: "ci", Image: "runnerctl/runner:x", ImageID: "sha256:x", CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30,
 		InnerPrivileged: true, NetworkDriver: "slirp4netns", MTU: 65520, AppArmor: "unconfined",
 		Bip: "10.213.0.1/17", Pool: "base=10.213.128.0/17,size=24",
-	})
-	if host.Privileged {
-		t.Fatal("privileged")
 	}
-	host.SecurityOpt[0] = "seccomp=(seccomp.json)" // a golden of its own
-	var got bytes.Buffer
-	encoder := json.NewEncoder(&got)
-	encoder.SetIndent("", "\t")
-	if err := encoder.Encode(map[string]any{"Config": config, "HostConfig": host}); err != nil {
-		t.Fatal(err)
-	}
-	const path = "testdata/container.json"
-	if *update {
-		if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
+}
+
+// The golden files are the security model: a change to them changes README too.
+func TestContainerConfigGolden(t *testing.T) {
+	agent := fleet.Agent{URL: "https://github.com/acme/api", Labels: []string{"gpu", "large"}, Group: "Default"}
+	jit, static := agent, agent
+	jit.Mode, static.Mode = fleet.JIT, fleet.Token
+	for name, agent := range map[string]fleet.Agent{"container": {}, "container-jit": jit, "container-static": static} {
+		spec := goldenSpec()
+		spec.Agent = agent
+		config, host := containerConfig("ci-7k2p", spec)
+		if host.Privileged {
+			t.Fatal("privileged")
+		}
+		host.SecurityOpt[0] = "seccomp=(seccomp.json)" // a golden of its own
+		var got bytes.Buffer
+		encoder := json.NewEncoder(&got)
+		encoder.SetIndent("", "\t")
+		if err := encoder.Encode(map[string]any{"Config": config, "HostConfig": host}); err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("the container's configuration changed; got\n%s", got.Bytes())
+		path := "testdata/" + name + ".json"
+		if *update {
+			if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.Bytes(), want) {
+			t.Errorf("%s: the container's configuration changed; got\n%s", name, got.Bytes())
+		}
 	}
 }
 

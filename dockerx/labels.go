@@ -24,6 +24,8 @@ const (
 
 	// LabelImage marks runner images; its value is the hash in their tag.
 	LabelImage = "dev.runnerctl.image"
+	// LabelAgent is on images with an agent: its version, or its archive's hash.
+	LabelAgent = "dev.runnerctl.agent"
 
 	schema = 1
 

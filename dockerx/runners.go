@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"regexp"
 	"slices"
@@ -31,6 +32,9 @@ const (
 // removeLimit is how long the removal of one runner may take once it began:
 // its stop time-out and some time for a busy engine.
 const removeLimit = (stopSeconds + 30) * time.Second
+
+// handOver is how long the engine may take to pass a credential on.
+const handOver = 10 * time.Second
 
 // Runners lists the fleet's runners; where name is "", every runner on the
 // engine, throw-away ones too.
@@ -134,7 +138,10 @@ func (e *Engine) Names(ctx context.Context) (map[string]bool, error) {
 
 // Create makes and starts a runner. On an error nothing of it is left, and a
 // container or volume that had the name before is not touched.
-func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, _ secret.Text) (_ fleet.Runner, err error) {
+func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, credential secret.Text) (_ fleet.Runner, err error) {
+	if wanted := spec.Agent.Mode != fleet.NoAgent; wanted == credential.Empty() {
+		return fleet.Runner{}, fmt.Errorf("runner %s: agent mode %q and a credential don't go together (there is one: %t)", name, spec.Agent.Mode, !credential.Empty())
+	}
 	data := volumeName(name)
 	if _, err := e.api.VolumeInspect(ctx, data); err == nil {
 		return fleet.Runner{}, fmt.Errorf("runner %s: a volume named %s exists already", name, data)
@@ -164,10 +171,40 @@ func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, _ sec
 	if err := ctx.Err(); err != nil {
 		return fleet.Runner{}, err
 	}
-	if err := e.api.ContainerStart(whole, response.ID, container.StartOptions{}); err != nil {
-		return fleet.Runner{}, fmt.Errorf("runner %s: start container: %w", name, err)
+	if err := e.start(whole, response.ID, credential); err != nil {
+		return fleet.Runner{}, fmt.Errorf("runner %s: %w", name, err)
 	}
 	return made, nil
+}
+
+// start starts a container and writes the credential, where there is one, to its
+// standard input: a line that no file and no variable holds.
+func (e *Engine) start(ctx context.Context, id string, credential secret.Text) error {
+	if credential.Empty() {
+		if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
+			return fmt.Errorf("start container: %w", err)
+		}
+		return nil
+	}
+	attached, err := e.api.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdin: true})
+	if err != nil {
+		return fmt.Errorf("attach to container: %w", err)
+	}
+	defer attached.Close()
+	if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
+		return fmt.Errorf("start container: %w", err)
+	}
+	if _, err := io.WriteString(attached.Conn, credential.Reveal()+"\n"); err != nil {
+		return fmt.Errorf("write the credential: %w", err)
+	}
+	if err := attached.CloseWrite(); err != nil {
+		return fmt.Errorf("write the credential: %w", err)
+	}
+	// The engine hangs up once it has passed all on; a call cut off before might
+	// lose the end of it.
+	_ = attached.Conn.SetReadDeadline(time.Now().Add(handOver))
+	_, _ = io.Copy(io.Discard, attached.Reader)
+	return nil
 }
 
 // WaitReady blocks until the inner daemon answers, or the container ends. A
@@ -195,7 +232,11 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 		case info.RestartCount > 0:
 			return "", fmt.Errorf("its container ends again and again (started anew %d times)", info.RestartCount)
 		case !info.State.Running:
-			return "", fmt.Errorf("its container ended with exit code %d", info.State.ExitCode)
+			told := fmt.Sprintf("its container ended with exit code %d", info.State.ExitCode)
+			if hasAgent(info.Config) {
+				told += " (" + fleet.Verdict(info.State.ExitCode) + ")"
+			}
+			return "", errors.New(told)
 		}
 	}
 	return "", err

@@ -20,6 +20,15 @@ const FirstID = 100000
 // Label is one OCI label of the image; Value is quoted when rendered.
 type Label struct{ Key, Value string }
 
+// AgentArchive is the archive's name in the build context.
+const AgentArchive = "agent.tar"
+
+// Agent is GitHub's runner program in the image, from AgentArchive.
+type Agent struct {
+	SHA256 string // of the archive, in hex
+	Hooks  bool   // the operator's, in the context's folder hooks
+}
+
 // Data is all that the Dockerfile varies by.
 type Data struct {
 	Base      string   // image reference of the world
@@ -29,6 +38,7 @@ type Data struct {
 	Fragment  string // Dockerfile instructions for the world stage
 	FirstID   int
 	Labels    []Label
+	Agent     *Agent // nil: none
 }
 
 // worldPackages is what a job finds in its machine. Docker's packages differ in
@@ -49,6 +59,7 @@ var (
 	// keeps white space and line ends out of a FROM line.
 	referencePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
 	packagePattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
+	sha256Pattern    = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
 // Render returns the Dockerfile. A value that could smuggle in an instruction
@@ -67,6 +78,9 @@ func Render(data Data) ([]byte, error) {
 	if data.FirstID < 1002 {
 		return nil, fmt.Errorf("first id %d: ids up to 1001 are taken", data.FirstID)
 	}
+	if data.Agent != nil && !sha256Pattern.MatchString(data.Agent.SHA256) {
+		return nil, fmt.Errorf("agent: %q is no SHA-256 in hex", data.Agent.SHA256)
+	}
 	for _, label := range data.Labels {
 		if strings.ContainsAny(label.Key+label.Value, "\n\r\"\\$") {
 			return nil, fmt.Errorf("label %s: %q can't be quoted", label.Key, label.Value)
@@ -83,7 +97,8 @@ func Render(data Data) ([]byte, error) {
 	view := struct {
 		Data
 		WorldPackages, OuterPackages []string
-	}{data, append(world, data.Packages...), outerPackages}
+		AgentArchive                 string
+	}{data, append(world, data.Packages...), outerPackages, AgentArchive}
 	var out bytes.Buffer
 	if err := tmpl.Execute(&out, view); err != nil {
 		return nil, err

@@ -22,7 +22,9 @@ func full() Data {
 func TestRenderGolden(t *testing.T) {
 	bare := full()
 	bare.Sudo, bare.Fragment, bare.Packages, bare.Labels, bare.FirstID = false, "", nil, nil, 1002
-	for name, data := range map[string]Data{"full": full(), "bare": bare} {
+	agent := full()
+	agent.Agent = &Agent{SHA256: strings.Repeat("0a", 32), Hooks: true}
+	for name, data := range map[string]Data{"full": full(), "bare": bare, "agent": agent} {
 		got, err := Render(data)
 		if err != nil {
 			t.Fatal(err)
@@ -53,6 +55,7 @@ func TestNoInstructionIsInjected(t *testing.T) {
 		"package": func(d *Data) { d.Packages = []string{"jq\nRUN evil"} },
 		"option":  func(d *Data) { d.Packages = []string{"-o=x"} },
 		"label":   func(d *Data) { d.Labels = []Label{{"a", "b\"\nRUN evil"}} },
+		"agent":   func(d *Data) { d.Agent = &Agent{SHA256: "0'; evil; '"} },
 		"ids":     func(d *Data) { d.FirstID = 1000 },
 	}
 	for name, change := range changes {

@@ -4,6 +4,7 @@ package config
 import (
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -22,6 +23,16 @@ type Config struct {
 	Runners Runners `yaml:"runners"`
 	Network Network `yaml:"network"`
 	GitHub  GitHub  `yaml:"github"`
+
+	Dir string `yaml:"-"` // of the file; "" where there is none
+}
+
+// Beside is the path of a file that the settings name, or that lies beside them.
+func (c Config) Beside(path string) string {
+	if filepath.IsAbs(path) || strings.Contains(path, "://") {
+		return path
+	}
+	return filepath.Join(c.Dir, path)
 }
 
 // Image is what the runner image is built from.
@@ -132,6 +143,8 @@ var (
 	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
 	imagePattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
 	packagePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
+	versionPattern = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
+	sha256Pattern  = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 )
 
 // MaxCount bounds a fleet on one engine.
@@ -169,6 +182,21 @@ func (c Config) Validate() error {
 	for _, name := range c.Image.Packages {
 		if !packagePattern.MatchString(name) {
 			return bad("image.packages", "%q is no package name", name)
+		}
+	}
+	agent := c.Image.Agent
+	if agent.Version != "latest" && !versionPattern.MatchString(agent.Version) {
+		return bad("image.agent.version", "%q: expected latest, or one like 2.330.0", agent.Version)
+	}
+	if agent.SHA256 != "" && !sha256Pattern.MatchString(agent.SHA256) {
+		return bad("image.agent.sha256", "%q: expected 64 hex digits", agent.SHA256)
+	}
+	if strings.Contains(agent.Archive, "://") {
+		if !strings.HasPrefix(agent.Archive, "https://") && !strings.HasPrefix(agent.Archive, "http://") {
+			return bad("image.agent.archive", "%q: expected a file or an http(s) URL", agent.Archive)
+		}
+		if agent.SHA256 == "" {
+			return &Error{Field: "image.agent.archive", Problem: "a URL needs image.agent.sha256 beside it", Advice: "GitHub's release page tells the SHA-256 of each archive"}
 		}
 	}
 	if c.Target != "" {

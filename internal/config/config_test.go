@@ -14,6 +14,7 @@ func TestWriteLoadsBack(t *testing.T) {
 	odd.Name, odd.Target = "build-1", "https://github.com/acme/api"
 	odd.Image.Packages = []string{"g++", "libssl-dev"}
 	odd.Image.Dockerfile = "RUN echo \"a: b # c\"\nRUN true"
+	odd.Image.Agent = Agent{Version: "2.330.0", Archive: "agents/a.tar.gz", SHA256: strings.Repeat("0a", 32)}
 	odd.Runners.Memory, odd.Runners.CPUs = 512<<20, 0.5
 	for _, want := range []Config{Default(), odd} {
 		if want.Image.Packages == nil {
@@ -31,6 +32,7 @@ func TestWriteLoadsBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		want.Dir = filepath.Dir(path)
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v\nwant %+v", got, want)
 		}
@@ -49,6 +51,10 @@ func TestLoadErrors(t *testing.T) {
 		{"image:\n  sudo: maybe\n", ":2: maybe: expected true or false"},
 		{"image:\n  base: \"a\\nRUN evil\"\n", ":2: image.base: "},
 		{"image:\n  packages: [\"a b\"]\n", ":2: image.packages: "},
+		{"image:\n  agent:\n    version: newest\n", `:3: image.agent.version: "newest": expected latest, or one like 2.330.0`},
+		{"image:\n  agent:\n    sha256: abc\n", ":3: image.agent.sha256: "},
+		{"image:\n  agent:\n    archive: https://x/a.tar.gz\n", ":3: image.agent.archive: a URL needs image.agent.sha256 beside it"},
+		{"image:\n  agent:\n    archive: ftp://x/a.tar.gz\n", ":3: image.agent.archive: "},
 		{"network:\n  driver: magic\n", ":2: network.driver: "},
 		{"name: A B\n", ":1: name: "},
 		{"target: http://github.com/a/b\n", ":1: target: "},

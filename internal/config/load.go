@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -21,6 +22,7 @@ func Load(path string) (Config, error) {
 		return Config{}, &Error{Problem: err.Error(), Advice: "runnerctl init writes one; none is needed for the defaults"}
 	}
 	loaded := Default()
+	loaded.Dir = filepath.Dir(path)
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&loaded); err != nil && !errors.Is(err, io.EOF) {
@@ -102,7 +104,9 @@ func keys(t reflect.Type) []string {
 	var all []string
 	for i := range t.NumField() {
 		field := t.Field(i)
-		all = append(all, field.Tag.Get("yaml"))
+		if tag := field.Tag.Get("yaml"); tag != "-" {
+			all = append(all, tag)
+		}
 		if field.Type.Kind() == reflect.Struct {
 			all = append(all, keys(field.Type)...)
 		}

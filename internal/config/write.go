@@ -33,6 +33,14 @@ image:
   packages: [{{range $i, $p := .Image.Packages}}{{if $i}}, {{end}}{{q $p}}{{end}}]
   # Dockerfile instructions at the end of the jobs' tree.
   dockerfile: {{q .Image.Dockerfile}}
+  # GitHub's own runner program, put in where there is a target. It never updates
+  # itself: GitHub takes a version for about 30 days after its successor.
+  agent:
+    # latest, or one like 2.330.0 (then with its sha256).
+    version: {{q .Image.Agent.Version}}
+    # A release archive to take instead of GitHub's: a file, or a URL with its sha256.
+    archive: {{q .Image.Agent.Archive}}
+    sha256: {{q .Image.Agent.SHA256}}
 
 runners:
   count: {{.Runners.Count}}

@@ -67,6 +67,10 @@ type Agent struct {
 	Ephemeral bool
 }
 
+// OneJob tells whether the agent ends after its first job; a JIT configuration
+// allows for no other.
+func (a Agent) OneJob() bool { return a.Ephemeral || a.Mode == JIT }
+
 // Hash identifies the spec; a runner with another hash is replaced by up.
 func (s Spec) Hash() string {
 	s.Bip, s.Pool = "", ""

@@ -1,0 +1,340 @@
+//go:build linux
+
+package commands
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/secret"
+)
+
+//go:embed testdata/Runner.Listener
+var listener []byte
+
+// agentArchive packs the stand-in listener like a release, the same each time.
+func agentArchive(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "actions-runner-linux-x64-2.330.0.tar.gz")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	packed := gzip.NewWriter(file)
+	out := tar.NewWriter(packed)
+	header := &tar.Header{Name: "bin/Runner.Listener", Mode: 0o755, Size: int64(len(listener)), ModTime: time.Unix(1e9, 0)}
+	if err := out.WriteHeader(header); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Write(listener); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range []interface{ Close() error }{out, packed} {
+		if err := one.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// agentFleet is a fleet of this test whose image holds the stand-in listener.
+type agentFleet struct {
+	engine *dockerx.Engine
+	api    *client.Client
+	spec   fleet.Spec
+	t      *testing.T
+}
+
+func newAgentFleet(t *testing.T, change func(*config.Config)) *agentFleet {
+	api := realEngine(t)
+	loaded := config.Default()
+	loaded.Name = newFleet(t, api)
+	loaded.Dir = "."
+	loaded.Image.Agent.Archive = agentArchive(t)
+	if change != nil {
+		change(&loaded)
+	}
+	d := deps{env: os.Getenv, goos: "linux"}
+	d.streams.Err = t.Output()
+	engine, endpoint, err := connect(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = engine.Close() })
+	tag, id, _, err := ensureImage(t.Context(), d, engine, buildOptions{config: loaded, bootstrapBase: true, progress: "plain"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := specOf(t.Context(), engine, loaded, tag, id, gatherFacts(t.Context(), d, engine, endpoint, loaded))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &agentFleet{engine: engine, api: api, spec: spec, t: t}
+}
+
+// jitConfig is a JIT configuration as GitHub makes them, but for what the
+// stand-in is to do.
+func jitConfig(t *testing.T, script string) secret.Text {
+	t.Helper()
+	encode := func(value any) string {
+		text, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return base64.StdEncoding.EncodeToString(text)
+	}
+	return secret.New(encode(map[string]string{
+		".runner":                encode(map[string]string{"AgentName": "x", "Script": script}),
+		".credentials":           encode(map[string]any{"Scheme": "OAuth", "Data": map[string]string{"ClientId": "client-0123"}}),
+		".credentials_rsaparams": encode(map[string]string{"d": "the-key-itself-4567"}),
+	}))
+}
+
+func (f *agentFleet) create(agent fleet.Agent, credential secret.Text) fleet.Runner {
+	f.t.Helper()
+	spec := f.spec
+	spec.Agent = agent
+	runner, err := f.engine.Create(f.t.Context(), newName(spec.Fleet, map[string]bool{}), spec, credential)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return runner
+}
+
+// ended waits for a runner's end and returns its exit code and its log.
+func (f *agentFleet) ended(runner fleet.Runner) (code int, log string) {
+	f.t.Helper()
+	eventually(f.t, time.Minute, "the runner ends", func() bool {
+		info, err := f.api.ContainerInspect(f.t.Context(), runner.ContainerID)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		code = info.State.ExitCode
+		return info.State.Status == "exited"
+	})
+	return code, containerLog(f.t, f.api, runner.ContainerID)
+}
+
+func (f *agentFleet) ready(runner fleet.Runner) {
+	f.t.Helper()
+	if _, err := f.engine.WaitReady(f.t.Context(), runner); err != nil {
+		f.t.Fatalf("%v\n%s", err, containerLog(f.t, f.api, runner.ContainerID))
+	}
+}
+
+// idleAgent waits for jobs, and for its end.
+const idleAgent = `trap 'echo stopped; exit 0' TERM; while :; do read -rt 1 <> <(:) || true; done`
+
+var jitAgent = fleet.Agent{Mode: fleet.JIT, URL: "https://github.com/acme/api", Labels: []string{"gpu"}, Group: "Default"}
+
+// One job: the agent finds its files and a clean environment, and the runner ends
+// with its verdict.
+func TestAgentByJIT(t *testing.T) {
+	f := newAgentFleet(t, nil)
+	for want, script := range map[int]string{0: "echo one job done", 7: "exit 7"} {
+		runner := f.create(jitAgent, jitConfig(t, script))
+		code, log := f.ended(runner)
+		if code != want || !strings.Contains(log, "agent: Listening for Jobs, descriptors 0 1 2 3\n") || !strings.Contains(log, fmt.Sprintf("agent: ended with code %d\n", want)) {
+			t.Errorf("code %d, want %d:\n%s", code, want, log)
+		}
+		if want == 0 && !strings.Contains(log, "agent: one job done\n") {
+			t.Error(log)
+		}
+	}
+}
+
+// A stop: the agent goes first, a job that runs is waited for, and so long the
+// daemon answers.
+func TestAgentIsStoppedFirst(t *testing.T) {
+	f := newAgentFleet(t, nil)
+	idle := f.create(jitAgent, jitConfig(t, idleAgent))
+	f.ready(idle)
+	begun := time.Now()
+	if err := f.api.ContainerStop(t.Context(), idle.ContainerID, container.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if code, log := f.ended(idle); code != 0 || !strings.Contains(log, "agent: stopped\n") || time.Since(begun) > 10*time.Second {
+		t.Errorf("idle: code %d after %s:\n%s", code, time.Since(begun), log)
+	}
+
+	busy := f.create(jitAgent, jitConfig(t, `trap 'echo stopped; exit 1' TERM; echo job begins
+		bash -c 'sleep 6; curl -fsS --unix-socket /run/docker.sock http://docker/_ping && echo " from the daemon"'
+		while :; do read -rt 1 <> <(:) || true; done`))
+	f.ready(busy)
+	if err := f.api.ContainerStop(t.Context(), busy.ContainerID, container.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if code, log := f.ended(busy); code != 1 || !strings.Contains(log, "agent: OK from the daemon\n") {
+		t.Errorf("busy: code %d:\n%s", code, log)
+	}
+}
+
+// everywhere is all that a person or program on the host can read of a runner
+// without entering it, and what its jobs can read of others' processes.
+func (f *agentFleet) everywhere(runner fleet.Runner) string {
+	f.t.Helper()
+	info, err := f.api.ContainerInspect(f.t.Context(), runner.ContainerID)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	inspected, err := json.Marshal(info)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	text := string(inspected) + containerLog(f.t, f.api, runner.ContainerID)
+	for _, path := range processesOf(f.t, []string{runner.ContainerID}) {
+		for _, file := range []string{"environ", "cmdline"} {
+			content, err := os.ReadFile(filepath.Join(filepath.Dir(path), file))
+			if err == nil { // else it ended meanwhile
+				text += string(content)
+			}
+		}
+	}
+	return text
+}
+
+// Nothing of the credential is where others can read it; the agent's own files
+// are the only place.
+func TestAgentKeepsTheCredentialSecret(t *testing.T) {
+	f := newAgentFleet(t, nil)
+	credential := jitConfig(t, idleAgent)
+	runner := f.create(jitAgent, credential)
+	f.ready(runner)
+	eventually(t, time.Minute, "the agent listens", func() bool { return strings.Contains(containerLog(t, f.api, runner.ContainerID), "Listening") })
+	text := f.everywhere(runner)
+	if !strings.Contains(text, "Runner.Listener\x00run\x00") || !strings.Contains(text, "RUNNERCTL_AGENT=jit") {
+		t.Fatalf("the search does not see the agent:\n%q", text)
+	}
+	var files map[string]string
+	blob, err := base64.StdEncoding.DecodeString(credential.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(blob, &files); err != nil {
+		t.Fatal(err)
+	}
+	for what, needle := range map[string]string{
+		"the blob": credential.Reveal()[:40], "the key": "the-key-itself-4567", "the key in base64": files[".credentials_rsaparams"], "the client": "client-0123",
+	} {
+		if strings.Contains(text, needle) {
+			t.Errorf("%s is where others can read it", what)
+		}
+	}
+	changed, err := f.api.ContainerDiff(t.Context(), runner.ContainerID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range changed {
+		if !strings.Contains(one.Path, "credentials") {
+			continue
+		}
+		if kind := must(t, "exec", runner.Name, "--", "stat", "-c", "%F", strings.TrimPrefix(one.Path, "/rootfs")); kind != "symbolic link\n" {
+			t.Errorf("in the container's layer: %s, %s", one.Path, kind)
+		}
+	}
+	got := must(t, "exec", "--root", runner.Name, "--", "sh", "-c", "grep -rlF -e the-key-itself -e client-0123 /home /root /tmp /var /etc /usr/lib/runnerctl /run | sort")
+	if want := "/run/runnerctl/agent/.credentials\n/run/runnerctl/agent/.credentials_rsaparams\n"; got != want {
+		t.Errorf("found in\n%s", got)
+	}
+}
+
+// Restarted, a runner of many jobs goes on under the registration it has.
+func TestStaticAgent(t *testing.T) {
+	f := newAgentFleet(t, nil)
+	agent := fleet.Agent{Mode: fleet.Token, URL: "https://github.com/acme", Labels: []string{"gpu", "large"}, Group: "builders"}
+	runner := f.create(agent, secret.New("registration-8910"))
+	f.ready(runner)
+	listening := func() int {
+		return strings.Count(containerLog(t, f.api, runner.ContainerID), "agent: Listening for Jobs")
+	}
+	eventually(t, time.Minute, "the agent listens", func() bool { return listening() == 1 })
+	log := containerLog(t, f.api, runner.ContainerID)
+	if want := "agent: configured with --unattended --url https://github.com/acme --name " + runner.Name + " --work _work --disableupdate --replace --labels gpu,large --runnergroup builders\n"; !strings.Contains(log, want) {
+		t.Errorf("no %q in\n%s", want, log)
+	}
+	if strings.Contains(f.everywhere(runner), "registration-8910") {
+		t.Error("the token is where others can read it")
+	}
+	inside := func(args ...string) string { return must(t, append([]string{"exec", runner.Name, "--"}, args...)...) }
+
+	// The hooks: what a job leaves is gone, whoever owns it; tools and images stay.
+	inside("sh", "-c", `mkdir -p actions-runner/_work/api/api actions-runner/_work/_tool actions-runner/_work/_temp && cd actions-runner/_work &&
+		sudo chown -R 0:0 . && sudo sh -c 'echo x >api/api/root; echo x >_tool/kept; echo x >_temp/root' && sudo chown runner . api api/api _tool _temp && echo x >api/api/own && echo x >_temp/own && ln -s /etc link
+		docker network create job >/dev/null && tar c --files-from /dev/null | docker import - kept:1 >/dev/null; docker create --name left --network job kept:1 /x >/dev/null`)
+	inside("/usr/lib/runnerctl/hooks/job-completed.sh")
+	got := inside("sh", "-c", "cd actions-runner/_work && find . -type f | sort; ls -d api/api link/passwd; docker ps -aq; docker network ls -q --filter type=custom; docker images -q kept | wc -l")
+	if want := "./_temp/own\n./_tool/kept\napi/api\nlink/passwd\n1\n"; got != want {
+		t.Errorf("left:\n%swant\n%s", got, want)
+	}
+	inside("/usr/lib/runnerctl/hooks/job-started.sh")
+
+	must(t, "exec", runner.Name, "--", "docker", "system", "prune", "--all", "--volumes", "--force")
+	if err := f.api.ContainerRestart(t.Context(), runner.ContainerID, container.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, "the agent listens again", func() bool { return listening() == 2 })
+	log = containerLog(t, f.api, runner.ContainerID)
+	if strings.Count(log, "agent: configured") != 1 || !strings.Contains(log, "agent: stopped\n") {
+		t.Error(log)
+	}
+}
+
+// What goes wrong before the agent runs is told, and is no exit code of the agent's.
+func TestAgentThatCanNotBeSetUp(t *testing.T) {
+	f := newAgentFleet(t, nil)
+	once := fleet.Agent{Mode: fleet.Token, URL: "https://ghes.example.com/acme/api", Ephemeral: true}
+	for credential, want := range map[string]string{
+		"not base64":           "agent: the credential on standard input is no JIT configuration",
+		"e30=":                 "agent: the agent's file .runner is missing",
+		"registration-refused": "agent: the registration with https://ghes.example.com/acme/api failed with code 99",
+	} {
+		agent := jitAgent
+		if strings.HasPrefix(credential, "registration") {
+			agent = once
+		}
+		if code, log := f.ended(f.create(agent, secret.New(credential))); code != 78 || !strings.Contains(log, want) {
+			t.Errorf("%s: code %d:\n%s", credential, code, log)
+		}
+	}
+}
+
+// The first step of a job finds Docker, however slow the daemon starts, and the
+// operator's hooks.
+func TestJobStartedHook(t *testing.T) {
+	f := newAgentFleet(t, func(loaded *config.Config) {
+		for _, folder := range hookFolders {
+			if err := os.MkdirAll(folder, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(folder, "10-say"), []byte("#!/bin/sh\necho operator: $(basename $(dirname $0)) as $(id -un)\n[ ! -e /tmp/fail ]\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		loaded.Image.Dockerfile = "RUN mv /usr/sbin/dockerd /usr/sbin/dockerd.real && printf '#!/bin/sh\\n[ \"$1\" = --version ] || sleep 5\\nexec dockerd.real \"$@\"\\n' >/usr/sbin/dockerd && chmod +x /usr/sbin/dockerd\n"
+	})
+	t.Cleanup(func() { removeImage(t, f.api, f.spec.Image) })
+	runner := f.create(jitAgent, jitConfig(t, `$ACTIONS_RUNNER_HOOK_JOB_STARTED && docker version --format 'first step: {{.Server.Version}}' && $ACTIONS_RUNNER_HOOK_JOB_COMPLETED
+		touch /tmp/fail; $ACTIONS_RUNNER_HOOK_JOB_STARTED || echo "hook code $?"`))
+	code, log := f.ended(runner)
+	for _, want := range []string{"agent: operator: job-started.d as runner\n", "agent: first step: 2", "agent: operator: job-completed.d as runner\n", "agent: hook 10-say of job-started.d failed with code 1\n", "agent: hook code 1\n"} {
+		if code != 0 || !strings.Contains(log, want) {
+			t.Errorf("code %d, no %q in\n%s", code, want, log)
+		}
+	}
+}

@@ -1,0 +1,204 @@
+//go:build linux
+
+package commands
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+)
+
+// seccompFile as docs/image.md names it; tests change their folder.
+var seccompFile, _ = filepath.Abs("../dockerx/seccomp.json")
+
+// alone is the recipe of docs/image.md, as somebody writes it by hand.
+func alone(tag string, env ...string) (*container.Config, *container.HostConfig) {
+	return &container.Config{Image: tag, Env: env},
+		&container.HostConfig{
+			CapDrop: []string{"ALL"}, CapAdd: []string{"SETUID", "SETGID"},
+			SecurityOpt: []string{"seccomp=" + readFile(seccompFile), "apparmor=unconfined"},
+			MaskedPaths: []string{}, ReadonlyPaths: []string{},
+			Tmpfs:     map[string]string{"/run/user/1001": "uid=1001,gid=1001,mode=700,exec"},
+			Resources: container.Resources{Devices: []container.DeviceMapping{{PathOnHost: "/dev/net/tun", PathInContainer: "/dev/net/tun", CgroupPermissions: "rwm"}}},
+		}
+}
+
+// startAlone starts one; it goes with the test.
+func startAlone(t *testing.T, api *client.Client, config *container.Config, host *container.HostConfig) (id string) {
+	t.Helper()
+	made, err := api.ContainerCreate(t.Context(), config, host, nil, nil, newName("image-alone", map[string]bool{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := api.ContainerRemove(context.Background(), made.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := api.ContainerStart(t.Context(), made.ID, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return made.ID
+}
+
+func endOf(t *testing.T, api *client.Client, id string) (code int) {
+	t.Helper()
+	eventually(t, 2*time.Minute, "the container ends", func() bool {
+		info, err := api.ContainerInspect(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code = info.State.ExitCode
+		return !info.State.Running
+	})
+	return code
+}
+
+// Where a platform lacks a part of the recipe, the start names that part and no other.
+func TestMissingPartOfTheRecipeIsNamed(t *testing.T) {
+	api := realEngine(t)
+	tag := runnerImage(t)
+	for want, change := range map[string]func(*container.HostConfig){
+		"start: missing: /dev/net/tun: --device /dev/net/tun":                                   func(h *container.HostConfig) { h.Devices = nil },
+		"start: missing: a place for the start's own files: --tmpfs /run/user/1001:uid=1001":    func(h *container.HostConfig) { h.Tmpfs = nil },
+		"start: missing: capabilities for newuidmap and newgidmap: --cap-add SETUID":            func(h *container.HostConfig) { h.CapAdd = nil },
+		"start: missing: capabilities for newuidmap and newgidmap: --cap-add SETUID --cap":      func(h *container.HostConfig) { h.CapAdd = []string{"SETGID"} },
+		"start: missing: privileges that newuidmap and newgidmap gain: run without --security-": func(h *container.HostConfig) { h.SecurityOpt = append(h.SecurityOpt, "no-new-privileges") },
+		"start: missing: user namespaces: --security-opt seccomp=PROFILE":                       func(h *container.HostConfig) { h.SecurityOpt = h.SecurityOpt[1:] },
+		"start: missing: an unmasked /proc: --security-opt systempaths=unconfined":              func(h *container.HostConfig) { h.MaskedPaths, h.ReadonlyPaths = nil, nil },
+	} {
+		config, host := alone(tag)
+		change(host)
+		id := startAlone(t, api, config, host)
+		code := endOf(t, api, id)
+		log := containerLog(t, api, id)
+		if code == 0 || strings.Count(log, "missing:") != 1 || !strings.Contains(log, want) {
+			t.Errorf("code %d, want %q:\n%s", code, want, log)
+		}
+	}
+
+	config, host := alone(tag)
+	id := startAlone(t, api, config, host)
+	eventually(t, time.Minute, "the whole recipe starts", func() bool { return daemonAnswers(t, api, id) })
+}
+
+// daemonAnswers asks as a person would who has no runnerctl.
+func daemonAnswers(t *testing.T, api *client.Client, id string) bool {
+	t.Helper()
+	made, err := api.ContainerExecCreate(t.Context(), id, container.ExecOptions{Cmd: []string{"/usr/lib/runnerctl/exec", "docker", "version"}})
+	if err != nil {
+		return false // it ended
+	}
+	if err := api.ContainerExecStart(t.Context(), made.ID, container.ExecStartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		info, err := api.ContainerExecInspect(t.Context(), made.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !info.Running {
+			return info.ExitCode == 0
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// The environment of other runner images is read strictly.
+func TestEnvironmentContractIsStrict(t *testing.T) {
+	f := newAgentFleet(t, nil)
+	target, token := "REPO_URL=https://github.com/acme/api", "RUNNER_TOKEN=registration-8910"
+	for want, env := range map[string][]string{
+		"a credential is needed":                              {target},
+		"more than one credential":                            {target, token, "ACCESS_TOKEN=ghp_8910"},
+		"APP_ID and APP_PRIVATE_KEY go together":              {target, "APP_ID=1"},
+		"APP_ID=one: expected a number":                       {target, "APP_ID=one", "APP_PRIVATE_KEY=x"},
+		"RUNNER_SCOPE=repo needs REPO_URL":                    {token},
+		"REPO_URL=acme/api: expected https://HOST/OWNER/REPO": {token, "REPO_URL=acme/api"},
+		"GITHUB_HOST is ghes.example.com":                     {target, token, "GITHUB_HOST=ghes.example.com"},
+		"RUNNER_SCOPE=galaxy: repo, org or enterprise":        {target, token, "RUNNER_SCOPE=galaxy"},
+		"RUNNER_SCOPE=org needs ORG_NAME":                     {target, token, "RUNNER_SCOPE=org"},
+		"EPHEMERAL=maybe: true or false":                      {target, token, "EPHEMERAL=maybe"},
+		"DISABLE_AUTO_UPDATE=false: here the agent never":     {target, token, "DISABLE_AUTO_UPDATE=false"},
+		"DISABLE_AUTOMATIC_DEREGISTRATION=0: here no runner":  {target, token, "DISABLE_AUTOMATIC_DEREGISTRATION=0"},
+		"LABELS has more than one line":                       {target, token, "LABELS=a\nb"},
+	} {
+		config, host := alone(f.spec.Image, env...)
+		id := startAlone(t, f.api, config, host)
+		if code, log := endOf(t, f.api, id), containerLog(t, f.api, id); code != 2 || !strings.Contains(log, "start: ") || !strings.Contains(log, want) || strings.Contains(log, "8910") {
+			t.Errorf("%v: code %d, want %q:\n%s", env, code, want, log)
+		}
+	}
+}
+
+// Without runnerctl: registered with the token, which nothing but the container's
+// first process has.
+func TestEnvironmentContract(t *testing.T) {
+	f := newAgentFleet(t, nil)
+	config, host := alone(f.spec.Image, "RUNNER_SCOPE=org", "ORG_NAME=acme", "RUNNER_TOKEN=registration-8910", "EPHEMERAL=1", "LABELS=gpu,large", "RUNNER_GROUP=builders", "NO_DEFAULT_LABELS=true",
+		"RUNNER_NAME_PREFIX=image", "RANDOM_RUNNER_SUFFIX=false", "RUNNER_WORKDIR=/work", "GITHUB_HOST=ghes.example.com")
+	config.Hostname = "alone"
+	id := startAlone(t, f.api, config, host)
+	eventually(t, time.Minute, "the agent listens", func() bool { return strings.Contains(containerLog(t, f.api, id), "agent: Listening") })
+	log := containerLog(t, f.api, id)
+	if want := "agent: configured with --unattended --url https://ghes.example.com/acme --name image-alone --work /work --disableupdate --replace --labels gpu,large --runnergroup builders --ephemeral --no-default-labels\n"; !strings.Contains(log, want) {
+		t.Errorf("no %q in\n%s", want, log)
+	}
+	var holders []string
+	for _, path := range processesOf(t, []string{id}) {
+		if environ := readFile(strings.TrimSuffix(path, "cgroup") + "environ"); strings.Contains(environ, "registration-8910") {
+			holders = append(holders, strings.Split(readFile(strings.TrimSuffix(path, "cgroup")+"cmdline"), "\x00")[0])
+		}
+	}
+	if !slices.Equal(holders, []string{"/usr/bin/tini"}) || strings.Contains(log, "8910") {
+		t.Errorf("the token is with %v", holders)
+	}
+	if err := f.api.ContainerStop(t.Context(), id, container.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if code, log := endOf(t, f.api, id), containerLog(t, f.api, id); code != 0 || !strings.Contains(log, "agent: stopped\n") {
+		t.Errorf("code %d:\n%s", code, log)
+	}
+}
+
+// A GitHub Enterprise Server whose certificate the runner's machine trusts: access
+// token and App alike are exchanged for a registration token inside.
+func TestEnvironmentContractAsksGitHub(t *testing.T) {
+	server := newTokenServer(t)
+	f := newAgentFleet(t, server.trusted)
+	t.Cleanup(func() { removeImage(t, f.api, f.spec.Image) })
+	for name, test := range map[string]struct {
+		env  []string
+		code int
+		want string
+	}{
+		"token":        {[]string{"REPO_URL=https://" + server.host + "/acme/api.git", "ACCESS_TOKEN=ghp_good"}, 0, "agent: configured with --unattended --url https://" + server.host + "/acme/api --name"},
+		"app":          {[]string{"RUNNER_SCOPE=org", "ORG_NAME=acme", "GITHUB_HOST=" + server.host, "APP_ID=42", "APP_PRIVATE_KEY=" + server.key}, 0, "agent: configured with --unattended --url https://" + server.host + "/acme --name"},
+		"wrong token":  {[]string{"REPO_URL=https://" + server.host + "/acme/api", "ACCESS_TOKEN=ghp_bad"}, 78, "agent: POST https://" + server.host + "/api/v3/repos/acme/api/actions/runners/registration-token: GitHub answered 401: Bad credentials"},
+		"wrong login":  {[]string{"REPO_URL=https://" + server.host + "/acme/api", "APP_ID=42", "APP_PRIVATE_KEY=" + server.key, "APP_LOGIN=other"}, 78, "agent: the App 42 is not installed for other"},
+		"broken key":   {[]string{"REPO_URL=https://" + server.host + "/acme/api", "APP_ID=42", "APP_PRIVATE_KEY=x"}, 78, "agent: APP_PRIVATE_KEY is no private key in PEM"},
+		"nobody there": {[]string{"REPO_URL=https://127.0.0.1:1/acme/api", "ACCESS_TOKEN=ghp_good"}, 78, "no answer"},
+	} {
+		config, host := alone(f.spec.Image, append(test.env, "EPHEMERAL=true")...)
+		id := startAlone(t, f.api, config, host)
+		eventually(t, time.Minute, fmt.Sprintf("%s: %q", name, test.want), func() bool {
+			info, err := f.api.ContainerInspect(t.Context(), id)
+			return strings.Contains(containerLog(t, f.api, id), test.want) || err == nil && !info.State.Running
+		})
+		if test.code == 0 {
+			if err := f.api.ContainerStop(t.Context(), id, container.StopOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if code, log := endOf(t, f.api, id), containerLog(t, f.api, id); code != test.code || !strings.Contains(log, test.want) || strings.Contains(log, "ghp_") {
+			t.Errorf("%s: code %d, want %d and %q:\n%s", name, code, test.code, test.want, log)
+		}
+	}
+}

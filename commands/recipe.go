@@ -1,0 +1,149 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/release"
+	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/scripts"
+	"github.com/runnerctl/runnerctl/templates"
+)
+
+// recipe is all that decides what an image holds, but for the base images.
+type recipe struct {
+	image config.Image
+	agent *release.Archive // nil: none
+	hooks dockerx.Context  // the operator's, where there is an agent
+}
+
+// hookFolders are what an operator may have beside runnerctl.yaml; every file in
+// them is run as runner, in the order of the names.
+var hookFolders = []string{"hooks/job-started.d", "hooks/job-completed.d"}
+
+// recipeOf finds out which agent is meant. It downloads nothing.
+func recipeOf(loaded config.Config) (recipe, error) {
+	wanted := recipe{image: loaded.Image}
+	if loaded.Image.Agent.Archive == "" {
+		return wanted, nil
+	}
+	archive, err := release.Given(loaded.Beside(loaded.Image.Agent.Archive), loaded.Image.Agent.SHA256)
+	if err != nil {
+		return wanted, err
+	}
+	wanted.agent, wanted.hooks = &archive, dockerx.Context{}
+	for _, folder := range hookFolders {
+		files, err := filepath.Glob(filepath.Join(loaded.Beside(filepath.FromSlash(folder)), "[^.]*"))
+		if err != nil {
+			return wanted, fmt.Errorf("%s: %w", folder, err)
+		}
+		for _, file := range files {
+			if wanted.hooks[folder+"/"+filepath.Base(file)], err = os.ReadFile(file); err != nil {
+				return wanted, fmt.Errorf("hook: %w", err)
+			}
+		}
+	}
+	return wanted, nil
+}
+
+// context is every small file that the engine is sent. With a hash the image is
+// labelled; the hash itself is taken without, so that a runnerctl of another
+// version that sends the same files finds the image unchanged.
+func (r recipe) context(hash string) (dockerx.Context, error) {
+	data := templates.Data{
+		Base: r.image.Base, OuterBase: r.image.Outer, Packages: r.image.Packages, Sudo: r.image.Sudo,
+		Fragment: r.image.Dockerfile, FirstID: templates.FirstID,
+	}
+	if hash != "" {
+		data.Labels = []templates.Label{
+			{Key: "org.opencontainers.image.title", Value: "runnerctl runner"},
+			{Key: "org.opencontainers.image.version", Value: Version},
+			{Key: dockerx.LabelImage, Value: hash},
+		}
+	}
+	if r.agent != nil {
+		data.Agent = &templates.Agent{SHA256: r.agent.SHA256, Hooks: len(r.hooks) > 0}
+		if hash != "" {
+			data.Labels = append(data.Labels, templates.Label{Key: dockerx.LabelAgent, Value: r.agent.Name()})
+		}
+	}
+	dockerfile, err := templates.Render(data)
+	if err != nil {
+		return nil, fmt.Errorf("dockerfile: %w", err)
+	}
+	files := dockerx.Context{"Dockerfile": dockerfile}
+	maps.Copy(files, r.hooks)
+	err = fs.WalkDir(scripts.Image, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		files[path], err = scripts.Image.ReadFile(path)
+		return err
+	})
+	return files, err
+}
+
+// large is every large file that the engine is sent, by its path in the context:
+// the agent's archive, downloaded now if it must be.
+func (r recipe) large(ctx context.Context, d deps) (map[string]string, error) {
+	if r.agent == nil {
+		return nil, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fmt.Errorf("agent archive: %w", err)
+	}
+	show := newDownload(d, "agent  downloading "+r.agent.Name())
+	path, err := r.agent.Fetch(ctx, http.DefaultClient, filepath.Join(cache, "runnerctl", "agent"), show.tell)
+	show.end()
+	if err != nil && ctx.Err() == nil {
+		var told interface{ Hint() string }
+		if !errors.As(err, &told) {
+			err = ui.Hinted(err, "where this machine can't reach it, image.agent.archive names a file")
+		}
+	}
+	return map[string]string{templates.AgentArchive: path}, err
+}
+
+// download shows how far one is: redrawn on a terminal, else one line.
+type download struct {
+	d     deps
+	title string
+	next  time.Time
+	begun bool
+}
+
+func newDownload(d deps, title string) *download { return &download{d: d, title: title} }
+
+func (o *download) tell(done, total int64) {
+	if time.Now().Before(o.next) {
+		return
+	}
+	o.next = time.Now().Add(200 * time.Millisecond)
+	size := ""
+	if total > 0 {
+		size = " of " + ui.Bytes(total)
+	}
+	switch {
+	case o.d.redraws():
+		fmt.Fprintf(o.d.streams.Err, "\r%s  %s%s\x1b[K", o.title, ui.Bytes(done), size)
+	case !o.begun:
+		fmt.Fprintf(o.d.streams.Err, "%s %s\n", o.title, size)
+	}
+	o.begun = true
+}
+
+func (o *download) end() {
+	if o.begun && o.d.redraws() {
+		fmt.Fprintln(o.d.streams.Err)
+	}
+}

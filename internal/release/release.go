@@ -1,0 +1,197 @@
+// Package release finds, fetches and checks the archive of GitHub's agent that is
+// put into the image.
+package release
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// Archive is one release archive. Its SHA-256 is known before it is used.
+type Archive struct {
+	Version string // like 2.330.0; "" where unknown
+	SHA256  string // in hex
+	Source  string // file or URL
+}
+
+// Name is the archive's version, or else the beginning of its hash.
+func (a Archive) Name() string {
+	if a.Version != "" {
+		return a.Version
+	}
+	return "sha256:" + a.SHA256[:12]
+}
+
+// Remote tells a URL from a file.
+func Remote(source string) bool {
+	return strings.HasPrefix(source, "https://") || strings.HasPrefix(source, "http://")
+}
+
+var fileName = regexp.MustCompile(`^actions-runner-linux-[a-z0-9]+-([0-9]+\.[0-9]+\.[0-9]+)\.tar\.gz$`)
+
+// Given is the archive that the settings name: a URL with its hash, or a file,
+// whose hash is taken and held against wanted where that is not "".
+func Given(source, wanted string) (Archive, error) {
+	archive := Archive{Source: source, SHA256: strings.ToLower(wanted)}
+	if parts := fileName.FindStringSubmatch(source[strings.LastIndexAny(source, `/\`)+1:]); parts != nil {
+		archive.Version = parts[1]
+	}
+	if Remote(source) {
+		return archive, nil
+	}
+	file, err := os.Open(source)
+	if err != nil {
+		return Archive{}, fmt.Errorf("agent archive: %w", err)
+	}
+	defer file.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return Archive{}, fmt.Errorf("agent archive %s: %w", source, err)
+	}
+	got := hex.EncodeToString(sum.Sum(nil))
+	if archive.SHA256 != "" && archive.SHA256 != got {
+		return Archive{}, &MismatchError{Source: source, Want: archive.SHA256, Got: got}
+	}
+	archive.SHA256 = got
+	return archive, nil
+}
+
+// Offer is an archive of GitHub's list.
+type Offer struct {
+	OS   string // linux, osx, win
+	Arch string // x64, arm64, arm
+	Archive
+}
+
+// Latest is the version that means the newest one.
+const Latest = "latest"
+
+// architectures are GitHub's words for the engine's.
+var architectures = map[string]string{"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64", "armv7l": "arm"}
+
+// Choose is the archive of a version for an engine's architecture. GitHub offers
+// the newest only; an older one needs its hash, wanted, which is "" where not given.
+func Choose(offers []Offer, version, arch, wanted string) (Archive, error) {
+	for _, offer := range offers {
+		if offer.OS != "linux" || offer.Arch != architectures[arch] || version != Latest && version != offer.Version {
+			continue
+		}
+		switch {
+		case offer.SHA256 == "" && wanted == "":
+			return Archive{}, &UnknownHashError{Version: offer.Version}
+		case offer.SHA256 == "":
+			offer.SHA256 = strings.ToLower(wanted)
+		case wanted != "" && !strings.EqualFold(wanted, offer.SHA256):
+			return Archive{}, &MismatchError{Source: offer.Source, Want: wanted, Got: offer.SHA256}
+		}
+		return offer.Archive, nil
+	}
+	name := architectures[arch]
+	switch {
+	case version == Latest || name == "":
+		return Archive{}, fmt.Errorf("GitHub offers no agent for %s (version %s)", arch, version)
+	case wanted == "":
+		return Archive{}, &UnknownHashError{Version: version}
+	}
+	return Archive{
+		Version: version, SHA256: strings.ToLower(wanted),
+		Source: fmt.Sprintf("https://github.com/actions/runner/releases/download/v%s/actions-runner-linux-%s-%[1]s.tar.gz", version, name),
+	}, nil
+}
+
+// UnknownHashError says that an archive could not be checked.
+type UnknownHashError struct{ Version string }
+
+func (e *UnknownHashError) Error() string {
+	return "GitHub's list has no SHA-256 of " + e.Version + " of the agent"
+}
+
+// Hint says what to do.
+func (e *UnknownHashError) Hint() string {
+	return "set image.agent.sha256 to the one on github.com/actions/runner/releases/tag/v" + e.Version + ", or image.agent.version to latest"
+}
+
+// MismatchError says that an archive is not the one that was meant.
+type MismatchError struct{ Source, Want, Got string }
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("agent archive %s: its SHA-256 is %s, expected %s", e.Source, e.Got, e.Want)
+}
+
+// Hint says what to do.
+func (e *MismatchError) Hint() string {
+	return "it was changed or cut off on the way: take it anew from GitHub's release page, where the hash stands too"
+}
+
+// Fetch gives the archive as a file: a remote one is downloaded into the cache
+// folder unless it is there, and kept only if its hash is right. progress is told
+// bytes; total is -1 where unknown.
+func (a Archive) Fetch(ctx context.Context, client *http.Client, cache string, progress func(done, total int64)) (path string, err error) {
+	if !Remote(a.Source) {
+		return a.Source, nil
+	}
+	path = filepath.Join(cache, a.SHA256+".tar.gz")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil // the image's build checks the hash again
+	}
+	failed := func(err error) (string, error) {
+		return "", fmt.Errorf("agent archive %s: %w", a.Source, err)
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return failed(err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.Source, nil)
+	if err != nil {
+		return failed(err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return failed(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return failed(fmt.Errorf("the server answered %s", response.Status))
+	}
+	part, err := os.CreateTemp(cache, "part-")
+	if err != nil {
+		return failed(err)
+	}
+	defer func() {
+		part.Close()
+		_ = os.Remove(part.Name()) // gone where it was renamed
+	}()
+	sum := sha256.New()
+	counted := &counter{total: response.ContentLength, tell: progress}
+	if _, err := io.Copy(io.MultiWriter(part, sum, counted), response.Body); err != nil {
+		return failed(err)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != a.SHA256 {
+		return "", &MismatchError{Source: a.Source, Want: a.SHA256, Got: got}
+	}
+	if err := part.Close(); err != nil {
+		return failed(err)
+	}
+	if err := os.Rename(part.Name(), path); err != nil {
+		return failed(err)
+	}
+	return path, nil
+}
+
+type counter struct {
+	done, total int64
+	tell        func(done, total int64)
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.done += int64(len(p))
+	c.tell(c.done, c.total)
+	return len(p), nil
+}

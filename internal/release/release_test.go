@@ -1,0 +1,116 @@
+package release
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func sum(text string) string {
+	hash := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(hash[:])
+}
+
+func TestGivenFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "actions-runner-linux-arm64-2.330.0.tar.gz")
+	if err := os.WriteFile(path, []byte("archive"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, wanted := range []string{"", sum("archive"), strings.ToUpper(sum("archive"))} {
+		got, err := Given(path, wanted)
+		if want := (Archive{"2.330.0", sum("archive"), path}); err != nil || got != want || got.Name() != "2.330.0" {
+			t.Errorf("%q: %+v %v", wanted, got, err)
+		}
+	}
+	var mismatch *MismatchError
+	if _, err := Given(path, sum("other")); !errors.As(err, &mismatch) {
+		t.Errorf("another hash is taken: %v", err)
+	}
+	if _, err := Given(path+"x", ""); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	if name := (Archive{SHA256: sum("x")}).Name(); name != "sha256:"+sum("x")[:12] {
+		t.Error(name)
+	}
+}
+
+func TestChoose(t *testing.T) {
+	list := []Offer{
+		{"win", "x64", Archive{"2.330.0", sum("w"), "https://x/w"}}, {"linux", "x64", Archive{"2.330.0", sum("a"), "https://x/a"}},
+		{"linux", "arm64", Archive{"2.330.0", sum("b"), "https://x/b"}}, {"linux", "arm", Archive{"2.330.0", "", "https://x/c"}},
+	}
+	pinned := Archive{"2.329.0", sum("p"), "https://github.com/actions/runner/releases/download/v2.329.0/actions-runner-linux-arm64-2.329.0.tar.gz"}
+	for _, test := range []struct {
+		version, arch, sha256 string
+		want                  Archive
+		problem               string
+	}{
+		{"latest", "x86_64", "", list[1].Archive, ""},
+		{"latest", "aarch64", "", list[2].Archive, ""},
+		{"2.330.0", "amd64", "", list[1].Archive, ""},
+		{"2.329.0", "arm64", sum("p"), pinned, ""},
+		{"2.329.0", "arm64", "", Archive{}, "no SHA-256 of 2.329.0"},
+		{"latest", "x86_64", sum("z"), Archive{}, "expected " + sum("z")},
+		{"latest", "riscv64", "", Archive{}, "no agent for riscv64"},
+		{"latest", "armv7l", "", Archive{}, "no SHA-256"},
+	} {
+		got, err := Choose(list, test.version, test.arch, test.sha256)
+		if got != test.want || (err == nil) != (test.problem == "") || err != nil && !strings.Contains(err.Error(), test.problem) {
+			t.Errorf("%s %s: %+v %v", test.version, test.arch, got, err)
+		}
+	}
+}
+
+func TestFetch(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		switch r.URL.Path {
+		case "/good":
+			_, _ = w.Write([]byte("archive"))
+		case "/short":
+			w.Header().Set("Content-Length", "100")
+			_, _ = w.Write([]byte("arch"))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	cache := t.TempDir()
+	var last int64
+	fetch := func(path, hash string) (string, error) {
+		return Archive{Source: server.URL + path, SHA256: hash}.Fetch(t.Context(), server.Client(), cache, func(done, _ int64) { last = done })
+	}
+	var mismatch *MismatchError
+	if _, err := fetch("/good", sum("other")); !errors.As(err, &mismatch) {
+		t.Errorf("changed on the way: %v", err)
+	}
+	if _, err := fetch("/short", sum("archive")); err == nil {
+		t.Error("cut off: taken")
+	}
+	if _, err := fetch("/gone", sum("archive")); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Errorf("not there: %v", err)
+	}
+	if left, _ := os.ReadDir(cache); len(left) != 0 {
+		t.Errorf("left in the cache: %v", left)
+	}
+	for range 2 {
+		path, err := fetch("/good", sum("archive"))
+		text, _ := os.ReadFile(path)
+		if err != nil || string(text) != "archive" || last != 7 {
+			t.Errorf("%q %v %d", text, err, last)
+		}
+	}
+	if asked != 4 {
+		t.Errorf("asked %d times: the cache is not used", asked)
+	}
+	if path, err := (Archive{Source: "/a/file"}).Fetch(t.Context(), nil, cache, nil); path != "/a/file" || err != nil {
+		t.Error(path, err)
+	}
+}

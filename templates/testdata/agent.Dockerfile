@@ -1,0 +1,77 @@
+# No syntax line: plain BuildKit builds this, no frontend image is fetched.
+# Two trees (ARCHITECTURE.md): the world that jobs see, and the small outer tree
+# that makes the user namespace and never runs a job.
+
+FROM debian:trixie-slim AS world
+ENV DEBIAN_FRONTEND=noninteractive
+COPY image/world-check /usr/lib/runnerctl/world-check
+RUN /usr/lib/runnerctl/world-check base
+RUN printf 'path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\npath-exclude=/usr/share/info/*\n' >/etc/dpkg/dpkg.cfg.d/runnerctl \
+ && apt-get update \
+ && docker=$(/usr/lib/runnerctl/world-check packages agent) \
+ && apt-get install -y --no-install-recommends $docker \
+      bsdutils \
+      ca-certificates \
+      containerd \
+      curl \
+      git \
+      gnupg \
+      iproute2 \
+      iptables \
+      iputils-ping \
+      jq \
+      kmod \
+      openssh-client \
+      procps \
+      unzip \
+      util-linux \
+      wget \
+      xz-utils \
+      zip \
+      sudo \
+      g++ \
+ && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /usr/share/info/* /var/log/*.log /var/log/apt
+RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups docker,sudo runner \
+ && rm -f /etc/subuid /etc/subgid \
+ && echo 'runner ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/runner && chmod 0440 /etc/sudoers.d/runner
+RUN /usr/lib/runnerctl/world-check tools
+RUN --mount=type=bind,source=agent.tar,target=/tmp/agent.tar \
+    echo '0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a  /tmp/agent.tar' | sha256sum --check --quiet \
+ && install -d -o runner -g runner /home/runner/actions-runner \
+ && setpriv --reuid 1001 --regid 1001 --init-groups tar -xf /tmp/agent.tar -C /home/runner/actions-runner \
+ && /usr/lib/runnerctl/world-check agent
+RUN true
+USER root
+COPY image/init image/login image/no-rootlesskit image/containerd.toml image/agent image/cleaner image/registration-token /usr/lib/runnerctl/
+COPY image/hooks hooks /usr/lib/runnerctl/hooks/
+RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
+ && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe
+
+FROM debian:trixie-slim
+ENV DEBIAN_FRONTEND=noninteractive
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends \
+      libcap2-bin \
+      mount \
+      passt \
+      procps \
+      slirp4netns \
+      tini \
+      uidmap \
+ && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /var/log/*.log /var/log/apt \
+ && useradd --uid 1001 --user-group --no-create-home --home-dir /run/user/1001 --shell /bin/sh runner \
+ && echo 'runner:100000:65536' >/etc/subuid && cp /etc/subuid /etc/subgid \
+ && find / -xdev -type f -perm /6000 -exec chmod ug-s {} + \
+ && getcap -r / 2>/dev/null | cut -d' ' -f1 | xargs -r -n1 setcap -r \
+ && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap \
+ && mkdir -p /rootfs /sys-rw /run/user/1001
+COPY image/start image/enter image/machine image/exec image/wait-ready image/status image/diagnose image/contract image/shift-owners image/assert /usr/lib/runnerctl/
+RUN chmod 0755 /usr/lib/runnerctl/*
+RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 100000
+RUN /usr/lib/runnerctl/assert 100000
+LABEL org.opencontainers.image.version="1.0"
+ENV XDG_RUNTIME_DIR=/run/user/1001
+USER 1001:1001
+VOLUME /rootfs/var/lib/docker
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/bin/tini", "--", "/usr/lib/runnerctl/start"]
