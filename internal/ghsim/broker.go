@@ -165,7 +165,7 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request, of *runner) {
 		case s.runners[of.id] != of:
 			reply = func() { brokerError(w, http.StatusNotFound, "RunnerNotFound", "Runner not found") }
 		case of.session == nil || of.session.id != query.Get("sessionId"):
-			reply = func() { brokerError(w, http.StatusUnauthorized, "RunnerSessionInvalid", "Invalid session") }
+			reply = func() { brokerError(w, http.StatusNotFound, "RunnerSessionInvalid", "Invalid session") }
 		default:
 			if message := s.messageFor(of, status); message != nil {
 				reply = func() { writeJSON(w, http.StatusOK, message) }
@@ -221,7 +221,7 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request, of *runner)
 	defer s.mu.Unlock()
 	switch {
 	case of.session == nil || of.session.id != r.URL.Query().Get("sessionId"):
-		brokerError(w, http.StatusUnauthorized, "RunnerSessionInvalid", "Invalid session")
+		brokerError(w, http.StatusNotFound, "RunnerSessionInvalid", "Invalid session")
 	case of.job == nil || of.job.requestID != asked.Request:
 		brokerError(w, http.StatusNotFound, "AcknowledgeJobNotFound", "Job not found")
 	default:
