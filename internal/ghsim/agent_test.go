@@ -121,8 +121,11 @@ func writeJIT(t *testing.T, encoded, root string) {
 // exit waits for the end of an agent and gives its code.
 func exit(t *testing.T, a *agent) int {
 	t.Helper()
-	ended := make(chan error, 1)
-	go func() { ended <- a.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = a.Wait() // the code is looked at below
+	}()
 	select {
 	case <-ended:
 		return a.ProcessState.ExitCode()
@@ -130,30 +133,6 @@ func exit(t *testing.T, a *agent) int {
 		t.Fatalf("the agent does not end")
 		return -1
 	}
-}
-
-func queue(t *testing.T, s *ghsim.Server, workflow string) int64 {
-	t.Helper()
-	jobs, err := ghsim.ParseJobs([]byte(workflow))
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := s.Queue(jobs[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
-}
-
-func wait(t *testing.T, s *ghsim.Server, id int64) ghsim.Result {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	result, err := s.Wait(ctx, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return result
 }
 
 func online(t *testing.T, s *ghsim.Server, count int) {

@@ -2,6 +2,7 @@ package ghsim_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -99,4 +100,28 @@ func mint(t *testing.T, s *ghsim.Server, place, name string, labels ...string) m
 	var made minted
 	client(t, s, s.ClassicToken(0, scope)).do("POST", "/"+place+"/actions/runners/generate-jitconfig", map[string]any{"name": name, "runner_group_id": 1, "labels": labels}, 201, &made)
 	return made
+}
+
+func queue(t *testing.T, s *ghsim.Server, workflow string) int64 {
+	t.Helper()
+	jobs, err := ghsim.ParseJobs([]byte(workflow))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := s.Queue(jobs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func wait(t *testing.T, s *ghsim.Server, id int64) ghsim.Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	result, err := s.Wait(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
 }

@@ -173,7 +173,7 @@ func (s *Server) feed(w http.ResponseWriter, r *http.Request, j *job) {
 	if err != nil {
 		return // it has answered
 	}
-	defer socket.CloseNow()
+	defer func() { _ = socket.CloseNow() }()
 	socket.SetReadLimit(1 << 22)
 	for {
 		var lines struct{ Value []string }
