@@ -18,6 +18,7 @@ import (
 	"github.com/ChristopherHX/github-act-runner/protocol"
 	"github.com/ChristopherHX/github-act-runner/protocol/results"
 	runservice "github.com/ChristopherHX/github-act-runner/protocol/run"
+	"github.com/ChristopherHX/github-act-runner/runnerconfiguration"
 )
 
 // Results of steps and jobs, as the protocol spells them.
@@ -55,17 +56,17 @@ type workerStep struct {
 	run       func(context.Context, *workerStep) error
 }
 
-func newWorker(l *listener, request *protocol.AgentJobRequestMessage, service string) (*worker, error) {
+func newWorker(root string, instance *runnerconfiguration.RunnerInstance, request *protocol.AgentJobRequestMessage, service string) (*worker, error) {
 	connection, data, err := request.GetConnection("SystemVssConnection")
 	if err != nil {
 		return nil, err
 	}
-	connection.Client = l.connection.Client
+	connection.Client = &http.Client{Timeout: httpLimit}
 	resultsConnection := *connection
 	resultsConnection.TenantURL = request.Variables["system.github.results_endpoint"].Value
-	work := l.instance.WorkFolder
+	work := instance.WorkFolder
 	if !filepath.IsAbs(work) {
-		work = filepath.Join(l.root, work)
+		work = filepath.Join(root, work)
 	}
 	w := &worker{
 		request: request, service: strings.TrimSuffix(service, "/"), connection: connection,
@@ -83,7 +84,7 @@ func newWorker(l *listener, request *protocol.AgentJobRequestMessage, service st
 	_, repository, _ := strings.Cut(w.github["repository"], "/")
 	w.workspace = filepath.Join(work, repository, repository)
 	w.runner = map[string]string{
-		"RUNNER_NAME": l.instance.Agent.Name, "RUNNER_OS": "Linux", "RUNNER_ARCH": architecture(), "RUNNER_ENVIRONMENT": "self-hosted",
+		"RUNNER_NAME": instance.Agent.Name, "RUNNER_OS": "Linux", "RUNNER_ARCH": architecture(), "RUNNER_ENVIRONMENT": "self-hosted",
 		"RUNNER_TEMP": w.temp, "RUNNER_TOOL_CACHE": filepath.Join(work, "_tool"), "RUNNER_WORKSPACE": filepath.Dir(w.workspace),
 	}
 	for _, env := range request.EnvironmentVariables {
@@ -108,19 +109,6 @@ func stringsOf(token *protocol.TemplateToken) map[string]string {
 		}
 	}
 	return found
-}
-
-func (w *worker) renew(ctx context.Context) error {
-	var reply runservice.RenewJobResponse
-	return w.connection.RequestWithContext2(ctx, http.MethodPost, w.service+"/renewjob", "", &runservice.RenewJobRequest{PlanID: w.request.Plan.PlanID, JobID: w.request.JobID}, &reply)
-}
-
-func (w *worker) keepRenewing(ctx context.Context) {
-	for pause(ctx, renewInterval) {
-		if err := w.renew(ctx); err != nil && ctx.Err() == nil {
-			say("job %s: renew: %s", w.request.JobDisplayName, firstLine(err))
-		}
-	}
 }
 
 // run runs the job to its end and tells GitHub; it gives the result. The end of

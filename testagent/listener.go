@@ -22,6 +22,7 @@ const (
 	sessionRetry  = 30 * time.Second
 	conflictLimit = 4 * time.Minute
 	renewInterval = time.Minute
+	httpLimit     = 100 * time.Second
 )
 
 type listener struct {
@@ -39,7 +40,7 @@ func run(ctx context.Context, root string) int {
 		return exitTerminated
 	}
 	l := &listener{root: root, instance: instance, connection: &protocol.VssConnection{
-		Client: &http.Client{Timeout: 100 * time.Second}, TenantURL: instance.Auth.TenantURL,
+		Client: &http.Client{Timeout: httpLimit}, TenantURL: instance.Auth.TenantURL,
 		PoolID: instance.PoolID, TaskAgent: instance.Agent, Key: instance.PKey,
 	}}
 	if code, connected := l.connect(ctx); !connected {
@@ -164,38 +165,71 @@ func (l *listener) job(ctx context.Context, message *protocol.TaskAgentMessage) 
 		say("job message: %v", err)
 		return
 	}
-	request, err := l.acquire(ctx, ref.Service, &runservice.AcquireJobRequest{JobMessageID: ref.Request, BillingOwnerID: ref.BillingID})
+	raw, err := l.acquire(ctx, ref.Service, &runservice.AcquireJobRequest{JobMessageID: ref.Request, BillingOwnerID: ref.BillingID})
 	if err != nil {
 		say("job %s: %s", ref.Request, firstLine(err))
 		return
 	}
-	w, err := newWorker(l, request, ref.Service)
-	if err != nil {
-		say("job %s: %v", request.JobDisplayName, err)
+	request := &protocol.AgentJobRequestMessage{}
+	if err := json.Unmarshal(raw, request); err != nil {
+		say("job %s: %v", ref.Request, err)
 		return
 	}
-	if err := w.renew(ctx); err != nil {
+	lock, err := newJobLock(l.connection.Client, request, ref.Service)
+	if err == nil {
+		err = lock.renew(ctx)
+	}
+	if err != nil {
 		say("job %s: renew: %s", request.JobDisplayName, firstLine(err))
 		return
 	}
 	say("Running job: %s", request.JobDisplayName)
-	jobContext, finished := context.WithCancel(ctx)
+	running, finished := context.WithCancel(context.WithoutCancel(ctx)) // a shutdown takes its time
 	cancelled := make(chan struct{})
-	go l.awaitCancellation(jobContext, request.JobID, cancelled)
-	go w.keepRenewing(jobContext)
-	result := w.run(ctx, cancelled)
+	go l.awaitCancellation(running, request.JobID, cancelled)
+	go lock.keep(running)
+	if err := l.work(ctx, assignment{Service: ref.Service, Request: raw}, cancelled); err != nil {
+		say("job %s: the worker: %v", request.JobDisplayName, err)
+	}
 	finished()
-	say("Job %s completed with result: %s", request.JobDisplayName, result)
 }
 
-func (l *listener) acquire(ctx context.Context, service string, body *runservice.AcquireJobRequest) (*protocol.AgentJobRequestMessage, error) {
+func (l *listener) acquire(ctx context.Context, service string, body *runservice.AcquireJobRequest) (raw []byte, err error) {
 	for attempt := 1; ; attempt++ {
-		request := &protocol.AgentJobRequestMessage{}
-		err := l.connection.RequestWithContext2(ctx, http.MethodPost, strings.TrimSuffix(service, "/")+"/acquirejob", "", body, request)
+		err := l.connection.RequestWithContext2(ctx, http.MethodPost, strings.TrimSuffix(service, "/")+"/acquirejob", "", body, &raw)
 		if err == nil || attempt == 5 || ctx.Err() != nil || strings.Contains(err.Error(), "actions-run-service") {
-			return request, err
+			return raw, err
 		}
 		pause(ctx, 5*time.Second)
+	}
+}
+
+// jobLock keeps a job this runner's.
+type jobLock struct {
+	connection *protocol.VssConnection
+	request    *protocol.AgentJobRequestMessage
+	service    string
+}
+
+func newJobLock(client *http.Client, request *protocol.AgentJobRequestMessage, service string) (jobLock, error) {
+	connection, _, err := request.GetConnection("SystemVssConnection")
+	if err != nil {
+		return jobLock{}, err
+	}
+	connection.Client = client
+	return jobLock{connection, request, strings.TrimSuffix(service, "/")}, nil
+}
+
+func (j jobLock) renew(ctx context.Context) error {
+	var reply runservice.RenewJobResponse
+	return j.connection.RequestWithContext2(ctx, http.MethodPost, j.service+"/renewjob", "", &runservice.RenewJobRequest{PlanID: j.request.Plan.PlanID, JobID: j.request.JobID}, &reply)
+}
+
+func (j jobLock) keep(ctx context.Context) {
+	for pause(ctx, renewInterval) {
+		if err := j.renew(ctx); err != nil && ctx.Err() == nil {
+			say("job %s: renew: %s", j.request.JobDisplayName, firstLine(err))
+		}
 	}
 }
 

@@ -66,6 +66,8 @@ func command(ctx context.Context, root string, args []string) int {
 			return exitTerminated
 		}
 		return run(ctx, root)
+	case "worker": // the listener's own child
+		err = runWorker(root, os.Stdin)
 	case "configure":
 		err = configure(ctx, root, args)
 	case "remove":
