@@ -1,9 +1,10 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/runnerctl/runnerctl/commands.Version=$(VERSION)
+ARCH ?= $(shell go env GOARCH)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build man demo test test-long bench bench-quick vet lint golden
+.PHONY: help setup build agent man demo test test-long bench bench-quick vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
@@ -14,6 +15,9 @@ setup: ## prepare this machine (asks, unless YES=1 or CI=true)
 build: ## bin/runnerctl, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/runnerctl .
 
+agent: ## bin/testagent-linux-ARCH.tar.gz, a stand-in for GitHub's runner (ARCH=arm64 for another)
+	go -C testagent run ./pack -arch $(ARCH) -o ../bin/testagent-linux-$(ARCH).tar.gz
+
 man: build ## bin/runnerctl.1, the man page
 	bin/runnerctl man > bin/runnerctl.1
 
@@ -22,6 +26,7 @@ demo: setup build ## the whole thing: three runners at work at the same moment
 
 vet: ## go vet for every system that a client may have, shellcheck
 	go vet ./...
+	go -C testagent vet ./...
 	GOOS=linux GOARCH=arm64 go vet ./...
 	GOOS=darwin go vet ./...
 	GOOS=windows go vet ./...

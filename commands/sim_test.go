@@ -1,0 +1,34 @@
+package commands
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSim(t *testing.T) {
+	jobs := filepath.Join(t.TempDir(), "jobs.yaml")
+	if err := os.WriteFile(jobs, []byte("jobs: {build: {runs-on: linux, steps: [{run: make}]}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	code, stdout, stderr := runnerctl(ctx, "sim", "--jobs", jobs, "--repository", "acme/shop")
+	if code != 0 || !regexp.MustCompile(`^target  https://127\.0\.0\.1:\d+/acme/shop\nca      \S+/ca\.pem\ntoken   \S+/token\n  build: queued\n$`).MatchString(stdout) || !strings.Contains(stderr, "0 registrations left") {
+		t.Errorf("code %d\n%s%s", code, stdout, stderr)
+	}
+	folder := filepath.Dir(regexp.MustCompile(`token   (\S+)`).FindStringSubmatch(stdout)[1])
+	if _, err := os.Stat(folder); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", folder, err)
+	}
+	if err := os.WriteFile(jobs, []byte("jobs: {build: {runs-on: linux, steps: [{uses: actions/checkout@v4}]}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := runnerctl(t.Context(), "sim", "--jobs", jobs); code != exitFailure || !strings.Contains(stderr, "field uses not found") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+}

@@ -1,0 +1,30 @@
+// Package agenttest builds the agent of testagent/ for tests.
+package agenttest
+
+import (
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// Archive packs the agent for this machine's architecture, like a release of
+// GitHub's runner, and gives the path; args are further ones of testagent/pack.
+func Archive(t testing.TB, args ...string) string {
+	t.Helper()
+	_, here, _, _ := runtime.Caller(0)
+	module := filepath.Join(filepath.Dir(here), "..", "..", "testagent")
+	archive := filepath.Join(t.TempDir(), "testagent.tar.gz")
+	if output, err := exec.Command("go", append([]string{"-C", module, "run", "./pack", "-o", archive}, args...)...).CombinedOutput(); err != nil {
+		t.Fatalf("pack the agent: %v: %s", err, output)
+	}
+	return archive
+}
+
+// Unpack puts the agent into a folder as its root.
+func Unpack(t testing.TB, archive, root string) {
+	t.Helper()
+	if output, err := exec.Command("tar", "-xzf", archive, "-C", root).CombinedOutput(); err != nil {
+		t.Fatalf("unpack the agent: %v: %s", err, output)
+	}
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/ChristopherHX/github-act-runner/protocol"
+)
+
+// assignment is what the listener tells the process that works on a job. Like
+// GitHub's, that is a child of its own: whoever looks sees by it that the runner
+// is busy.
+type assignment struct {
+	Service string
+	Request json.RawMessage
+}
+
+// What the listener says later, a line each. Its end is a shutdown too.
+const (
+	sayCancel   = "cancel"
+	sayShutdown = "shutdown"
+)
+
+// work runs a job in a child. cancel asks it to cancel, the end of ctx to end now.
+func (l *listener) work(ctx context.Context, job assignment, cancel <-chan struct{}) error {
+	executable, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	child := exec.Command(executable, "worker")
+	child.Stdout, child.Stderr = os.Stdout, os.Stderr
+	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is the listener's to pass on
+	input, err := child.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := child.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() {
+		if err := json.NewEncoder(input).Encode(job); err != nil {
+			return // the child has ended
+		}
+		for {
+			word := sayShutdown
+			select {
+			case <-ended:
+				return
+			case <-cancel:
+				word, cancel = sayCancel, nil
+			case <-ctx.Done():
+			}
+			if _, err := fmt.Fprintln(input, word); err != nil || word == sayShutdown {
+				return
+			}
+		}
+	}()
+	err = child.Wait()
+	close(ended)
+	return err
+}
+
+// worker is that child.
+func runWorker(root string, input io.Reader) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt) // the listener decides; a step's program has the usual effects
+	lines := bufio.NewReader(input)
+	var job assignment
+	first, err := lines.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(first, &job); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	request := &protocol.AgentJobRequestMessage{}
+	if err := json.Unmarshal(job.Request, request); err != nil {
+		return fmt.Errorf("job message: %w", err)
+	}
+	instance, err := settingsFolder(root).load()
+	if err != nil {
+		return err
+	}
+	w, err := newWorker(filepath.Clean(root), instance, request, job.Service)
+	if err != nil {
+		return err
+	}
+	ctx, shutdown := context.WithCancel(context.Background())
+	defer shutdown()
+	cancel := make(chan struct{})
+	go func() {
+		for told := false; ; {
+			line, err := lines.ReadString('\n')
+			switch {
+			case err != nil || line == sayShutdown+"\n":
+				shutdown()
+				return
+			case line == sayCancel+"\n" && !told:
+				close(cancel)
+				told = true
+			}
+		}
+	}()
+	say("Job %s completed with result: %s", request.JobDisplayName, w.run(ctx, cancel))
+	return nil
+}
