@@ -1,0 +1,335 @@
+package ghsim
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// The states of a job; GitHub's REST knows no "assigned".
+const (
+	queued    = "queued"
+	assigned  = "assigned"
+	running   = "in_progress"
+	completed = "completed"
+)
+
+type job struct {
+	id, run, messageID, requestNumber    int64
+	requestID, uuid, planID, timelineID  string
+	spec                                 Job
+	status, conclusion                   string
+	runner                               *runner
+	runnerName                           string
+	token                                string // of the job's own connection
+	queuedAt, assignedAt, acquiredAt     time.Time
+	firstStepAt, completedAt, lockedTill time.Time
+	acknowledged, cancelled, cancelTold  bool
+	steps                                []*step
+	logs                                 *blob
+	live                                 []string // lines that came by the feed
+	annotations                          []string
+}
+
+// step is one of a job: ours of the same ids first, then what the runner adds.
+type step struct {
+	id                 string
+	number             int
+	name               string
+	ours               bool
+	status, conclusion string
+	started, completed string // as the runner tells them
+	logs, summary      *blob
+}
+
+// Result is how a job stands.
+type Result struct {
+	ID         int64
+	Name       string
+	Status     string // queued, in_progress, completed
+	Conclusion string // success, failure, cancelled, skipped; empty before the end
+	Runner     string // who has it, or had it
+	Queued     time.Time
+	Assigned   time.Time // given to a runner's poll
+	Acquired   time.Time // taken by that runner
+	FirstStep  time.Time // when the first step was reported as started, by this server's clock
+	Completed  time.Time
+	Steps      []StepResult
+	Log        string   // of the whole job
+	Live       []string // the lines that were seen while it ran
+	Failures   []string // annotations of the level failure
+}
+
+// StepResult is how a step of a job stands; the runner's own (Set up job, …) are among them.
+type StepResult struct {
+	Name       string
+	Status     string // pending, in_progress, completed
+	Conclusion string
+	Started    string // RFC 3339, by the runner's clock
+	Completed  string
+	Log        string
+	Summary    string // Markdown
+}
+
+// Queue gives a job to whoever fits first.
+func (s *Server) Queue(spec Job) (int64, error) {
+	if spec.Repository == "" {
+		spec.Repository = "acme/api"
+	}
+	if err := spec.check(); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.places[place("repos/"+spec.Repository)] == nil {
+		return 0, fmt.Errorf("job %s: no repository %s", spec.Name, spec.Repository)
+	}
+	made := &job{
+		id: s.id(), run: s.id(), messageID: s.id(), requestNumber: s.id(),
+		requestID: uuid.NewString(), uuid: uuid.NewString(), planID: uuid.NewString(), timelineID: uuid.NewString(),
+		spec: spec, status: queued, queuedAt: s.now(),
+	}
+	for i, each := range spec.Steps {
+		made.steps = append(made.steps, &step{id: uuid.NewString(), number: i + 1, name: each.title(), ours: true, status: "pending"})
+	}
+	s.jobs = append(s.jobs, made)
+	s.announce()
+	return made.id, nil
+}
+
+// Cancel ends a job: at once if it is queued, else by asking its runner.
+func (s *Server) Cancel(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.job(id)
+	if j == nil || j.status == completed {
+		return
+	}
+	j.cancelled = true
+	if j.status != running {
+		s.finish(j, "cancelled")
+	}
+	s.announce()
+}
+
+// Result tells how a job stands.
+func (s *Server) Result(id int64) (Result, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.job(id)
+	if j == nil {
+		return Result{}, false
+	}
+	return j.result(), true
+}
+
+// Jobs gives all jobs, in the order of the queue.
+func (s *Server) Jobs() []Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Result
+	for _, j := range s.jobs {
+		all = append(all, j.result())
+	}
+	return all
+}
+
+// Wait waits until the job is completed.
+func (s *Server) Wait(ctx context.Context, id int64) (Result, error) {
+	err := s.await(ctx, func() bool {
+		j := s.job(id)
+		return j == nil || j.status == completed
+	})
+	result, found := s.Result(id)
+	if !found {
+		return Result{}, fmt.Errorf("job %d: not found", id)
+	}
+	if err != nil {
+		return result, fmt.Errorf("job %d %s: %s: %w", id, result.Name, result.Status, err)
+	}
+	return result, nil
+}
+
+// WaitOnline waits until so many runners are online.
+func (s *Server) WaitOnline(ctx context.Context, count int) error {
+	online := 0
+	err := s.await(ctx, func() bool {
+		online = 0
+		for _, r := range s.runners {
+			if r.session != nil {
+				online++
+			}
+		}
+		return online >= count
+	})
+	if err != nil {
+		return fmt.Errorf("%d of %d runners online: %w", online, count, err)
+	}
+	return nil
+}
+
+func (s *Server) job(id int64) *job {
+	for _, j := range s.jobs {
+		if j.id == id {
+			return j
+		}
+	}
+	return nil
+}
+
+func (j *job) result() Result {
+	r := Result{
+		ID: j.id, Name: j.spec.Name, Status: j.restStatus(), Conclusion: j.conclusion, Runner: j.runnerName,
+		Queued: j.queuedAt, Assigned: j.assignedAt, Acquired: j.acquiredAt, FirstStep: j.firstStepAt, Completed: j.completedAt,
+		Log: j.logs.text(), Live: slices.Clone(j.live), Failures: slices.Clone(j.annotations),
+	}
+	for _, each := range j.steps {
+		r.Steps = append(r.Steps, StepResult{
+			Name: each.name, Status: each.status, Conclusion: each.conclusion, Started: each.started, Completed: each.completed,
+			Log: each.logs.text(), Summary: each.summary.text(),
+		})
+	}
+	return r
+}
+
+func (j *job) restStatus() string {
+	if j.status == assigned {
+		return queued
+	}
+	return j.status
+}
+
+// fits tells whether a runner may take it: registered for its repository, with
+// all labels that it asks for.
+func (j *job) fits(r *runner) bool {
+	if !r.place.serves(j.spec.Repository) {
+		return false
+	}
+	for _, wanted := range j.spec.RunsOn {
+		if !slices.ContainsFunc(r.labels, func(l label) bool { return strings.EqualFold(l.Name, wanted) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// assign needs the lock, as do all below that are no calls.
+func (s *Server) assign(j *job, to *runner) {
+	j.status, j.runner, j.runnerName, j.assignedAt, j.acknowledged = assigned, to, to.name, s.now(), false
+	to.job = j
+	s.announce()
+}
+
+func (s *Server) requeueUnacquired(of *runner) {
+	if j := of.job; j != nil && j.status == assigned {
+		of.job = nil
+		j.status, j.runner, j.runnerName = queued, nil, ""
+		s.announce()
+	}
+}
+
+// expireJobs takes back what is not acquired, and ends what is not renewed.
+func (s *Server) expireJobs() {
+	for _, j := range s.jobs {
+		switch {
+		case j.status == assigned && s.now().Sub(j.assignedAt) > s.options.AcquireTimeout:
+			s.requeueUnacquired(j.runner)
+		case j.status == running && s.now().After(j.lockedTill):
+			j.annotations = append(j.annotations, fmt.Sprintf("The self-hosted runner: %s lost communication with the server. "+
+				"Verify the machine is running and has a healthy network connection.", j.runnerName))
+			s.finish(j, "failure")
+		}
+	}
+}
+
+// finish ends a job; an ephemeral runner vanishes with its job.
+func (s *Server) finish(j *job, conclusion string) {
+	j.status, j.conclusion, j.completedAt = completed, conclusion, s.now()
+	maps.DeleteFunc(s.actors, func(_ string, who *actor) bool { return who.job == j })
+	for _, each := range j.steps {
+		if each.status != completed {
+			each.status, each.conclusion = completed, "cancelled"
+		}
+	}
+	if r := j.runner; r != nil {
+		r.job = nil
+		if r.ephemeral && !j.acquiredAt.IsZero() {
+			s.forget(r)
+		}
+	}
+	s.announce()
+}
+
+func (j *job) json(base string) any {
+	steps := []any{}
+	for _, each := range j.steps {
+		steps = append(steps, map[string]any{"name": each.name, "status": each.status, "conclusion": orNull(each.conclusion), "number": each.number,
+			"started_at": orNull(each.started), "completed_at": orNull(each.completed)})
+	}
+	body := map[string]any{
+		"id": j.id, "run_id": j.run, "name": j.spec.Name, "status": j.restStatus(), "conclusion": orNull(j.conclusion), "labels": j.spec.RunsOn, "steps": steps,
+		"html_url":   fmt.Sprintf("%s/%s/actions/runs/%d/job/%d", base, j.spec.Repository, j.run, j.id),
+		"created_at": stamp(j.queuedAt), "started_at": stamp(j.acquiredAt), "completed_at": stamp(j.completedAt),
+		"runner_id": nil, "runner_name": orNull(j.runnerName),
+	}
+	if j.runner != nil {
+		body["runner_id"] = j.runner.id
+	}
+	return body
+}
+
+func orNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+func stamp(at time.Time) any {
+	if at.IsZero() {
+		return nil
+	}
+	return at.UTC().Format(time.RFC3339)
+}
+
+func (s *Server) getJob(c *call) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j := s.job(c.number("id")); j != nil && j.spec.Repository == c.place.name() {
+		return answer{status: http.StatusOK, body: j.json(s.URL)}
+	}
+	return refusal(notFound)
+}
+
+func (s *Server) listJobs(c *call) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := []any{}
+	for _, j := range s.jobs {
+		if j.run == c.number("id") && j.spec.Repository == c.place.name() {
+			all = append(all, j.json(s.URL))
+		}
+	}
+	return answer{status: http.StatusOK, body: map[string]any{"total_count": len(all), "jobs": page(c.Request, all)}, paged: true, total: len(all)}
+}
+
+// listRuns: each job is a run of its own.
+func (s *Server) listRuns(c *call) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := []any{}
+	for _, j := range slices.Backward(s.jobs) {
+		if asked := c.URL.Query().Get("status"); j.spec.Repository != c.place.name() || asked != "" && asked != j.restStatus() && asked != j.conclusion {
+			continue
+		}
+		all = append(all, map[string]any{"id": j.run, "name": j.spec.Name, "status": j.restStatus(), "conclusion": orNull(j.conclusion),
+			"html_url": fmt.Sprintf("%s/%s/actions/runs/%d", s.URL, j.spec.Repository, j.run), "created_at": stamp(j.queuedAt)})
+	}
+	return answer{status: http.StatusOK, body: map[string]any{"total_count": len(all), "workflow_runs": page(c.Request, all)}, paged: true, total: len(all)}
+}

@@ -1,0 +1,182 @@
+package ghsim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Options of a stand-in; the zero value serves on free ports of localhost with
+// GitHub's own times.
+type Options struct {
+	Address       string // REST over TLS; "127.0.0.1:0" if empty
+	RunnerAddress string // what runners speak to, without TLS, since they don't know the CA; "127.0.0.1:0" if empty. A Docker bridge's address reaches containers
+
+	PollTimeout    time.Duration // how long a poll for messages waits; 50 s
+	SessionTimeout time.Duration // a runner that has not polled for so long is offline; 100 s
+	AcquireTimeout time.Duration // an assigned job that is not acquired goes back to the queue; 2 min
+	JobLock        time.Duration // a running job that is not renewed has lost its runner; 10 min
+}
+
+func (o Options) withDefaults() Options {
+	for field, value := range map[*string]string{&o.Address: "127.0.0.1:0", &o.RunnerAddress: "127.0.0.1:0"} {
+		if *field == "" {
+			*field = value
+		}
+	}
+	for field, value := range map[*time.Duration]time.Duration{&o.PollTimeout: 50 * time.Second, &o.SessionTimeout: 100 * time.Second, &o.AcquireTimeout: 2 * time.Minute, &o.JobLock: 10 * time.Minute} {
+		if *field == 0 {
+			*field = value
+		}
+	}
+	return o
+}
+
+// Server is a stand-in GitHub. All its methods can be called at any time, from
+// any goroutine.
+type Server struct {
+	URL       string // https://HOST:PORT, like a GitHub Enterprise Server's: URL/OWNER/REPO is a target, URL/api/v3/ and URL/ are the API
+	RunnerURL string // http://HOST:PORT, in the configurations of runners
+
+	options Options
+	ca      authority
+	servers []*http.Server
+	stop    context.CancelFunc
+	ended   sync.WaitGroup
+
+	mu      sync.Mutex // guards all below
+	changed chan struct{}
+	offset  time.Duration // of the clock
+	nextID  int64
+	places  map[place]*holder
+	actors  map[string]*actor // by token
+	apps    map[int64]*app
+	rate    rateLimit
+	runners map[int64]*runner
+	used    map[string]time.Time // identities of OAuth assertions, which count once
+	jobs    []*job               // in the order of the queue
+	blobs   map[string]*blob
+	faults  []*Fault
+	records []Request
+}
+
+// Start serves until Close. There are the private repository acme/api, the
+// organization acme and the enterprise big; Add… makes more.
+func Start(options Options) (*Server, error) {
+	s := &Server{
+		options: options.withDefaults(), changed: make(chan struct{}), nextID: 100,
+		places: map[place]*holder{}, actors: map[string]*actor{}, apps: map[int64]*app{}, rate: rateLimit{limit: 5000},
+		runners: map[int64]*runner{}, used: map[string]time.Time{}, blobs: map[string]*blob{},
+	}
+	s.AddRepository("acme/api", Private)
+	s.AddEnterprise("big")
+	secure, err := net.Listen("tcp", s.options.Address)
+	if err != nil {
+		return nil, fmt.Errorf("stand-in GitHub at %s: %w", s.options.Address, err)
+	}
+	plain, err := net.Listen("tcp", s.options.RunnerAddress)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("stand-in GitHub for runners at %s: %w", s.options.RunnerAddress, err), secure.Close())
+	}
+	s.URL, s.RunnerURL = "https://"+secure.Addr().String(), "http://"+plain.Addr().String()
+	if s.ca, err = newAuthority(secure.Addr().(*net.TCPAddr).IP); err != nil {
+		return nil, errors.Join(fmt.Errorf("stand-in GitHub: %w", err), secure.Close(), plain.Close())
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	serve := func(listener net.Listener, handler http.Handler) {
+		server := &http.Server{
+			Handler: handler, TLSConfig: s.ca.config(), ReadHeaderTimeout: 10 * time.Second,
+			BaseContext: func(net.Listener) context.Context { return ctx },
+			ErrorLog:    log.New(io.Discard, "", 0), // refused certificates and dropped connections are what tests are about
+		}
+		s.servers = append(s.servers, server)
+		s.ended.Go(func() {
+			if listener == secure {
+				_ = server.ServeTLS(listener, "", "") // always an error, ErrServerClosed in the end
+			} else {
+				_ = server.Serve(listener)
+			}
+		})
+	}
+	serve(secure, s.recorded(s.restHandler()))
+	serve(plain, s.recorded(s.runnerHandler()))
+	s.ended.Go(func() { s.watch(ctx) })
+	return s, nil
+}
+
+// Close ends it; open requests are dropped.
+func (s *Server) Close() {
+	s.stop()
+	for _, server := range s.servers {
+		_ = server.Close()
+	}
+	s.ended.Wait()
+}
+
+// CA is the certificate that clients of URL must trust, as PEM.
+func (s *Server) CA() []byte { return s.ca.pem }
+
+// SetClockOffset makes the clock of the stand-in go wrong: tokens, assertions,
+// and the Date of answers.
+func (s *Server) SetClockOffset(offset time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.offset = offset
+}
+
+// now needs the lock.
+func (s *Server) now() time.Time { return time.Now().Add(s.offset) }
+
+// id gives the next number; it needs the lock.
+func (s *Server) id() int64 {
+	s.nextID++
+	return s.nextID
+}
+
+// announce wakes all who wait for a change; it needs the lock.
+func (s *Server) announce() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// await calls ready under the lock at once and after each change, until it tells
+// true or ctx ends.
+func (s *Server) await(ctx context.Context, ready func() bool) error {
+	for {
+		s.mu.Lock()
+		done, changed := ready(), s.changed
+		s.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// watch ends what has timed out.
+func (s *Server) watch(ctx context.Context) {
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			s.mu.Lock()
+			s.expireSessions()
+			s.expireJobs()
+			s.mu.Unlock()
+		}
+	}
+}

@@ -1,0 +1,377 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ChristopherHX/github-act-runner/protocol"
+	"github.com/ChristopherHX/github-act-runner/protocol/results"
+	runservice "github.com/ChristopherHX/github-act-runner/protocol/run"
+)
+
+// Results of steps and jobs, as the protocol spells them.
+const (
+	succeeded = "Succeeded"
+	failed    = "Failed"
+	cancelled = "Canceled"
+	skipped   = "Skipped"
+)
+
+// worker runs one job.
+type worker struct {
+	request    *protocol.AgentJobRequestMessage
+	service    string // of runs: acquire, renew, complete
+	connection *protocol.VssConnection
+	log        *jobLog
+
+	work, temp, workspace string
+	github                map[string]string // the context of that name
+	jobEnv                map[string]string // of the workflow, and what steps have set
+	path                  []string          // that steps have prepended, the last first
+	runner                map[string]string // RUNNER_…
+	container             *jobContainer     // steps run in it, if it is not nil
+
+	steps       []*workerStep
+	result      string
+	annotations []runservice.Annotation
+}
+
+// workerStep is one of the job's, or one of the runner's own around them.
+type workerStep struct {
+	record    protocol.TimelineRecord
+	condition string
+	tolerated bool // a failure is not the job's
+	run       func(context.Context, *workerStep) error
+}
+
+func newWorker(l *listener, request *protocol.AgentJobRequestMessage, service string) (*worker, error) {
+	connection, data, err := request.GetConnection("SystemVssConnection")
+	if err != nil {
+		return nil, err
+	}
+	connection.Client = l.connection.Client
+	resultsConnection := *connection
+	resultsConnection.TenantURL = request.Variables["system.github.results_endpoint"].Value
+	work := l.instance.WorkFolder
+	if !filepath.IsAbs(work) {
+		work = filepath.Join(l.root, work)
+	}
+	w := &worker{
+		request: request, service: strings.TrimSuffix(service, "/"), connection: connection,
+		log:  newJobLog(request, &resultsConnection, data["FeedStreamUrl"]),
+		work: work, temp: filepath.Join(work, "_temp"), github: map[string]string{}, jobEnv: map[string]string{}, result: succeeded,
+	}
+	if context, is := request.ContextData["github"]; is {
+		raw, _ := context.ToRawObject().(map[string]any)
+		for name, value := range raw {
+			if text, is := value.(string); is {
+				w.github[name] = text
+			}
+		}
+	}
+	_, repository, _ := strings.Cut(w.github["repository"], "/")
+	w.workspace = filepath.Join(work, repository, repository)
+	w.runner = map[string]string{
+		"RUNNER_NAME": l.instance.Agent.Name, "RUNNER_OS": "Linux", "RUNNER_ARCH": architecture(), "RUNNER_ENVIRONMENT": "self-hosted",
+		"RUNNER_TEMP": w.temp, "RUNNER_TOOL_CACHE": filepath.Join(work, "_tool"), "RUNNER_WORKSPACE": filepath.Dir(w.workspace),
+	}
+	for _, env := range request.EnvironmentVariables {
+		maps.Copy(w.jobEnv, stringsOf(&env))
+	}
+	return w, nil
+}
+
+func architecture() string {
+	return map[string]string{"amd64": "X64", "arm64": "ARM64"}[runtime.GOARCH]
+}
+
+// stringsOf reads a mapping of the template language whose values are literals.
+func stringsOf(token *protocol.TemplateToken) map[string]string {
+	found := map[string]string{}
+	if token == nil || token.Map == nil {
+		return found
+	}
+	for _, entry := range *token.Map {
+		if entry.Key.Lit != nil && entry.Value.Lit != nil {
+			found[*entry.Key.Lit] = *entry.Value.Lit
+		}
+	}
+	return found
+}
+
+func (w *worker) renew(ctx context.Context) error {
+	var reply runservice.RenewJobResponse
+	return w.connection.RequestWithContext2(ctx, http.MethodPost, w.service+"/renewjob", "", &runservice.RenewJobRequest{PlanID: w.request.Plan.PlanID, JobID: w.request.JobID}, &reply)
+}
+
+func (w *worker) keepRenewing(ctx context.Context) {
+	for pause(ctx, renewInterval) {
+		if err := w.renew(ctx); err != nil && ctx.Err() == nil {
+			say("job %s: renew: %s", w.request.JobDisplayName, firstLine(err))
+		}
+	}
+}
+
+// run runs the job to its end and tells GitHub; it gives the result. The end of
+// ctx is the end of this program: what runs is killed, what is left is skipped.
+func (w *worker) run(ctx context.Context, cancel <-chan struct{}) string {
+	w.plan()
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-cancel:
+			stop()
+		case <-running.Done():
+		}
+	}()
+	for _, step := range w.steps {
+		w.runStep(ctx, running, step)
+	}
+	if err := w.log.close(); err != nil {
+		say("job %s: log: %s", w.request.JobDisplayName, firstLine(err))
+	}
+	w.complete()
+	return w.result
+}
+
+// plan lists the steps: the job's, and around them the runner's own.
+func (w *worker) plan() {
+	own := func(name, condition string, run func(context.Context, *workerStep) error) {
+		w.steps = append(w.steps, &workerStep{record: protocol.CreateTimelineEntry(w.request.JobID, "", name), condition: condition, run: run})
+	}
+	own("Set up job", "success()", w.setUp)
+	if hook := os.Getenv("ACTIONS_RUNNER_HOOK_JOB_STARTED"); hook != "" {
+		own("Set up runner", "success()", w.hook(hook, "job started hook"))
+	}
+	if w.request.JobContainer != nil {
+		own("Initialize containers", "success()", w.startContainer)
+	}
+	for i := range w.request.Steps {
+		given := &w.request.Steps[i]
+		step := &workerStep{record: protocol.CreateTimelineEntry(w.request.JobID, given.ContextName, "Run"), condition: given.Condition, run: w.script(given)}
+		step.record.ID = given.ID
+		if given.DisplayNameToken != nil && given.DisplayNameToken.Lit != nil {
+			step.record.Name = *given.DisplayNameToken.Lit
+		}
+		step.tolerated = given.ContinueOnError != nil && given.ContinueOnError.Bool != nil && *given.ContinueOnError.Bool
+		w.steps = append(w.steps, step)
+	}
+	if w.request.JobContainer != nil {
+		own("Stop containers", "always()", w.stopContainer)
+	}
+	if hook := os.Getenv("ACTIONS_RUNNER_HOOK_JOB_COMPLETED"); hook != "" {
+		own("Complete runner", "always()", w.hook(hook, "job completed hook"))
+	}
+	own("Complete job", "always()", func(context.Context, *workerStep) error { return nil })
+	for i, step := range w.steps {
+		step.record.Order = int32(i + 1)
+	}
+}
+
+// wanted tells whether a step's condition holds.
+func (w *worker) wanted(condition string) bool {
+	switch condition {
+	case "always()":
+		return true
+	case "failure()":
+		return w.result == failed
+	case "cancelled()":
+		return w.result == cancelled
+	}
+	return w.result == succeeded
+}
+
+func (w *worker) runStep(ctx, running context.Context, step *workerStep) {
+	if running.Err() != nil && w.result == succeeded {
+		w.result = cancelled
+	}
+	if !w.wanted(step.condition) || ctx.Err() != nil {
+		step.record.Complete(skipped)
+		w.update()
+		return
+	}
+	step.record.Start()
+	w.update()
+	w.log.begin(step.record.ID)
+	limit := running
+	if running.Err() != nil { // a cancelled job's last steps are not cancelled themselves
+		limit = ctx
+	}
+	err := step.run(limit, step)
+	result := succeeded
+	switch {
+	case err != nil && limit.Err() != nil:
+		result = cancelled
+		w.log.line("##[error]The operation was canceled.")
+	case err != nil:
+		result = failed
+		w.log.line("##[error]" + err.Error())
+		w.annotations = append(w.annotations, runservice.Annotation{Level: runservice.FAILURE, Message: err.Error(), StepNumber: int64(step.record.Order)})
+	}
+	if err := w.log.end(); err != nil {
+		say("job %s: log of %s: %s", w.request.JobDisplayName, step.record.Name, firstLine(err))
+	}
+	step.record.Complete(result)
+	if result == cancelled || result == failed && !step.tolerated && w.result == succeeded {
+		w.result = result
+	}
+	w.update()
+}
+
+// update tells GitHub how all steps stand.
+func (w *worker) update() {
+	var all []results.Step
+	for _, step := range w.steps {
+		all = append(all, results.ConvertTimelineRecordToStep(&step.record))
+	}
+	if err := w.log.update(all); err != nil {
+		say("job %s: steps: %s", w.request.JobDisplayName, firstLine(err))
+	}
+}
+
+// complete tells GitHub the result, whatever it takes.
+func (w *worker) complete() {
+	body := &runservice.CompleteJobRequest{
+		PlanID: w.request.Plan.PlanID, JobID: w.request.JobID, Conclusion: strings.ToLower(w.result), Annotations: w.annotations, BillingOwnerID: w.request.BillingOwnerID,
+	}
+	for _, step := range w.steps {
+		body.StepResults = append(body.StepResults, runservice.TimeLineRecordToStepResult(&step.record))
+	}
+	for attempt := 1; ; attempt++ {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		err := w.connection.RequestWithContext2(ctx, http.MethodPost, w.service+"/completejob", "", body, nil)
+		cancel()
+		if err == nil || attempt == 5 {
+			if err != nil {
+				say("job %s: complete: %s", w.request.JobDisplayName, firstLine(err))
+			}
+			return
+		}
+		time.Sleep(5 * time.Second)
+	}
+}
+
+// setUp makes the folders and says where the job is.
+func (w *worker) setUp(_ context.Context, _ *workerStep) error {
+	for _, mask := range w.request.MaskHints {
+		w.log.mask(strings.ReplaceAll(mask.Value, `\`, "")) // they are quoted literals
+	}
+	for _, variable := range w.request.Variables {
+		if variable.IsSecret {
+			w.log.mask(variable.Value)
+		}
+	}
+	w.log.line(fmt.Sprintf("Current runner version: '%s'", version))
+	w.log.line(fmt.Sprintf("Runner name: '%s'", w.runner["RUNNER_NAME"]))
+	if host, err := os.Hostname(); err == nil {
+		w.log.line(fmt.Sprintf("Machine name: '%s'", host))
+	}
+	if err := os.RemoveAll(w.temp); err != nil {
+		return err
+	}
+	for _, folder := range []string{filepath.Join(w.temp, "_runner_file_commands"), filepath.Join(w.temp, "_github_workflow"), filepath.Join(w.temp, "_github_home"),
+		filepath.Join(w.work, "_tool"), filepath.Join(w.work, "_actions"), w.workspace} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return err
+		}
+	}
+	w.github["workspace"] = w.workspace
+	w.github["event_path"] = filepath.Join(w.temp, "_github_workflow", "event.json")
+	if err := os.WriteFile(w.github["event_path"], []byte("{}"), 0o644); err != nil {
+		return err
+	}
+	w.log.line("Complete job name: " + w.request.JobDisplayName)
+	return nil
+}
+
+// contextNames are the members of the github context that steps see as variables.
+var contextNames = []string{"actor", "api_url", "event_name", "event_path", "graphql_url", "job", "ref", "ref_name", "ref_type", "repository", "repository_owner",
+	"run_attempt", "run_id", "run_number", "server_url", "sha", "triggering_actor", "workflow", "workspace"}
+
+// environment is what a step sees; files are those of its commands.
+func (w *worker) environment(own map[string]string, files map[string]string) map[string]string {
+	env := map[string]string{}
+	if w.container == nil {
+		for _, pair := range os.Environ() {
+			name, value, _ := strings.Cut(pair, "=")
+			env[name] = value
+		}
+	}
+	maps.Copy(env, w.jobEnv)
+	maps.Copy(env, own)
+	env["CI"], env["GITHUB_ACTIONS"] = "true", "true"
+	for _, name := range contextNames {
+		if value, known := w.github[name]; known {
+			env["GITHUB_"+strings.ToUpper(name)] = value
+		}
+	}
+	maps.Copy(env, w.runner)
+	maps.Copy(env, files)
+	if len(w.path) > 0 && w.container == nil {
+		env["PATH"] = strings.Join(append(slices.Clone(w.path), env["PATH"]), ":")
+	}
+	return env
+}
+
+// hook runs an operator's script as a step of the job.
+func (w *worker) hook(path, name string) func(context.Context, *workerStep) error {
+	return func(ctx context.Context, _ *workerStep) error {
+		w.log.line("A " + name + " has been configured by the self-hosted runner administrator")
+		if _, err := os.Stat(path); err != nil {
+			return errors.New("File doesn't exist") //nolint:staticcheck // GitHub's words
+		}
+		if filepath.Ext(path) != ".sh" {
+			return fmt.Errorf("%s is not a valid path to a script. Make sure it has an appropriate extension (.sh or .ps1)", path)
+		}
+		return w.execute(ctx, onHost, []string{"bash", "-e", path}, w.workspace, nil)
+	}
+}
+
+// script runs a step of the job.
+func (w *worker) script(given *protocol.ActionStep) func(context.Context, *workerStep) error {
+	return func(ctx context.Context, _ *workerStep) error {
+		inputs := stringsOf(given.Inputs)
+		shell := map[string][]string{"": {"bash", "-e"}, "bash": {"bash", "--noprofile", "--norc", "-e", "-o", "pipefail"}, "sh": {"sh", "-e"}}[inputs["shell"]]
+		switch {
+		case given.Reference.Type != "script" && !strings.EqualFold(given.Reference.Type, "script"):
+			return fmt.Errorf("a step of the type %s is not known to this agent", given.Reference.Type)
+		case shell == nil:
+			return fmt.Errorf("the shell %s is not known to this agent", inputs["shell"])
+		case inputs["shell"] == "" && w.container != nil:
+			shell = []string{"sh", "-e"}
+		}
+		file := filepath.Join(w.temp, uuid.NewString()+".sh")
+		if err := os.WriteFile(file, []byte(inputs["script"]), 0o644); err != nil {
+			return err
+		}
+		folder := inputs["workingDirectory"]
+		if !filepath.IsAbs(folder) {
+			folder = filepath.Join(w.workspace, folder)
+		}
+		w.log.line("##[group]Run " + firstOf(inputs["script"]))
+		w.log.line(inputs["script"])
+		w.log.line("##[endgroup]")
+		place := onHost
+		if w.container != nil {
+			place = inContainer
+		}
+		return w.execute(ctx, place, append(slices.Clone(shell), file), folder, stringsOf(given.Environment))
+	}
+}
+
+func firstOf(text string) string {
+	first, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	return first
+}

@@ -1,0 +1,102 @@
+// Runner.Listener is an agent for tests: it stands in for GitHub's runner, whose
+// release can't be had on a closed network, with the same files, command line and
+// exit codes. It speaks GitHub's protocol by the packages of
+// github.com/ChristopherHX/github-act-runner; what it does with a job is its own.
+//
+//	bin/Runner.Listener run
+//	bin/Runner.Listener configure --unattended --url … --name … --labels … --work … [--ephemeral] --disableupdate
+//	bin/Runner.Listener remove --unattended
+//
+// The root folder is the parent of bin/: .runner, .credentials and
+// .credentials_rsaparams are there, and .env, whose lines join the environment.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// version is that of the release whose behaviour is imitated.
+const version = "2.330.0-runnerctl"
+
+// Exit codes of GitHub's runner.
+const (
+	exitSuccess           = 0
+	exitTerminated        = 1
+	exitSessionConflict   = 5
+	exitVersionDeprecated = 7
+)
+
+func main() {
+	executable, err := os.Executable()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "An error occurred: %v\n", err)
+		os.Exit(exitTerminated)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := command(ctx, filepath.Dir(filepath.Dir(executable)), os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+func command(ctx context.Context, root string, args []string) int {
+	if err := loadEnvironment(filepath.Join(root, ".env")); err != nil {
+		fmt.Fprintf(os.Stderr, "An error occurred: %v\n", err)
+		return exitTerminated
+	}
+	verb := ""
+	if len(args) > 0 {
+		verb, args = args[0], args[1:]
+	}
+	var err error
+	switch verb {
+	case "--version":
+		fmt.Println(version)
+	case "run":
+		if len(args) > 0 {
+			fmt.Fprintf(os.Stderr, "Unrecognized command-line input arguments for command run: '%s'\n", strings.Join(args, ", "))
+			return exitTerminated
+		}
+		return run(ctx, root)
+	case "configure":
+		err = configure(ctx, root, args)
+	case "remove":
+		err = remove(ctx, root, args)
+	default:
+		err = fmt.Errorf("unknown command %q: run, configure, remove or --version", verb)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "An error occurred: %v\n", err)
+		return exitTerminated
+	}
+	return exitSuccess
+}
+
+// loadEnvironment sets what the lines NAME=VALUE of a file say, if it is there.
+func loadEnvironment(path string) error {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		if name, value, found := strings.Cut(lines.Text(), "="); found && name != "" {
+			if err := os.Setenv(name, value); err != nil {
+				return fmt.Errorf("%s: %s: %w", path, name, err)
+			}
+		}
+	}
+	return lines.Err()
+}
