@@ -150,7 +150,7 @@ func psGitHub(runner fleet.Runner) string {
 	if listing.Busy {
 		text += ", busy"
 	}
-	if (listing.State == fleet.Online) != (runner.State == fleet.Running) && !(listing.State == fleet.NotListed && runner.State == fleet.Exited) {
+	if running := runner.State == fleet.Running; running && listing.State != fleet.Online || !running && (listing.State == fleet.Online || listing.Busy) {
 		text += " ⚠"
 	}
 	return text

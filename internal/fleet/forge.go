@@ -111,7 +111,7 @@ func Join(runners []Runner, fleet, url string, registrations []Registration) (or
 		if one, listed := byName[runner.Name]; listed {
 			runner.Listing = one.listing()
 		}
-		runner.Busy = runner.Listing.Busy
+		runner.Busy = runner.hasJob()
 	}
 	for _, one := range registrations {
 		if !taken[one.Name] && IsName(fleet, one.Name) {

@@ -139,9 +139,9 @@ func TestJoin(t *testing.T) {
 	const url = "https://github.com/acme"
 	of := Agent{Mode: JIT, URL: url}
 	runners := []Runner{
-		{Name: "ci-aaaa", Fleet: "ci", Agent: of, Busy: true}, // its agent is a process too
-		{Name: "ci-bbbb", Fleet: "ci", Agent: of},
-		{Name: "ci-cccc", Fleet: "ci", Agent: of},
+		{Name: "ci-aaaa", Fleet: "ci", State: Running, Agent: of, Busy: true}, // its agent is a process too
+		{Name: "ci-bbbb", Fleet: "ci", State: Running, Agent: of},
+		{Name: "ci-cccc", Fleet: "ci", State: Running, Agent: of},
 		{Name: "ci-dddd", Fleet: "ci"},
 		{Name: "ci-eeee", Fleet: "ci", Agent: Agent{Mode: JIT, URL: "https://github.com/other"}},
 		{Name: "x-aaaa", Fleet: "x", Agent: of},
