@@ -25,6 +25,7 @@ import (
 const (
 	exitFailure     = 1
 	exitUsage       = 2
+	exitAuth        = 4
 	exitInterrupted = 130
 )
 
@@ -113,6 +114,9 @@ func report(ctx context.Context, d deps, err error) int {
 	var setting *config.Error
 	if errors.As(err, &setting) {
 		return exitUsage
+	}
+	if authFailed(err) {
+		return exitAuth
 	}
 	return exitFailure
 }
@@ -326,6 +330,7 @@ func settings(c *cli.Context) (config.Config, error) {
 	if c.IsSet("count") {
 		loaded.Runners.Count = c.Int("count")
 	}
+	githubSettings(c, &loaded)
 	return loaded, loaded.Validate()
 }
 

@@ -2,18 +2,25 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 type downOptions struct {
+	config config.Config
 	fleet  string // "" for every fleet
 	dryRun bool
+	wait   time.Duration // for jobs
+	force  bool
 	theme  ui.Theme
 }
 
@@ -24,10 +31,13 @@ func downCommand(d deps) *cli.Command {
 		Description: "Examples:\n" +
 			"   runnerctl down\n" +
 			"   runnerctl down --all --dry-run",
-		Flags: append(configFlags(),
+		Flags: slices.Concat(configFlags(), githubFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "every fleet on this engine, and what is left of runs", Category: "Plan"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
-			colorFlag()),
+			&cli.DurationFlag{Name: "wait", Usage: "`LIMIT` for jobs to end", Value: 30 * time.Minute, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
+			&cli.BoolFlag{Name: "force", Usage: "cancel jobs, and go on though GitHub can't be asked", Category: "GitHub"},
+			colorFlag(),
+		}),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
@@ -36,7 +46,10 @@ func downCommand(d deps) *cli.Command {
 			if err != nil {
 				return err
 			}
-			options := downOptions{fleet: loaded.Name, dryRun: c.Bool("dry-run")}
+			options := downOptions{config: loaded, fleet: loaded.Name, dryRun: c.Bool("dry-run"), wait: c.Duration("wait"), force: c.Bool("force")}
+			if options.wait <= 0 {
+				return &usageError{command: "down", problem: "--wait: expected more than 0; --force does not wait"}
+			}
 			if c.Bool("all") {
 				options.fleet = ""
 			}
@@ -61,11 +74,11 @@ func runDown(ctx context.Context, d deps, options downOptions) error {
 		}
 	}
 	if options.dryRun {
-		return printDown(ctx, d, engine, fleets, options.fleet == "")
+		return printDown(ctx, d, engine, fleets, options)
 	}
 	removed := 0
 	for _, name := range fleets {
-		count, err := removeFleet(ctx, d, engine, name, options.theme)
+		count, err := removeFleet(ctx, d, engine, name, options)
 		if err != nil {
 			return err
 		}
@@ -84,15 +97,15 @@ func runDown(ctx context.Context, d deps, options downOptions) error {
 	return nil
 }
 
-func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []string, leftovers bool) error {
+func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []string, options downOptions) error {
 	for _, name := range fleets {
-		observed, err := engine.Runners(ctx, name)
+		plan, _, err := downPlan(ctx, d, engine, name, options)
 		if err != nil {
 			return err
 		}
-		fleet.RemoveAll(observed).Write(d.streams.Out)
+		plan.Write(d.streams.Out)
 	}
-	if !leftovers {
+	if options.fleet != "" {
 		return nil
 	}
 	inventory, err := engine.Inventory(ctx, false)
@@ -123,7 +136,7 @@ func removeLeftovers(ctx context.Context, d deps, engine *dockerx.Engine, theme 
 }
 
 // removeFleet removes one fleet's runners and tells how many there were.
-func removeFleet(ctx context.Context, d deps, engine *dockerx.Engine, name string, theme ui.Theme) (int, error) {
+func removeFleet(ctx context.Context, d deps, engine *dockerx.Engine, name string, options downOptions) (int, error) {
 	// Without any runner image no up can be under way, and there is nothing to lock with.
 	image, err := engine.AnyImage(ctx)
 	if err != nil {
@@ -136,15 +149,46 @@ func removeFleet(ctx context.Context, d deps, engine *dockerx.Engine, name strin
 		}
 		defer unlock()
 	}
-	observed, err := engine.Runners(ctx, name)
+	plan, forges, err := downPlan(ctx, d, engine, name, options)
 	if err != nil {
 		return 0, err
 	}
-	show := newProgress(d, theme)
-	err = fleet.Execute(ctx, engine, fleet.RemoveAll(observed), fleet.Spec{}, 0, show)
+	show := newProgress(d, options.theme)
+	err = fleet.Execute(ctx, engine, forges, plan, fleet.Options{Wait: options.wait, Force: options.force}, show)
 	show.Close()
 	if err != nil {
 		return 0, err
 	}
-	return len(observed), engine.RemoveOrphans(ctx, name)
+	return len(plan.Operations), engine.RemoveOrphans(ctx, name)
+}
+
+// downPlan removes all of a fleet. With --force it does without GitHub's view
+// where that is not to be had.
+func downPlan(ctx context.Context, d deps, engine *dockerx.Engine, name string, options downOptions) (fleet.Plan, fleet.Forges, error) {
+	observed, forges, orphans, err := observe(ctx, d, engine, options.config, name, nil)
+	var unasked *unaskedError
+	switch {
+	case err == nil:
+		return fleet.RemoveAll(observed, orphans), forges, nil
+	case !options.force || !errors.As(err, &unasked) || ctx.Err() != nil:
+		return fleet.Plan{}, nil, err
+	}
+	fmt.Fprintf(d.streams.Err, "GitHub is not asked: %v\n", err)
+	return fleet.RemoveAll(observed, nil), nil, nil
+}
+
+// unaskedError is a fleet of which GitHub's view is not to be had.
+type unaskedError struct{ error }
+
+// Unwrap gives the reason.
+func (e *unaskedError) Unwrap() error { return e.error }
+
+// Hint adds to the reason's own how to do without.
+func (e *unaskedError) Hint() string {
+	own := ""
+	var advised interface{ Hint() string }
+	if errors.As(e.error, &advised) && advised.Hint() != "" {
+		own = advised.Hint() + "; "
+	}
+	return own + "runnerctl down --force goes on without GitHub, which forgets such runners by itself after a day (with ephemeral: false, after two weeks)"
 }

@@ -4,20 +4,26 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
 	"sort"
 	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 type psOptions struct {
-	fleet string // "" for every fleet
-	json  bool
-	quiet bool
+	config config.Config
+	fleet  string // "" for every fleet
+	json   bool
+	quiet  bool
 }
 
 func psCommand(d deps) *cli.Command {
@@ -27,10 +33,11 @@ func psCommand(d deps) *cli.Command {
 		Description: "Examples:\n" +
 			"   runnerctl ps\n" +
 			"   runnerctl ps --all -o json",
-		Flags: append(configFlags(),
+		Flags: slices.Concat(configFlags(), githubFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "every fleet on this engine"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "names only", Category: "Output"},
-			outputFlag()),
+			outputFlag(),
+		}),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
@@ -39,7 +46,7 @@ func psCommand(d deps) *cli.Command {
 			if err != nil {
 				return err
 			}
-			options := psOptions{fleet: loaded.Name, quiet: c.Bool("quiet")}
+			options := psOptions{config: loaded, fleet: loaded.Name, quiet: c.Bool("quiet")}
 			if c.Bool("all") {
 				options.fleet = ""
 			}
@@ -68,28 +75,85 @@ func runPs(ctx context.Context, d deps, options psOptions) error {
 		}
 		return nil
 	}
+	askGitHub(ctx, d, engine, options.config, runners)
 	if options.json {
 		encoder := json.NewEncoder(d.streams.Out)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(runners)
 	}
-	rows := make([][]string, 0, len(runners))
-	for _, runner := range runners {
-		rows = append(rows, psRow(runner, time.Now()))
-	}
-	ui.Table(d.streams.Out, []string{"NAME", "FLEET", "STATE", "DOCKER", "UP", "CPUS", "MEMORY"}, rows)
+	writeRunners(d.streams.Out, runners, time.Now())
 	return nil
 }
 
-func psRow(runner fleet.Runner, now time.Time) []string {
-	docker := "–"
-	if runner.Ready {
-		docker = runner.DockerVersion
+// askGitHub adds GitHub's view to the runners, and says on stderr what no row can.
+func askGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config, runners []fleet.Runner) {
+	bounded, cancel := context.WithTimeout(ctx, psLimit)
+	defer cancel()
+	names := map[string]bool{}
+	for _, runner := range runners {
+		if runner.Agent.Mode != fleet.NoAgent {
+			names[runner.Fleet] = true
+		}
 	}
-	return []string{
-		runner.Name, runner.Fleet, psState(runner), docker, ui.Duration(now.Sub(runner.Created)),
-		strconv.FormatFloat(runner.CPUs, 'g', -1, 64), ui.Bytes(runner.Memory),
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		_, orphans, err := joinGitHub(bounded, d, engine, loaded, name, runners, nil)
+		if err != nil {
+			fmt.Fprintf(d.streams.Err, "GitHub's view of fleet %s is missing: %v\n", name, err)
+		}
+		for _, one := range orphans {
+			fmt.Fprintf(d.streams.Err, "GitHub lists %s, which no runner here is: the next up or down removes it once it is offline\n", one.Name)
+		}
 	}
+}
+
+// psLimit bounds the asking of GitHub: the engine's view is shown without it too.
+const psLimit = 15 * time.Second
+
+// writeRunners prints the table; GitHub has a column where a runner has an agent.
+func writeRunners(out io.Writer, runners []fleet.Runner, now time.Time) {
+	agents := slices.ContainsFunc(runners, func(runner fleet.Runner) bool { return runner.Agent.Mode != fleet.NoAgent })
+	header := []string{"NAME", "FLEET", "STATE", "DOCKER", "GITHUB", "UP", "CPUS", "MEMORY"}
+	const github = 4
+	if !agents {
+		header = slices.Delete(header, github, github+1)
+	}
+	rows := make([][]string, 0, len(runners))
+	for _, runner := range runners {
+		docker := "–"
+		if runner.Ready {
+			docker = runner.DockerVersion
+		}
+		row := []string{
+			runner.Name, runner.Fleet, psState(runner), docker, psGitHub(runner), ui.Duration(now.Sub(runner.Created)),
+			strconv.FormatFloat(runner.CPUs, 'g', -1, 64), ui.Bytes(runner.Memory),
+		}
+		if !agents {
+			row = slices.Delete(row, github, github+1)
+		}
+		rows = append(rows, row)
+	}
+	ui.Table(out, header, rows)
+}
+
+// psGitHub is GitHub's view in a word, marked where it is not the container's.
+func psGitHub(runner fleet.Runner) string {
+	listing := runner.Listing
+	switch {
+	case runner.Agent.Mode == fleet.NoAgent:
+		return "–"
+	case listing == nil:
+		return "?"
+	case listing.Busy && listing.State == fleet.Online:
+		return "busy"
+	}
+	text := string(listing.State)
+	if listing.Busy {
+		text += ", busy"
+	}
+	if running := runner.State == fleet.Running; running && listing.State != fleet.Online || !running && (listing.State == fleet.Online || listing.Busy) {
+		text += " ⚠"
+	}
+	return text
 }
 
 // psState is the runner's state in one word, and what to look at.

@@ -169,7 +169,7 @@ func startOne(ctx context.Context, d deps, engine *dockerx.Engine, name string, 
 	show := newProgress(d, options.theme)
 	defer show.Close()
 	plan := fleet.Plan{Operations: []fleet.Operation{{Action: fleet.Create, Name: name, Cause: "run"}}}
-	return fleet.Execute(ctx, engine, plan, spec, time.Duration(options.config.Runners.ReadyTimeout), show)
+	return fleet.Execute(ctx, engine, nil, plan, fleet.Options{Spec: spec, Ready: time.Duration(options.config.Runners.ReadyTimeout)}, show)
 }
 
 func sendFolder(ctx context.Context, d deps, engine *dockerx.Engine, runner fleet.Runner, options runOptions) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -19,7 +20,8 @@ type upOptions struct {
 	config  config.Config
 	build   buildOptions
 	dryRun  bool
-	timeout time.Duration // for each runner's inner daemon
+	timeout time.Duration // for each runner to be ready
+	public  bool          // allowed
 	theme   ui.Theme
 }
 
@@ -29,12 +31,16 @@ func upCommand(d deps) *cli.Command {
 		Usage: "bring the fleet to its count of runners and wait until each is ready",
 		Description: "Examples:\n" +
 			"   runnerctl up --count 3\n" +
+			"   runnerctl up --target https://github.com/acme/api --count 3\n" +
 			"   runnerctl up --dry-run",
-		Flags: append(append(configFlags(), buildFlags()...),
+		Flags: slices.Concat(configFlags(), buildFlags(), githubFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "ephemeral", Usage: "a runner is gone after one job (=false: it stays)", DefaultText: "the file's runners.ephemeral, else true", EnvVars: []string{"RUNNERCTL_EPHEMERAL"}, Category: "GitHub"},
+			&cli.BoolFlag{Name: "allow-public-repo", Usage: "take jobs of a public repository, whoever wrote them", EnvVars: []string{"RUNNERCTL_ALLOW_PUBLIC_REPO"}, Category: "GitHub"},
 			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "`N` runners", DefaultText: "the file's runners.count, else 1", EnvVars: []string{"RUNNERCTL_COUNT"}, Category: "Plan"},
-			&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for a runner's inner daemon to answer", DefaultText: "the file's runners.readyTimeout, else 60s", EnvVars: []string{"RUNNERCTL_TIMEOUT"}, Category: "Plan"},
+			&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for a runner to be ready: its inner daemon answers, GitHub lists it online", DefaultText: "the file's runners.readyTimeout, else 60s", EnvVars: []string{"RUNNERCTL_TIMEOUT"}, Category: "Plan"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
-			colorFlag()),
+			colorFlag(),
+		}),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
@@ -43,7 +49,7 @@ func upCommand(d deps) *cli.Command {
 			if err != nil {
 				return err
 			}
-			options := upOptions{config: loaded, dryRun: c.Bool("dry-run"), timeout: time.Duration(loaded.Runners.ReadyTimeout)}
+			options := upOptions{config: loaded, dryRun: c.Bool("dry-run"), public: c.Bool("allow-public-repo"), timeout: time.Duration(loaded.Runners.ReadyTimeout)}
 			if c.IsSet("timeout") {
 				options.timeout = c.Duration("timeout")
 			}
@@ -60,6 +66,10 @@ func upCommand(d deps) *cli.Command {
 
 func runUp(ctx context.Context, d deps, options upOptions) error {
 	started := time.Now()
+	github, err := checkGitHub(ctx, d, options.config, options.public)
+	if err != nil {
+		return err
+	}
 	engine, endpoint, err := connect(d)
 	if err != nil {
 		return err
@@ -76,8 +86,12 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 	}
 	fmt.Fprintf(d.streams.Err, "checks %s %d passed\n", options.theme.Check(), checks.Counts()[doctor.Pass])
 
+	if github != nil {
+		fmt.Fprintf(d.streams.Err, "github %s %s\n", options.theme.Check(), github)
+	}
+
 	if options.dryRun {
-		return dryRun(ctx, d, engine, options, facts)
+		return dryRun(ctx, d, engine, options, facts, github)
 	}
 	tag, id, built, err := ensureImage(ctx, d, engine, options.build)
 	if err != nil {
@@ -98,16 +112,12 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 		return err
 	}
 
-	spec, err := specOf(ctx, engine, options.config, tag, id, facts)
-	if err != nil {
-		return err
-	}
-	plan, err := makePlan(ctx, engine, options.config, spec)
+	plan, spec, forges, err := makePlan(ctx, d, engine, options.config, tag, id, facts, github)
 	if err != nil {
 		return err
 	}
 	show := newProgress(d, options.theme)
-	err = fleet.Execute(ctx, engine, plan, spec, options.timeout, show)
+	err = fleet.Execute(ctx, engine, forges, plan, fleet.Options{Spec: spec, Ready: options.timeout}, show)
 	show.Close()
 	if err != nil {
 		return err
@@ -123,16 +133,12 @@ func lockFleet(ctx context.Context, d deps, engine *dockerx.Engine, name, image 
 	})
 }
 
-func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptions, facts doctor.Facts) error {
+func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptions, facts doctor.Facts, github *registrar) error {
 	tag, id, err := plannedImage(ctx, engine, options.config)
 	if err != nil {
 		return err
 	}
-	spec, err := specOf(ctx, engine, options.config, tag, id, facts)
-	if err != nil {
-		return err
-	}
-	plan, err := makePlan(ctx, engine, options.config, spec)
+	plan, _, _, err := makePlan(ctx, d, engine, options.config, tag, id, facts, github)
 	if err != nil {
 		return err
 	}
@@ -186,27 +192,38 @@ func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, t
 
 const appArmorProfile = "runnerctl-runner"
 
-func makePlan(ctx context.Context, engine *dockerx.Engine, wanted config.Config, spec fleet.Spec) (fleet.Plan, error) {
-	observed, err := engine.Runners(ctx, wanted.Name)
+// makePlan observes the fleet and decides what to do; github is nil where its
+// runners have no agent.
+func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, facts doctor.Facts, github *registrar) (plan fleet.Plan, spec fleet.Spec, forges fleet.Forges, err error) {
+	if spec, err = specOf(ctx, engine, wanted, tag, id, facts); err != nil {
+		return plan, spec, nil, err
+	}
+	if github != nil {
+		told, err := engine.Facts(ctx)
+		if err != nil {
+			return plan, spec, nil, err
+		}
+		spec.Agent = github.agent(wanted, fleet.Marker(wanted.Name, told.ID))
+	}
+	observed, forges, orphans, err := observe(ctx, d, engine, wanted, wanted.Name, github)
 	if err != nil {
-		return fleet.Plan{}, err
+		return plan, spec, nil, err
 	}
 	taken, err := engine.Names(ctx)
 	if err != nil {
-		return fleet.Plan{}, err
+		return plan, spec, nil, err
 	}
-	return fleet.Make(observed, wanted.Runners.Count, spec, func() string { return newName(wanted.Name, taken) }), nil
+	plan = fleet.Make(observed, orphans, wanted.Runners.Count, spec, func() string { return newName(wanted.Name, taken) })
+	return plan, spec, forges, nil
 }
 
-// newName makes a name that no container on the engine has. Letters that look
-// alike are left out.
+// newName makes a name that no container on the engine has.
 func newName(fleetName string, taken map[string]bool) string {
-	const letters = "23456789abcdefghjkmnpqrstuvwxyz"
 	for {
 		random := make([]byte, 4)
 		_, _ = rand.Read(random) // never fails (crypto/rand)
 		for i := range random {
-			random[i] = letters[int(random[i])%len(letters)]
+			random[i] = fleet.NameLetters[int(random[i])%len(fleet.NameLetters)]
 		}
 		name := fleetName + "-" + string(random)
 		if !taken[name] {

@@ -96,6 +96,8 @@ func (e *Engine) Close() error { return e.api.Close() }
 
 // Facts is what the engine says of itself and its machine.
 type Facts struct {
+	ID                                                                     string // of the engine, for good
+	Arch                                                                   string // as uname says it
 	Version, API, Kernel, OS, StorageDriver, Cgroup, CgroupDriver, RootDir string
 	SecurityOptions                                                        []string
 	CPUs                                                                   int
@@ -109,6 +111,7 @@ func (e *Engine) Facts(ctx context.Context) (Facts, error) {
 		return Facts{}, err
 	}
 	return Facts{
+		ID: info.ID, Arch: info.Architecture,
 		Version: info.ServerVersion, API: e.api.ClientVersion(), Kernel: info.KernelVersion, OS: info.OperatingSystem,
 		StorageDriver: info.Driver, Cgroup: info.CgroupVersion, CgroupDriver: info.CgroupDriver, RootDir: info.DockerRootDir,
 		SecurityOptions: info.SecurityOptions, CPUs: info.NCPU, Memory: info.MemTotal,

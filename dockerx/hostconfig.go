@@ -121,3 +121,21 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 	}
 	return config, host
 }
+
+// agentOf reads back what containerConfig wrote of the agent: of a fleet whose
+// settings are elsewhere it tells where its runners are registered.
+func agentOf(env []string) fleet.Agent {
+	told := map[string]string{}
+	for _, one := range env {
+		name, value, _ := strings.Cut(one, "=")
+		told[name] = value
+	}
+	if told[envAgent] == "" {
+		return fleet.Agent{}
+	}
+	agent := fleet.Agent{Mode: fleet.AgentMode(told[envAgent]), URL: told[envAgentURL], Group: told[envAgentGroup], Ephemeral: told[envAgentEphemeral] == "true"}
+	if told[envAgentLabels] != "" {
+		agent.Labels = strings.Split(told[envAgentLabels], ",")
+	}
+	return agent
+}

@@ -118,6 +118,8 @@ func (e *Engine) inspect(ctx context.Context, id string) (fleet.Runner, error) {
 		Revivals:    info.RestartCount,
 		ImageID:     info.Image,
 		SpecHash:    info.Config.Labels[labelSpec],
+		Agent:       agentOf(info.Config.Env),
+		ExitCode:    info.State.ExitCode,
 	}, nil
 }
 
@@ -240,6 +242,15 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 		}
 	}
 	return "", err
+}
+
+// Ended tells whether a runner's container has ended for good, and its exit code.
+func (e *Engine) Ended(ctx context.Context, runner fleet.Runner) (int, bool, error) {
+	info, err := e.api.ContainerInspect(ctx, runner.ContainerID)
+	if err != nil {
+		return 0, false, fmt.Errorf("runner %s: %w", runner.Name, err)
+	}
+	return info.State.ExitCode, !info.State.Running && !info.State.Restarting, nil
 }
 
 // look adds what only the runner's inside tells; it stays not ready where the

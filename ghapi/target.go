@@ -1,14 +1,12 @@
-// Package ghapi adapts GitHub's API: targets, clients and, later, registration.
+// Package ghapi adapts GitHub's API: targets, a client that waits and explains,
+// registrations.
 package ghapi
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
-
-	"github.com/google/go-github/v60/github"
 )
 
 // Kind of a target.
@@ -72,16 +70,46 @@ func ParseTarget(text string) (Target, error) {
 	return target, nil
 }
 
-// NewClient is a client for the target's own GitHub.
-func NewClient(target Target, transport *http.Client) (*github.Client, error) {
-	client := github.NewClient(transport)
-	if target.Host == "github.com" {
-		return client, nil
+func (t Target) String() string {
+	switch t.Kind {
+	case Repo:
+		return fmt.Sprintf("%s %s/%s", t.Kind, t.Owner, t.Repo)
+	default:
+		return fmt.Sprintf("%s %s", t.Kind, t.Owner)
 	}
-	base := "https://" + target.Host
-	client, err := client.WithEnterpriseURLs(base+"/api/v3/", base+"/api/uploads/")
-	if err != nil {
-		return nil, fmt.Errorf("GitHub at %s: %w", target.Host, err)
+}
+
+// URL is the target as ParseTarget reads it.
+func (t Target) URL() string {
+	switch t.Kind {
+	case Repo:
+		return fmt.Sprintf("https://%s/%s/%s", t.Host, t.Owner, t.Repo)
+	case Enterprise:
+		return fmt.Sprintf("https://%s/enterprises/%s", t.Host, t.Owner)
+	default:
+		return fmt.Sprintf("https://%s/%s", t.Host, t.Owner)
 	}
-	return client, nil
+}
+
+// APIURL is where the target's GitHub answers, with a slash at its end.
+func (t Target) APIURL() string {
+	if t.Host == "github.com" || strings.HasSuffix(t.Host, ".ghe.com") {
+		return "https://api." + t.Host + "/"
+	}
+	return "https://" + t.Host + "/api/v3/"
+}
+
+// IsServer tells a GitHub Enterprise Server from GitHub's own machines.
+func (t Target) IsServer() bool { return strings.HasSuffix(t.APIURL(), "/api/v3/") }
+
+// route is the path of the target's own part of the API.
+func (t Target) route() string {
+	switch t.Kind {
+	case Repo:
+		return fmt.Sprintf("repos/%s/%s", t.Owner, t.Repo)
+	case Org:
+		return "orgs/" + t.Owner
+	default:
+		return "enterprises/" + t.Owner
+	}
 }

@@ -24,11 +24,16 @@ func TestParseTarget(t *testing.T) {
 	}
 }
 
-func TestNewClient(t *testing.T) {
-	for host, want := range map[string]string{"github.com": "https://api.github.com/", "ghes.example.com": "https://ghes.example.com/api/v3/"} {
-		client, err := NewClient(Target{Kind: Org, Host: host, Owner: "acme"}, nil)
-		if err != nil || client.BaseURL.String() != want {
-			t.Errorf("%s: %v %v", host, client.BaseURL, err)
+func TestURLs(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://github.com/acme":                  "https://api.github.com/",
+		"https://acme.ghe.com/acme/api":            "https://api.acme.ghe.com/",
+		"https://ghes.example.com/enterprises/big": "https://ghes.example.com/api/v3/",
+		"https://ghes.example.com:8443/acme":       "https://ghes.example.com:8443/api/v3/",
+	} {
+		target, err := ParseTarget(text)
+		if err != nil || target.APIURL() != want || target.URL() != text {
+			t.Errorf("%s: %s %s %v", text, target.APIURL(), target.URL(), err)
 		}
 	}
 }

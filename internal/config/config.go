@@ -58,6 +58,7 @@ type GitHub struct {
 	TokenFile string `yaml:"tokenFile"`
 	App       App    `yaml:"app"`    // instead of a token
 	CAFile    string `yaml:"caFile"` // PEM, added to the system's
+	TokenFlag string `yaml:"-"`      // of --token-file: before all else
 }
 
 // App is a GitHub App that registers runners.

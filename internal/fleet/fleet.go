@@ -90,6 +90,7 @@ const (
 	Running    State = "running"
 	Paused     State = "paused"
 	Restarting State = "restarting"
+	Exited     State = "exited"
 )
 
 // Runner is one runner as the engine shows it. The JSON form is the public
@@ -110,7 +111,10 @@ type Runner struct {
 	DiskFree      int64     `json:"disk_free"` // bytes for the inner daemon's data
 	CPUs          float64   `json:"cpus"`
 	Memory        int64     `json:"memory"`
+	Listing       *Listing  `json:"github,omitempty"` // nil: no agent, or GitHub was not asked
 
+	Agent    Agent  `json:"-"` // as it was made
+	ExitCode int    `json:"-"` // of the last end
 	Revivals int    `json:"-"` // how often the engine started its container again after it ended
 	ImageID  string `json:"-"`
 	SpecHash string `json:"-"`
@@ -129,6 +133,8 @@ type Engine interface {
 	// Create makes and starts a runner and writes the credential, where there is
 	// one, to its standard input. On an error nothing of it is left.
 	Create(ctx context.Context, name string, spec Spec, credential secret.Text) (Runner, error)
+	// Ended tells whether a runner's container has ended for good, and its exit code.
+	Ended(ctx context.Context, runner Runner) (code int, ended bool, err error)
 	// WaitReady blocks until the inner daemon answers and returns its version.
 	WaitReady(ctx context.Context, runner Runner) (version string, err error)
 	// Remove stops a runner gracefully and removes container and volume; once

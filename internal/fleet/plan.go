@@ -14,14 +14,16 @@ const (
 	Create Action = "create"
 	Remove Action = "remove"
 	Keep   Action = "keep"
+	Forget Action = "forget" // a registration that no runner has
 )
 
 // Operation is one step of a plan and its cause.
 type Operation struct {
-	Action Action
-	Name   string
-	Cause  string
-	Runner Runner // of Remove and Keep
+	Action       Action
+	Name         string
+	Cause        string
+	Runner       Runner       // of Remove and Keep
+	Registration Registration // of Forget
 }
 
 // Plan is what turns the observed fleet into the wanted one.
@@ -44,19 +46,26 @@ func (p Plan) Write(w io.Writer) {
 	}
 }
 
-// Make decides what to do so that count runners of spec exist. newName yields
-// names that are free on the engine. Of a surplus, runners that are not ready go
-// first, then idle ones, then the youngest.
-func Make(observed []Runner, count int, spec Spec, newName func() string) Plan {
+// Make decides what to do so that count runners of spec exist. orphans are the
+// fleet's registrations without a runner. newName yields names that are free on
+// the engine. Of a surplus, runners that are not ready go first, then idle ones,
+// then the youngest. None goes that has a job of its forge's.
+func Make(observed []Runner, orphans []Registration, count int, spec Spec, newName func() string) Plan {
 	var plan Plan
+	add := func(operation Operation) { plan.Operations = append(plan.Operations, operation) }
 	var fit []Runner
+	left := count
 	hash := spec.Hash()
 	for _, runner := range observed {
-		if cause := unfit(runner, spec, hash); cause != "" {
-			plan.Operations = append(plan.Operations, Operation{Remove, runner.Name, cause, runner})
-			continue
+		switch cause := unfit(runner, spec, hash); {
+		case cause == "":
+			fit = append(fit, runner)
+		case runner.hasJob():
+			add(Operation{Action: Keep, Name: runner.Name, Cause: cause + ", but it has a job", Runner: runner})
+			left--
+		default:
+			add(Operation{Action: Remove, Name: runner.Name, Cause: cause, Runner: runner})
 		}
-		fit = append(fit, runner)
 	}
 	sort.SliceStable(fit, func(i, j int) bool {
 		if fit[i].Ready != fit[j].Ready {
@@ -70,21 +79,29 @@ func Make(observed []Runner, count int, spec Spec, newName func() string) Plan {
 		}
 		return fit[i].Name < fit[j].Name
 	})
-	for i, runner := range fit {
-		if i < count {
-			plan.Operations = append(plan.Operations, Operation{Keep, runner.Name, "as wanted", runner})
-		} else {
-			plan.Operations = append(plan.Operations, Operation{Remove, runner.Name, fmt.Sprintf("surplus, %d wanted", count), runner})
+	for _, runner := range fit {
+		surplus := fmt.Sprintf("surplus, %d wanted", count)
+		switch {
+		case left > 0:
+			add(Operation{Action: Keep, Name: runner.Name, Cause: "as wanted", Runner: runner})
+		case runner.hasJob():
+			add(Operation{Action: Keep, Name: runner.Name, Cause: surplus + ", but it has a job", Runner: runner})
+		default:
+			add(Operation{Action: Remove, Name: runner.Name, Cause: surplus, Runner: runner})
 		}
+		left--
 	}
-	for i := len(fit); i < count; i++ {
-		plan.Operations = append(plan.Operations, Operation{Action: Create, Name: newName(), Cause: fmt.Sprintf("%d of %d", i+1, count)})
+	plan.Operations = append(plan.Operations, forgets(orphans)...)
+	for i := count - left; i < count; i++ {
+		add(Operation{Action: Create, Name: newName(), Cause: fmt.Sprintf("%d of %d", i+1, count)})
 	}
 	return plan
 }
 
 func unfit(runner Runner, spec Spec, hash string) string {
 	switch {
+	case runner.State == Exited && runner.Agent.OneJob():
+		return fmt.Sprintf("it ended with exit code %d", runner.ExitCode)
 	case runner.ImageID != spec.ImageID:
 		return "its image is not " + spec.Image
 	case runner.SpecHash != hash:
@@ -93,15 +110,40 @@ func unfit(runner Runner, spec Spec, hash string) string {
 		return "it is " + string(runner.State)
 	case !runner.Ready && runner.Revivals > 0:
 		return "it ends again and again"
+	case runner.unlisted():
+		return "GitHub does not list it"
 	}
 	return ""
 }
 
+// hasJob tells whether its forge gave it a job that a container is at.
+func (r Runner) hasJob() bool {
+	return r.Listing != nil && r.Listing.Busy && r.State == Running
+}
+
+// unlisted tells whether it will never get a job. A registration by token is made
+// by the agent, a while after the start.
+func (r Runner) unlisted() bool {
+	return r.Listing != nil && r.Listing.State == NotListed && (r.Agent.Mode == JIT || r.Ready)
+}
+
+// forgets removes what its forge still lists although no runner has it: its
+// runnerctl was killed. One that is connected has one, wherever.
+func forgets(orphans []Registration) (operations []Operation) {
+	for _, one := range orphans {
+		if !one.Online && !one.Busy {
+			operations = append(operations, Operation{Action: Forget, Name: one.Name, Cause: "offline at GitHub, and no runner has it", Registration: one})
+		}
+	}
+	return operations
+}
+
 // RemoveAll is the plan of down.
-func RemoveAll(observed []Runner) Plan {
+func RemoveAll(observed []Runner, orphans []Registration) Plan {
 	var plan Plan
 	for _, runner := range observed {
-		plan.Operations = append(plan.Operations, Operation{Remove, runner.Name, "down", runner})
+		plan.Operations = append(plan.Operations, Operation{Action: Remove, Name: runner.Name, Cause: "down", Runner: runner})
 	}
+	plan.Operations = append(plan.Operations, forgets(orphans)...)
 	return plan
 }

@@ -25,6 +25,31 @@ func TestMake(t *testing.T) {
 	busy := good("busy", 9, true)
 	busy.Busy = true
 
+	// Runners with an agent are made of another spec.
+	jit := spec
+	jit.Agent = Agent{Mode: JIT, URL: "https://github.com/acme", Ephemeral: true}
+	agent := func(name string, minute int, listing Listing) Runner {
+		runner := good(name, minute, true)
+		runner.SpecHash, runner.Agent, runner.Listing, runner.Busy = jit.Hash(), jit.Agent, &listing, listing.Busy
+		return runner
+	}
+	online, atWork := Listing{State: Online, ID: 1}, Listing{State: Online, Busy: true, ID: 2}
+	through := agent("through", 0, Listing{State: NotListed})
+	through.State, through.Ready, through.ImageID = Exited, false, "sha256:0"
+	crashed := through
+	crashed.Name, crashed.ExitCode = "crashed", 7
+	lost := through
+	lost.Listing = &atWork // its container is gone, GitHub does not know yet
+	oldAtWork := agent("old", 0, atWork)
+	oldAtWork.ImageID = "sha256:0"
+	static := agent("static", 0, Listing{State: NotListed})
+	static.Agent = Agent{Mode: Token}
+	registering := static
+	registering.Name, registering.Ready = "registering", false
+	orphan := Registration{ID: 7, Name: "ci-abcd"}
+	connected := Registration{ID: 8, Name: "ci-efgh", Online: true}
+	lostJob := Registration{ID: 9, Name: "ci-jkmn", Busy: true}
+
 	tests := []struct {
 		name     string
 		observed []Runner
@@ -44,7 +69,7 @@ func TestMake(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			made := 0
-			plan := Make(test.observed, test.count, spec, func() string {
+			plan := Make(test.observed, nil, test.count, spec, func() string {
 				made++
 				return "new-" + string(rune('0'+made))
 			})
@@ -54,6 +79,95 @@ func TestMake(t *testing.T) {
 				t.Errorf("got\n%swant\n%s", text.String(), test.want)
 			}
 		})
+	}
+
+	withAgents := []struct {
+		name     string
+		observed []Runner
+		orphans  []Registration
+		count    int
+		want     string
+	}{
+		{"as wanted", []Runner{agent("a", 1, online)}, nil, 1, "keep    a  (as wanted)\n"},
+		{"the gaps of ended ones are filled", []Runner{through, crashed, agent("a", 1, atWork)}, nil, 3,
+			"remove  through  (it ended with exit code 0)\nremove  crashed  (it ended with exit code 7)\nkeep    a  (as wanted)\ncreate  new-1  (2 of 3)\ncreate  new-2  (3 of 3)\n"},
+		{"offline may be for a moment", []Runner{agent("a", 1, Listing{State: Offline, ID: 3})}, nil, 1, "keep    a  (as wanted)\n"},
+		{"not listed gets no jobs", []Runner{agent("a", 1, Listing{State: NotListed})}, nil, 1, "remove  a  (GitHub does not list it)\ncreate  new-1  (1 of 1)\n"},
+		{"one that was removed by hand", []Runner{static}, nil, 1, "remove  static  (GitHub does not list it)\ncreate  new-1  (1 of 1)\n"},
+		{"a job is not cut off for a new image", []Runner{oldAtWork}, nil, 1, "keep    old  (its image is not runner:1, but it has a job)\n"},
+		{"nor for the count", []Runner{agent("a", 1, atWork), agent("b", 2, atWork), agent("c", 0, online)}, nil, 1,
+			"keep    a  (as wanted)\nkeep    b  (surplus, 1 wanted, but it has a job)\nremove  c  (surplus, 1 wanted)\n"},
+		{"old ones at work count", []Runner{oldAtWork, agent("a", 1, online)}, nil, 1,
+			"keep    old  (its image is not runner:1, but it has a job)\nremove  a  (surplus, 1 wanted)\n"},
+		{"a job whose container ended is lost", []Runner{lost}, nil, 1, "remove  through  (it ended with exit code 0)\ncreate  new-1  (1 of 1)\n"},
+		{"leftovers", nil, []Registration{orphan, connected, lostJob}, 1, "forget  ci-abcd  (offline at GitHub, and no runner has it)\ncreate  new-1  (1 of 1)\n"},
+	}
+	for _, test := range withAgents {
+		t.Run("agents: "+test.name, func(t *testing.T) {
+			made := 0
+			plan := Make(test.observed, test.orphans, test.count, jit, func() string {
+				made++
+				return "new-" + string(rune('0'+made))
+			})
+			var text strings.Builder
+			plan.Write(&text)
+			if text.String() != test.want {
+				t.Errorf("got\n%swant\n%s", text.String(), test.want)
+			}
+		})
+	}
+
+	for _, test := range []struct {
+		runner Runner
+		want   bool
+	}{{static, true}, {registering, false}, {agent("a", 0, Listing{State: NotListed}), true}, {agent("a", 0, online), false}, {good("plain", 0, true), false}} {
+		if got := test.runner.unlisted(); got != test.want {
+			t.Errorf("unlisted %s: %v", test.runner.Name, got)
+		}
+	}
+}
+
+func TestRemoveAll(t *testing.T) {
+	var text strings.Builder
+	RemoveAll([]Runner{{Name: "ci-a"}}, []Registration{{Name: "ci-b"}, {Name: "ci-c", Online: true}}).Write(&text)
+	if want := "remove  ci-a  (down)\nforget  ci-b  (offline at GitHub, and no runner has it)\n"; text.String() != want {
+		t.Errorf("got\n%s", text.String())
+	}
+}
+
+func TestJoin(t *testing.T) {
+	const url = "https://github.com/acme"
+	of := Agent{Mode: JIT, URL: url}
+	runners := []Runner{
+		{Name: "ci-aaaa", Fleet: "ci", State: Running, Agent: of, Busy: true}, // its agent is a process too
+		{Name: "ci-bbbb", Fleet: "ci", State: Running, Agent: of},
+		{Name: "ci-cccc", Fleet: "ci", State: Running, Agent: of},
+		{Name: "ci-dddd", Fleet: "ci"},
+		{Name: "ci-eeee", Fleet: "ci", Agent: Agent{Mode: JIT, URL: "https://github.com/other"}},
+		{Name: "x-aaaa", Fleet: "x", Agent: of},
+	}
+	orphans := Join(runners, "ci", url, []Registration{
+		{ID: 1, Name: "ci-aaaa", Online: true}, {ID: 2, Name: "ci-bbbb", Online: true, Busy: true},
+		{ID: 4, Name: "ci-zzzz"}, {ID: 5, Name: "ci-eeee"}, {ID: 6, Name: "ci-by-hand"}, {ID: 7, Name: "ci-zzz"},
+	})
+	var names []string
+	for _, one := range orphans {
+		names = append(names, one.Name)
+	}
+	if got := strings.Join(names, " "); got != "ci-zzzz" {
+		t.Errorf("orphans: %s", got)
+	}
+	want := []*Listing{{State: Online, ID: 1}, {State: Online, Busy: true, ID: 2}, {State: NotListed}, nil, nil, nil}
+	for i, runner := range runners {
+		if (runner.Listing == nil) != (want[i] == nil) || want[i] != nil && *runner.Listing != *want[i] || want[i] != nil && runner.Busy != want[i].Busy {
+			t.Errorf("%s: %+v", runner.Name, runner.Listing)
+		}
+	}
+}
+
+func TestMarker(t *testing.T) {
+	if Marker("ci", "a") == Marker("ci", "b") || Marker("ci", "a") == Marker("x", "a") || !strings.HasPrefix(Marker("ci", "a"), "runnerctl-ci-") {
+		t.Error(Marker("ci", "a"), Marker("ci", "b"))
 	}
 }
 

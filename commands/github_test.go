@@ -1,0 +1,214 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+)
+
+// newGitHub starts a stand-in and puts settings for it into the working folder.
+func newGitHub(t *testing.T, options ghsim.Options, target string, more ...string) *ghsim.Server {
+	t.Helper()
+	github, err := ghsim.Start(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(github.Close)
+	writeSettings(t, github, target, more...)
+	t.Setenv("RUNNERCTL_TOKEN", github.ClassicToken(time.Hour, "repo", "admin:org", "manage_runners:enterprise"))
+	return github
+}
+
+func writeSettings(t *testing.T, github *ghsim.Server, target string, more ...string) {
+	t.Helper()
+	text := fmt.Sprintf("target: %s/%s\n%s", github.URL, target, strings.Join(more, "\n"))
+	if !strings.Contains(text, "github:") {
+		text += "\ngithub: {caFile: ca.pem}\n"
+	}
+	for file, content := range map[string][]byte{"runnerctl.yaml": []byte(text), "ca.pem": github.CA()} {
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Who may not register runners is told so before anything is built or made.
+func TestUpAsksGitHubFirst(t *testing.T) {
+	const auth, usage, failure = exitAuth, exitUsage, exitFailure
+	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
+	t.Setenv("PATH", t.TempDir()) // no gh
+	for _, name := range []string{"GITHUB_TOKEN", "GH_TOKEN"} {
+		t.Setenv(name, "")
+	}
+	tests := []struct {
+		name   string
+		target string
+		set    func(*testing.T, *ghsim.Server)
+		args   []string
+		code   int
+		want   string
+	}{
+		{"no token", "acme/api", func(t *testing.T, _ *ghsim.Server) { t.Setenv("RUNNERCTL_TOKEN", "") }, nil, auth, "set RUNNERCTL_TOKEN"},
+		{"an expired token", "acme/api", func(t *testing.T, s *ghsim.Server) { t.Setenv("RUNNERCTL_TOKEN", s.ClassicToken(-time.Hour, "repo")) }, nil, auth, "the token in $RUNNERCTL_TOKEN is not valid"},
+		{"a token without rights", "acme", func(t *testing.T, s *ghsim.Server) { t.Setenv("RUNNERCTL_TOKEN", s.ClassicToken(time.Hour, "gist")) }, nil, auth, "needs the scope admin:org"},
+		{"a repository that is not there", "acme/nosuch", nil, nil, auth, "repository acme/nosuch does not exist, or the token in $RUNNERCTL_TOKEN may not see it"},
+		{"GITHUB_TOKEN", "acme/api", func(t *testing.T, s *ghsim.Server) {
+			t.Setenv("RUNNERCTL_TOKEN", "")
+			t.Setenv("GITHUB_TOKEN", s.ClassicToken(-time.Hour))
+		}, nil, auth, "the token in $GITHUB_TOKEN is not valid"},
+		{"a token file", "acme/api", func(t *testing.T, _ *ghsim.Server) { write(t, "token", "ghp_wrong\n") }, []string{"--token-file", "token"}, auth, "the token in token is not valid"},
+		{"a token file that is none", "acme/api", func(t *testing.T, _ *ghsim.Server) { write(t, "token", "two words") }, []string{"--token-file", "token"}, usage, "expected one word"},
+		{"a group that is not there", "acme", func(t *testing.T, s *ghsim.Server) {
+			s.AddGroup("orgs/acme", "builders")
+			writeSettings(t, s, "acme", "runners: {group: bilders}")
+		}, nil, failure, "it has Default, builders"},
+		{"a public repository", "acme/open", func(_ *testing.T, s *ghsim.Server) { s.AddRepository("acme/open", ghsim.Public) }, nil, failure, "forks of your public repository can potentially run dangerous code"},
+		{"a public repository, allowed", "acme/open", func(_ *testing.T, s *ghsim.Server) { s.AddRepository("acme/open", ghsim.Public) }, []string{"--allow-public-repo"}, failure, "nosuch.sock"},
+		{"a target that is none", "acme/api", nil, []string{"--target", "https://github.com"}, usage, "expected https://github.com/OWNER/REPO"},
+		{"an App on a machine whose clock is off", "acme", func(t *testing.T, s *ghsim.Server) {
+			withApp(t, s, "acme")
+			s.SetClockOffset(10 * time.Minute)
+		}, nil, auth, "behind GitHub's"},
+		{"an App that is not installed", "other/api", func(t *testing.T, s *ghsim.Server) {
+			s.AddRepository("other/api", ghsim.Private)
+			withApp(t, s, "other/api")
+		}, nil, auth, "the GitHub App"},
+		{"an App", "acme", func(t *testing.T, s *ghsim.Server) { withApp(t, s, "acme") }, nil, failure, "nosuch.sock"},
+		{"faults that pass", "acme/api", func(_ *testing.T, s *ghsim.Server) {
+			s.Inject(ghsim.BadGateway("GET /repos/acme/api/actions/runners", 1))
+			s.Inject(ghsim.SecondaryLimit("GET /repos/acme/api", 1, time.Second))
+			s.Inject(ghsim.Fault{Match: "GET /repos/acme/api/actions/runners", Times: 1, Drop: ghsim.DropBefore})
+		}, nil, failure, "nosuch.sock"},
+		{"a limit that lasts", "acme/api", func(_ *testing.T, s *ghsim.Server) {
+			s.Inject(ghsim.SecondaryLimit("GET /repos/acme/api/actions/runners", 0, time.Hour))
+		}, nil, failure, "try again in 1h0m0s"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			github := newGitHub(t, ghsim.Options{}, test.target)
+			if test.set != nil {
+				test.set(t, github)
+			}
+			code, stdout, stderr := runnerctl(t.Context(), append([]string{"up"}, test.args...)...)
+			if code != test.code || stdout != "" || !strings.Contains(stderr, test.want) {
+				t.Errorf("code %d, want %d and %q: %s", code, test.code, test.want, stderr)
+			}
+			if strings.Contains(stderr, os.Getenv("RUNNERCTL_TOKEN")) && os.Getenv("RUNNERCTL_TOKEN") != "" {
+				t.Error("the token is told")
+			}
+			if left := github.Runners(); len(left) > 0 {
+				t.Errorf("registered: %v", left)
+			}
+		})
+	}
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// withApp makes an App, installs it for acme and has the settings use it.
+func withApp(t *testing.T, github *ghsim.Server, target string) {
+	t.Helper()
+	id, key, err := github.App()
+	if err != nil {
+		t.Fatal(err)
+	}
+	github.Install(id, "acme", ghsim.RunnerPermissions())
+	write(t, "app.pem", string(key))
+	t.Setenv("RUNNERCTL_TOKEN", "")
+	writeSettings(t, github, target, fmt.Sprintf("github: {caFile: ca.pem, app: {id: %d, keyFile: app.pem}}", id))
+}
+
+func TestGhTokenIsTheLast(t *testing.T) {
+	t.Chdir(t.TempDir())
+	github := newGitHub(t, ghsim.Options{}, "acme/api")
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "gh"), []byte("#!/bin/sh\n[ \"$*\" = \"auth token --hostname "+strings.TrimPrefix(github.URL, "https://")+"\" ] && echo "+os.Getenv("RUNNERCTL_TOKEN")+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
+	for _, name := range []string{"RUNNERCTL_TOKEN", "GITHUB_TOKEN", "GH_TOKEN"} {
+		t.Setenv(name, "")
+	}
+	if code, _, stderr := runnerctl(t.Context(), "up"); code != exitFailure || !strings.Contains(stderr, "nosuch.sock") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	if asked := github.Requests(); len(asked) == 0 || slices.ContainsFunc(asked, func(one ghsim.Request) bool { return one.Status != 200 }) {
+		t.Errorf("%+v", asked)
+	}
+}
+
+func TestPsShowsBothViews(t *testing.T) {
+	of := fleet.Agent{Mode: fleet.JIT, URL: "https://github.com/acme", Ephemeral: true}
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	runner := func(name string, state fleet.State, listing *fleet.Listing) fleet.Runner {
+		return fleet.Runner{Name: name, Fleet: "ci", State: state, Ready: state == fleet.Running, DockerVersion: "26.1.5", Created: now.Add(-4 * time.Minute), CPUs: 2, Memory: 4 << 30, DiskFree: 1 << 30, Agent: of, Listing: listing, Busy: state == fleet.Running && listing != nil && listing.Busy}
+	}
+	runners := []fleet.Runner{
+		runner("ci-7k2p", fleet.Running, &fleet.Listing{State: fleet.Online, ID: 1}),
+		runner("ci-9xqd", fleet.Running, &fleet.Listing{State: fleet.Online, Busy: true, ID: 2}),
+		runner("ci-m3ta", fleet.Running, &fleet.Listing{State: fleet.NotListed}),
+		runner("ci-p4vb", fleet.Running, &fleet.Listing{State: fleet.Offline, ID: 3}),
+		runner("ci-q5wc", fleet.Exited, &fleet.Listing{State: fleet.NotListed}),
+		runner("ci-r6xd", fleet.Exited, &fleet.Listing{State: fleet.Offline, Busy: true, ID: 4}),
+		runner("ci-s7ye", fleet.Running, nil),
+		{Name: "ci-t8zf", Fleet: "ci", State: fleet.Running, Created: now, CPUs: 2, Memory: 4 << 30},
+	}
+	var out strings.Builder
+	writeRunners(&out, runners, now)
+	want := `NAME     FLEET  STATE     DOCKER  GITHUB           UP    CPUS  MEMORY
+ci-7k2p  ci     ready     26.1.5  online           4m    2     4GiB
+ci-9xqd  ci     busy      26.1.5  busy             4m    2     4GiB
+ci-m3ta  ci     ready     26.1.5  not listed ⚠     4m    2     4GiB
+ci-p4vb  ci     ready     26.1.5  offline ⚠        4m    2     4GiB
+ci-q5wc  ci     exited    –       not listed       4m    2     4GiB
+ci-r6xd  ci     exited    –       offline, busy ⚠  4m    2     4GiB
+ci-s7ye  ci     ready     26.1.5  ?                4m    2     4GiB
+ci-t8zf  ci     starting  –       –                0.0s  2     4GiB
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+	text, err := json.Marshal(runners[1])
+	if err != nil || !strings.Contains(string(text), `"github":{"state":"online","busy":true,"id":2}`) {
+		t.Errorf("%s %v", text, err)
+	}
+	if text, _ = json.Marshal(runners[7]); strings.Contains(string(text), "github") {
+		t.Errorf("%s", text)
+	}
+}
+
+// registered gives what the stand-in lists, by name.
+func registered(github *ghsim.Server) (names []string) {
+	for _, one := range github.Runners() {
+		names = append(names, one.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func await(t *testing.T, github *ghsim.Server, id int64) ghsim.Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	result, err := github.Wait(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}

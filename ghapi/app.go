@@ -1,0 +1,52 @@
+package ghapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/bradleyfalzon/ghinstallation/v2"
+
+	"github.com/runnerctl/runnerctl/internal/secret"
+)
+
+// App is a GitHub App that may register runners.
+type App struct {
+	ID             int64
+	InstallationID int64       // 0: found from the target
+	Key            secret.Text // PEM
+}
+
+var errKey = errors.New("the App's key is no RSA private key in PEM")
+
+// installationTransport signs with the App's installation token, which it makes
+// and renews by itself. The installation is looked for once.
+func (c *Client) installationTransport(ctx context.Context) (http.RoundTripper, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.installation != nil {
+		return c.installation, nil
+	}
+	app, err := ghinstallation.NewAppsTransport(c.http.Transport, c.auth.App.ID, []byte(c.auth.App.Key.Reveal()))
+	if err != nil {
+		// Not the parser's own words: they may quote the key.
+		return nil, &AuthError{Err: fmt.Errorf("GitHub App %d: %w", c.auth.App.ID, errKey), advice: "github.app.keyFile must be the PEM file that the App's settings page made"}
+	}
+	app.BaseURL = strings.TrimSuffix(c.target.APIURL(), "/")
+	id := c.auth.App.InstallationID
+	if id == 0 {
+		var found struct{ ID int64 }
+		if err := c.callAs(ctx, through(app), http.MethodGet, c.target.route()+"/installation", nil, &found); err != nil {
+			return nil, err
+		}
+		id = found.ID
+	}
+	c.installation = ghinstallation.NewFromAppsTransport(app, id)
+	return c.installation, nil
+}
+
+func through(transport http.RoundTripper) sender {
+	return (&http.Client{Transport: transport, CheckRedirect: sameHost}).Do
+}

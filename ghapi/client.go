@@ -1,0 +1,221 @@
+package ghapi
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bradleyfalzon/ghinstallation/v2"
+	"github.com/google/go-github/v60/github"
+	"golang.org/x/time/rate"
+
+	"github.com/runnerctl/runnerctl/internal/secret"
+)
+
+// Auth is who asks: a token, or a GitHub App.
+type Auth struct {
+	Token secret.Text
+	App   *App   // instead of a token
+	From  string // where the token is from, for people: "the token in $GITHUB_TOKEN"
+}
+
+func (a Auth) source() string {
+	switch {
+	case a.App != nil:
+		return fmt.Sprintf("the GitHub App %d", a.App.ID)
+	case a.From != "":
+		return a.From
+	}
+	return "the token"
+}
+
+// Options say how GitHub is reached.
+type Options struct {
+	CAs       []byte                                // PEM, beyond the system's
+	Proxy     func(*http.Request) (*url.URL, error) // nil: none
+	UserAgent string
+}
+
+// Client asks one target's GitHub. It may be used side by side.
+type Client struct {
+	target Target
+	auth   Auth
+	http   *http.Client // without authorization
+	api    *github.Client
+	mint   *rate.Limiter
+	sleep  func(context.Context, time.Duration) error
+
+	mu           sync.Mutex
+	installation http.RoundTripper // of an App, once found
+}
+
+// New is a client for the target's own GitHub; nothing is sent yet.
+func New(target Target, auth Auth, options Options) (*Client, error) {
+	if auth.Token.Empty() && auth.App == nil {
+		return nil, &AuthError{
+			Err:    fmt.Errorf("no token for %s", target),
+			advice: "set RUNNERCTL_TOKEN, or github.tokenFile or github.app in runnerctl.yaml, or log in with gh; " + target.needs(),
+		}
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = options.Proxy
+	transport.MaxIdleConnsPerHost = 20 // mints come side by side
+	if len(options.CAs) > 0 {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(options.CAs) {
+			return nil, errors.New("github.caFile holds no PEM certificate")
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	client := &http.Client{Transport: transport, CheckRedirect: sameHost}
+	api := github.NewClient(client)
+	api.UserAgent = options.UserAgent
+	base, err := url.Parse(target.APIURL())
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", target, err)
+	}
+	api.BaseURL = base
+	return &Client{target: target, auth: auth, http: client, api: api, mint: newMintLimiter(), sleep: sleep}, nil
+}
+
+var (
+	errElsewhere = errors.New("it leads to another host")
+	errNotJSON   = errors.New("the answer is not GitHub's JSON")
+)
+
+// sameHost follows a renamed repository, and nothing that would carry the token
+// elsewhere.
+func sameHost(request *http.Request, via []*http.Request) error {
+	if request.URL.Host != via[0].URL.Host || request.URL.Scheme != via[0].URL.Scheme {
+		return errElsewhere
+	}
+	if len(via) > 5 {
+		return errors.New("too many redirects")
+	}
+	return nil
+}
+
+// Target is what the client was made for.
+func (c *Client) Target() Target { return c.target }
+
+// call asks, again and again where that may help, and reads a JSON answer into
+// out unless it is nil. path has no slash before it. Errors are an *Error, or an
+// *AuthError that holds one.
+func (c *Client) call(ctx context.Context, method, path string, body, out any) error {
+	send := c.withToken
+	if c.auth.App != nil {
+		transport, err := c.installationTransport(ctx)
+		if err != nil {
+			return err
+		}
+		send = through(transport)
+	}
+	return c.callAs(ctx, send, method, path, body, out)
+}
+
+// sender sends one request in somebody's name.
+type sender func(*http.Request) (*http.Response, error)
+
+func (c *Client) withToken(request *http.Request) (*http.Response, error) {
+	request.Header.Set("Authorization", "Bearer "+c.auth.Token.Reveal())
+	return c.http.Do(request)
+}
+
+func (c *Client) callAs(ctx context.Context, send sender, method, path string, body, out any) error {
+	uncertain := false
+	var waited time.Duration
+	for attempt := 0; ; attempt++ {
+		refused, header := c.once(ctx, send, method, path, body, out)
+		if refused == nil {
+			return nil
+		}
+		uncertain = uncertain || refused.Uncertain
+		refused.Uncertain = uncertain
+		wait, again := pause(refused.Status, header, refused.Message, refused.Err, attempt)
+		if again && attempt < attempts-1 && waited+wait <= maxPatience && c.sleep(ctx, wait) == nil {
+			waited += wait
+			continue
+		}
+		if ctx.Err() != nil {
+			refused.Status, refused.Err = 0, ctx.Err()
+		}
+		if limited(refused.Status, header, refused.Message) {
+			refused.advice = fmt.Sprintf("the rate limit of %s is used up: try again in %s", c.auth.source(), wait.Round(time.Second))
+		}
+		return c.explained(refused, header, time.Now())
+	}
+}
+
+// once sends one request; nil where it was answered as it should be.
+func (c *Client) once(ctx context.Context, send sender, method, path string, body, out any) (*Error, http.Header) {
+	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
+	defer cancel()
+	route, _, _ := strings.Cut(path, "?")
+	failed := &Error{Method: method, Path: "/" + route, Host: c.target.Host}
+	request, err := c.api.NewRequest(method, path, body)
+	if err != nil {
+		failed.Err = err
+		return failed, nil
+	}
+	response, err := send(request.WithContext(ctx))
+	var noToken *ghinstallation.HTTPError
+	if errors.As(err, &noToken) && noToken.Response != nil { // the App's, on the way to the request itself
+		failed.Method, failed.Path = noToken.Response.Request.Method, strings.TrimPrefix(noToken.Response.Request.URL.Path, "/api/v3")
+		return failed.read(noToken.Response, nil), noToken.Response.Header
+	}
+	if err != nil {
+		failed.Err, failed.Uncertain = withoutURL(err), true
+		return failed, nil
+	}
+	return failed.read(response, out), response.Header
+}
+
+// read makes e tell of a response, or is nil where that is as it should be.
+func (e *Error) read(response *http.Response, out any) *Error {
+	defer func() { _ = response.Body.Close() }()
+	const most = 8 << 20
+	text, err := io.ReadAll(io.LimitReader(response.Body, most))
+	switch good := response.StatusCode/100 == 2; {
+	case err != nil:
+		e.Err, e.Uncertain = err, true
+		return e
+	case good && out == nil:
+		return nil
+	case good:
+		if err := json.Unmarshal(text, out); err != nil {
+			e.Err, e.Uncertain = fmt.Errorf("%w: %q", errNotJSON, gist(text)), true
+			return e
+		}
+		return nil
+	}
+	e.Status, e.Message, e.Uncertain = response.StatusCode, gist(text), response.StatusCode >= 500
+	var told github.ErrorResponse
+	if json.Unmarshal(text, &told) == nil && told.Message != "" {
+		e.Message = oneLine(told.Message)
+		for _, one := range told.Errors {
+			e.Message += " (" + oneLine(strings.Join([]string{one.Field, one.Code, one.Message}, " ")) + ")"
+		}
+	}
+	return e
+}
+
+// withoutURL takes off what url.Error says again.
+func withoutURL(err error) error {
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		return outer.Err
+	}
+	return err
+}

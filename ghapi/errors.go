@@ -1,0 +1,189 @@
+package ghapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Error is a request that GitHub refused or did not answer. It holds no secret.
+type Error struct {
+	Method  string
+	Path    string // as in GitHub's documentation, from /repos, /orgs or /enterprises on
+	Host    string
+	Status  int    // of the answer; 0 where none came
+	Message string // GitHub's own
+	Err     error  // where no answer came
+	// Uncertain says that an attempt went unanswered or half-answered, so that
+	// what was asked may have been done all the same.
+	Uncertain bool
+
+	advice string
+}
+
+func (e *Error) Error() string {
+	asked := fmt.Sprintf("%s: %s %s", e.Host, e.Method, e.Path)
+	if e.Status == 0 {
+		return fmt.Sprintf("%s: %v", asked, e.Err)
+	}
+	answer := strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
+	if e.Message != "" {
+		answer += ": " + e.Message
+	}
+	return asked + ": GitHub answered " + answer
+}
+
+// Unwrap gives the connection's error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *Error) Hint() string { return e.advice }
+
+// AuthError is a request refused for who asked it: no token, a wrong one, one
+// that may not, or one that may not even see the target.
+type AuthError struct {
+	Err    error
+	advice string
+}
+
+func (e *AuthError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the request.
+func (e *AuthError) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *AuthError) Hint() string { return e.advice }
+
+// HasStatus tells whether GitHub answered with one of the codes.
+func HasStatus(err error, codes ...int) bool {
+	var refused *Error
+	if !errors.As(err, &refused) {
+		return false
+	}
+	for _, code := range codes {
+		if refused.Status == code {
+			return true
+		}
+	}
+	return false
+}
+
+// needs names the permission that registering runners takes.
+func (t Target) needs() string {
+	switch t.Kind {
+	case Repo:
+		return "a classic token needs the scope repo and an admin of the repository; a fine-grained one and an App the repository permission Administration (write)"
+	case Org:
+		return "a classic token needs the scope admin:org and an owner of the organization; a fine-grained one and an App the organization permission Self-hosted runners (write)"
+	default:
+		return "a classic token with the scope manage_runners:enterprise is needed"
+	}
+}
+
+// explained gives a refusal its advice and its kind.
+func (c *Client) explained(refused *Error, header http.Header, local time.Time) error {
+	denied := func(advice string) error {
+		refused.advice = advice
+		return &AuthError{Err: refused, advice: advice}
+	}
+	switch refused.Status {
+	case 0:
+		refused.advice = connectionAdvice(refused.Err, c.target.Host)
+	case http.StatusUnauthorized:
+		if skew := clockSkew(header, local); c.auth.App != nil && skew.Abs() > maxSkew {
+			return denied(fmt.Sprintf("this machine's clock is %s, and an App's key signs with it: set the clock (timedatectl set-ntp true)", ahead(skew)))
+		}
+		return denied(fmt.Sprintf("%s is not valid at %s: expired, revoked, or made for another GitHub; %s", c.auth.source(), c.target.Host, c.target.needs()))
+	case http.StatusForbidden:
+		if sso := header.Get("X-GitHub-SSO"); strings.Contains(sso, "url=") {
+			_, url, _ := strings.Cut(sso, "url=")
+			return denied("authorize " + c.auth.source() + " for the organization's single sign-on: " + oneLine(url))
+		}
+		if limited(refused.Status, header, refused.Message) {
+			return refused
+		}
+		return denied(fmt.Sprintf("%s may not do this%s: %s", c.auth.source(), has(header), c.target.needs()))
+	case http.StatusNotFound:
+		return denied(fmt.Sprintf("%s does not exist, or %s may not see it%s: %s", c.target, c.auth.source(), has(header), c.target.needs()))
+	case http.StatusConflict:
+		refused.advice = "a runner of that name is registered already; runnerctl makes up another one when it is run again"
+	case http.StatusUnprocessableEntity:
+		refused.advice = "GitHub understood the request and refuses its contents: check runners.labels and runners.group"
+	}
+	return refused
+}
+
+// has tells what GitHub says of a token's rights beside its refusal.
+func has(header http.Header) string {
+	var told []string
+	if scopes, given := header["X-Oauth-Scopes"]; given {
+		if text := oneLine(strings.Join(scopes, ", ")); text != "" {
+			told = append(told, "it has "+text)
+		} else {
+			told = append(told, "it has no scope")
+		}
+	}
+	if accepted := oneLine(header.Get("X-Accepted-GitHub-Permissions")); accepted != "" {
+		told = append(told, "GitHub asks for "+accepted)
+	}
+	if len(told) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(told, "; ") + ")"
+}
+
+// maxSkew is how far apart clocks may be: GitHub's own tolerance of App keys.
+const maxSkew = time.Minute
+
+// clockSkew is how far this machine's clock is ahead of the answering one's.
+func clockSkew(header http.Header, local time.Time) time.Duration {
+	theirs, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return local.Sub(theirs)
+}
+
+func ahead(skew time.Duration) string {
+	word := "ahead of"
+	if skew < 0 {
+		word = "behind"
+	}
+	return fmt.Sprintf("%s %s GitHub's", skew.Abs().Round(time.Second), word)
+}
+
+var (
+	htmlTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
+	htmlHead  = regexp.MustCompile(`(?is)<(script|style)\b.*?</(script|style)>`)
+	htmlTag   = regexp.MustCompile(`(?s)<[^>]*>`)
+)
+
+// gist is what an answer that is not GitHub's JSON says, in one short line.
+func gist(body []byte) string {
+	text := string(body)
+	if title := htmlTitle.FindStringSubmatch(text); title != nil {
+		text = title[1]
+	} else if strings.HasPrefix(strings.TrimSpace(text), "<") {
+		text = htmlTag.ReplaceAllString(htmlHead.ReplaceAllString(text, " "), " ")
+	}
+	return oneLine(text)
+}
+
+// oneLine makes one short line without control characters of what came from outside.
+func oneLine(text string) string {
+	const most = 160
+	text = strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)), " ")
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return text
+}

@@ -1,0 +1,53 @@
+package ghapi
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+func TestForge(t *testing.T) {
+	f := newFake(t, "repos/acme/api")
+	client, _ := f.client(t, withGoodToken())
+	marker := fleet.Marker("ci", "engine-1")
+	forge := NewForge(client, marker, 1, "aarch64")
+	f.add("ci-aaaa", fleet.Marker("ci", "engine-2"))
+	f.add("ci-bbbb")
+
+	credential, err := forge.Register(t.Context(), "ci-cccc", fleet.Agent{Mode: fleet.JIT, Labels: []string{"gpu", marker}})
+	if err != nil || credential.Reveal() != "jit-of-ci-cccc-3" {
+		t.Fatal(err)
+	}
+	var labels []string
+	for _, one := range f.runners[2].Labels {
+		labels = append(labels, one.Name)
+	}
+	if want := []string{"self-hosted", "Linux", "ARM64", "gpu", marker}; !slices.Equal(labels, want) {
+		t.Errorf("labels %v", labels)
+	}
+	all, err := forge.Registrations(t.Context())
+	want := fleet.Registration{URL: f.target(t).URL(), ID: 3, Name: "ci-cccc"}
+	if err != nil || len(all) != 1 || all[0] != want {
+		t.Errorf("%+v %v", all, err)
+	}
+	for name, ours := range map[string]bool{"ci-aaaa": false, "ci-bbbb": false, "ci-cccc": true, "ci-dddd": false} {
+		if found, err := forge.Find(t.Context(), name); err != nil || (found != nil) != ours {
+			t.Errorf("%s: %v %v", name, found, err)
+		}
+	}
+	f.runners[2].Busy = true
+	var busy *fleet.BusyError
+	if err := forge.Unregister(t.Context(), want); !errors.As(err, &busy) || busy.Name != "ci-cccc" {
+		t.Error(err)
+	}
+	f.runners[2].Busy = false
+	if err := forge.Unregister(t.Context(), want); err != nil || len(f.runners) != 2 {
+		t.Error(err)
+	}
+	token, err := forge.Register(t.Context(), "ci-dddd", fleet.Agent{Mode: fleet.Token})
+	if err != nil || token.Reveal() != "made-registration-token" || len(f.runners) != 2 {
+		t.Error(err)
+	}
+}

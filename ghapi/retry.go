@@ -1,0 +1,113 @@
+package ghapi
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	attempts     = 5
+	firstPause   = 500 * time.Millisecond
+	maxPause     = time.Minute     // of one wait; a longer one is told instead
+	maxPatience  = 3 * time.Minute // of one call's waits together
+	attemptLimit = 30 * time.Second
+)
+
+// pause decides whether a request that failed is worth another attempt, and
+// after how long. attempt counts from 0.
+func pause(status int, header http.Header, message string, err error, attempt int) (time.Duration, bool) {
+	backoff := firstPause << attempt
+	backoff += rand.N(backoff / 4) //nolint:gosec // spreads attempts, keeps no secret
+	switch {
+	case status == 0:
+		return backoff, !permanent(err)
+	case limited(status, header, message):
+		return limitPause(header)
+	case status >= 500 && status != http.StatusNotImplemented:
+		if seconds, ok := retryAfter(header); ok {
+			return seconds, seconds <= maxPause
+		}
+		return backoff, true
+	}
+	return 0, false
+}
+
+// limited tells a rate limit from a missing permission: both answer 403.
+func limited(status int, header http.Header, message string) bool {
+	if status == http.StatusTooManyRequests {
+		return true
+	}
+	if status != http.StatusForbidden {
+		return false
+	}
+	_, told := retryAfter(header)
+	message = strings.ToLower(message)
+	return told || header.Get("X-RateLimit-Remaining") == "0" || strings.Contains(message, "rate limit") || strings.Contains(message, "abuse detection")
+}
+
+// limitPause is how long a limit says to wait; a secondary one that says nothing
+// asks for a minute (GitHub's documentation).
+func limitPause(header http.Header) (time.Duration, bool) {
+	wait := maxPause
+	if seconds, ok := retryAfter(header); ok {
+		wait = seconds
+	} else if header.Get("X-RateLimit-Remaining") == "0" {
+		if reset, err := strconv.ParseInt(header.Get("X-RateLimit-Reset"), 10, 64); err == nil {
+			now, err := http.ParseTime(header.Get("Date")) // GitHub's clock: ours may be off
+			if err != nil {
+				now = time.Now()
+			}
+			wait = max(time.Unix(reset, 0).Sub(now), 0) + time.Second
+		}
+	}
+	return wait, wait <= maxPause
+}
+
+func retryAfter(header http.Header) (time.Duration, bool) {
+	seconds, err := strconv.Atoi(header.Get("Retry-After"))
+	return time.Duration(seconds) * time.Second, err == nil && seconds >= 0
+}
+
+// permanent tells a connection that will not come about by trying again.
+func permanent(err error) bool {
+	var unknown x509.UnknownAuthorityError
+	var wrongName x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var lookup *net.DNSError
+	return errors.As(err, &unknown) || errors.As(err, &wrongName) || errors.As(err, &invalid) || errors.As(err, &lookup) && lookup.IsNotFound ||
+		errors.Is(err, errNotJSON) || errors.Is(err, errElsewhere) || errors.Is(err, errKey)
+}
+
+func connectionAdvice(err error, host string) string {
+	var unknown x509.UnknownAuthorityError
+	var lookup *net.DNSError
+	switch {
+	case errors.Is(err, errKey):
+		return "github.app.keyFile must be the App's private key, a PEM file that its settings page made"
+	case errors.As(err, &unknown):
+		return "if " + host + " has a certificate of your own authority, name that in github.caFile"
+	case errors.Is(err, errNotJSON), errors.Is(err, errElsewhere):
+		return "is " + host + " a GitHub Enterprise Server, and is no proxy's login page between?"
+	case errors.As(err, &lookup):
+		return "check the host's name in target, DNS, and HTTPS_PROXY where one is needed"
+	case errors.Is(err, context.Canceled):
+		return ""
+	}
+	return "check that this machine reaches https://" + host + ", and HTTPS_PROXY where one is needed"
+}
+
+func sleep(ctx context.Context, wait time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(wait):
+		return nil
+	}
+}

@@ -1,0 +1,228 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	jitSpec   = Spec{Fleet: "ci", Agent: Agent{Mode: JIT, URL: acme, Ephemeral: true}}
+	tokenSpec = Spec{Fleet: "ci", Agent: Agent{Mode: Token, URL: acme}}
+)
+
+func creates(names ...string) (plan Plan) {
+	for _, name := range names {
+		plan.Operations = append(plan.Operations, Operation{Action: Create, Name: name})
+	}
+	return plan
+}
+
+func execute(t *testing.T, w *world, plan Plan, options Options) (map[string]string, error) {
+	t.Helper()
+	var observer told
+	err := Execute(t.Context(), w, Forges{acme: w}, plan, options, &observer)
+	return observer.done, err
+}
+
+// standing is a runner that is up and online.
+func (w *world) standing(name string, agent Agent) Runner {
+	w.online(name)
+	runner := Runner{Name: name, Fleet: "ci", ContainerID: "id-" + name, State: Running, Ready: true, DockerVersion: "26.1", Agent: agent}
+	w.runners[name] = runner
+	return runner
+}
+
+func TestUpWithAgents(t *testing.T) {
+	for _, spec := range []Spec{jitSpec, tokenSpec} {
+		t.Run(string(spec.Agent.Mode), func(t *testing.T) {
+			w := newWorld()
+			var names []string
+			for i := range 40 {
+				names = append(names, fmt.Sprintf("ci-%02d", i))
+			}
+			done, err := execute(t, w, creates(names...), Options{Spec: spec, Ready: 10 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range names {
+				if done[name] != "daemon 26.1, online" {
+					t.Errorf("%s: %s", name, done[name])
+				}
+				if slices.Index(w.events, "register "+name) > slices.Index(w.events, "create "+name) {
+					t.Errorf("%s is made before its credential", name)
+				}
+			}
+			if w.lists > 10 {
+				t.Errorf("%d lists for 40 runners", w.lists)
+			}
+		})
+	}
+}
+
+func TestNothingStaysOfWhatFails(t *testing.T) {
+	tests := []struct {
+		name   string
+		spec   Spec
+		change func(*world)
+		want   func(error) bool
+	}{
+		{"register", jitSpec, func(w *world) { w.registerErr = errors.New("no") }, func(err error) bool { return strings.Contains(err.Error(), "no") }},
+		{"create", jitSpec, func(w *world) { w.createErr = errors.New("disk full") }, func(err error) bool { return strings.Contains(err.Error(), "disk full") }},
+		{"never online", jitSpec, func(w *world) { w.connect = func(*world, string) {} }, func(err error) bool {
+			var late *NotOnlineError
+			return errors.As(err, &late) && late.State == Offline && late.Lines[0] == "its last line"
+		}},
+		{"never listed", tokenSpec, func(w *world) { w.connect = func(*world, string) {} }, func(err error) bool {
+			var late *NotOnlineError
+			return errors.As(err, &late) && late.State == NotListed
+		}},
+		{"the agent ends", jitSpec, func(w *world) { w.connect = func(w *world, name string) { w.end(name, 7) } }, func(err error) bool {
+			var ended *EndedError
+			return errors.As(err, &ended) && ended.Code == 7
+		}},
+		{"registered at the last moment", tokenSpec, func(w *world) { w.connect, w.onRemove = func(*world, string) {}, (*world).online }, func(err error) bool { return err != nil }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld()
+			test.change(w)
+			_, err := execute(t, w, creates("ci-a", "ci-b"), Options{Spec: test.spec, Ready: time.Second})
+			if err == nil || !test.want(err) {
+				t.Errorf("%v", err)
+			}
+			if runners, registrations := w.all(); len(runners)+len(registrations) > 0 {
+				t.Errorf("left: %v %v", runners, registrations)
+			}
+		})
+	}
+}
+
+// A runner may have had its one job before anybody looked.
+func TestThroughAtOnce(t *testing.T) {
+	w := newWorld()
+	w.connect = (*world).through
+	done, err := execute(t, w, creates("ci-a"), Options{Spec: jitSpec, Ready: time.Second})
+	if err != nil || done["ci-a"] != "daemon 26.1, had its job already" {
+		t.Error(done, err)
+	}
+}
+
+func TestInterruptedUpWithAgents(t *testing.T) {
+	w := newWorld()
+	w.connect = func(w *world, name string) {
+		if w.online(name); name == "ci-busy" {
+			one := w.registrations[name]
+			one.Busy = true
+			w.registrations[name] = one
+		}
+		if name == "ci-late" {
+			delete(w.registrations, name)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	interrupted := errors.New("interrupted")
+	time.AfterFunc(700*time.Millisecond, func() { cancel(interrupted) })
+	err := Execute(ctx, w, Forges{acme: w}, creates("ci-a", "ci-busy", "ci-late"), Options{Spec: jitSpec, Ready: 10 * time.Second}, &told{})
+	if !errors.Is(err, interrupted) {
+		t.Error(err)
+	}
+	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-busy"}) || !slices.Equal(registrations, runners) {
+		t.Errorf("left: %v %v, want what has a job", runners, registrations)
+	}
+}
+
+func TestDown(t *testing.T) {
+	w := newWorld()
+	idle, busy := w.standing("ci-idle", jitSpec.Agent), w.standing("ci-busy", jitSpec.Agent)
+	ended := w.standing("ci-ended", jitSpec.Agent)
+	w.through("ci-ended")
+	ended.State = Exited
+	w.setBusy("ci-busy", true)
+	time.AfterFunc(time.Second, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.note("job ends")
+		w.through("ci-busy")
+	})
+	plan := RemoveAll([]Runner{idle, busy, ended}, []Registration{{URL: acme, Name: "ci-gone", ID: 99}})
+	done, err := execute(t, w, plan, Options{Wait: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if runners, registrations := w.all(); len(runners)+len(registrations) > 0 {
+		t.Errorf("left: %v %v", runners, registrations)
+	}
+	at := func(event string) int { return slices.Index(w.events, event) }
+	if at("unregister ci-idle") < 0 || at("unregister ci-idle") > at("remove ci-idle") || at("remove ci-idle") > at("job ends") || at("job ends") > at("remove ci-busy") {
+		t.Errorf("%v", w.events)
+	}
+	if done["ci-gone"] != "registration removed" || at("unregister ci-gone") < 0 {
+		t.Errorf("%v", done)
+	}
+}
+
+// A job that begins between the look and the removal is seen by the refusal.
+func TestJobThatBeginsMeanwhile(t *testing.T) {
+	for _, down := range []bool{true, false} {
+		w := newWorld()
+		runner := w.standing("ci-a", tokenSpec.Agent)
+		w.setBusy("ci-a", true)
+		options := Options{}
+		if down {
+			options.Wait = 300 * time.Millisecond
+		}
+		done, err := execute(t, w, RemoveAll([]Runner{runner}, nil), options)
+		var still *StillBusyError
+		if down != errors.As(err, &still) || !down && done["ci-a"] != "stays, it has a job" {
+			t.Errorf("down %v: %v %v", down, done, err)
+		}
+		if runners, registrations := w.all(); len(runners) != 1 || len(registrations) != 1 {
+			t.Errorf("left: %v %v, want both", runners, registrations)
+		}
+	}
+}
+
+func TestForce(t *testing.T) {
+	w := newWorld()
+	runner := w.standing("ci-a", tokenSpec.Agent)
+	w.setBusy("ci-a", true)
+	w.onRemove = func(w *world, name string) { time.AfterFunc(100*time.Millisecond, func() { w.setBusy(name, false) }) }
+	started := time.Now()
+	if _, err := execute(t, w, RemoveAll([]Runner{runner}, nil), Options{Wait: time.Hour, Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if runners, registrations := w.all(); len(runners)+len(registrations) > 0 || time.Since(started) > 5*time.Second {
+		t.Errorf("left after %s: %v %v", time.Since(started), runners, registrations)
+	}
+	// And without any access to GitHub.
+	runner = w.standing("ci-b", jitSpec.Agent)
+	if err := Execute(t.Context(), w, nil, RemoveAll([]Runner{runner}, nil), Options{Wait: time.Hour, Force: true}, &told{}); err != nil {
+		t.Error(err)
+	}
+	if err := Execute(t.Context(), w, nil, RemoveAll([]Runner{runner}, nil), Options{Wait: time.Hour}, &told{}); err == nil {
+		t.Error("a runner was removed whose registration stays")
+	}
+}
+
+func TestKeepWithAgents(t *testing.T) {
+	w := newWorld()
+	runner := w.standing("ci-a", jitSpec.Agent)
+	keep := Plan{Operations: []Operation{{Action: Keep, Name: "ci-a", Runner: runner}}}
+	if done, err := execute(t, w, keep, Options{Spec: jitSpec, Ready: time.Second}); err != nil || done["ci-a"] != "daemon 26.1, online" {
+		t.Error(done, err)
+	}
+	w.registrations["ci-a"] = Registration{URL: acme, ID: 1, Name: "ci-a"}
+	_, err := execute(t, w, keep, Options{Spec: jitSpec, Ready: 500 * time.Millisecond})
+	var late *NotOnlineError
+	if !errors.As(err, &late) || late.State != Offline {
+		t.Error(err)
+	}
+	if len(w.runners) != 1 {
+		t.Error("a kept runner was removed")
+	}
+}

@@ -1,0 +1,160 @@
+package fleet
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/secret"
+)
+
+// Forge is where runners take their jobs from: GitHub, or a stand-in. It shows
+// one fleet of one engine its own registrations only (Marker).
+type Forge interface {
+	// Register gives what a runner's agent needs to be registered under name. Of
+	// mode JIT the registration is made by this, of mode Token by the agent
+	// itself. On an error nothing of it is left.
+	Register(ctx context.Context, name string, agent Agent) (secret.Text, error)
+	// Registrations lists the fleet's.
+	Registrations(ctx context.Context) ([]Registration, error)
+	// Find looks one up, more reliably than a list that changes while it is read;
+	// nil where there is none.
+	Find(ctx context.Context, name string) (*Registration, error)
+	// Unregister removes one. A *BusyError says that it has a job; it is as it was.
+	Unregister(ctx context.Context, registration Registration) error
+}
+
+// Forges by their target's URL.
+type Forges map[string]Forge
+
+// Registration is a runner as its forge lists it.
+type Registration struct {
+	URL    string // the target
+	ID     int64
+	Name   string
+	Online bool // its agent is connected
+	Busy   bool // it has a job
+}
+
+// BusyError says that a registration has a job, so that it can't be removed.
+type BusyError struct {
+	Name string
+	Err  error // the forge's refusal
+}
+
+func (e *BusyError) Error() string { return fmt.Sprintf("runner %s has a job", e.Name) }
+
+// Unwrap gives the forge's refusal.
+func (e *BusyError) Unwrap() error { return e.Err }
+
+// Marker is the label that all registrations of a fleet bear. It tells them from
+// those of a fleet that has the same name on another engine, which are as offline
+// as a leftover when their machine is off.
+func Marker(fleet, engineID string) string {
+	sum := sha256.Sum256([]byte(engineID))
+	return "runnerctl-" + fleet + "-" + hex.EncodeToString(sum[:4])
+}
+
+// NameLetters are those of the random part of a runner's name; what looks alike
+// is left out.
+const NameLetters = "23456789abcdefghjkmnpqrstuvwxyz"
+
+// IsName tells whether a runner of the fleet could have been named so by us.
+func IsName(fleet, name string) bool {
+	return regexp.MustCompile("^" + regexp.QuoteMeta(fleet) + "-[" + NameLetters + "]{4}$").MatchString(name)
+}
+
+// ListingState is what a forge says of a runner.
+type ListingState string
+
+// The states.
+const (
+	Online    ListingState = "online"
+	Offline   ListingState = "offline"
+	NotListed ListingState = "not listed"
+)
+
+// Listing is a runner in its forge's view.
+type Listing struct {
+	State ListingState `json:"state"`
+	Busy  bool         `json:"busy"`
+	ID    int64        `json:"id"` // 0: not listed
+}
+
+func (r Registration) listing() *Listing {
+	state := Offline
+	if r.Online {
+		state = Online
+	}
+	return &Listing{State: state, Busy: r.Busy, ID: r.ID}
+}
+
+// Join adds to the runners what the forge at url lists, and returns the fleet's
+// registrations that no runner on the engine has. Of a runner with an agent, the
+// forge's word says whether it is busy.
+func Join(runners []Runner, fleet, url string, registrations []Registration) (orphans []Registration) {
+	byName := map[string]Registration{}
+	for _, one := range registrations {
+		byName[one.Name] = one
+	}
+	taken := map[string]bool{}
+	for i := range runners {
+		runner := &runners[i]
+		taken[runner.Name] = true
+		if runner.Fleet != fleet || runner.Agent.Mode == NoAgent || runner.Agent.URL != url {
+			continue
+		}
+		runner.Listing = &Listing{State: NotListed}
+		if one, listed := byName[runner.Name]; listed {
+			runner.Listing = one.listing()
+		}
+		runner.Busy = runner.hasJob()
+	}
+	for _, one := range registrations {
+		if !taken[one.Name] && IsName(fleet, one.Name) {
+			orphans = append(orphans, one)
+		}
+	}
+	return orphans
+}
+
+// NotOnlineError says that a runner's agent did not connect to its forge.
+type NotOnlineError struct {
+	Runner string
+	URL    string
+	State  ListingState
+	After  time.Duration
+	Lines  []string
+}
+
+func (e *NotOnlineError) Error() string {
+	return fmt.Sprintf("runner %s: its agent did not connect to %s within %s", e.Runner, e.URL, e.After.Round(100*time.Millisecond))
+}
+
+// Cause names what the forge shows.
+func (e *NotOnlineError) Cause() string { return "GitHub shows it as " + string(e.State) }
+
+// Last holds the runner's last log lines.
+func (e *NotOnlineError) Last() []string { return e.Lines }
+
+// Hint says what to do.
+func (e *NotOnlineError) Hint() string {
+	return "can runners reach " + e.URL + "? (proxies and firewalls of the host hold for them too); a slow one is given more time by runners.readyTimeout"
+}
+
+// EndedError says that a runner's agent ended before it was seen online.
+type EndedError struct {
+	Runner string
+	Code   int
+	Lines  []string
+}
+
+func (e *EndedError) Error() string {
+	return fmt.Sprintf("runner %s: its agent ended with exit code %d", e.Runner, e.Code)
+}
+
+// Last holds the runner's last log lines.
+func (e *EndedError) Last() []string { return e.Lines }

@@ -1,0 +1,133 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/secret"
+)
+
+// register gives a runner's credential; none where it has no agent.
+func (x *execution) register(ctx context.Context, runner Runner) (secret.Text, error) {
+	forge, err := x.forgeOf(runner.Agent)
+	if err != nil || forge == nil {
+		return secret.Text{}, err
+	}
+	return forge.Register(ctx, runner.Name, runner.Agent)
+}
+
+// unregister removes a runner's registration, if there is one. Once begun it goes
+// on to its end, as the removal of the runner does.
+func (x *execution) unregister(ctx context.Context, runner Runner) error {
+	forge, err := x.forgeOf(runner.Agent)
+	if err != nil || forge == nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
+	defer cancel()
+	found, err := forge.Find(bounded, runner.Name)
+	if err != nil || found == nil {
+		return err
+	}
+	return forge.Unregister(bounded, *found)
+}
+
+func (x *execution) forget(ctx context.Context, registration Registration) (string, error) {
+	defer x.working(registration.Name, "removing its registration")()
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	err := x.forges[registration.URL].Unregister(ctx, registration)
+	var busy *BusyError
+	if errors.As(err, &busy) {
+		return "stays registered, it has a job", nil
+	}
+	return "registration removed", err
+}
+
+// online waits until the runner's forge lists it so, or bounded ends. It tells
+// what it saw.
+func (x *execution) online(ctx, bounded context.Context, runner Runner, started time.Time) (string, error) {
+	x.observer.Working(runner.Name, "waiting for GitHub to list it online")
+	watched := x.watches[runner.Agent.URL]
+	watched.hurry()
+	state := NotListed
+	for {
+		list, err := watched.next(bounded)
+		switch {
+		case ctx.Err() != nil:
+			return "", ctx.Err()
+		case bounded.Err() != nil:
+			return "", &NotOnlineError{Runner: runner.Name, URL: runner.Agent.URL, State: state, After: time.Since(started), Lines: x.last(ctx, runner)}
+		case err != nil:
+			return "", err
+		}
+		one, listed := list[runner.Name]
+		if listed && (one.Online || one.Busy) {
+			return "online", nil
+		}
+		if state = NotListed; listed {
+			state = Offline
+		}
+		if text, err := x.ended(ctx, runner); err != nil || text != "" {
+			return text, err
+		}
+	}
+}
+
+// ended tells whether the agent has ended: it may have had its one job already.
+func (x *execution) ended(ctx context.Context, runner Runner) (string, error) {
+	code, ended, err := x.engine.Ended(ctx, runner)
+	switch {
+	case err != nil || !ended:
+		return "", err
+	case code == 0 && runner.Agent.OneJob():
+		return "had its job already", nil
+	}
+	return "", &EndedError{Runner: runner.Name, Code: code, Lines: x.last(ctx, runner)}
+}
+
+// drain waits for the end of a runner's job and unregisters it before the next.
+func (x *execution) drain(ctx context.Context, runner Runner) error {
+	x.observer.Working(runner.Name, "waiting for its job")
+	bounded, cancel := context.WithTimeout(ctx, x.options.Wait)
+	defer cancel()
+	watched := x.watches[runner.Agent.URL]
+	watched.hurry()
+	for {
+		list, err := watched.next(bounded)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case bounded.Err() != nil:
+			return &StillBusyError{Runner: runner.Name, After: x.options.Wait}
+		case err != nil:
+			return err
+		}
+		if list[runner.Name].Busy {
+			continue
+		}
+		err = x.unregister(ctx, runner)
+		var busy *BusyError
+		if !errors.As(err, &busy) {
+			return err
+		}
+	}
+}
+
+// StillBusyError says that a runner's job took longer than one would wait.
+type StillBusyError struct {
+	Runner string
+	After  time.Duration
+}
+
+func (e *StillBusyError) Error() string {
+	return fmt.Sprintf("runner %s: its job has not ended within %s", e.Runner, e.After)
+}
+
+// Hint says what to do.
+func (e *StillBusyError) Hint() string {
+	return "runnerctl down again waits on (--wait LIMIT); --force cancels the job"
+}

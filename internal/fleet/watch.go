@@ -1,0 +1,70 @@
+package fleet
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	firstLook = 300 * time.Millisecond
+	slowLook  = 5 * time.Second
+)
+
+// watch asks a forge for its list once for all who wait for a change in it, ever
+// more slowly.
+type watch struct {
+	forge Forge
+	life  context.Context // of all who wait
+
+	mu      sync.Mutex
+	pending chan struct{} // closed when the list under way has come; nil: none is
+	pause   time.Duration
+	list    map[string]Registration
+	err     error
+}
+
+// hurry looks soon again: somebody new waits.
+func (w *watch) hurry() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pause = firstLook
+}
+
+// next waits for the next list; ctx ends the waiting, not the question, for which
+// others wait too.
+func (w *watch) next(ctx context.Context) (map[string]Registration, error) {
+	w.mu.Lock()
+	if w.pending == nil {
+		w.pending = make(chan struct{})
+		pause := max(w.pause, firstLook)
+		w.pause = min(pause*13/10, slowLook)
+		go w.ask(pause, w.pending)
+	}
+	pending := w.pending
+	w.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-pending:
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.list, w.err
+}
+
+func (w *watch) ask(pause time.Duration, pending chan struct{}) {
+	select {
+	case <-w.life.Done():
+	case <-time.After(pause):
+	}
+	all, err := w.forge.Registrations(w.life)
+	byName := map[string]Registration{}
+	for _, one := range all {
+		byName[one.Name] = one
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.list, w.err, w.pending = byName, err, nil
+	close(pending)
+}

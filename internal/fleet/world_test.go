@@ -1,0 +1,201 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/secret"
+)
+
+const acme = "https://github.com/acme"
+
+// world is an engine and a forge in one, so that what one does is seen by the
+// other: an agent connects once its runner has a credential.
+type world struct {
+	mu            sync.Mutex
+	runners       map[string]Runner
+	registrations map[string]Registration
+	nextID        int64
+	lists         int
+	events        []string
+
+	registerErr, createErr error
+	connect                func(w *world, name string) // what an agent does once it is started
+	onRemove               func(w *world, name string)
+}
+
+func newWorld() *world {
+	return &world{runners: map[string]Runner{}, registrations: map[string]Registration{}, connect: (*world).online}
+}
+
+func (w *world) note(format string, args ...any) {
+	w.events = append(w.events, fmt.Sprintf(format, args...))
+}
+
+func (w *world) online(name string) {
+	one := w.registrations[name]
+	if one.ID == 0 { // by token
+		w.nextID++
+		one = Registration{URL: acme, ID: w.nextID, Name: name}
+	}
+	one.Online = true
+	w.registrations[name] = one
+}
+
+func (w *world) through(name string) { w.end(name, 0) }
+
+func (w *world) end(name string, code int) {
+	runner := w.runners[name]
+	runner.State, runner.ExitCode = Exited, code
+	w.runners[name] = runner
+	if code == 0 {
+		delete(w.registrations, name)
+	}
+}
+
+func (w *world) setBusy(name string, busy bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one := w.registrations[name]
+	one.Busy = busy
+	w.registrations[name] = one
+}
+
+func (w *world) all() (runners, registrations []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name := range w.runners {
+		runners = append(runners, name)
+	}
+	for name := range w.registrations {
+		registrations = append(registrations, name)
+	}
+	slices.Sort(runners)
+	slices.Sort(registrations)
+	return runners, registrations
+}
+
+// The engine.
+
+func (w *world) Runners(context.Context, string) ([]Runner, error) { return nil, errors.ErrUnsupported }
+func (w *world) Names(context.Context) (map[string]bool, error)    { return nil, errors.ErrUnsupported }
+func (w *world) LastLines(context.Context, Runner, int) []string   { return []string{"its last line"} }
+func (w *world) Ended(_ context.Context, of Runner) (int, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	runner := w.runners[of.Name]
+	return runner.ExitCode, runner.State == Exited, nil
+}
+
+func (w *world) Create(_ context.Context, name string, spec Spec, credential secret.Text) (Runner, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.note("create %s", name)
+	if w.createErr != nil {
+		return Runner{}, w.createErr
+	}
+	if want := string(spec.Agent.Mode) + " for " + name; spec.Agent.Mode != NoAgent && credential.Reveal() != want {
+		return Runner{}, fmt.Errorf("credential %q, want %q", credential.Reveal(), want)
+	}
+	runner := Runner{Name: name, Fleet: spec.Fleet, ContainerID: "id-" + name, State: Running}
+	w.runners[name] = runner
+	if spec.Agent.Mode != NoAgent {
+		time.AfterFunc(10*time.Millisecond, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.connect(w, name)
+		})
+	}
+	return runner, nil
+}
+
+func (w *world) WaitReady(ctx context.Context, runner Runner) (string, error) {
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case <-time.After(5 * time.Millisecond):
+		return "26.1", nil
+	}
+}
+
+func (w *world) Remove(_ context.Context, runner Runner) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.note("remove %s", runner.Name)
+	delete(w.runners, runner.Name)
+	if w.onRemove != nil {
+		w.onRemove(w, runner.Name)
+	}
+	return nil
+}
+
+// The forge.
+
+func (w *world) Register(ctx context.Context, name string, agent Agent) (secret.Text, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.note("register %s", name)
+	if w.registerErr != nil {
+		return secret.Text{}, w.registerErr
+	}
+	if agent.Mode == JIT {
+		w.nextID++
+		w.registrations[name] = Registration{URL: acme, ID: w.nextID, Name: name}
+	}
+	return secret.New(string(agent.Mode) + " for " + name), nil
+}
+
+func (w *world) Registrations(context.Context) (all []Registration, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lists++
+	for _, one := range w.registrations {
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+func (w *world) Find(_ context.Context, name string) (*Registration, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if one, listed := w.registrations[name]; listed {
+		return &one, nil
+	}
+	return nil, nil
+}
+
+func (w *world) Unregister(_ context.Context, registration Registration) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.registrations[registration.Name].Busy {
+		w.note("refuse %s", registration.Name)
+		return &BusyError{Name: registration.Name, Err: errors.New("422")}
+	}
+	w.note("unregister %s", registration.Name)
+	delete(w.registrations, registration.Name)
+	return nil
+}
+
+// The observer.
+
+type told struct {
+	mu   sync.Mutex
+	done map[string]string
+}
+
+func (o *told) Working(string, string) {}
+
+func (o *told) Done(name, text string, _ time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done == nil {
+		o.done = map[string]string{}
+	}
+	o.done[name] = text
+}
+
+func (o *told) Failed(name string, err error) { o.Done(name, "failed: "+err.Error(), 0) }
