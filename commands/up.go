@@ -3,7 +3,9 @@ package commands
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -65,19 +67,22 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 		return err
 	}
 	defer engine.Close()
-	facts := gatherFacts(ctx, d, engine, endpoint, options.config)
-	checks := doctor.Run(ctx, doctor.Required(doctor.Catalogue()), facts, func(doctor.Result) {})
-	if facts.EngineErr == nil {
-		fmt.Fprintf(d.streams.Err, "host   %s · Docker %s · kernel %s · cgroup v%s\n", endpoint.Name, facts.EngineVersion, facts.KernelVersion, facts.CgroupVersion)
+	env := doctorEnv(ctx, d, engine, endpoint, options.config, true)
+	checks := doctor.Run(ctx, doctor.Required(doctor.Catalogue()), env, checkLimit)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if known := env.Known; known.EngineErr == nil {
+		fmt.Fprintf(d.streams.Err, "host   %s · Docker %s · kernel %s · cgroup v%s\n", endpoint.Name, known.Engine.Version, known.Engine.Kernel, known.Engine.Cgroup)
 	}
 	if checks.Failed() {
-		writeReport(d.streams.Err, checks, options.theme)
+		writeReport(d.streams.Err, checks, options.theme, env)
 		return errFailed
 	}
 	fmt.Fprintf(d.streams.Err, "checks %s %d passed\n", options.theme.Check(), checks.Counts()[doctor.Pass])
 
 	if options.dryRun {
-		return dryRun(ctx, d, engine, options, facts)
+		return dryRun(ctx, d, engine, options, env)
 	}
 	tag, id, built, err := ensureImage(ctx, d, engine, options.build)
 	if err != nil {
@@ -98,7 +103,7 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 		return err
 	}
 
-	spec, err := specOf(ctx, engine, options.config, tag, id, facts)
+	spec, err := specOf(ctx, engine, options.config, tag, id, env)
 	if err != nil {
 		return err
 	}
@@ -123,12 +128,12 @@ func lockFleet(ctx context.Context, d deps, engine *dockerx.Engine, name, image 
 	})
 }
 
-func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptions, facts doctor.Facts) error {
+func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptions, env doctor.Env) error {
 	tag, id, err := plannedImage(ctx, engine, options.build.image)
 	if err != nil {
 		return err
 	}
-	spec, err := specOf(ctx, engine, options.config, tag, id, facts)
+	spec, err := specOf(ctx, engine, options.config, tag, id, env)
 	if err != nil {
 		return err
 	}
@@ -162,25 +167,38 @@ func plannedImage(ctx context.Context, engine *dockerx.Engine, image config.Imag
 	return tag, id, err
 }
 
-func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, tag, id string, facts doctor.Facts) (fleet.Spec, error) {
+func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env) (fleet.Spec, error) {
 	spec := fleet.Spec{
 		Fleet: wanted.Name, Image: tag, ImageID: id,
-		CPUs: min(wanted.Runners.CPUs, float64(facts.NCPU)), Memory: int64(wanted.Runners.Memory), Pids: wanted.Runners.Pids, Shm: int64(wanted.Runners.Shm),
+		CPUs: min(wanted.Runners.CPUs, float64(env.Known.Engine.CPUs)), Memory: int64(wanted.Runners.Memory), Pids: wanted.Runners.Pids, Shm: int64(wanted.Runners.Shm),
 		InnerPrivileged: wanted.Runners.InnerPrivileged, NetworkDriver: wanted.Network.Driver, MTU: wanted.Network.MTU,
-		AppArmor: "unconfined",
+		Runtime: wanted.Runners.Runtime, AppArmor: "unconfined",
 	}
-	if facts.Root != nil && doctor.AppArmorProfileLoaded(facts.Root, appArmorProfile) {
-		spec.AppArmor = appArmorProfile
+	if env.Known.Engine.HasAppArmor() {
+		machine, err := env.Machine(ctx)
+		var noImage *dockerx.NoImageError
+		switch {
+		case errors.As(err, &noImage): // a dry run before the first build
+		case err != nil:
+			return spec, fmt.Errorf("AppArmor profiles of %s: %w", env.Known.Endpoint, err)
+		case doctor.AppArmorProfileLoaded(machine.Root, doctor.AppArmorProfile):
+			spec.AppArmor = doctor.AppArmorProfile
+		}
 	}
-	outer, err := engine.Networks(ctx)
+	networks, err := engine.Networks(ctx)
 	if err != nil {
 		return spec, err
 	}
-	spec.Bip, spec.Pool, err = fleet.Pools(outer)
+	spec.Bip, spec.Pool, err = fleet.Pools(blocks(networks))
 	return spec, err
 }
 
-const appArmorProfile = "runnerctl-runner"
+func blocks(networks []dockerx.Network) (all []netip.Prefix) {
+	for _, network := range networks {
+		all = append(all, network.Blocks...)
+	}
+	return all
+}
 
 func makePlan(ctx context.Context, engine *dockerx.Engine, wanted config.Config, spec fleet.Spec) (fleet.Plan, error) {
 	observed, err := engine.Runners(ctx, wanted.Name)
@@ -217,22 +235,4 @@ func plural(n int) string {
 		return ""
 	}
 	return "s"
-}
-
-// gatherFacts fills doctor's view of the engine's machine.
-func gatherFacts(ctx context.Context, d deps, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config) doctor.Facts {
-	facts := doctor.Facts{
-		ClientOS: d.goos, Endpoint: endpoint.Host, Local: endpoint.Local(), FreeDisk: -1,
-		Count: wanted.Runners.Count, MemoryPerRunner: int64(wanted.Runners.Memory),
-	}
-	told, err := engine.Facts(ctx)
-	if err != nil {
-		facts.EngineErr = err
-		return facts
-	}
-	facts.EngineVersion, facts.APIVersion, facts.KernelVersion, facts.OperatingSystem = told.Version, told.API, told.Kernel, told.OS
-	facts.StorageDriver, facts.CgroupVersion, facts.CgroupDriver, facts.SecurityOptions = told.StorageDriver, told.Cgroup, told.CgroupDriver, told.SecurityOptions
-	facts.NCPU, facts.MemTotal, facts.RootDir = told.CPUs, told.Memory, told.RootDir
-	readLocal(&facts)
-	return facts
 }

@@ -21,7 +21,7 @@ func TestContainerConfigGolden(t *testing.T) {
 	config, host := containerConfig("ci-7k2p", fleet.Spec{
 		Fleet: "ci", Image: "runnerctl/runner:x", ImageID: "sha256:x", CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30,
 		InnerPrivileged: true, NetworkDriver: "slirp4netns", MTU: 65520, AppArmor: "unconfined",
-		Bip: "10.213.0.1/17", Pool: "base=10.213.128.0/17,size=24",
+		Runtime: "sysbox-runc", Bip: "10.213.0.1/17", Pool: "base=10.213.128.0/17,size=24",
 	})
 	if host.Privileged {
 		t.Fatal("privileged")

@@ -14,6 +14,7 @@ func TestWriteLoadsBack(t *testing.T) {
 	odd.Name, odd.Target = "build-1", "https://github.com/acme/api"
 	odd.Image.Packages = []string{"g++", "libssl-dev"}
 	odd.Image.Dockerfile = "RUN echo \"a: b # c\"\nRUN true"
+	odd.Runners.Runtime = "sysbox-runc"
 	odd.Runners.Memory, odd.Runners.CPUs = 512<<20, 0.5
 	for _, want := range []Config{Default(), odd} {
 		if want.Image.Packages == nil {
@@ -49,6 +50,7 @@ func TestLoadErrors(t *testing.T) {
 		{"image:\n  sudo: maybe\n", ":2: maybe: expected true or false"},
 		{"image:\n  base: \"a\\nRUN evil\"\n", ":2: image.base: "},
 		{"image:\n  packages: [\"a b\"]\n", ":2: image.packages: "},
+		{"runners:\n  runtime: \"a b\"\n", ":2: runners.runtime: "},
 		{"network:\n  driver: magic\n", ":2: network.driver: "},
 		{"name: A B\n", ":1: name: "},
 		{"target: http://github.com/a/b\n", ":1: target: "},
