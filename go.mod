@@ -26,6 +26,7 @@ require (
 	golang.org/x/net v0.39.0
 	golang.org/x/sync v0.24.0
 	golang.org/x/time v0.11.0
+	golang.org/x/tools v0.26.0
 	google.golang.org/protobuf v1.36.9
 )
 
@@ -97,7 +98,6 @@ require (
 	golang.org/x/sys v0.42.0 // indirect
 	golang.org/x/term v0.31.0 // indirect
 	golang.org/x/text v0.24.0 // indirect
-	golang.org/x/tools v0.26.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20250218202821-56aae31c358a // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20250218202821-56aae31c358a // indirect
 	google.golang.org/grpc v1.72.2 // indirect

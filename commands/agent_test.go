@@ -25,7 +25,7 @@ import (
 )
 
 //go:embed testdata/Runner.Listener
-var listener []byte
+var listenerScript []byte
 
 // agentArchive packs the stand-in listener like a release, the same each time.
 func agentArchive(t *testing.T) (path string) {
@@ -38,11 +38,11 @@ func agentArchive(t *testing.T) (path string) {
 	defer func() { _ = file.Close() }()
 	packed := gzip.NewWriter(file)
 	out := tar.NewWriter(packed)
-	header := &tar.Header{Name: "bin/Runner.Listener", Mode: 0o755, Size: int64(len(listener)), ModTime: time.Unix(1e9, 0)}
+	header := &tar.Header{Name: "bin/Runner.Listener", Mode: 0o755, Size: int64(len(listenerScript)), ModTime: time.Unix(1e9, 0)}
 	if err := out.WriteHeader(header); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := out.Write(listener); err != nil {
+	if _, err := out.Write(listenerScript); err != nil {
 		t.Fatal(err)
 	}
 	for _, one := range []interface{ Close() error }{out, packed} {
@@ -81,7 +81,7 @@ func newAgentFleet(t *testing.T, change func(*config.Config)) *agentFleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec, err := specOf(t.Context(), engine, loaded, tag, id, gatherFacts(t.Context(), d, engine, endpoint, loaded))
+	spec, err := specOf(t.Context(), engine, loaded, tag, id, doctorEnv(t.Context(), d, engine, endpoint, loaded, true))
 	if err != nil {
 		t.Fatal(err)
 	}

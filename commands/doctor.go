@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -14,32 +16,60 @@ import (
 )
 
 type doctorOptions struct {
-	config config.Config
-	json   bool
-	theme  ui.Theme
+	config    config.Config
+	checks    []doctor.Check
+	ignored   []doctor.Check
+	image     string // to judge in place of the machine
+	offline   bool
+	fixScript bool
+	json      bool
+	theme     ui.Theme
 }
 
 func doctorCommand(d deps) *cli.Command {
 	return &cli.Command{
-		Name:  "doctor",
-		Usage: "tell whether this machine's engine can run runners, and what to do if not",
-		Description: "Exits 1 if a required check fails.\n\nExamples:\n" +
+		Name:      "doctor",
+		Usage:     "tell whether this machine's engine can run runners, and what to do if not",
+		ArgsUsage: "[ID…]",
+		Description: "With an ID, or the beginning of some (userns), only those checks. Exits 1 if a required check fails.\n\nExamples:\n" +
 			"   runnerctl doctor\n" +
+			"   runnerctl doctor userns devices.tun\n" +
+			"   runnerctl doctor --fix-script | sudo sh\n" +
+			"   runnerctl doctor --image docker:dind-rootless\n" +
 			"   runnerctl doctor -o json",
-		Flags: append(configFlags(), outputFlag(), colorFlag()),
+		Flags: append(configFlags(),
+			&cli.BoolFlag{Name: "list", Usage: "list the checks, run none", Category: "Checks"},
+			&cli.StringSliceFlag{Name: "ignore", Usage: "take what the check `ID` finds for a warning", EnvVars: []string{"RUNNERCTL_IGNORE"}, Category: "Checks"},
+			&cli.BoolFlag{Name: "offline", Usage: "ask nothing beyond the engine's machine", EnvVars: []string{"RUNNERCTL_OFFLINE"}, Category: "Checks"},
+			&cli.StringFlag{Name: "image", Usage: "judge the image `NAME`, anybody's, in place of the machine", Category: "Checks"},
+			&cli.BoolFlag{Name: "fix-script", Usage: "print a shell script that mends what can be mended, for root on the engine's machine", Category: "Output"},
+			outputFlag(), colorFlag()),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			options := doctorOptions{image: c.String("image"), offline: c.Bool("offline"), fixScript: c.Bool("fix-script")}
+			catalogue := doctor.Catalogue()
+			if c.IsSet("image") {
+				catalogue = doctor.ImageCatalogue()
+			}
+			var err error
+			if options.checks, err = checksNamed(catalogue, c.Args().Slice()); err != nil {
 				return err
 			}
-			loaded, err := settings(c)
-			if err != nil {
+			if len(options.checks) == 0 {
+				options.checks = catalogue
+			}
+			if options.ignored, err = checksNamed(catalogue, c.StringSlice("ignore")); err != nil {
 				return err
 			}
-			options := doctorOptions{config: loaded}
 			if options.json, err = wantJSON(c); err != nil {
 				return err
 			}
 			if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+				return err
+			}
+			if c.Bool("list") {
+				return listChecks(d, options)
+			}
+			if options.config, err = settings(c); err != nil {
 				return err
 			}
 			return runDoctor(c.Context, d, options)
@@ -47,48 +77,112 @@ func doctorCommand(d deps) *cli.Command {
 	}
 }
 
-func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
-	facts, err := doctorFacts(ctx, d, options.config)
-	if err != nil {
-		return err
+// checksNamed picks checks by id, or by the beginning of their ids.
+func checksNamed(catalogue []doctor.Check, words []string) ([]doctor.Check, error) {
+	selected, unknown := doctor.Select(catalogue, words)
+	if unknown == "" {
+		return selected, nil
 	}
-	report := doctor.Run(ctx, doctor.Catalogue(), facts, func(doctor.Result) {})
+	var ids []string
+	for _, check := range catalogue {
+		ids = append(ids, check.ID)
+	}
+	problem := fmt.Sprintf("unknown check %q (doctor --list names them)", unknown)
+	if near := config.Nearest(unknown, ids); near != "" {
+		problem += fmt.Sprintf(": did you mean %q?", near)
+	}
+	return nil, &usageError{command: "doctor", problem: problem}
+}
+
+// checkEntry is one of `doctor --list -o json`.
+type checkEntry struct {
+	ID       string          `json:"id"`
+	Title    string          `json:"title"`
+	Group    string          `json:"group"`
+	Severity doctor.Severity `json:"severity"`
+	Why      string          `json:"why"`
+}
+
+func listChecks(d deps, options doctorOptions) error {
+	var entries []checkEntry
+	var rows [][]string
+	for _, check := range options.checks {
+		entries = append(entries, checkEntry{check.ID, check.Title, check.Group, check.Severity, check.Why})
+		rows = append(rows, []string{check.ID, string(check.Severity), check.Title})
+	}
 	if options.json {
-		encoder := json.NewEncoder(d.streams.Out)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(report); err != nil {
+		return writeJSON(d.streams.Out, entries)
+	}
+	ui.Table(d.streams.Out, []string{"ID", "SEVERITY", "WHAT"}, rows)
+	return nil
+}
+
+func writeJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
+
+func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
+	engine, endpoint, err := connect(d)
+	var refusal *doctor.LocalRefusal
+	var env doctor.Env
+	switch {
+	case errors.As(err, &refusal): // no engine is asked; the report says why
+		env.Known = doctor.Facts{Client: doctor.Client{OS: d.goos}, Endpoint: endpoint.Host, EngineErr: refusal}
+	case err != nil:
+		return err
+	default:
+		defer engine.Close()
+		env = doctorEnv(ctx, d, engine, endpoint, options.config, options.offline)
+	}
+	if options.image != "" && env.Known.EngineErr == nil {
+		id, err := engine.ImageID(ctx, options.image)
+		if err != nil {
 			return err
 		}
-	} else {
-		writeReport(d.streams.Out, report, options.theme)
+		if id == "" {
+			return ui.Hinted(fmt.Errorf("the engine has no image %s", options.image), "docker pull "+options.image)
+		}
+		env.Image = readImage(engine, options.image, options.config.Name)
 	}
-	if report.Failed() {
+	report := doctor.Run(ctx, options.checks, env, checkLimit).Downgrade(options.ignored)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	switch {
+	case options.fixScript:
+		report.Script(d.streams.Out, machineOf(env, "this machine"))
+	case options.json:
+		if err := writeJSON(d.streams.Out, report); err != nil {
+			return err
+		}
+	default:
+		writeReport(d.streams.Out, report, options.theme, env)
+	}
+	if report.Failed() && !options.fixScript {
 		return errFailed
 	}
 	return nil
 }
 
-// doctorFacts asks no engine where a local one is refused: the report says why.
-func doctorFacts(ctx context.Context, d deps, wanted config.Config) (doctor.Facts, error) {
-	engine, endpoint, err := connect(d)
-	var refusal *doctor.LocalRefusal
-	if errors.As(err, &refusal) {
-		return doctor.Facts{ClientOS: d.goos, Endpoint: endpoint.Host, EngineErr: refusal}, nil
+// machineOf names the engine's machine, or here where it is this one.
+func machineOf(env doctor.Env, here string) string {
+	known := env.Known
+	switch {
+	case known.Local, known.Engine.Name == "" && strings.HasPrefix(known.Endpoint, "unix://"):
+		return here
+	case known.Engine.Name != "":
+		return known.Engine.Name
 	}
-	if err != nil {
-		return doctor.Facts{}, err
-	}
-	defer engine.Close()
-	return gatherFacts(ctx, d, engine, endpoint, wanted), nil
-}
-
-func doctorStyle(theme ui.Theme) doctor.Style {
-	return doctor.Style{OK: theme.OK, Fail: theme.Fail, Warn: theme.Warn, Dim: theme.Dim}
+	return known.Endpoint
 }
 
 // writeReport prints the checks as wide as w is.
-func writeReport(w io.Writer, report doctor.Report, theme ui.Theme) {
-	style, columns := doctorStyle(theme), ui.Columns(w)
-	style.Narrow = columns > 0 && columns < ui.Narrow
-	doctor.WriteText(w, report, style)
+func writeReport(w io.Writer, report doctor.Report, theme ui.Theme, env doctor.Env) {
+	columns := ui.Columns(w)
+	doctor.WriteText(w, report, doctor.Style{
+		OK: theme.OK, Fail: theme.Fail, Warn: theme.Warn, Dim: theme.Dim, Bold: theme.Bold,
+		Narrow: columns > 0 && columns < ui.Narrow, Machine: machineOf(env, ""),
+	})
 }

@@ -106,16 +106,20 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 		return err
 	}
 	defer engine.Close()
-	facts := gatherFacts(ctx, d, engine, endpoint, options.config)
-	if checks := doctor.Run(ctx, doctor.Required(doctor.Catalogue()), facts, func(doctor.Result) {}); checks.Failed() {
-		doctor.WriteText(d.streams.Err, checks, doctorStyle(options.theme))
+	env := doctorEnv(ctx, d, engine, endpoint, options.config, true)
+	checks := doctor.Run(ctx, doctor.Required(doctor.Catalogue()), env, checkLimit)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if checks.Failed() {
+		writeReport(d.streams.Err, checks, options.theme, env)
 		return errFailed
 	}
 	tag, id, _, err := ensureImage(ctx, d, engine, options.build)
 	if err != nil {
 		return err
 	}
-	spec, err := specOf(ctx, engine, options.config, tag, id, facts)
+	spec, err := specOf(ctx, engine, options.config, tag, id, env)
 	if err != nil {
 		return err
 	}

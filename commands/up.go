@@ -3,7 +3,9 @@ package commands
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -75,13 +77,16 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 		return err
 	}
 	defer engine.Close()
-	facts := gatherFacts(ctx, d, engine, endpoint, options.config)
-	checks := doctor.Run(ctx, doctor.Required(doctor.Catalogue()), facts, func(doctor.Result) {})
-	if facts.EngineErr == nil {
-		fmt.Fprintf(d.streams.Err, "host   %s · Docker %s · kernel %s · cgroup v%s\n", endpoint.Name, facts.EngineVersion, facts.KernelVersion, facts.CgroupVersion)
+	env := doctorEnv(ctx, d, engine, endpoint, options.config, true)
+	checks := doctor.Run(ctx, doctor.Required(doctor.Catalogue()), env, checkLimit)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if known := env.Known; known.EngineErr == nil {
+		fmt.Fprintf(d.streams.Err, "host   %s · Docker %s · kernel %s · cgroup v%s\n", endpoint.Name, known.Engine.Version, known.Engine.Kernel, known.Engine.Cgroup)
 	}
 	if checks.Failed() {
-		writeReport(d.streams.Err, checks, options.theme)
+		writeReport(d.streams.Err, checks, options.theme, env)
 		return errFailed
 	}
 	fmt.Fprintf(d.streams.Err, "checks %s %d passed\n", options.theme.Check(), checks.Counts()[doctor.Pass])
@@ -91,7 +96,7 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 	}
 
 	if options.dryRun {
-		return dryRun(ctx, d, engine, options, facts, github)
+		return dryRun(ctx, d, engine, options, env, github)
 	}
 	tag, id, built, err := ensureImage(ctx, d, engine, options.build)
 	if err != nil {
@@ -112,7 +117,7 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 		return err
 	}
 
-	plan, spec, forges, err := makePlan(ctx, d, engine, options.config, tag, id, facts, github)
+	plan, spec, forges, err := makePlan(ctx, d, engine, options.config, tag, id, env, github)
 	if err != nil {
 		return err
 	}
@@ -133,12 +138,12 @@ func lockFleet(ctx context.Context, d deps, engine *dockerx.Engine, name, image 
 	})
 }
 
-func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptions, facts doctor.Facts, github *registrar) error {
+func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptions, env doctor.Env, github *registrar) error {
 	tag, id, err := plannedImage(ctx, engine, options.config)
 	if err != nil {
 		return err
 	}
-	plan, _, _, err := makePlan(ctx, d, engine, options.config, tag, id, facts, github)
+	plan, _, _, err := makePlan(ctx, d, engine, options.config, tag, id, env, github)
 	if err != nil {
 		return err
 	}
@@ -172,30 +177,43 @@ func plannedImage(ctx context.Context, engine *dockerx.Engine, loaded config.Con
 	return tag, id, err
 }
 
-func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, tag, id string, facts doctor.Facts) (fleet.Spec, error) {
+func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env) (fleet.Spec, error) {
 	spec := fleet.Spec{
 		Fleet: wanted.Name, Image: tag, ImageID: id,
-		CPUs: min(wanted.Runners.CPUs, float64(facts.NCPU)), Memory: int64(wanted.Runners.Memory), Pids: wanted.Runners.Pids, Shm: int64(wanted.Runners.Shm),
+		CPUs: min(wanted.Runners.CPUs, float64(env.Known.Engine.CPUs)), Memory: int64(wanted.Runners.Memory), Pids: wanted.Runners.Pids, Shm: int64(wanted.Runners.Shm),
 		InnerPrivileged: wanted.Runners.InnerPrivileged, NetworkDriver: wanted.Network.Driver, MTU: wanted.Network.MTU,
-		AppArmor: "unconfined",
+		Runtime: wanted.Runners.Runtime, AppArmor: "unconfined",
 	}
-	if facts.Root != nil && doctor.AppArmorProfileLoaded(facts.Root, appArmorProfile) {
-		spec.AppArmor = appArmorProfile
+	if env.Known.Engine.HasAppArmor() {
+		machine, err := env.Machine(ctx)
+		var noImage *dockerx.NoImageError
+		switch {
+		case errors.As(err, &noImage): // a dry run before the first build
+		case err != nil:
+			return spec, fmt.Errorf("AppArmor profiles of %s: %w", env.Known.Endpoint, err)
+		case doctor.AppArmorProfileLoaded(machine.Root, doctor.AppArmorProfile):
+			spec.AppArmor = doctor.AppArmorProfile
+		}
 	}
-	outer, err := engine.Networks(ctx)
+	networks, err := engine.Networks(ctx)
 	if err != nil {
 		return spec, err
 	}
-	spec.Bip, spec.Pool, err = fleet.Pools(outer)
+	spec.Bip, spec.Pool, err = fleet.Pools(blocks(networks))
 	return spec, err
 }
 
-const appArmorProfile = "runnerctl-runner"
+func blocks(networks []dockerx.Network) (all []netip.Prefix) {
+	for _, network := range networks {
+		all = append(all, network.Blocks...)
+	}
+	return all
+}
 
 // makePlan observes the fleet and decides what to do; github is nil where its
 // runners have no agent.
-func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, facts doctor.Facts, github *registrar) (plan fleet.Plan, spec fleet.Spec, forges fleet.Forges, err error) {
-	if spec, err = specOf(ctx, engine, wanted, tag, id, facts); err != nil {
+func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *registrar) (plan fleet.Plan, spec fleet.Spec, forges fleet.Forges, err error) {
+	if spec, err = specOf(ctx, engine, wanted, tag, id, env); err != nil {
 		return plan, spec, nil, err
 	}
 	if github != nil {
@@ -238,22 +256,4 @@ func plural(n int) string {
 		return ""
 	}
 	return "s"
-}
-
-// gatherFacts fills doctor's view of the engine's machine.
-func gatherFacts(ctx context.Context, d deps, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config) doctor.Facts {
-	facts := doctor.Facts{
-		ClientOS: d.goos, Endpoint: endpoint.Host, Local: endpoint.Local(), FreeDisk: -1,
-		Count: wanted.Runners.Count, MemoryPerRunner: int64(wanted.Runners.Memory),
-	}
-	told, err := engine.Facts(ctx)
-	if err != nil {
-		facts.EngineErr = err
-		return facts
-	}
-	facts.EngineVersion, facts.APIVersion, facts.KernelVersion, facts.OperatingSystem = told.Version, told.API, told.Kernel, told.OS
-	facts.StorageDriver, facts.CgroupVersion, facts.CgroupDriver, facts.SecurityOptions = told.StorageDriver, told.Cgroup, told.CgroupDriver, told.SecurityOptions
-	facts.NCPU, facts.MemTotal, facts.RootDir = told.CPUs, told.Memory, told.RootDir
-	readLocal(&facts)
-	return facts
 }

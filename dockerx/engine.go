@@ -4,9 +4,13 @@ package dockerx
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/connhelper"
@@ -96,12 +100,17 @@ func (e *Engine) Close() error { return e.api.Close() }
 
 // Facts is what the engine says of itself and its machine.
 type Facts struct {
-	ID                                                                     string // of the engine, for good
-	Arch                                                                   string // as uname says it
-	Version, API, Kernel, OS, StorageDriver, Cgroup, CgroupDriver, RootDir string
-	SecurityOptions                                                        []string
-	CPUs                                                                   int
-	Memory                                                                 int64 // bytes
+	ID                                                                           string // of the engine, for good
+	Arch                                                                         string // as uname says it
+	Version, API, Kernel, OS, Name, StorageDriver, Cgroup, CgroupDriver, RootDir string
+	StorageStatus                                                                map[string]string
+	SecurityOptions, Runtimes, Warnings                                          []string
+	DefaultRuntime                                                               string
+	LiveRestore                                                                  bool
+	HTTPProxy, HTTPSProxy, NoProxy                                               string // may hold credentials
+	CPUs                                                                         int
+	Memory                                                                       int64     // bytes
+	Now                                                                          time.Time // by its clock
 }
 
 // Facts asks the engine.
@@ -110,29 +119,55 @@ func (e *Engine) Facts(ctx context.Context) (Facts, error) {
 	if err != nil {
 		return Facts{}, err
 	}
+	now, _ := time.Parse(time.RFC3339Nano, info.SystemTime) // zero where the engine tells none
+	status := map[string]string{}
+	for _, pair := range info.DriverStatus {
+		status[pair[0]] = pair[1]
+	}
 	return Facts{
 		ID: info.ID, Arch: info.Architecture,
-		Version: info.ServerVersion, API: e.api.ClientVersion(), Kernel: info.KernelVersion, OS: info.OperatingSystem,
-		StorageDriver: info.Driver, Cgroup: info.CgroupVersion, CgroupDriver: info.CgroupDriver, RootDir: info.DockerRootDir,
-		SecurityOptions: info.SecurityOptions, CPUs: info.NCPU, Memory: info.MemTotal,
+		Version: info.ServerVersion, API: e.api.ClientVersion(), Kernel: info.KernelVersion, OS: info.OperatingSystem, Name: info.Name,
+		StorageDriver: info.Driver, StorageStatus: status, Cgroup: info.CgroupVersion, CgroupDriver: info.CgroupDriver, RootDir: info.DockerRootDir,
+		SecurityOptions: info.SecurityOptions, Runtimes: slices.Sorted(maps.Keys(info.Runtimes)), DefaultRuntime: info.DefaultRuntime, Warnings: info.Warnings,
+		LiveRestore: info.LiveRestoreEnabled, HTTPProxy: info.HTTPProxy, HTTPSProxy: info.HTTPSProxy, NoProxy: info.NoProxy,
+		CPUs: info.NCPU, Memory: info.MemTotal, Now: now,
 	}, nil
 }
 
-// Networks lists the address blocks of the engine's networks.
-func (e *Engine) Networks(ctx context.Context) ([]netip.Prefix, error) {
+// Network of the engine.
+type Network struct {
+	Name    string
+	Default bool // the bridge that containers get where none is named
+	MTU     int  // bytes; 0 where none is set
+	Blocks  []netip.Prefix
+}
+
+// Networks lists the engine's networks.
+func (e *Engine) Networks(ctx context.Context) ([]Network, error) {
 	list, err := e.api.NetworkList(ctx, network.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list networks: %w", err)
 	}
-	var blocks []netip.Prefix
+	var networks []Network
 	for _, one := range list {
+		mtu, _ := strconv.Atoi(one.Options["com.docker.network.driver.mtu"]) // 0 where absent
+		found := Network{Name: one.Name, Default: one.Options["com.docker.network.bridge.default_bridge"] == "true", MTU: mtu}
 		for _, ipam := range one.IPAM.Config {
 			if block, err := netip.ParsePrefix(ipam.Subnet); err == nil {
-				blocks = append(blocks, block.Masked())
+				found.Blocks = append(found.Blocks, block.Masked())
 			}
 		}
+		networks = append(networks, found)
 	}
-	return blocks, nil
+	return networks, nil
+}
+
+// AskRegistry lets the engine ask the registry of an image whether it is there.
+func (e *Engine) AskRegistry(ctx context.Context, reference string) error {
+	if _, err := e.api.DistributionInspect(ctx, reference, ""); err != nil {
+		return fmt.Errorf("registry of %s: %w", reference, err)
+	}
+	return nil
 }
 
 // IsUnreachable tells an engine that can't be reached from one that answered.

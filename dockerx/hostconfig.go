@@ -99,6 +99,7 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 			PidsLimit: &pids,
 		},
 	}
+	host.Runtime = spec.Runtime
 	if roleOf(spec) != roleRunner {
 		host.RestartPolicy.Name = container.RestartPolicyDisabled // a throw-away one has nobody to come back for
 	}

@@ -80,6 +80,7 @@ type Runners struct {
 	Ephemeral       bool     `yaml:"ephemeral"` // with a target: one job, then the runner is gone
 	Labels          []string `yaml:"labels"`    // beyond self-hosted, Linux and the architecture
 	Group           string   `yaml:"group"`     // runner group of an organization or enterprise
+	Runtime         string   `yaml:"runtime"`   // of the engine, like sysbox-runc; "" for its default
 }
 
 // Network is how runners reach out.
@@ -143,6 +144,7 @@ func (e *Error) Hint() string { return e.Advice }
 var (
 	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
 	imagePattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
+	runtimePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	packagePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
 	versionPattern = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
 	sha256Pattern  = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
@@ -175,6 +177,8 @@ func (c Config) Validate() error {
 		return bad("runners.pids", "%d: expected 512 or more", c.Runners.Pids)
 	case c.Runners.ReadyTimeout <= 0:
 		return bad("runners.readyTimeout", "%s: expected more than 0", c.Runners.ReadyTimeout)
+	case c.Runners.Runtime != "" && !runtimePattern.MatchString(c.Runners.Runtime):
+		return bad("runners.runtime", "%q is no name of a container runtime", c.Runners.Runtime)
 	case c.Network.Driver != "slirp4netns" && c.Network.Driver != "pasta":
 		return bad("network.driver", "%q: expected slirp4netns or pasta", c.Network.Driver)
 	case c.Network.MTU < 576 || c.Network.MTU > 65520:

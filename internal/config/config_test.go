@@ -15,6 +15,7 @@ func TestWriteLoadsBack(t *testing.T) {
 	odd.Image.Packages = []string{"g++", "libssl-dev"}
 	odd.Image.Dockerfile = "RUN echo \"a: b # c\"\nRUN true"
 	odd.Image.Agent = Agent{Version: "2.330.0", Archive: "agents/a.tar.gz", SHA256: strings.Repeat("0a", 32)}
+	odd.Runners.Runtime = "sysbox-runc"
 	odd.Runners.Memory, odd.Runners.CPUs = 512<<20, 0.5
 	for _, want := range []Config{Default(), odd} {
 		if want.Image.Packages == nil {
@@ -55,6 +56,7 @@ func TestLoadErrors(t *testing.T) {
 		{"image:\n  agent:\n    sha256: abc\n", ":3: image.agent.sha256: "},
 		{"image:\n  agent:\n    archive: https://x/a.tar.gz\n", ":3: image.agent.archive: a URL needs image.agent.sha256 beside it"},
 		{"image:\n  agent:\n    archive: ftp://x/a.tar.gz\n", ":3: image.agent.archive: "},
+		{"runners:\n  runtime: \"a b\"\n", ":2: runners.runtime: "},
 		{"network:\n  driver: magic\n", ":2: network.driver: "},
 		{"name: A B\n", ":1: name: "},
 		{"target: http://github.com/a/b\n", ":1: target: "},

@@ -53,6 +53,8 @@ runners:
   # docker run with the privileged flag inside a runner, as buildx's own builders need:
   # privileged over the runner's own machine only.
   innerPrivileged: {{.Runners.InnerPrivileged}}
+  # A container runtime that the engine knows, like sysbox-runc; empty: its default.
+  runtime: {{q .Runners.Runtime}}
   # How long a runner's Docker daemon may take to answer.
   readyTimeout: {{.Runners.ReadyTimeout}}
 

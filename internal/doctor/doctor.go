@@ -1,11 +1,15 @@
-// Package doctor judges whether a machine can run runners. Checks are data;
-// who gathers the facts and who shows the results stands outside.
+// Package doctor judges whether a machine can run runners. Checks are data and
+// pure functions of facts; who gathers the facts (Env) and who shows the results
+// stands outside.
 package doctor
 
 import (
 	"context"
 	"fmt"
-	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 )
 
 // Status of a check.
@@ -28,30 +32,6 @@ const (
 	Mandatory Severity = "required"
 	Advice    Severity = "advice"
 )
-
-// Facts is what is known of the engine's machine.
-type Facts struct {
-	ClientOS string // GOOS of this process
-	Endpoint string // where the engine is reached
-	Local    bool   // the engine's machine is this one
-
-	EngineErr                                                 error
-	EngineVersion, APIVersion, KernelVersion, OperatingSystem string
-	StorageDriver, CgroupVersion, CgroupDriver, RootDir       string
-	SecurityOptions                                           []string
-	NCPU                                                      int
-	MemTotal                                                  int64 // bytes
-	FreeDisk                                                  int64 // bytes under RootDir; -1 unknown
-	Root                                                      fs.FS // the machine's "/"; nil where it can't be read
-	Count                                                     int   // runners wanted
-	MemoryPerRunner                                           int64 // bytes
-}
-
-// Remedy is what to do, as commands that can be pasted.
-type Remedy struct {
-	Text     string   `json:"text"`
-	Commands []string `json:"commands"`
-}
 
 // Result of one check; the JSON form is public.
 type Result struct {
@@ -77,68 +57,109 @@ type Check struct {
 	ID, Title, Group string
 	Severity         Severity
 	Why              string
-	NeedsEngine      bool
-	NeedsFiles       bool
+	Needs            Need
 	Run              func(Facts) Outcome
 }
 
 // Report is all results, in the catalogue's order.
 type Report struct {
-	Checks []Result `json:"checks"`
+	Checks []Result      `json:"checks"`
+	Took   time.Duration `json:"-"`
 }
 
 // Required selects what up insists on.
 func Required(checks []Check) []Check {
-	var required []Check
-	for _, check := range checks {
-		if check.Severity == Mandatory {
-			required = append(required, check)
-		}
-	}
-	return required
+	return slices.DeleteFunc(slices.Clone(checks), func(check Check) bool { return check.Severity != Mandatory })
 }
 
-// Run runs checks in order; observe sees each result, skips too.
-func Run(ctx context.Context, checks []Check, facts Facts, observe func(Result)) Report {
-	report := Report{Checks: []Result{}}
-	for _, check := range checks {
-		if ctx.Err() != nil {
-			break
-		}
-		outcome := runOne(check, facts)
-		if outcome.Remedy.Commands == nil {
-			outcome.Remedy.Commands = []string{}
-		}
-		result := Result{check.ID, check.Title, check.Group, check.Severity, outcome.Status, outcome.Observed, check.Why, outcome.Remedy}
-		observe(result)
-		report.Checks = append(report.Checks, result)
+// Select picks checks by id, or by what their ids begin with ("userns" for all of
+// "userns.…"). unknown is the first word that names none.
+func Select(checks []Check, words []string) (selected []Check, unknown string) {
+	named := func(check Check, word string) bool {
+		return check.ID == word || strings.HasPrefix(check.ID, word+".")
 	}
+	for _, word := range words {
+		if !slices.ContainsFunc(checks, func(check Check) bool { return named(check, word) }) {
+			return nil, word
+		}
+	}
+	for _, check := range checks {
+		if slices.ContainsFunc(words, func(word string) bool { return named(check, word) }) {
+			selected = append(selected, check)
+		}
+	}
+	return selected, ""
+}
+
+// Run runs the checks at the same time, each for at most limit.
+func Run(ctx context.Context, checks []Check, env Env, limit time.Duration) Report {
+	started := time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	report := Report{Checks: make([]Result, len(checks))}
+	var all, asking sync.WaitGroup
+	for i, check := range checks {
+		all.Go(func() {
+			found := make(chan Outcome, 1)
+			bounded, cancel := context.WithTimeout(ctx, limit)
+			defer cancel()
+			asking.Go(func() { found <- runOne(bounded, check, env) })
+			var outcome Outcome
+			select {
+			case outcome = <-found:
+			case <-bounded.Done():
+			}
+			if bounded.Err() != nil {
+				outcome = Outcome{Status: Crash, Observed: fmt.Sprintf("no answer within %s", limit)}
+			}
+			report.Checks[i] = result(check, outcome)
+		})
+	}
+	all.Wait()
+	cancel()
+	asking.Wait() // whoever asks cleans up behind itself
+	report.Took = time.Since(started)
 	return report
 }
 
-func runOne(check Check, facts Facts) (outcome Outcome) {
+func result(check Check, outcome Outcome) Result {
+	outcome.Remedy.Commands = []string{}
+	for _, fix := range outcome.Remedy.Fixes {
+		outcome.Remedy.Commands = append(outcome.Remedy.Commands, fix.Commands()...)
+	}
+	return Result{check.ID, check.Title, check.Group, check.Severity, outcome.Status, outcome.Observed, check.Why, outcome.Remedy}
+}
+
+func runOne(ctx context.Context, check Check, env Env) (outcome Outcome) {
 	defer func() {
 		if problem := recover(); problem != nil {
 			outcome = Outcome{Status: Crash, Observed: fmt.Sprint(problem)}
 		}
 	}()
-	switch {
-	case check.NeedsEngine && facts.EngineErr != nil:
-		return Outcome{Status: Skip, Observed: "the engine does not answer"}
-	case check.NeedsFiles && facts.Root == nil:
-		return Outcome{Status: Skip, Observed: "the engine's machine can't be read from here"}
+	facts, reason := env.facts(ctx, check.Needs)
+	if reason != "" {
+		return Outcome{Status: Skip, Observed: reason}
 	}
 	return check.Run(facts)
 }
 
-// Failed tells whether something that up insists on failed.
-func (r Report) Failed() bool {
-	for _, result := range r.Checks {
-		if result.Severity == Mandatory && (result.Status == Fail || result.Status == Crash) {
-			return true
+// Downgrade makes warnings of what the named checks found to be failures.
+func (r Report) Downgrade(checks []Check) Report {
+	r.Checks = slices.Clone(r.Checks)
+	for i, result := range r.Checks {
+		ignored := slices.ContainsFunc(checks, func(check Check) bool { return check.ID == result.ID })
+		if ignored && (result.Status == Fail || result.Status == Crash) {
+			r.Checks[i].Status = Warn
+			r.Checks[i].Observed += " (ignored)"
 		}
 	}
-	return false
+	return r
+}
+
+// Failed tells whether something that up insists on failed.
+func (r Report) Failed() bool {
+	return slices.ContainsFunc(r.Checks, func(result Result) bool {
+		return result.Severity == Mandatory && (result.Status == Fail || result.Status == Crash)
+	})
 }
 
 // Counts by status.
@@ -149,3 +170,9 @@ func (r Report) Counts() map[Status]int {
 	}
 	return counts
 }
+
+func pass(format string, args ...any) Outcome {
+	return Outcome{Status: Pass, Observed: fmt.Sprintf(format, args...)}
+}
+
+func skip(reason string) Outcome { return Outcome{Status: Skip, Observed: reason} }

@@ -1,151 +1,245 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
-	"testing/fstest"
+	"testing/synctest"
+	"time"
 )
 
-func good() Facts {
-	return Facts{
-		ClientOS: "linux", Endpoint: "unix:///var/run/docker.sock", Local: true, OperatingSystem: "Debian GNU/Linux 13",
-		EngineVersion: "26.1.5+dfsg1", APIVersion: "1.45", KernelVersion: "6.12.1", StorageDriver: "overlay2",
-		SecurityOptions: []string{"name=apparmor", "name=seccomp,profile=builtin"}, NCPU: 2, MemTotal: 8 << 30, FreeDisk: 50 << 30,
-		Count: 1, MemoryPerRunner: 4 << 30,
-		Root: fstest.MapFS{
-			"proc/self/uid_map":                 {Data: []byte("         0          0 4294967295\n")},
-			"proc/sys/user/max_user_namespaces": {Data: []byte("96365\n")},
-			"dev/net/tun":                       {Mode: 0o666},
-		},
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// env gives the facts as if each source had been asked.
+func env(f Facts) Env {
+	return Env{
+		Known:     f,
+		Machine:   func(context.Context) (Machine, error) { return f.Machine, nil },
+		Space:     func(context.Context) (Space, error) { return f.Space, nil },
+		Container: func(context.Context) (Container, error) { return f.Container, nil },
+		Registry:  func(context.Context) (Registry, error) { return f.Registry, nil },
+		GitHub:    func(context.Context) (GitHub, error) { return f.GitHub, nil },
+		Image:     func(context.Context) (Image, error) { return f.Image, nil },
 	}
 }
 
-func with(f Facts, path, content string) Facts {
-	tree := fstest.MapFS{}
-	for name, file := range f.Root.(fstest.MapFS) { //nolint:errorlint // a type of this test
-		tree[name] = file
-	}
-	if content == "" {
-		delete(tree, path)
-	} else {
-		tree[path] = &fstest.MapFile{Data: []byte(content)}
-	}
-	f.Root = tree
-	return f
+// broken is a machine with something of each kind.
+func broken(t *testing.T) Env {
+	facts := chmod(debian13(t), "dev/net/tun", 0o600)
+	facts = replaced(facts, "proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n")
+	facts = replaced(facts, "proc/sys/user/max_user_namespaces", "0\n")
+	facts = replaced(replaced(replaced(facts, "sys/module/overlay", ""), "proc/modules", ""), "proc/filesystems", "")
+	facts.Container.Metadata = true
+	facts.Wanted.Count = 3
+	environment := env(facts)
+	environment.GitHub = func(context.Context) (GitHub, error) { return GitHub{}, errors.New("no target in the settings") }
+	return environment
 }
 
-func TestEveryCheckPasses(t *testing.T) {
-	report := Run(context.Background(), Catalogue(), good(), func(Result) {})
-	for _, result := range report.Checks {
-		if result.Status != Pass {
-			t.Errorf("%s: %s %s", result.ID, result.Status, result.Observed)
-		}
-	}
-	if report.Failed() {
-		t.Error("failed")
-	}
-}
+func run(checks []Check, env Env) Report { return Run(context.Background(), checks, env, time.Minute) }
 
-// Every check has at least one case in which it does not pass.
-func TestEveryCheckCanFail(t *testing.T) {
-	change := func(f func(*Facts)) Facts {
-		facts := good()
-		f(&facts)
-		return facts
+func TestCrashIsToldAndTheOthersGoOn(t *testing.T) {
+	checks := []Check{
+		{ID: "x", Severity: Mandatory, Run: func(Facts) Outcome { panic("boom") }},
+		{ID: "y", Severity: Mandatory, Run: func(Facts) Outcome { return pass("fine") }},
 	}
-	tests := []struct {
-		id     string
-		facts  Facts
-		status Status
-	}{
-		{"host.os", change(func(f *Facts) { f.ClientOS = "darwin" }), Fail},
-		{"host.memory", change(func(f *Facts) { f.Count = 3 }), Warn},
-		{"host.disk", change(func(f *Facts) { f.FreeDisk = 1 << 30 }), Warn},
-		{"host.disk", change(func(f *Facts) { f.FreeDisk = -1 }), Skip},
-		{"engine.reachable", change(func(f *Facts) { f.EngineErr = errors.New("connection refused") }), Fail},
-		{"engine.reachable", change(func(f *Facts) { f.EngineErr = errors.New("dial: permission denied") }), Fail},
-		{"engine.version", change(func(f *Facts) { f.EngineVersion = "19.03.15" }), Fail},
-		{"engine.version", change(func(f *Facts) { f.EngineErr = errors.New("no") }), Skip},
-		{"engine.rootful", change(func(f *Facts) { f.SecurityOptions = append(f.SecurityOptions, "name=rootless") }), Fail},
-		{"engine.rootful", change(func(f *Facts) { f.SecurityOptions = append(f.SecurityOptions, "name=userns") }), Fail},
-		{"engine.rootful", with(good(), "proc/self/uid_map", "0 100000 65536\n"), Fail},
-		{"engine.seccomp", change(func(f *Facts) { f.SecurityOptions = nil }), Fail},
-		{"engine.storage", change(func(f *Facts) { f.StorageDriver = "vfs" }), Fail},
-		{"engine.storage", change(func(f *Facts) { f.StorageDriver = "btrfs" }), Warn},
-		{"kernel.version", change(func(f *Facts) { f.KernelVersion = "4.14.336-amzn2" }), Fail},
-		{"kernel.version", change(func(f *Facts) { f.KernelVersion = "5.10.0-28" }), Fail},
-		{"userns.max", with(good(), "proc/sys/user/max_user_namespaces", "0"), Fail},
-		{"userns.max", with(good(), "proc/sys/user/max_user_namespaces", "100"), Warn},
-		{"userns.max", with(good(), "proc/sys/user/max_user_namespaces", ""), Fail},
-		{"userns.clone", with(good(), "proc/sys/kernel/unprivileged_userns_clone", "0"), Fail},
-		{"userns.apparmor", with(good(), "proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"), Fail},
-		{"userns.apparmor", with(with(good(), "proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"), "sys/kernel/security/apparmor/profiles", "runnerctl-runner (enforce)\n"), Pass},
-		{"devices.tun", with(good(), "dev/net/tun", ""), Fail},
-		{"devices.tun", with(good(), "dev/net/tun", "x"), Fail}, // mode 0
-		{"devices.tun", change(func(f *Facts) { f.Root = nil }), Skip},
-	}
-	failing := map[string]bool{}
-	for _, test := range tests {
-		report := Run(context.Background(), Catalogue(), test.facts, func(Result) {})
-		for _, result := range report.Checks {
-			if result.ID == test.id && result.Status != test.status {
-				t.Errorf("%s: %s (%s), want %s", test.id, result.Status, result.Observed, test.status)
-			}
-			if result.ID == test.id && result.Status == Fail && result.Severity == Mandatory && !report.Failed() {
-				t.Errorf("%s fails, the report does not", test.id)
-			}
-			if (result.Status == Fail || result.Status == Warn) && result.Remedy.Text == "" {
-				t.Errorf("%s: no remedy", result.ID)
-			}
-		}
-		if test.status == Fail || test.status == Warn {
-			failing[test.id] = true
-		}
-	}
-	for _, check := range Catalogue() {
-		if !failing[check.ID] {
-			t.Errorf("%s has no failing case", check.ID)
-		}
-	}
-}
-
-func TestCrashIsTold(t *testing.T) {
-	report := Run(context.Background(), []Check{{ID: "x", Severity: Mandatory, Run: func(Facts) Outcome { panic("boom") }}}, good(), func(Result) {})
-	if report.Checks[0].Status != Crash || !report.Failed() {
+	report := run(checks, Env{})
+	if report.Checks[0].Status != Crash || report.Checks[0].Observed != "boom" || report.Checks[1].Status != Pass || !report.Failed() {
 		t.Errorf("%+v", report)
 	}
 }
 
-func TestRefuseLocal(t *testing.T) {
+func TestTimeLimitOfOneCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := Env{Machine: func(ctx context.Context) (Machine, error) { <-ctx.Done(); return Machine{}, ctx.Err() }}
+		checks := []Check{
+			{ID: "x", Severity: Advice, Needs: NeedsMachine, Run: func(Facts) Outcome { return pass("") }},
+			{ID: "y", Severity: Mandatory, Run: func(Facts) Outcome { return pass("fine") }},
+		}
+		report := Run(t.Context(), checks, hangs, 5*time.Second)
+		if report.Took != 5*time.Second || report.Checks[1].Status != Pass || report.Failed() {
+			t.Errorf("%+v", report)
+		}
+		if x := report.Checks[0]; x.Status != Crash || x.Observed != "no answer within 5s" {
+			t.Errorf("%+v", x)
+		}
+	})
+}
+
+// Checks run at the same time, and a source is asked once for all of them.
+func TestParallelAndOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		slow := Env{
+			Machine: Once(func(context.Context) (Machine, error) { asked++; time.Sleep(time.Second); return Machine{}, nil }),
+			Image:   Once(func(context.Context) (Image, error) { time.Sleep(time.Second); return Image{}, nil }),
+		}
+		check := Check{Needs: NeedsMachine, Run: func(Facts) Outcome { return pass("") }}
+		other := Check{Needs: NeedsImage, Run: func(Facts) Outcome { return pass("") }}
+		if report := Run(t.Context(), []Check{check, other, check}, slow, time.Minute); report.Took != time.Second || asked != 1 || report.Counts()[Pass] != 3 {
+			t.Errorf("%+v, asked %d times", report, asked)
+		}
+	})
+}
+
+type passing struct{ error }
+
+func (passing) Passing() bool { return true }
+
+func TestOnceAsksAgainWhatWasPassing(t *testing.T) {
+	answers := []error{passing{errors.New("not yet")}, errors.New("no"), nil}
+	var mutex sync.Mutex
+	source := Once(func(context.Context) (int, error) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		err := answers[0]
+		answers = answers[1:]
+		return 0, err
+	})
+	var got []string
+	for range 3 {
+		_, err := source(t.Context())
+		got = append(got, err.Error())
+	}
+	if strings.Join(got, ", ") != "not yet, no, no" {
+		t.Error(got)
+	}
+}
+
+// What can't be known is skipped with its reason, never failed.
+func TestSkips(t *testing.T) {
+	needy := func(needs Need) []Check {
+		return []Check{{ID: "x", Severity: Mandatory, Needs: needs, Run: func(Facts) Outcome { return Outcome{Status: Fail} }}}
+	}
 	tests := []struct {
-		os, endpoint string
-		refused      bool
+		needs Need
+		env   Env
+		want  string
 	}{
-		{"linux", "unix:///var/run/docker.sock", false},
-		{"darwin", "unix:///Users/a/.docker/run/docker.sock", true},
-		{"darwin", "", true},
-		{"darwin", "ssh://user@vm", false},
-		{"darwin", "tcp://10.0.0.5:2376", false},
-		{"windows", "npipe:////./pipe/docker_engine", true},
-		{"windows", "ssh://user@vm", false},
+		{NeedsEngine, Env{Known: Facts{EngineErr: errors.New("no")}}, "the engine does not answer"},
+		{NeedsMachine, Env{}, "not known from here"},
+		{NeedsOutside, Env{Offline: true}, "offline"},
+		{NeedsOutside | NeedsGitHub, Env{Offline: true, GitHub: func(context.Context) (GitHub, error) { panic("asked") }}, "offline"},
+		{NeedsRegistry, Env{Registry: func(context.Context) (Registry, error) {
+			return Registry{}, errors.New("the engine has debian:trixie-slim")
+		}}, "the engine has debian:trixie-slim"},
 	}
 	for _, test := range tests {
-		if err := RefuseLocal(test.os, test.endpoint); (err != nil) != test.refused {
-			t.Errorf("%s %s: %v", test.os, test.endpoint, err)
+		report := run(needy(test.needs), test.env)
+		if got := report.Checks[0]; got.Status != Skip || got.Observed != test.want || report.Failed() {
+			t.Errorf("%+v, want %q", got, test.want)
 		}
 	}
 }
 
-func TestWriteText(t *testing.T) {
-	plain := func(s string) string { return s }
-	var out strings.Builder
-	facts := with(good(), "dev/net/tun", "x")
-	WriteText(&out, Run(context.Background(), Catalogue(), facts, func(Result) {}), Style{OK: plain, Fail: plain, Warn: plain, Dim: plain})
-	for _, want := range []string{"✘ devices.tun       /dev/net/tun has mode 0000", "fix  chmod 0666 /dev/net/tun", "1 failed · 12 passed\nPaste as root:\n    chmod 0666 /dev/net/tun\n"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("no %q in\n%s", want, out.String())
+func TestSelect(t *testing.T) {
+	tests := map[string]string{
+		"devices.tun":              "devices.tun",
+		"userns.max devices":       "userns.max devices.tun devices.fuse",
+		"image":                    "",
+		"devices.tun devices.nosu": "",
+	}
+	for words, want := range tests {
+		selected, unknown := Select(Catalogue(), strings.Fields(words))
+		var ids []string
+		for _, check := range selected {
+			ids = append(ids, check.ID)
 		}
+		if got := strings.Join(ids, " "); got != want || (unknown != "") != (want == "") {
+			t.Errorf("%s: got %q, unknown %q", words, got, unknown)
+		}
+	}
+}
+
+func TestDowngrade(t *testing.T) {
+	report := run(Catalogue(), broken(t))
+	ignored, _ := Select(Catalogue(), []string{"devices.tun", "userns"})
+	lenient := report.Downgrade(ignored)
+	if !report.Failed() || lenient.Failed() {
+		t.Errorf("failed %v, then %v", report.Failed(), lenient.Failed())
+	}
+	if lenient.Counts()[Warn] != report.Counts()[Warn]+3 || lenient.Counts()[Pass] != report.Counts()[Pass] {
+		t.Errorf("%v, then %v", report.Counts(), lenient.Counts())
+	}
+}
+
+// The catalogue's own form.
+func TestCatalogue(t *testing.T) {
+	seen := map[string]bool{}
+	groups := map[string]bool{}
+	last := ""
+	for _, check := range every() {
+		_, _, ok := strings.Cut(check.ID, ".")
+		if seen[check.ID] || !ok || check.Title == "" || check.Why == "" || check.Severity == "" {
+			t.Errorf("%+v", check)
+		}
+		seen[check.ID] = true
+		if check.Group != last && groups[check.Group] {
+			t.Errorf("%s: group %s is in two places", check.ID, check.Group)
+		}
+		groups[check.Group], last = true, check.Group
+	}
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s: got\n%s", name, got)
+	}
+}
+
+func TestWriteText(t *testing.T) {
+	same := func(s string) string { return s }
+	plain := Style{OK: same, Fail: same, Warn: same, Dim: same, Bold: same}
+	narrow := plain
+	narrow.Narrow, narrow.Machine = true, "vm"
+	for name, style := range map[string]Style{"report.txt": plain, "report-narrow.txt": narrow} {
+		report := run(Catalogue(), broken(t))
+		report.Took = 600 * time.Millisecond
+		var out bytes.Buffer
+		WriteText(&out, report, style)
+		golden(t, name, out.Bytes())
+	}
+}
+
+func TestJSON(t *testing.T) {
+	text, err := json.MarshalIndent(run(Catalogue(), broken(t)), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "report.json", append(text, '\n'))
+}
+
+func TestScript(t *testing.T) {
+	var out bytes.Buffer
+	run(Catalogue(), broken(t)).Script(&out, "this machine")
+	golden(t, "fix.sh", out.Bytes())
+	shell := exec.Command("sh", "-n")
+	shell.Stdin = &out
+	if complaints, err := shell.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, complaints)
+	}
+	out.Reset()
+	run(Catalogue(), env(debian13(t))).Script(&out, "this machine")
+	if !strings.HasSuffix(out.String(), "# Nothing to do.\n") {
+		t.Error(out.String())
 	}
 }

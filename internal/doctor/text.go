@@ -9,15 +9,14 @@ import (
 // Style colours words; the caller knows whether there is colour. Narrow puts
 // what was observed below the check's id.
 type Style struct {
-	OK, Fail, Warn, Dim func(string) string
-	Narrow              bool
+	OK, Fail, Warn, Dim, Bold func(string) string
+	Narrow                    bool
+	Machine                   string // where the commands are to be pasted; "" for this one
 }
 
 // WriteText prints the report by groups, with what to paste at its end.
 func WriteText(w io.Writer, report Report, style Style) {
-	group := ""
-	var commands []string
-	widest := 0
+	group, widest := "", 0
 	for _, result := range report.Checks {
 		widest = max(widest, len(result.ID))
 	}
@@ -28,38 +27,64 @@ func WriteText(w io.Writer, report Report, style Style) {
 	for _, result := range report.Checks {
 		if result.Group != group {
 			group = result.Group
-			fmt.Fprintln(w, group)
+			fmt.Fprintln(w, style.Bold(group))
 		}
-		fmt.Fprintf(w, "  %s %-*s%s%s\n", mark(result.Status, style), widest, result.ID, between, result.Observed)
+		observed := result.Observed
+		if result.Status == Skip {
+			observed = style.Dim("skipped: " + observed)
+		}
+		fmt.Fprintf(w, "  %s %-*s%s%s\n", mark(result.Status, style), widest, result.ID, between, observed)
+		if result.Status == Crash {
+			fmt.Fprintf(w, "%s%s  %s\n", indent, style.Dim("why"), "the check itself went wrong; the others went on")
+		}
 		if result.Status != Fail && result.Status != Warn {
 			continue
 		}
 		fmt.Fprintf(w, "%s%s  %s\n", indent, style.Dim("why"), result.Why)
-		if len(result.Remedy.Commands) == 0 {
+		if result.Remedy.Text != "" {
 			fmt.Fprintf(w, "%s%s  %s\n", indent, style.Dim("fix"), result.Remedy.Text)
 		}
 		for _, command := range result.Remedy.Commands {
-			fmt.Fprintf(w, "%s%s  %s\n", indent, style.Dim("fix"), command)
-		}
-		commands = append(commands, result.Remedy.Commands...)
-	}
-	counts := report.Counts()
-	var parts []string
-	for _, one := range []struct {
-		status Status
-		word   string
-	}{{Fail, "failed"}, {Crash, "crashed"}, {Warn, "warned"}, {Pass, "passed"}, {Skip, "skipped"}} {
-		if counts[one.status] > 0 || one.status == Pass {
-			parts = append(parts, fmt.Sprintf("%d %s", counts[one.status], one.word))
+			fmt.Fprintf(w, "%s     %s\n", indent, command)
 		}
 	}
-	fmt.Fprintln(w, strings.Join(parts, " · "))
-	if len(commands) > 0 {
-		fmt.Fprintln(w, "Paste as root:")
-		for _, command := range commands {
+	fmt.Fprintln(w, report.summary())
+	fixes := report.fixes()
+	if len(fixes) == 0 {
+		return
+	}
+	where := ""
+	if style.Machine != "" {
+		where = " on " + style.Machine
+	}
+	fmt.Fprintf(w, "Paste as root%s:\n", where)
+	for _, fix := range fixes {
+		for _, command := range fix.Commands() {
 			fmt.Fprintln(w, "    "+command)
 		}
 	}
+}
+
+// summary counts, like "1 failed · 33 passed · 0.6s".
+func (r Report) summary() string {
+	counts := r.Counts()
+	var parts []string
+	for _, one := range []struct {
+		status     Status
+		word, many string
+	}{{Fail, "failed", "failed"}, {Crash, "crashed", "crashed"}, {Warn, "warning", "warnings"}, {Pass, "passed", "passed"}, {Skip, "skipped", "skipped"}} {
+		word := one.word
+		if counts[one.status] != 1 {
+			word = one.many
+		}
+		if counts[one.status] > 0 || one.status == Pass {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[one.status], word))
+		}
+	}
+	if r.Took > 0 {
+		parts = append(parts, fmt.Sprintf("%.1fs", r.Took.Seconds()))
+	}
+	return strings.Join(parts, " · ")
 }
 
 func mark(status Status, style Style) string {

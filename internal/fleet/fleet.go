@@ -23,6 +23,7 @@ const (
 	Kept      Role = "kept"   // made by run --keep, stays when it ends
 	Lock      Role = "lock"   // lives as long as the process that changes a fleet
 	Hold      Role = "hold"   // lives as long as the process that runs a throw-away runner
+	Probe     Role = "probe"  // looks at the engine's machine for a moment
 )
 
 // Spec is how one runner is made. Two runners of equal Spec are interchangeable.
@@ -39,6 +40,7 @@ type Spec struct {
 	MTU             int    // bytes, outer tap and inner bridges alike
 	AppArmor        string // profile name
 	Agent           Agent
+	Runtime         string `json:",omitempty"` // of the engine; "" for its default. Omitted so that older fleets keep their hash
 
 	Role Role `json:"-"` // runners of one fleet are compared, and all of these have the same
 

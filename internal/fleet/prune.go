@@ -164,7 +164,7 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 	for _, one := range all.Containers {
 		removal := Removal{Kind: KindContainer, Name: one.Name, ID: one.ID, Role: one.Role, Size: one.Size + data[one.Name]}
 		switch one.Role {
-		case Lock, Hold:
+		case Lock, Hold, Probe:
 			if one.State != Running && all.Now.Sub(one.Created) >= lockGrace {
 				removal.Cause = "stale " + string(one.Role)
 				add(removal)

@@ -1,0 +1,83 @@
+package commands
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/doctor"
+)
+
+// isHere tells whether the engine's machine is the one that this process sees. A
+// socket here may lead into a VM (Docker Desktop) or, from a container, out of it.
+func isHere(endpoint dockerx.Endpoint, told dockerx.Facts) bool {
+	name, err := os.Hostname()
+	if err != nil || !endpoint.Local() || name != told.Name {
+		return false
+	}
+	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil || string(bytes.TrimSpace(kernel)) != told.Kernel {
+		return false
+	}
+	memory, err := os.ReadFile("/proc/meminfo")
+	var kib int64
+	if err != nil {
+		return false
+	}
+	if _, err := fmt.Sscanf(string(memory), "MemTotal: %d kB", &kib); err != nil {
+		return false
+	}
+	return kib<<10 == told.Memory
+}
+
+// machineHere is this machine as the engine's process sees it, which may be in
+// namespaces of its own; who may not look there gets the machine as it is seen
+// from here.
+func machineHere(endpoint dockerx.Endpoint) doctor.Machine {
+	pid := listener(strings.TrimPrefix(endpoint.Host, "unix://"))
+	root := fmt.Sprintf("/proc/%d/root", pid)
+	if _, err := os.Stat(filepath.Join(root, "proc/1/uid_map")); err == nil {
+		return doctor.Machine{Root: os.DirFS(root), Process: "proc/1"}
+	}
+	return doctor.Machine{Root: os.DirFS("/"), Process: fmt.Sprintf("proc/%d", pid)}
+}
+
+// listener is the process that listens on a socket: the engine, or who started it
+// by the socket. Process 1 where that can't be told.
+func listener(socket string) int32 {
+	connection, err := net.Dial("unix", socket)
+	if err != nil {
+		return 1
+	}
+	defer connection.Close()
+	raw, err := connection.(*net.UnixConn).SyscallConn() //nolint:errorlint // Dial's type for "unix"
+	if err != nil {
+		return 1
+	}
+	pid := int32(1)
+	_ = raw.Control(func(fd uintptr) { // process 1 stays if it fails
+		if peer, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil && peer.Pid > 0 {
+			pid = peer.Pid
+		}
+	})
+	return pid
+}
+
+// spaceHere is what the file system below the engine's root has left.
+func spaceHere(endpoint dockerx.Endpoint, rootDir string) (doctor.Space, error) {
+	pid := listener(strings.TrimPrefix(endpoint.Host, "unix://"))
+	var stat syscall.Statfs_t
+	err := syscall.Statfs(filepath.Join(fmt.Sprintf("/proc/%d/root", pid), rootDir), &stat)
+	if err != nil {
+		err = syscall.Statfs(rootDir, &stat)
+	}
+	if err != nil {
+		return doctor.Space{}, fmt.Errorf("%s: %w", rootDir, err)
+	}
+	return doctor.Space{Free: int64(stat.Bavail) * stat.Bsize, Inodes: int64(stat.Ffree), AllInodes: int64(stat.Files)}, nil
+}

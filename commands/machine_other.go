@@ -1,0 +1,19 @@
+//go:build !linux
+
+package commands
+
+import (
+	"errors"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/doctor"
+)
+
+// No engine's machine is here: a local engine is refused (doctor, host.os).
+func isHere(dockerx.Endpoint, dockerx.Facts) bool { return false }
+
+func machineHere(dockerx.Endpoint) doctor.Machine { return doctor.Machine{} }
+
+func spaceHere(dockerx.Endpoint, string) (doctor.Space, error) {
+	return doctor.Space{}, errors.ErrUnsupported
+}

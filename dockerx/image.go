@@ -1,0 +1,50 @@
+package dockerx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+// ImageTree hands read the tar of an image's whole tree. user is what the image
+// starts as. The container that this takes never runs.
+func (e *Engine) ImageTree(ctx context.Context, reference, fleetName string, read func(user string, tree io.Reader) error) (err error) {
+	info, err := e.api.ImageInspect(ctx, reference)
+	if err != nil {
+		return fmt.Errorf("image %s: %w", reference, err)
+	}
+	config := &container.Config{Image: info.ID, Labels: ownLabels(fleetName, string(fleet.Probe)), Entrypoint: []string{"/nosuch"}, Cmd: []string{}, Volumes: map[string]struct{}{}}
+	host := &container.HostConfig{NetworkMode: "none", CapDrop: []string{"ALL"}, Tmpfs: map[string]string{}}
+	user := ""
+	if info.Config != nil {
+		user = info.Config.User
+		for path := range info.Config.Volumes { // else each makes an anonymous one
+			host.Tmpfs[path] = "size=4k"
+		}
+	}
+	whole := context.WithoutCancel(ctx)
+	name := "runnerctl-probe-" + randomName()
+	made, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
+	if err != nil {
+		return fmt.Errorf("image %s: %w", reference, err)
+	}
+	defer func() {
+		bounded, cancel := context.WithTimeout(whole, probeLimit)
+		defer cancel()
+		if left := e.api.ContainerRemove(bounded, made.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); left != nil && !cerrdefs.IsNotFound(left) {
+			err = errors.Join(err, fmt.Errorf("remove container %s: %w", name, left))
+		}
+	}()
+	tree, err := e.api.ContainerExport(ctx, made.ID)
+	if err != nil {
+		return fmt.Errorf("image %s: export: %w", reference, err)
+	}
+	defer tree.Close()
+	return read(user, tree)
+}

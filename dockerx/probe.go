@@ -1,0 +1,249 @@
+package dockerx
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"testing/fstest"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+// ProbeOptions say what a probe container looks at.
+type ProbeOptions struct {
+	Fleet   string   // whose it is; its name begins with runnerctl-probe
+	Images  []string // tried first, in order; any image with a shell does
+	Files   []string // of the engine's machine, as patterns below its root; none: it is not looked at
+	Connect []string // IPv4 addresses with a port: does something listen there?
+}
+
+// Probed is what a probe container saw.
+type Probed struct {
+	Files     fs.FS           // the files of the machine that are there
+	Mounts    string          // the container's own mountinfo
+	Connected map[string]bool // by address
+	Free      int64           // bytes, where the engine keeps containers
+	Inodes    int64           // free there
+	AllInodes int64           // 0 where they are made as needed
+}
+
+// NoImageError says that the engine has no image that a probe could be made of.
+type NoImageError struct{}
+
+func (*NoImageError) Error() string {
+	return "the engine has no image yet to look from (runnerctl build makes one)"
+}
+
+// Passing says that a build cures it.
+func (*NoImageError) Passing() bool { return true }
+
+// probeScript needs a POSIX shell, stat, base64 and timeout, as Debian, Ubuntu and
+// busybox have them. $1 is how many of the other arguments are addresses; the rest
+// are patterns. Of files come first the modes of all, then the contents, each in
+// base64 up to an empty line.
+const probeScript = `
+listens() {
+	if command -v bash >/dev/null; then timeout 1 bash -c 'exec 3<>"/dev/tcp/$1/$2"' sh "$1" "$2" 2>/dev/null
+	else timeout 2 nc -w 1 "$1" "$2" </dev/null >/dev/null 2>&1; fi
+}
+connect() {
+	for address; do
+		if listens "${address%:*}" "${address##*:}"; then echo "connected $address"; fi &
+	done
+	wait
+}
+content() {
+	echo "content $1"
+	base64 <"$2"
+	echo
+}
+tell() {
+	stat -f -c 'space %a %S %d %c' /
+	content mounts /proc/self/mountinfo
+	cd /machine 2>/dev/null || return 0
+	for file; do [ -e "$file" ] && set -- "$@" "$file"; shift; done
+	[ $# -eq 0 ] || stat -L -c 'mode %a %n' "$@"
+	for file; do
+		if [ -f "$file" ] && [ -r "$file" ]; then content "$file" "$file"; fi
+	done
+}
+count=$1 addresses=''
+shift
+while [ "$count" -gt 0 ]; do
+	addresses="$addresses $1" count=$((count - 1))
+	shift
+done
+cd /machine 2>/dev/null
+connect $addresses | { tell $*; cat; }
+`
+
+// probeLimit is for an engine that hangs.
+const probeLimit = 20 * time.Second
+
+func randomName() string {
+	random := make([]byte, 6)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	return hex.EncodeToString(random)
+}
+
+// machineFolders are what a probe sees of the engine's machine, read-only.
+var machineFolders = []string{"/boot", "/dev", "/proc", "/sys"}
+
+// Probe runs a container without privilege that looks at the engine's machine and
+// at what containers see, and removes it. It is nobody there, in root's group:
+// the kernel shows that group which AppArmor profiles are loaded.
+func (e *Engine) Probe(ctx context.Context, options ProbeOptions) (Probed, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	images, err := e.api.ImageList(ctx, image.ListOptions{})
+	if err != nil {
+		return Probed{}, fmt.Errorf("list images: %w", err)
+	}
+	candidates := options.Images
+	for _, one := range images {
+		candidates = append(candidates, one.ID)
+	}
+	err = &NoImageError{}
+	for _, candidate := range candidates[:min(len(candidates), 6)] {
+		var probed Probed
+		probed, attempt := e.probe(ctx, candidate, options)
+		if attempt == nil {
+			return probed, nil
+		}
+		if !cerrdefs.IsNotFound(attempt) || ctx.Err() != nil { // of an image that is not there
+			err = attempt
+		}
+	}
+	return Probed{}, err
+}
+
+func (e *Engine) probe(ctx context.Context, image string, options ProbeOptions) (_ Probed, err error) {
+	config := &container.Config{
+		Image: image, User: "65534:0", Labels: ownLabels(options.Fleet, string(fleet.Probe)), Volumes: map[string]struct{}{},
+		Entrypoint: append([]string{"/bin/sh", "-c", probeScript, "probe", strconv.Itoa(len(options.Connect))}, append(options.Connect, options.Files...)...), Cmd: []string{},
+		AttachStdout: true, AttachStderr: true,
+	}
+	pids := int64(64)
+	host := &container.HostConfig{
+		NetworkMode: "bridge", ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
+		LogConfig: container.LogConfig{Type: "none"}, Resources: container.Resources{Memory: 128 << 20, PidsLimit: &pids},
+		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else a runner image's VOLUME makes an anonymous one
+	}
+	if len(options.Connect) == 0 {
+		host.NetworkMode = "none"
+	}
+	if len(options.Files) > 0 {
+		for _, folder := range machineFolders {
+			host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: folder, Target: "/machine" + folder, ReadOnly: true, BindOptions: &mount.BindOptions{Propagation: mount.PropagationRPrivate}})
+		}
+	}
+	name := "runnerctl-probe-" + randomName()
+	whole := context.WithoutCancel(ctx)
+	response, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
+	if err != nil && strings.Contains(err.Error(), "/boot") { // machines whose kernel lies elsewhere have none
+		host.Mounts = host.Mounts[1:]
+		response, err = e.api.ContainerCreate(whole, config, host, nil, nil, name)
+	}
+	if err != nil {
+		return Probed{}, fmt.Errorf("probe container: %w", err)
+	}
+	defer func() {
+		bounded, cancel := context.WithTimeout(whole, probeLimit)
+		defer cancel()
+		if left := e.api.ContainerRemove(bounded, response.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); left != nil && !cerrdefs.IsNotFound(left) {
+			err = errors.Join(err, fmt.Errorf("remove container %s: %w", name, left))
+		}
+	}()
+	attached, err := e.api.ContainerAttach(ctx, response.ID, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
+	if err != nil {
+		return Probed{}, fmt.Errorf("probe container: %w", err)
+	}
+	defer attached.Close()
+	if err := e.api.ContainerStart(ctx, response.ID, container.StartOptions{}); err != nil {
+		return Probed{}, fmt.Errorf("probe container: %w", err)
+	}
+	told, complaints := &Head{Limit: 8 << 20}, &Head{Limit: 1 << 10}
+	copied := make(chan error, 1)
+	go func() {
+		_, err := stdcopy.StdCopy(told, complaints, attached.Reader)
+		copied <- err
+	}()
+	select {
+	case <-ctx.Done():
+		return Probed{}, fmt.Errorf("probe container: %w", ctx.Err())
+	case err := <-copied:
+		if err != nil {
+			return Probed{}, fmt.Errorf("probe container: %w", err)
+		}
+	}
+	probed, err := readProbe(told.String())
+	if err != nil {
+		return Probed{}, fmt.Errorf("probe container: %w: %s", err, strings.TrimSpace(complaints.String()))
+	}
+	return probed, nil
+}
+
+// readProbe reads what probeScript printed.
+func readProbe(text string) (Probed, error) {
+	files := fstest.MapFS{}
+	probed := Probed{Files: files, Connected: map[string]bool{}}
+	lines := bufio.NewScanner(strings.NewReader(text))
+	content := func() ([]byte, error) {
+		var encoded strings.Builder
+		for lines.Scan() && lines.Text() != "" {
+			encoded.WriteString(lines.Text())
+		}
+		return base64.StdEncoding.DecodeString(encoded.String())
+	}
+	for lines.Scan() {
+		word, rest, _ := strings.Cut(lines.Text(), " ")
+		var err error
+		switch word {
+		case "": // busybox ends base64 by one more line
+		case "space":
+			var blocks, size int64
+			if _, err = fmt.Sscan(rest, &blocks, &size, &probed.Inodes, &probed.AllInodes); err == nil {
+				probed.Free = blocks * size
+			}
+		case "connected":
+			probed.Connected[rest] = true
+		case "mode":
+			mode, name, _ := strings.Cut(rest, " ")
+			var bits uint64
+			bits, err = strconv.ParseUint(mode, 8, 32)
+			files[name] = &fstest.MapFile{Mode: fs.FileMode(bits) & fs.ModePerm}
+		case "content":
+			var decoded []byte
+			decoded, err = content()
+			switch file := files[rest]; {
+			case file != nil:
+				file.Data = decoded
+			case rest == "mounts":
+				probed.Mounts = string(decoded)
+			}
+		default:
+			err = errors.New("not a probe's words")
+		}
+		if err != nil {
+			return Probed{}, fmt.Errorf("%s: %w", word, err)
+		}
+	}
+	if probed.Mounts == "" {
+		return Probed{}, errors.New("it told nothing")
+	}
+	return probed, lines.Err()
+}

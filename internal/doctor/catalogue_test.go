@@ -1,0 +1,285 @@
+package doctor
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func every() []Check { return append(Catalogue(), ImageCatalogue()...) }
+
+// A healthy machine passes every check, on both kinds.
+func TestHealthyMachines(t *testing.T) {
+	for name, facts := range map[string]Facts{"Debian 12": debian12(t), "Debian 13": debian13(t)} {
+		for _, check := range every() {
+			if outcome := check.Run(facts); outcome.Status != Pass {
+				t.Errorf("%s: %s: %s: %s", name, check.ID, outcome.Status, outcome.Observed)
+			}
+		}
+	}
+}
+
+// Every check has a case in which it finds what it looks for, and says what to do.
+func TestEveryCheckCanFail(t *testing.T) {
+	change := func(change func(*Facts)) Facts {
+		facts := debian13(t)
+		change(&facts)
+		return facts
+	}
+	file := func(path, content string) Facts { return replaced(debian13(t), path, content) }
+	config := "boot/config-6.12.94+deb13-amd64"
+	without := func(option string) Facts {
+		facts := debian13(t)
+		text := read(t, debian13(t), config)
+		var kept []string
+		for line := range strings.Lines(text) {
+			if !strings.HasPrefix(line, "CONFIG_"+option+"=") {
+				kept = append(kept, line)
+			}
+		}
+		return replaced(facts, config, strings.Join(kept, ""))
+	}
+	gone := func(facts Facts, paths ...string) Facts {
+		for _, path := range paths {
+			facts = replaced(facts, path, "")
+		}
+		return facts
+	}
+	image := func(path string, file File) Facts {
+		return change(func(f *Facts) { f.Image.Files[path] = file })
+	}
+	tests := []struct {
+		id       string
+		facts    Facts
+		status   Status
+		observed string
+	}{
+		{"host.os", change(func(f *Facts) { f.Client.OS = "darwin" }), Fail, "macOS has no Linux kernel"},
+		{"host.machine", change(func(f *Facts) { f.Engine.System = "Docker Desktop" }), Fail, "Docker Desktop's VM"},
+		{"host.machine", change(func(f *Facts) { f.Engine.Kernel = "5.15.153.1-microsoft-standard-WSL2" }), Fail, "WSL"},
+		{"host.memory", change(func(f *Facts) { f.Wanted.Count = 3 }), Warn, "3 × 4096 MiB wanted, 8192 MiB there"},
+		{"host.cpus", change(func(f *Facts) { f.Wanted.Count = 9 }), Warn, "9 × 2 wanted, 2 there"},
+		{"host.clock", change(func(f *Facts) { f.Engine.Skew = -2 * time.Minute }), Warn, "differ by 2m0s"},
+		{"host.propagation", change(func(f *Facts) { f.Container.Mounts = "" }), Skip, "can't be read"},
+		{"host.propagation", change(func(f *Facts) { f.Container.Mounts = "1 0 0:1 / / rw master:5 - overlay overlay rw\n" }), Pass, "shared on the host, slave in a container (\"Setting child propagation to rslave"},
+		{"host.propagation", change(func(f *Facts) { f.Machine = Machine{} }), Pass, "private in a container"},
+		{"kernel.version", change(func(f *Facts) { f.Engine.Kernel = "5.10.0-28-amd64" }), Fail, "5.10.0-28-amd64"},
+		{"kernel.namespaces", gone(without("USER_NS"), "proc/1/uid_map"), Fail, "CONFIG_USER_NS"},
+		{"kernel.seccomp", gone(without("SECCOMP_FILTER"), "proc/sys/kernel/seccomp/actions_avail"), Fail, "CONFIG_SECCOMP_FILTER"},
+		{"kernel.overlay", gone(debian13(t), "sys/module/overlay", "proc/modules", "proc/filesystems"), Warn, "not loaded: overlay"},
+		{"kernel.overlay", gone(without("OVERLAY_FS"), "sys/module/overlay", "proc/modules", "proc/filesystems"), Fail, "CONFIG_OVERLAY_FS"},
+		{"kernel.overlay", gone(debian13(t), config, "sys/module/overlay", "proc/modules", "proc/filesystems"), Skip, "no kernel configuration"},
+		{"kernel.bridge", gone(without("VETH"), "proc/modules"), Fail, "CONFIG_VETH"},
+		{"kernel.bridge", gone(debian13(t), "sys/module/bridge", "proc/modules"), Pass, "bridge, veth"},
+		{"kernel.tun", gone(without("TUN"), "dev/net/tun"), Fail, "CONFIG_TUN"},
+		{"kernel.nat", gone(debian13(t), "proc/modules"), Warn, "not loaded: nf_tables, nft_compat"},
+		{"kernel.nat", file("proc/modules", "ip_tables 1 0 - Live 0x0\niptable_nat 1 0 - Live 0x0\nnf_conntrack 1 0 - Live 0x0\nxt_addrtype 1 0 - Live 0x0\nxt_MASQUERADE 1 0 - Live 0x0\n"), Pass, "ip_tables"},
+		{"kernel.nat", gone(without("NF_CONNTRACK"), "proc/modules"), Fail, "CONFIG_NF_CONNTRACK"},
+		{"kernel.inotify", change(func(f *Facts) { f.Wanted.Count = 20 }), Warn, "128 for 20 runners"},
+		{"kernel.inotify", file("proc/sys/fs/inotify/max_user_instances", ""), Skip, "can't be read"},
+		{"kernel.pipes", change(func(f *Facts) { f.Wanted.Count = 40 }), Warn, "16384 for 40 runners"},
+		{"kernel.pipes", file("proc/sys/fs/pipe-user-pages-soft", "0\n"), Pass, "no limit"},
+		{"userns.max", file("proc/sys/user/max_user_namespaces", "0\n"), Fail, "0 allowed"},
+		{"userns.max", file("proc/sys/user/max_user_namespaces", "100\n"), Warn, "100 allowed"},
+		{"userns.max", file("proc/sys/user/max_user_namespaces", ""), Fail, "no user namespaces"},
+		{"userns.clone", file("proc/sys/kernel/unprivileged_userns_clone", "0\n"), Fail, "= 0"},
+		{"userns.apparmor", file("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n"), Fail, "restricted"},
+		{"userns.apparmor", replaced(file("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n"), "sys/kernel/security/apparmor/profiles", "runnerctl-runner (enforce)\n"), Pass, "allows it"},
+		{"userns.engine", change(func(f *Facts) { f.Engine.SecurityOptions = []string{"name=seccomp", "name=rootless"} }), Fail, "rootless"},
+		{"userns.engine", change(func(f *Facts) { f.Engine.SecurityOptions = []string{"name=seccomp", "name=userns"} }), Fail, "userns-remap"},
+		{"userns.ids", file("proc/1/uid_map", "0 100000 65536\n"), Fail, "too few ids: 0 100000 65536"},
+		{"userns.ids", file("proc/1/uid_map", "0 1000000 1000000000\n"), Pass, "enough"},
+		{"userns.ids", file("proc/1/uid_map", "0 1000 1\n1 100000 65536\n"), Fail, "too few"},
+		{"userns.ids", file("proc/1/uid_map", ""), Skip, "can't be read"},
+		{"devices.tun", file("dev/net/tun", ""), Fail, "missing"},
+		{"devices.tun", chmod(debian13(t), "dev/net/tun", 0o600), Fail, "mode 0600"},
+		{"devices.tun", chmod(debian13(t), "dev/net/tun", 0o660), Fail, "mode 0660"},
+		{"devices.fuse", file("dev/fuse", ""), Pass, "none"},
+		{"network.forwarding", file("proc/sys/net/ipv4/ip_forward", "0\n"), Fail, "= 0"},
+		{"network.iptables", file("proc/1/net/ip_tables_names", "nat\nfilter\n"), Warn, "filter, nat"},
+		{"network.iptables", replaced(file("proc/1/net/ip_tables_names", "filter\n"), "proc/modules", ""), Pass, "legacy tables: filter"},
+		{"network.mtu", file("sys/class/net/ens3/mtu", "1400\n"), Warn, "1500, but the uplink ens3 has 1400"},
+		{"network.mtu", file("proc/1/net/route", ""), Pass, "no uplink"},
+		{"network.mtu", change(func(f *Facts) { f.Engine.Networks = nil }), Skip, "no default bridge"},
+		{"network.pools", change(func(f *Facts) { f.Wanted.Pool = netip.Prefix{} }), Fail, "no block"},
+		{"network.routes", file("proc/1/net/route", "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\nenp0s3 0002000A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n"), Warn, "10.0.2.0/24 (enp0s3)"},
+		{"network.metadata", change(func(f *Facts) { f.Container.Metadata = true }), Warn, "169.254.169.254:80 answers"},
+		{"network.registry", change(func(f *Facts) { f.Registry.Problems = map[string]string{"debian:trixie-slim": "no such host"} }), Warn, "debian:trixie-slim: no such host"},
+		{"storage.driver", change(func(f *Facts) { f.Engine.StorageDriver = "vfs" }), Fail, "vfs"},
+		{"storage.driver", change(func(f *Facts) { f.Engine.StorageDriver = "btrfs" }), Warn, "btrfs"},
+		{"storage.driver", change(func(f *Facts) { f.Engine.StorageDriver = "overlayfs" }), Pass, "containerd store"},
+		{"storage.filesystem", file("proc/1/mountinfo", "1 0 0:1 / / rw - overlay overlay rw\n"), Fail, "overlay"},
+		{"storage.filesystem", file("proc/1/mountinfo", "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /var/lib/docker rw - nfs4 nas:/x rw\n"), Fail, "nfs4"},
+		{"storage.filesystem", file("proc/1/mountinfo", "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /var/lib/docker rw - zfs tank rw\n"), Warn, "zfs"},
+		{"storage.filesystem", change(func(f *Facts) {
+			f.Engine.StorageStatus = map[string]string{"Backing Filesystem": "xfs", "Supports d_type": "false"}
+		}), Fail, "without d_type"},
+		{"storage.filesystem", change(func(f *Facts) { f.Machine, f.Engine.StorageStatus = Machine{}, nil }), Skip, "does not tell"},
+		{"storage.space", change(func(f *Facts) { f.Space.Free = 3 << 30 }), Warn, "3 GiB free"},
+		{"storage.inodes", change(func(f *Facts) { f.Space.Inodes = 1000 }), Warn, "1000 free"},
+		{"storage.inodes", change(func(f *Facts) { f.Space.AllInodes = 0 }), Pass, "as needed"},
+		{"engine.reachable", change(func(f *Facts) { f.EngineErr = errors.New("connection refused") }), Fail, "connection refused"},
+		{"engine.reachable", change(func(f *Facts) { f.EngineErr = errors.New("dial: permission denied") }), Fail, "permission denied"},
+		{"engine.reachable", change(func(f *Facts) { f.EngineErr = RefuseLocal("darwin", "") }), Skip, "not asked"},
+		{"engine.version", change(func(f *Facts) { f.Engine.Version = "19.03.15" }), Fail, "19.03.15"},
+		{"engine.seccomp", change(func(f *Facts) { f.Engine.SecurityOptions = nil }), Fail, "no seccomp"},
+		{"engine.cgroup", change(func(f *Facts) { f.Engine.Warnings = []string{"WARNING: No memory limit support"} }), Warn, "cgroup v2, systemd; No memory limit support"},
+		{"engine.cgroup", change(func(f *Facts) { f.Engine.CgroupDriver = "none" }), Warn, "none"},
+		{"engine.lsm", change(func(f *Facts) { f.Engine.SecurityOptions = []string{"name=seccomp,profile=builtin", "name=selinux"} }), Warn, "SELinux"},
+		{"engine.capabilities", file("proc/1/status", "CapBnd:\t00000000a80425fb\n"), Fail, "SYS_ADMIN"},
+		{"engine.capabilities", file("proc/1/status", "CapBnd:\t000001fffeffffff\n"), Pass, "without SYS_RESOURCE"},
+		{"engine.capabilities", file("proc/1/status", ""), Skip, "can't be read"},
+		{"engine.runtime", change(func(f *Facts) { f.Wanted.Runtime = "sysbox-runc" }), Fail, "no runtime sysbox-runc (it has io.containerd.runc.v2, runc)"},
+		{"engine.runtime", change(func(f *Facts) { f.Wanted.Runtime = "runc" }), Pass, "runc"},
+		{"engine.restart", change(func(f *Facts) { f.Engine.LiveRestore = true }), Pass, "live-restore"},
+		{"github.reachable", change(func(f *Facts) { f.GitHub.Err = errors.New("no such host") }), Fail, "no such host"},
+		{"github.clock", change(func(f *Facts) { f.GitHub.Skew = time.Hour }), Warn, "differ by 1h"},
+		{"github.clock", change(func(f *Facts) { f.GitHub.Err = errors.New("no such host") }), Skip, "does not answer"},
+		{"github.token", change(func(f *Facts) { f.GitHub.Token = Token{Kind: "repository"} }), Fail, "none"},
+		{"github.token", change(func(f *Facts) { f.GitHub.Token.Err = errors.New("401 Bad credentials") }), Fail, "of GITHUB_TOKEN: 401"},
+		{"github.token", change(func(f *Facts) { f.GitHub.Token.Scopes = []string{"gist", "read:org"} }), Fail, "lacks the scope repo (it has gist, read:org)"},
+		{"github.token", change(func(f *Facts) { f.GitHub.Token.Kind = "organization" }), Fail, "lacks the scope admin:org"},
+		{"github.token", change(func(f *Facts) { f.GitHub.Token.Scopes = nil }), Pass, "taken"},
+		{"github.agent", change(func(f *Facts) { f.GitHub.Agents = agents("2.300.0", 31) }), Fail, "2.300.0 is deprecated since 2026-01-31"},
+		{"github.agent", change(func(f *Facts) { f.GitHub.Agents = agents("2.300.0", 25) }), Warn, "is deprecated on 2026-02-06"},
+		{"github.agent", change(func(f *Facts) { f.GitHub.Agents = agents("2.300.0", 3) }), Pass, "good until"},
+		{"github.agent", change(func(f *Facts) { f.GitHub.Agents = Agents{} }), Skip, "can't be read"},
+		{"github.proxy", change(func(f *Facts) { f.Client.Proxy = map[string]string{"HTTPS_PROXY": "http://proxy:3128"} }), Warn, "the engine none"},
+		{"github.proxy", change(func(f *Facts) { f.Engine.Proxy = map[string]string{"HTTPS_PROXY": "http://proxy:3128"} }), Warn, "runnerctl none"},
+		{"image.subids", image("etc/subuid", File{Text: "runner:100000:65536\nrunner:100000:65536\n"}), Fail, "100000:65536 is there twice in [0 1001 1 1 100000 65536 65537 100000 65536]"},
+		{"image.subids", image("etc/subuid", File{Text: "runner:100000:65536\n1001:120000:65536\n"}), Fail, "100000:65536 and 120000:65536 overlap in [0 1001 1 1 100000 65536 65537 120000 65536]"},
+		{"image.subids", image("etc/subgid", File{Text: "runner:1000:65536\n"}), Fail, "/etc/subgid: runner: 1000:65536 holds the user's own id 1001 in [0 1001 1 1 1000 65536]"},
+		{"image.subids", image("etc/subuid", File{Text: "runner:100000:1000\n"}), Fail, "1000 ids, 65536 are needed"},
+		{"image.subids", image("etc/subuid", File{Text: "runner:4294967000:65536\n"}), Fail, "beyond the last id"},
+		{"image.subids", image("etc/subuid", File{Text: "root:100000:65536\nrunner:100000:65536\n"}), Warn, "root and runner share ids"},
+		{"image.subids", change(func(f *Facts) { f.Image.Files = nil }), Skip, "no user"},
+		{"image.newuidmap", image("usr/bin/newuidmap", File{Mode: fs.ModeSetuid | 0o755}), Fail, "/usr/bin/newuidmap is setuid root"},
+		{"image.newuidmap", image("usr/bin/newgidmap", File{Mode: 0o755, Capabilities: capabilities(capSetuid)}), Fail, "has no cap_setgid+ep"},
+		{"image.newuidmap", change(func(f *Facts) { delete(f.Image.Files, "usr/bin/newgidmap") }), Fail, "no newgidmap"},
+		{"image.newuidmap", change(func(f *Facts) { f.Image.Files = nil }), Skip, "has neither"},
+		{"image.setuid", image("usr/bin/su", File{Mode: fs.ModeSetuid | 0o755}), Warn, "1: /usr/bin/su (setuid)"},
+		{"image.setuid", image("rootfs/usr/bin/su", File{Mode: fs.ModeSetuid | 0o755}), Warn, "/rootfs/usr/bin/su (setuid)"},
+		{"image.setuid", image("usr/bin/ping", File{Mode: 0o755, Capabilities: capabilities(13)}), Warn, "/usr/bin/ping (capabilities)"},
+		{"image.libc", image("lib/ld-musl-x86_64.so.1", File{Mode: 0o755}), Warn, "musl"},
+		{"image.tools", change(func(f *Facts) { delete(f.Image.Files, "usr/bin/slirp4netns") }), Warn, "missing: slirp4netns or pasta or vpnkit"},
+		{"image.tools", change(func(f *Facts) { f.Image.Files = nil }), Skip, "no dockerd"},
+	}
+	found := map[string]bool{}
+	for _, test := range tests {
+		i := slices.IndexFunc(every(), func(check Check) bool { return check.ID == test.id })
+		if i < 0 {
+			t.Fatalf("no check %s", test.id)
+		}
+		outcome := every()[i].Run(test.facts)
+		if outcome.Status != test.status || !strings.Contains(outcome.Observed, test.observed) {
+			t.Errorf("%s: %s %q, want %s %q", test.id, outcome.Status, outcome.Observed, test.status, test.observed)
+		}
+		if (outcome.Status == Fail || outcome.Status == Warn) && outcome.Remedy.Text == "" {
+			t.Errorf("%s: no remedy", test.id)
+		}
+		found[test.id] = found[test.id] || test.status == Fail || test.status == Warn
+	}
+	told := map[string]bool{"devices.fuse": true, "engine.restart": true, "host.propagation": true} // they tell, and find no fault
+	for _, check := range every() {
+		if !found[check.ID] && !told[check.ID] {
+			t.Errorf("%s has no failing case", check.ID)
+		}
+	}
+}
+
+// agents whose first newer release came out so many days ago.
+func agents(wanted string, days int) Agents {
+	now := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
+	return Agents{Wanted: wanted, Newest: "2.330.0", Now: now, Released: now.AddDate(0, 0, -days)}
+}
+
+// What other systems differ in, each as far as its source tells, and what the
+// check in question makes of it.
+func TestOtherSystems(t *testing.T) {
+	tests := []struct {
+		system string
+		id     string
+		change func(Facts) Facts
+		status Status
+	}{
+		// Kernel 5.15, AppArmor without the restriction: github.com/ScribeMD/rootless-docker/issues/401 (rootless Docker comes up on 22.04, not on 24.04).
+		{"Ubuntu 22.04", "kernel.version", kernel("5.15.0-124-generic"), Pass},
+		{"Ubuntu 22.04", "userns.apparmor", content("proc/sys/kernel/apparmor_restrict_unprivileged_userns", ""), Pass},
+		// The restriction is on by default: github.com/moby/moby/issues/47480. Kernel 6.8: github.com/canonical/lxd/issues/13389.
+		{"Ubuntu 24.04", "kernel.version", kernel("6.8.0-31-generic"), Pass},
+		{"Ubuntu 24.04", "userns.apparmor", content("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n"), Fail},
+		// Kernel 4.14: github.com/amazonlinux/container-images/issues/41. cgroup v1: docs.aws.amazon.com/linux/al2023/ug/cgroupv2.html.
+		{"Amazon Linux 2", "kernel.version", kernel("4.14.154-128.181.amzn2.x86_64"), Fail},
+		{"Amazon Linux 2", "engine.cgroup", cgroup("1", "cgroupfs"), Pass},
+		// cgroup v2: the same page. Docker by systemd: github.com/aws/amazon-ecs-ami/issues/121. SELinux is permissive, and Docker's own
+		// support of it off unless asked for: docs.aws.amazon.com/linux/al2023/ug/default-SELinux-modes-states.html.
+		{"Amazon Linux 2023", "kernel.version", kernel("6.1.91-99.172.amzn2023.x86_64"), Pass},
+		{"Amazon Linux 2023", "engine.cgroup", cgroup("2", "systemd"), Pass},
+		{"Amazon Linux 2023", "engine.lsm", security("name=seccomp,profile=builtin", "name=cgroupns"), Pass},
+		// Kernel 5.14: github.com/Mirantis/cri-dockerd/issues/368. cgroup v2: docs.redhat.com, "Considerations in adopting RHEL 9", 6.1.
+		// User namespaces are on since RHEL 8: github.com/nix-community/nix-user-chroot/issues/91.
+		{"RHEL 9", "kernel.version", kernel("5.14.0-362.8.1.el9_3.x86_64"), Pass},
+		{"RHEL 9", "engine.cgroup", cgroup("2", "systemd"), Pass},
+		{"RHEL 9", "userns.clone", content("proc/sys/kernel/unprivileged_userns_clone", ""), Pass},
+		{"RHEL 9", "engine.lsm", security("name=seccomp,profile=builtin", "name=selinux", "name=cgroupns"), Warn},
+		// The same issue: RHEL 7 has user namespaces, and allows none.
+		{"RHEL 7", "userns.max", content("proc/sys/user/max_user_namespaces", "0\n"), Fail},
+		// Linux docker-desktop 6.5.11-linuxkit: github.com/docker/for-mac/issues/7108. No AppArmor is in its `docker info`.
+		{"Docker Desktop", "host.machine", func(f Facts) Facts {
+			f.Engine.System, f.Engine.Name, f.Engine.Kernel, f.Local = "Docker Desktop", "docker-desktop", "6.5.11-linuxkit", false
+			return f
+		}, Fail},
+		{"Docker Desktop", "kernel.version", kernel("6.5.11-linuxkit"), Pass},
+		// Ubuntu 22.04 with Docker's own packages in WSL 2: github.com/microsoft/WSL/issues/10497; the suffix: github.com/microsoft/WSL2-Linux-Kernel.
+		{"WSL2", "host.machine", kernel("5.15.123.1-microsoft-standard-WSL2"), Fail},
+		{"WSL2", "kernel.version", kernel("5.15.123.1-microsoft-standard-WSL2"), Pass},
+		// Bottlerocket allows none: github.com/moby/buildkit, examples/kubernetes/sysctl-userns.privileged.yaml.
+		{"Bottlerocket", "userns.max", content("proc/sys/user/max_user_namespaces", "0\n"), Fail},
+	}
+	for _, test := range tests {
+		i := slices.IndexFunc(Catalogue(), func(check Check) bool { return check.ID == test.id })
+		if outcome := Catalogue()[i].Run(test.change(debian13(t))); outcome.Status != test.status {
+			t.Errorf("%s: %s: %s %q, want %s", test.system, test.id, outcome.Status, outcome.Observed, test.status)
+		}
+	}
+}
+
+func kernel(version string) func(Facts) Facts {
+	return func(f Facts) Facts { f.Engine.Kernel = version; return f }
+}
+
+func cgroup(version, driver string) func(Facts) Facts {
+	return func(f Facts) Facts { f.Engine.Cgroup, f.Engine.CgroupDriver = version, driver; return f }
+}
+
+func security(options ...string) func(Facts) Facts {
+	return func(f Facts) Facts { f.Engine.SecurityOptions = options; return f }
+}
+
+func content(path, text string) func(Facts) Facts {
+	return func(f Facts) Facts { return replaced(f, path, text) }
+}
+
+func TestRefuseLocal(t *testing.T) {
+	tests := []struct {
+		os, endpoint string
+		refused      bool
+	}{
+		{"linux", "unix:///var/run/docker.sock", false},
+		{"darwin", "unix:///Users/a/.docker/run/docker.sock", true},
+		{"darwin", "", true},
+		{"darwin", "ssh://user@vm", false},
+		{"darwin", "tcp://10.0.0.5:2376", false},
+		{"windows", "npipe:////./pipe/docker_engine", true},
+		{"windows", "ssh://user@vm", false},
+	}
+	for _, test := range tests {
+		if err := RefuseLocal(test.os, test.endpoint); (err != nil) != test.refused {
+			t.Errorf("%s %s: %v", test.os, test.endpoint, err)
+		}
+	}
+}

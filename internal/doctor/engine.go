@@ -1,0 +1,143 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var engineChecks = []Check{
+	{ID: "engine.reachable", Title: "Docker Engine", Group: "Engine", Severity: Mandatory, Run: engineReachable,
+		Why: "runners are containers of it"},
+	{ID: "engine.version", Title: "engine version", Group: "Engine", Severity: Mandatory, Needs: NeedsEngine, Run: engineVersion,
+		Why: "older engines lack the build and the security options that runners need"},
+	{ID: "engine.seccomp", Title: "seccomp", Group: "Engine", Severity: Mandatory, Needs: NeedsEngine, Run: engineSeccomp,
+		Why: "runners get a profile of their own, part of the security model"},
+	{ID: "engine.cgroup", Title: "limits", Group: "Engine", Severity: Advice, Needs: NeedsEngine, Run: engineCgroup,
+		Why: "a runner's memory, cores and processes are limited from outside only"},
+	{ID: "engine.lsm", Title: "AppArmor and SELinux", Group: "Engine", Severity: Advice, Needs: NeedsEngine, Run: engineLSM,
+		Why: "their default profiles refuse the mounts that a runner's start makes"},
+	{ID: "engine.capabilities", Title: "the engine's own privilege", Group: "Engine", Severity: Mandatory, Needs: NeedsMachine, Run: engineCapabilities,
+		Why: "an engine can give containers only what it has"},
+	{ID: "engine.runtime", Title: "container runtime", Group: "Engine", Severity: Mandatory, Needs: NeedsEngine, Run: engineRuntime,
+		Why: "runners.runtime names it, and the engine must know it"},
+	{ID: "engine.restart", Title: "restarts of the engine", Group: "Engine", Severity: Advice, Needs: NeedsEngine, Run: engineRestart,
+		Why: "whether jobs outlive an upgrade of the engine"},
+}
+
+func engineReachable(f Facts) Outcome {
+	var refusal *LocalRefusal
+	switch {
+	case f.EngineErr == nil:
+		return pass("%s", f.Endpoint)
+	case errors.As(f.EngineErr, &refusal):
+		return skip("not asked")
+	case strings.Contains(f.EngineErr.Error(), "permission denied"):
+		return Outcome{Fail, f.EngineErr.Error(), fix("this user may not open the engine's socket; whoever may is root on that machine", shell{`[ -z "${SUDO_USER:-}" ]`, `usermod -aG docker "$SUDO_USER"`})}
+	}
+	return Outcome{Fail, f.EngineErr.Error(), fix("start the engine, or point DOCKER_HOST or the docker context at one", shell{"systemctl is-active -q docker", "systemctl enable --now docker"})}
+}
+
+func engineVersion(f Facts) Outcome {
+	major, minor := version(f.Engine.Version)
+	if major < 20 || major == 20 && minor < 10 {
+		return Outcome{Fail, f.Engine.Version, advice("upgrade the Docker Engine to 20.10 or newer")}
+	}
+	return pass("%s, API %s", f.Engine.Version, f.Engine.API)
+}
+
+func engineSeccomp(f Facts) Outcome {
+	if !has(f.Engine.SecurityOptions, "name=seccomp") {
+		return Outcome{Fail, "the engine has no seccomp", advice("use a kernel with CONFIG_SECCOMP_FILTER and an engine built with seccomp")}
+	}
+	return pass("supported")
+}
+
+// What engines say of limits that they can't keep, in `docker info`.
+var lostLimits = []string{"No memory limit support", "No cpu cfs quota support", "No pids limit support", "No cpu cfs period support"}
+
+func engineCgroup(f Facts) Outcome {
+	observed := fmt.Sprintf("cgroup v%s, %s", f.Engine.Cgroup, f.Engine.CgroupDriver)
+	var lost []string
+	for _, warning := range f.Engine.Warnings {
+		for _, limit := range lostLimits {
+			if strings.Contains(warning, limit) {
+				lost = append(lost, limit)
+			}
+		}
+	}
+	if f.Engine.CgroupDriver == "none" || len(lost) > 0 {
+		return Outcome{Warn, strings.Join(append([]string{observed}, lost...), "; "), advice("boot the kernel with the controllers that are missing (cgroup_enable=memory), or use cgroup v2")}
+	}
+	return pass("%s", observed)
+}
+
+func engineLSM(f Facts) Outcome {
+	switch {
+	case has(f.Engine.SecurityOptions, "name=selinux"):
+		return Outcome{Warn, "the engine labels containers for SELinux", advice("not tested yet; \"selinux-enabled\": false in the engine's daemon.json takes containers out of it, and SELinux goes on guarding the rest")}
+	case f.Engine.HasAppArmor():
+		return pass("AppArmor; runners use %s where it is loaded, else none", AppArmorProfile)
+	}
+	return pass("none")
+}
+
+// HasAppArmor tells whether the engine confines containers by AppArmor.
+func (e Engine) HasAppArmor() bool { return has(e.SecurityOptions, "name=apparmor") }
+
+// Bits of a capability set (capabilities(7)).
+const (
+	capSetgid      = 6
+	capSetuid      = 7
+	capSysAdmin    = 21
+	capSysResource = 24
+)
+
+func engineCapabilities(f Facts) Outcome {
+	bounding, ok := boundingSet(f)
+	if !ok {
+		return skip("the engine's capabilities can't be read")
+	}
+	missing := func(bit uint) bool { return bounding&(1<<bit) == 0 }
+	switch {
+	case missing(capSetgid) || missing(capSetuid) || missing(capSysAdmin):
+		return Outcome{Fail, fmt.Sprintf("its bounding set is %x: SETUID, SETGID or SYS_ADMIN is missing", bounding), advice("use an engine that runs as the machine's own root")}
+	case missing(capSysResource):
+		return pass("enough; without SYS_RESOURCE, docker run --privileged fails here and runners do not need it")
+	}
+	return pass("enough")
+}
+
+func boundingSet(f Facts) (set uint64, ok bool) {
+	text, err := fs.ReadFile(f.Machine.Root, f.Machine.Process+"/status")
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, found := strings.CutPrefix(line, "CapBnd:"); found {
+			set, err = strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+			return set, err == nil
+		}
+	}
+	return 0, false
+}
+
+func engineRuntime(f Facts) Outcome {
+	switch {
+	case f.Wanted.Runtime == "":
+		return pass("%s, the engine's default", f.Engine.DefaultRuntime)
+	case !slices.Contains(f.Engine.Runtimes, f.Wanted.Runtime):
+		return Outcome{Fail, fmt.Sprintf("the engine has no runtime %s (it has %s)", f.Wanted.Runtime, strings.Join(f.Engine.Runtimes, ", ")), advice("install it and name it under \"runtimes\" in the engine's daemon.json, or leave runners.runtime out")}
+	}
+	return pass("%s", f.Wanted.Runtime)
+}
+
+func engineRestart(f Facts) Outcome {
+	if f.Engine.LiveRestore {
+		return pass("runners go on meanwhile (live-restore)")
+	}
+	return pass("runners end and come back (\"live-restore\": true in its daemon.json lets them go on)")
+}

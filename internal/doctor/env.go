@@ -1,0 +1,206 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"time"
+)
+
+// Facts is all that a check may look at. What a check does not need may be empty.
+type Facts struct {
+	Client    Client
+	Endpoint  string // where the engine is reached
+	Local     bool   // the engine's machine is this one
+	EngineErr error  // it does not answer
+	Engine    Engine
+	Wanted    Wanted
+
+	Machine   Machine
+	Space     Space // where the engine keeps its data
+	Container Container
+	Registry  Registry
+	GitHub    GitHub
+	Image     Image
+}
+
+// Client is the system that runnerctl itself runs on.
+type Client struct {
+	OS    string            // GOOS
+	Proxy map[string]string // HTTP_PROXY, HTTPS_PROXY, NO_PROXY, where they are set; credentials taken out
+}
+
+// Engine is what the engine says of itself and its machine.
+type Engine struct {
+	Version, API, Kernel, System string // System is the distribution
+	Name                         string // of its machine
+	StorageDriver, RootDir       string
+	StorageStatus                map[string]string
+	Cgroup, CgroupDriver         string
+	SecurityOptions              []string
+	Runtimes                     []string
+	DefaultRuntime               string
+	Warnings                     []string // its own
+	LiveRestore                  bool
+	Proxy                        map[string]string // as Client.Proxy
+	CPUs                         int
+	Memory                       int64         // bytes
+	Skew                         time.Duration // of its clock against this one's; positive: it is ahead
+	Networks                     []Network
+}
+
+// Network of the engine.
+type Network struct {
+	Name    string
+	Default bool // the bridge that containers get
+	MTU     int  // bytes; 0 where the engine names none
+	Blocks  []netip.Prefix
+}
+
+// Wanted is what the settings ask for.
+type Wanted struct {
+	Count   int
+	CPUs    float64      // cores of a runner
+	Memory  int64        // bytes of a runner
+	Runtime string       // of the engine; "" for its default
+	Pool    netip.Prefix // of the inner daemon; zero where none is free
+	Driver  string       // of the runners' network
+	Base    []string     // images that a build starts from
+	Missing []string     // those of them that the engine has not
+	Target  string       // on GitHub
+}
+
+// Machine is the engine's machine as files.
+type Machine struct {
+	Root    fs.FS  // its "/", at least Paths of it
+	Process string // folder below Root of a process that sees the machine as the engine does, like "proc/1"
+}
+
+// Paths are the files of a machine that checks look at, as patterns of a shell
+// below its root; KERNEL stands for the kernel's version. Of the devices only the
+// modes are looked at.
+var Paths = []string{
+	"boot/config-KERNEL",
+	"dev/fuse", "dev/net/tun",
+	"proc/1/net/ip_tables_names", "proc/1/net/route", "proc/1/mountinfo", "proc/1/status", "proc/1/uid_map",
+	"proc/config.gz", "proc/filesystems", "proc/modules",
+	"proc/sys/fs/inotify/max_user_instances", "proc/sys/fs/pipe-user-pages-soft",
+	"proc/sys/kernel/apparmor_restrict_unprivileged_userns", "proc/sys/kernel/seccomp/actions_avail", "proc/sys/kernel/unprivileged_userns_clone",
+	"proc/sys/net/ipv4/ip_forward", "proc/sys/user/max_user_namespaces",
+	"sys/class/net/*/mtu",
+	"sys/kernel/security/apparmor/profiles",
+	"sys/module/bridge", "sys/module/ip_tables", "sys/module/iptable_nat", "sys/module/nf_conntrack", "sys/module/nf_tables", "sys/module/nft_compat",
+	"sys/module/overlay", "sys/module/veth", "sys/module/xt_MASQUERADE", "sys/module/xt_addrtype",
+}
+
+// Space is what a file system has room for.
+type Space struct {
+	Free              int64 // bytes
+	Inodes, AllInodes int64 // free ones, and all; 0 and 0 where they are made as needed
+}
+
+// Container is what a container on the engine sees.
+type Container struct {
+	Mounts   string // /proc/self/mountinfo
+	Metadata bool   // something answers at MetadataService
+}
+
+// Registry is whether the bases that a build would pull can be had.
+type Registry struct{ Problems map[string]string } // by base
+
+// Need is a set of what a check looks at beyond what is known at once.
+type Need int
+
+// The needs.
+const (
+	NeedsEngine    Need = 1 << iota // that it answers
+	NeedsMachine                    // Facts.Machine
+	WantsMachine                    // the same, if it can be had; its Root is nil if not
+	NeedsSpace                      // Facts.Space
+	NeedsContainer                  // Facts.Container
+	NeedsRegistry                   // Facts.Registry
+	NeedsOutside                    // something beyond the engine's machine
+	NeedsGitHub                     // Facts.GitHub
+	NeedsImage                      // Facts.Image
+)
+
+// Env is where facts come from. Those that cost something are functions, asked
+// when a check needs them, at most once if made by Once; nil where there is
+// nobody to ask. Their errors are the reason why a check is skipped.
+type Env struct {
+	Known     Facts
+	Offline   bool // nothing outside is asked
+	Machine   func(context.Context) (Machine, error)
+	Space     func(context.Context) (Space, error)
+	Container func(context.Context) (Container, error)
+	Registry  func(context.Context) (Registry, error)
+	GitHub    func(context.Context) (GitHub, error)
+	Image     func(context.Context) (Image, error)
+}
+
+// Once makes of ask a function that asks the first time only. An answer that was
+// cut off is none, and neither is an error that says of itself that it is passing.
+func Once[T any](ask func(context.Context) (T, error)) func(context.Context) (T, error) {
+	turn := make(chan struct{}, 1)
+	var known bool
+	var answer T
+	var err error
+	return func(ctx context.Context) (T, error) {
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done():
+			var none T
+			return none, ctx.Err()
+		}
+		if !known {
+			answer, err = ask(ctx)
+			var later interface{ Passing() bool }
+			known = ctx.Err() == nil && !(errors.As(err, &later) && later.Passing())
+		}
+		return answer, err
+	}
+}
+
+var errNobody = errors.New("not known from here")
+
+// facts gathers what a check needs; reason is why that can't be had.
+func (e Env) facts(ctx context.Context, needs Need) (facts Facts, reason string) {
+	facts = e.Known
+	if needs&NeedsEngine != 0 && facts.EngineErr != nil {
+		return facts, "the engine does not answer"
+	}
+	if needs&NeedsOutside != 0 && e.Offline {
+		return facts, "offline"
+	}
+	if needs&WantsMachine != 0 && e.Machine != nil {
+		if machine, err := e.Machine(ctx); err == nil {
+			facts.Machine = machine
+		}
+	}
+	for _, err := range []error{
+		ask(ctx, needs&NeedsMachine, e.Machine, &facts.Machine),
+		ask(ctx, needs&NeedsSpace, e.Space, &facts.Space),
+		ask(ctx, needs&NeedsContainer, e.Container, &facts.Container),
+		ask(ctx, needs&NeedsRegistry, e.Registry, &facts.Registry),
+		ask(ctx, needs&NeedsGitHub, e.GitHub, &facts.GitHub),
+		ask(ctx, needs&NeedsImage, e.Image, &facts.Image),
+	} {
+		if err != nil {
+			return facts, err.Error()
+		}
+	}
+	return facts, ""
+}
+
+func ask[T any](ctx context.Context, needed Need, source func(context.Context) (T, error), into *T) (err error) {
+	if needed == 0 {
+		return nil
+	}
+	if source == nil {
+		return errNobody
+	}
+	*into, err = source(ctx)
+	return err
+}

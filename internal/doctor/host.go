@@ -1,0 +1,90 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+var hostChecks = []Check{
+	{ID: "host.os", Title: "operating system", Group: "Host", Severity: Mandatory, Run: hostOS,
+		Why: "runners are Linux containers with their own user namespaces"},
+	{ID: "host.machine", Title: "kind of machine", Group: "Host", Severity: Mandatory, Needs: NeedsEngine, Run: hostMachine,
+		Why: "the hidden VMs of Docker Desktop and WSL are changed and stopped by others, and what is mended there is gone after an update"},
+	{ID: "host.memory", Title: "memory for the runners", Group: "Host", Severity: Advice, Needs: NeedsEngine, Run: hostMemory,
+		Why: "limits are upper bounds: jobs that use them all at once need the memory to be there"},
+	{ID: "host.cpus", Title: "cores for the runners", Group: "Host", Severity: Advice, Needs: NeedsEngine, Run: hostCPUs,
+		Why: "runners share the cores; with very many on each, jobs that wait look like jobs that hang"},
+	{ID: "host.clock", Title: "clock", Group: "Host", Severity: Advice, Needs: NeedsEngine, Run: hostClock,
+		Why: "GitHub refuses tokens of a machine whose clock is wrong, and package indexes look expired or not yet valid"},
+	{ID: "host.propagation", Title: "mount propagation", Group: "Host", Severity: Advice, Needs: NeedsEngine | NeedsContainer | WantsMachine, Run: hostPropagation,
+		Why: "a root that can't be shared ends rootlesskit's usual set-up; runners make their own private mounts and need none of it"},
+}
+
+func hostOS(f Facts) Outcome {
+	var refusal *LocalRefusal
+	if errors.As(RefuseLocal(f.Client.OS, f.Endpoint), &refusal) {
+		return Outcome{Fail, refusal.Error(), advice("%s", refusal.Hint())}
+	}
+	if f.Engine.System == "" {
+		return pass("%s", f.Client.OS)
+	}
+	return pass("%s", f.Engine.System)
+}
+
+func hostMachine(f Facts) Outcome {
+	away := advice("use a Linux machine or VM of its own: export DOCKER_HOST=ssh://user@vm, or docker context use NAME")
+	switch {
+	// Both by their own words: Docker Desktop names itself as the system, its kernel and WSL's have their maker in the version.
+	case f.Engine.System == "Docker Desktop":
+		return Outcome{Fail, "Docker Desktop's VM, kernel " + f.Engine.Kernel, away}
+	case strings.Contains(strings.ToLower(f.Engine.Kernel), "microsoft"):
+		return Outcome{Fail, "WSL, kernel " + f.Engine.Kernel, away}
+	}
+	return pass("%s, %d cores, %d GiB", f.Engine.Name, f.Engine.CPUs, f.Engine.Memory>>30)
+}
+
+func hostMemory(f Facts) Outcome {
+	wanted := int64(f.Wanted.Count) * f.Wanted.Memory
+	observed := fmt.Sprintf("%d × %d MiB wanted, %d MiB there", f.Wanted.Count, f.Wanted.Memory>>20, f.Engine.Memory>>20)
+	if wanted > f.Engine.Memory {
+		return Outcome{Warn, observed, advice("fewer runners, or a lower runners.memory")}
+	}
+	return pass("%s", observed)
+}
+
+// runnersPerCore is what a core is still of use to.
+const runnersPerCore = 4
+
+func hostCPUs(f Facts) Outcome {
+	observed := fmt.Sprintf("%d × %g wanted, %d there", f.Wanted.Count, f.Wanted.CPUs, f.Engine.CPUs)
+	if f.Wanted.Count > runnersPerCore*f.Engine.CPUs {
+		return Outcome{Warn, observed, advice("fewer runners: at most %d on this machine", runnersPerCore*f.Engine.CPUs)}
+	}
+	return pass("%s", observed)
+}
+
+func hostClock(f Facts) Outcome {
+	if skew := f.Engine.Skew.Abs(); skew > 30*time.Second {
+		return Outcome{Warn, fmt.Sprintf("the engine's clock and this one differ by %s", skew.Round(time.Second)),
+			fix("keep the clock by NTP", shell{"timedatectl show -p NTP --value | grep -qx yes", "timedatectl set-ntp true"})}
+	}
+	return pass("agrees with this one")
+}
+
+// hostPropagation tells a container's root and, where it can be read, the host's.
+func hostPropagation(f Facts) Outcome {
+	root, ok := mountOf(f.Container.Mounts, "/")
+	if !ok {
+		return skip("the container's mounts can't be read")
+	}
+	observed := root.propagation() + " in a container"
+	if host, ok := mountOf(f.Machine.mounts(), "/"); ok {
+		observed = host.propagation() + " on the host, " + observed
+	}
+	if root.propagation() != "private" {
+		observed += ` ("Setting child propagation to rslave is not supported" is a warning of rootlesskit's, and harmless)`
+	}
+	return pass("%s", observed)
+}

@@ -1,0 +1,230 @@
+package doctor
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var kernelChecks = []Check{
+	{ID: "kernel.version", Title: "kernel", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine, Run: kernelVersion,
+		Why: "overlayfs can be mounted in a user namespace since 5.11"},
+	{ID: "kernel.namespaces", Title: "user namespaces in the kernel", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine,
+		Run: features(feature{"USER_NS", "", "proc/1/uid_map", false}), // an engine that answers has the others
+		Why: "a runner's root is nobody on the host by its user namespace"},
+	{ID: "kernel.seccomp", Title: "seccomp filters", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine,
+		Run: features(feature{"SECCOMP_FILTER", "", "proc/sys/kernel/seccomp/actions_avail", false}),
+		Why: "runners get a profile of their own, part of the security model"},
+	{ID: "kernel.overlay", Title: "overlayfs", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine,
+		Run: features(feature{"OVERLAY_FS", "overlay", "sys/module/overlay", false}),
+		Why: "without it the inner daemon copies every layer whole (vfs), and a user namespace can't load modules"},
+	{ID: "kernel.bridge", Title: "bridge and veth", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine,
+		Run: features(feature{"BRIDGE", "bridge", "sys/module/bridge", true}, feature{"VETH", "veth", "sys/module/veth", true}),
+		Why: "the inner daemon's networks are made of them, and a user namespace can't load modules"},
+	{ID: "kernel.tun", Title: "tun", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine,
+		Run: features(feature{"TUN", "tun", "dev/net/tun", true}),
+		Why: "the runner's own network (slirp4netns, pasta) is a tun device"},
+	{ID: "kernel.nat", Title: "packet filter", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine, Run: kernelNAT,
+		Why: "the inner daemon publishes ports and masquerades by iptables, over nf_tables or the older ip_tables"},
+	{ID: "kernel.inotify", Title: "inotify instances", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelInotify,
+		Why: "they are counted per user, and all runners of a machine are one user there: at the limit watchers fail with \"too many open files\""},
+	{ID: "kernel.pipes", Title: "pipe buffers", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelPipes,
+		Why: "they are counted per user, and all runners of a machine are one user there: past the limit new pipes shrink to one page, and builds slow down"},
+}
+
+func kernelVersion(f Facts) Outcome {
+	major, minor := version(f.Engine.Kernel)
+	if major < 5 || major == 5 && minor < 11 {
+		return Outcome{Fail, f.Engine.Kernel, advice("use a kernel of 5.11 or newer: Debian 12, Ubuntu 22.04, Amazon Linux 2023, RHEL 9 have one")}
+	}
+	return pass("%s", f.Engine.Kernel)
+}
+
+var versionPattern = regexp.MustCompile(`^v?(\d+)\.(\d+)`)
+
+func version(text string) (major, minor int) {
+	parts := versionPattern.FindStringSubmatch(text)
+	if parts == nil {
+		return 0, 0
+	}
+	major, _ = strconv.Atoi(parts[1]) // digits by the pattern
+	minor, _ = strconv.Atoi(parts[2])
+	return major, minor
+}
+
+// feature is a part of the kernel: its option, the module that it may be, and
+// what is there below the machine's root when the kernel has it.
+type feature struct {
+	option, module, trace string
+	onDemand              bool // the start of a runner's own container loads it
+}
+
+// presence of a feature.
+type presence int
+
+const (
+	unknown  presence = iota // no configuration to read, and no trace
+	absent                   // the configuration says no
+	loadable                 // a module that is not loaded
+	there                    // built in, loaded, or seen at work
+)
+
+// features is a check of them all: absent ones fail, modules that are not loaded
+// are warned of.
+func features(all ...feature) func(Facts) Outcome {
+	return func(f Facts) Outcome {
+		config := kernelConfig(f)
+		var missing, unloaded, unseen, fine []string
+		var fixes []Fix
+		for _, one := range all {
+			switch here := one.presence(f, config); {
+			case here == there, here == loadable && one.onDemand:
+				fine = append(fine, strings.ToLower(one.option))
+			case here == absent:
+				missing = append(missing, "CONFIG_"+one.option)
+			case here == loadable:
+				unloaded = append(unloaded, one.module)
+				fixes = append(fixes, module(one.module))
+			case here == unknown:
+				unseen = append(unseen, "CONFIG_"+one.option)
+			}
+		}
+		switch {
+		case len(missing) > 0:
+			return Outcome{Fail, "the kernel is built without " + strings.Join(missing, ", "), advice("use a kernel that has it: those of Debian, Ubuntu, Amazon Linux 2023 and RHEL 9 do")}
+		case len(unloaded) > 0:
+			return Outcome{Warn, "not loaded: " + strings.Join(unloaded, ", "), fix("load it at each boot", fixes...)}
+		case len(unseen) > 0:
+			return skip("no trace of " + strings.Join(unseen, ", ") + ", and no kernel configuration to read")
+		}
+		return pass("%s", strings.Join(fine, ", "))
+	}
+}
+
+func (one feature) presence(f Facts, config map[string]string) presence {
+	if _, err := fs.Stat(f.Machine.Root, one.trace); err == nil {
+		return there
+	}
+	if one.module != "" && (loadedModules(f)[one.module] || fileSystems(f)[one.module]) {
+		return there
+	}
+	switch value := config["CONFIG_"+one.option]; {
+	case value == "y":
+		return there
+	case value == "m":
+		return loadable
+	case len(config) > 0:
+		return absent
+	}
+	return unknown
+}
+
+// kernelConfig is the kernel's own configuration, or its distribution's copy;
+// empty where neither can be read.
+func kernelConfig(f Facts) map[string]string {
+	config := map[string]string{}
+	text, err := fs.ReadFile(f.Machine.Root, "proc/config.gz")
+	if err == nil {
+		if unpacked, err := gzip.NewReader(bytes.NewReader(text)); err == nil {
+			text, _ = io.ReadAll(unpacked) // a broken end leaves what came before
+		}
+	} else if text, err = fs.ReadFile(f.Machine.Root, "boot/config-"+f.Engine.Kernel); err != nil {
+		return config
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && strings.HasPrefix(name, "CONFIG_") {
+			config[name] = value
+		}
+	}
+	return config
+}
+
+func loadedModules(f Facts) map[string]bool {
+	return words(f.Machine.Root, "proc/modules", func(fields []string) string { return fields[0] })
+}
+
+func fileSystems(f Facts) map[string]bool {
+	return words(f.Machine.Root, "proc/filesystems", func(fields []string) string { return fields[len(fields)-1] })
+}
+
+func words(root fs.FS, path string, pick func([]string) string) map[string]bool {
+	all := map[string]bool{}
+	text, err := fs.ReadFile(root, path)
+	if err != nil {
+		return all
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		if fields := strings.Fields(lines.Text()); len(fields) > 0 {
+			all[pick(fields)] = true
+		}
+	}
+	return all
+}
+
+// The two packet filters and what either needs; a filter's many extensions go by
+// names that change with the kernels.
+var (
+	nfTables = []feature{{"NF_TABLES", "nf_tables", "sys/module/nf_tables", false}, {"NFT_COMPAT", "nft_compat", "sys/module/nft_compat", false}}
+	ipTables = []feature{{"IP_NF_IPTABLES", "ip_tables", "sys/module/ip_tables", false}, {"IP_NF_NAT", "iptable_nat", "sys/module/iptable_nat", false}}
+	natParts = []feature{{"NF_CONNTRACK", "nf_conntrack", "sys/module/nf_conntrack", false}, {"NETFILTER_XT_MATCH_ADDRTYPE", "xt_addrtype", "sys/module/xt_addrtype", false}, {"NETFILTER_XT_TARGET_MASQUERADE", "xt_MASQUERADE", "sys/module/xt_MASQUERADE", false}}
+)
+
+// kernelNAT asks for either packet filter: the newer one's outcome is told where
+// neither is whole, unless the older is nearer to it.
+func kernelNAT(f Facts) Outcome {
+	newer, older := features(slices.Concat(nfTables, natParts)...)(f), features(slices.Concat(ipTables, natParts)...)(f)
+	switch {
+	case newer.Status == Pass && older.Status == Pass:
+		return pass("nf_tables and ip_tables")
+	case newer.Status == Pass:
+		return pass("nf_tables")
+	case older.Status == Pass:
+		return pass("ip_tables")
+	case newer.Status == Fail:
+		return older
+	}
+	return newer
+}
+
+// sysctl reads one setting; ok is false where the kernel has none of the name.
+func sysctl(f Facts, name string) (value string, ok bool) {
+	text, err := fs.ReadFile(f.Machine.Root, "proc/sys/"+strings.ReplaceAll(name, ".", "/"))
+	return strings.TrimSpace(string(text)), err == nil
+}
+
+func kernelInotify(f Facts) Outcome {
+	// A watcher of a build tool is one instance; containerd and dockerd take a few.
+	return atLeast(f, "fs.inotify.max_user_instances", 8*f.Wanted.Count, 8192)
+}
+
+func kernelPipes(f Facts) Outcome {
+	const pages, pipes = 16, 50 // of a pipe; of a runner at work
+	if value, ok := sysctl(f, "fs.pipe-user-pages-soft"); ok && value == "0" {
+		return pass("no limit")
+	}
+	return atLeast(f, "fs.pipe-user-pages-soft", pages*pipes*f.Wanted.Count, pages*pipes*200)
+}
+
+// atLeast warns of a limit that is too low for the runners that are wanted.
+func atLeast(f Facts, name string, needed, better int) Outcome {
+	text, ok := sysctl(f, name)
+	value, err := strconv.Atoi(text)
+	if !ok || err != nil {
+		return skip(name + " can't be read")
+	}
+	observed := fmt.Sprintf("%d for %d runners", value, f.Wanted.Count)
+	if f.Wanted.Count == 1 {
+		observed = fmt.Sprintf("%d for 1 runner", value)
+	}
+	if value < needed {
+		return Outcome{Warn, observed, fix("raise the limit", setting{name, max(better, needed), true})}
+	}
+	return pass("%s", observed)
+}

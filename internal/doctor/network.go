@@ -1,0 +1,176 @@
+package doctor
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var networkChecks = []Check{
+	{ID: "network.forwarding", Title: "IP forwarding", Group: "Network", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine, Run: networkForwarding,
+		Why: "without it no container reaches anything beyond the machine"},
+	{ID: "network.iptables", Title: "iptables", Group: "Network", Severity: Advice, Needs: NeedsEngine | NeedsMachine, Run: networkIptables,
+		Why: "rules of the older kind that nobody looks at any more still drop packets that the newer ones let through"},
+	{ID: "network.mtu", Title: "MTU of the outer bridge", Group: "Network", Severity: Advice, Needs: NeedsEngine | NeedsMachine, Run: networkMTU,
+		Why: "a bridge wider than the uplink stalls large packets: TLS hangs, small requests work"},
+	{ID: "network.pools", Title: "inner addresses", Group: "Network", Severity: Mandatory, Needs: NeedsEngine, Run: networkPools,
+		Why: "the inner daemon's networks hide outer ones of the same addresses from jobs"},
+	{ID: "network.routes", Title: "the machine's own networks", Group: "Network", Severity: Advice, Needs: NeedsEngine | NeedsMachine, Run: networkRoutes,
+		Why: "what has an address of a runner's own networks can't be reached by jobs"},
+	{ID: "network.metadata", Title: "cloud metadata service", Group: "Network", Severity: Advice, Needs: NeedsEngine | NeedsOutside | NeedsContainer, Run: networkMetadata,
+		Why: "a job that reaches it can take the machine's identity in the cloud"},
+	{ID: "network.registry", Title: "registry of the base images", Group: "Network", Severity: Advice, Needs: NeedsEngine | NeedsOutside | NeedsRegistry, Run: networkRegistry,
+		Why: "the runner image is built from them"},
+}
+
+// MetadataService is where clouds tell a machine who it is; runners are kept from
+// it by a rule like BlockMetadata's.
+const MetadataService = "169.254.169.254:80"
+
+func networkForwarding(f Facts) Outcome {
+	value, ok := sysctl(f, "net.ipv4.ip_forward")
+	switch {
+	case !ok:
+		return skip("net.ipv4.ip_forward can't be read")
+	case value != "1":
+		return Outcome{Fail, "net.ipv4.ip_forward = " + value, fix("turn it on", setting{"net.ipv4.ip_forward", 1, false})}
+	}
+	return pass("on")
+}
+
+func networkIptables(f Facts) Outcome {
+	text, err := fs.ReadFile(f.Machine.Root, f.Machine.Process+"/net/ip_tables_names")
+	legacy := strings.Fields(string(text))
+	newer := words(f.Machine.Root, "proc/modules", func(fields []string) string {
+		if fields[0] == "nft_compat" && fields[2] != "0" { // in use
+			return fields[0]
+		}
+		return ""
+	})["nft_compat"]
+	switch {
+	case err != nil || len(legacy) == 0:
+		return pass("no legacy rules")
+	case newer && slices.Contains(legacy, "nat"):
+		slices.Sort(legacy)
+		return Outcome{Warn, "both kinds are in use, legacy tables: " + strings.Join(legacy, ", "), advice("iptables-legacy-save shows the older rules; once they are not needed, a reboot without whoever makes them removes them")}
+	}
+	return pass("legacy tables: %s", strings.Join(legacy, ", "))
+}
+
+// route is one of the machine's IPv4 routes.
+type route struct {
+	device string
+	to     netip.Prefix
+}
+
+// routes reads /proc/net/route, whose addresses are little-endian words in hex.
+func routes(f Facts) (all []route) {
+	text, err := fs.ReadFile(f.Machine.Root, f.Machine.Process+"/net/route")
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) < 8 {
+			continue
+		}
+		to, mask := word(fields[1]), word(fields[7])
+		if to == nil || mask == nil {
+			continue // the heading
+		}
+		bits := 0
+		for ones := binary.BigEndian.Uint32(mask); ones != 0; ones <<= 1 {
+			bits++
+		}
+		all = append(all, route{fields[0], netip.PrefixFrom(netip.AddrFrom4([4]byte(to)), bits)})
+	}
+	return all
+}
+
+func word(text string) []byte {
+	bytes, err := hex.DecodeString(text)
+	if err != nil || len(bytes) != 4 {
+		return nil
+	}
+	slices.Reverse(bytes)
+	return bytes
+}
+
+func networkMTU(f Facts) Outcome {
+	i := slices.IndexFunc(f.Engine.Networks, func(one Network) bool { return one.Default })
+	if i < 0 {
+		return skip("the engine has no default bridge")
+	}
+	bridge := f.Engine.Networks[i].MTU
+	if bridge == 0 {
+		bridge = 1500 // Docker's default
+	}
+	narrowest, uplink := 0, ""
+	for _, one := range routes(f) {
+		if one.to.Bits() != 0 {
+			continue
+		}
+		text, err := fs.ReadFile(f.Machine.Root, "sys/class/net/"+one.device+"/mtu")
+		if mtu, bad := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && bad == nil && (uplink == "" || mtu < narrowest) {
+			narrowest, uplink = mtu, one.device
+		}
+	}
+	switch {
+	case uplink == "":
+		return pass("%d, and no uplink to compare with", bridge)
+	case bridge > narrowest:
+		return Outcome{Warn, fmt.Sprintf("%d, but the uplink %s has %d", bridge, uplink, narrowest), advice(`"mtu": %d in /etc/docker/daemon.json, then restart the engine`, narrowest)}
+	}
+	return pass("%d, the uplink %s has %d", bridge, uplink, narrowest)
+}
+
+// slirp is the network between a runner and its own slirp4netns or pasta.
+var slirp = netip.MustParsePrefix("10.0.2.0/24")
+
+func networkPools(f Facts) Outcome {
+	if !f.Wanted.Pool.IsValid() {
+		return Outcome{Fail, "the engine's networks leave no block of 10.0.0.0/8 free", advice("docker network ls shows them: remove one, or narrow the \"default-address-pools\" of the engine's daemon.json")}
+	}
+	return pass("%s overlaps no network of the engine", f.Wanted.Pool)
+}
+
+func networkRoutes(f Facts) Outcome {
+	var hidden []string
+	for _, one := range routes(f) {
+		if one.to.Bits() != 0 && (one.to.Overlaps(slirp) || f.Wanted.Pool.IsValid() && one.to.Overlaps(f.Wanted.Pool)) {
+			hidden = append(hidden, fmt.Sprintf("%s (%s)", one.to, one.device))
+		}
+	}
+	if len(hidden) > 0 {
+		return Outcome{Warn, "partly hidden from jobs: " + strings.Join(hidden, ", "), advice("runners use %s and %s; where jobs need an address there, give the machine's network another range", slirp, f.Wanted.Pool)}
+	}
+	return pass("none is hidden from jobs")
+}
+
+func networkMetadata(f Facts) Outcome {
+	if f.Container.Metadata {
+		host, _, _ := strings.Cut(MetadataService, ":")
+		rule := "DOCKER-USER -d " + host + " -j REJECT"
+		return Outcome{Warn, MetadataService + " answers a container", fix("block it for containers (and again after each start of the engine), or have the cloud require a session token with a hop limit of 1",
+			shell{"iptables -C " + rule + " 2>/dev/null", "iptables -I " + rule})}
+	}
+	return pass("none answers a container")
+}
+
+func networkRegistry(f Facts) Outcome {
+	var problems []string
+	for _, base := range f.Wanted.Missing {
+		if problem := f.Registry.Problems[base]; problem != "" {
+			problems = append(problems, base+": "+problem)
+		}
+	}
+	if len(problems) > 0 {
+		return Outcome{Warn, strings.Join(problems, "; "), advice("check image.base and the engine's way to the registry; --bootstrap-base makes debian and ubuntu bases from their packages")}
+	}
+	return pass("has %s", strings.Join(f.Wanted.Missing, ", "))
+}
