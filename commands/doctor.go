@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -23,6 +24,7 @@ type doctorOptions struct {
 	offline   bool
 	fixScript bool
 	json      bool
+	deep      *deepOptions // nil: the checks only
 	theme     ui.Theme
 }
 
@@ -36,12 +38,13 @@ func doctorCommand(d deps) *cli.Command {
 			"   runnerctl doctor userns devices.tun\n" +
 			"   runnerctl doctor --fix-script | sudo sh\n" +
 			"   runnerctl doctor --image docker:dind-rootless\n" +
-			"   runnerctl doctor -o json",
-		Flags: append(configFlags(),
+			"   runnerctl doctor --deep -o json",
+		Flags: append(append(configFlags(), buildFlags()...),
 			&cli.BoolFlag{Name: "list", Usage: "list the checks, run none", Category: "Checks"},
 			&cli.StringSliceFlag{Name: "ignore", Usage: "take what the check `ID` finds for a warning", EnvVars: []string{"RUNNERCTL_IGNORE"}, Category: "Checks"},
 			&cli.BoolFlag{Name: "offline", Usage: "ask nothing beyond the engine's machine", EnvVars: []string{"RUNNERCTL_OFFLINE"}, Category: "Checks"},
 			&cli.StringFlag{Name: "image", Usage: "judge the image `NAME`, anybody's, in place of the machine", Category: "Checks"},
+			&cli.BoolFlag{Name: "deep", Usage: "then start a real runner, let it show all that a job needs, and try to get out of it", Category: "Checks"},
 			&cli.BoolFlag{Name: "fix-script", Usage: "print a shell script that mends what can be mended, for root on the engine's machine", Category: "Output"},
 			outputFlag(), colorFlag()),
 		Action: func(c *cli.Context) error {
@@ -71,6 +74,15 @@ func doctorCommand(d deps) *cli.Command {
 			}
 			if options.config, err = settings(c); err != nil {
 				return err
+			}
+			if c.Bool("deep") {
+				if options.image != "" || options.fixScript {
+					return &usageError{command: "doctor", problem: "--deep goes with neither --image nor --fix-script"}
+				}
+				options.deep = &deepOptions{config: options.config, offline: options.offline}
+				if options.deep.build, err = buildOptionsOf(c, options.config); err != nil {
+					return err
+				}
 			}
 			return runDoctor(c.Context, d, options)
 		},
@@ -150,6 +162,14 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if !options.json && !options.fixScript {
+		writeReport(d.streams.Out, report, options.theme, env)
+	}
+	if options.deep != nil && !report.Failed() {
+		if report.Deep, err = goDeep(ctx, d, engine, env, options); err != nil {
+			return err
+		}
+	}
 	switch {
 	case options.fixScript:
 		report.Script(d.streams.Out, machineOf(env, "this machine"))
@@ -157,8 +177,6 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		if err := writeJSON(d.streams.Out, report); err != nil {
 			return err
 		}
-	default:
-		writeReport(d.streams.Out, report, options.theme, env)
 	}
 	if report.Failed() && !options.fixScript {
 		return errFailed
@@ -178,11 +196,27 @@ func machineOf(env doctor.Env, here string) string {
 	return known.Endpoint
 }
 
+// goDeep tells each step as it ends, unless the whole is to be JSON.
+func goDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env, options doctorOptions) (*doctor.Deep, error) {
+	observe := func(doctor.Step) {}
+	if !options.json {
+		style := doctorStyle(d.streams.Out, options.theme, env)
+		fmt.Fprintln(d.streams.Out, style.Bold("A real runner"))
+		observe = func(step doctor.Step) { doctor.WriteStep(d.streams.Out, step, style) }
+	}
+	deep, err := runDeep(ctx, d, engine, env, *options.deep, observe)
+	return &deep, err
+}
+
 // writeReport prints the checks as wide as w is.
 func writeReport(w io.Writer, report doctor.Report, theme ui.Theme, env doctor.Env) {
+	doctor.WriteText(w, report, doctorStyle(w, theme, env))
+}
+
+func doctorStyle(w io.Writer, theme ui.Theme, env doctor.Env) doctor.Style {
 	columns := ui.Columns(w)
-	doctor.WriteText(w, report, doctor.Style{
+	return doctor.Style{
 		OK: theme.OK, Fail: theme.Fail, Warn: theme.Warn, Dim: theme.Dim, Bold: theme.Bold,
 		Narrow: columns > 0 && columns < ui.Narrow, Machine: machineOf(env, ""),
-	})
+	}
 }

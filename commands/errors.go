@@ -5,33 +5,15 @@ import (
 	"strings"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
-
-// knownFaults are the engine's own words and what to do about them.
-var knownFaults = []struct{ words, hint string }{
-	{"no space left on device", "the engine's disk is full: docker system df tells what takes the space, docker system prune frees what nothing uses"},
-	{"no available IPv4 addresses", "the engine's bridge has no address left: a larger \"bip\" in its daemon.json, or fewer containers"},
-	{"could not find an available, non-overlapping IPv4 address pool", "the engine's address pools are used up: docker network prune, or more \"default-address-pools\" in its daemon.json"},
-}
 
 // advised adds to an error what to do about it: a known fault's cure goes
 // before the error's own, more general hint.
 func advised(err error) error {
-	told := []string{err.Error()}
-	var cause interface{ Cause() string }
-	if errors.As(err, &cause) {
-		told = append(told, cause.Cause())
-	}
-	var last interface{ Last() []string }
-	if errors.As(err, &last) {
-		told = append(told, last.Last()...)
-	}
-	text := strings.Join(told, "\n")
-	for _, known := range knownFaults {
-		if strings.Contains(text, known.words) {
-			return ui.Hinted(err, known.hint)
-		}
+	if known := doctor.Explain(told(err)); known != nil {
+		return ui.Hinted(err, known.Cause+": "+known.Cure)
 	}
 	var hint interface{ Hint() string }
 	switch {
@@ -43,6 +25,20 @@ func advised(err error) error {
 		return ui.Hinted(err, "is the Docker Engine running, and DOCKER_HOST or the docker context right? runnerctl doctor tells")
 	}
 	return err
+}
+
+// told is all that an error and what stands behind it say.
+func told(err error) string {
+	lines := []string{err.Error()}
+	var cause interface{ Cause() string }
+	if errors.As(err, &cause) {
+		lines = append(lines, cause.Cause())
+	}
+	var last interface{ Last() []string }
+	if errors.As(err, &last) {
+		lines = append(lines, last.Last()...)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func firstLine(err error) string {

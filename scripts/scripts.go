@@ -18,3 +18,15 @@ var Demo embed.FS
 //
 //go:embed completion
 var Completion embed.FS
+
+// Deep holds what a runner must be able to do in `runnerctl doctor --deep`, under
+// "deep/", by number. The second line of each tells what it proves. Code 0 is
+// good and 2 a warning; the last line on the standard output is what was seen.
+//
+//go:embed deep
+var Deep embed.FS
+
+// Escape holds the attempts to get out of a runner, under "escape/".
+//
+//go:embed escape
+var Escape embed.FS

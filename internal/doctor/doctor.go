@@ -64,6 +64,7 @@ type Check struct {
 // Report is all results, in the catalogue's order.
 type Report struct {
 	Checks []Result      `json:"checks"`
+	Deep   *Deep         `json:"deep,omitempty"` // where it was asked for, and no required check failed
 	Took   time.Duration `json:"-"`
 }
 
@@ -155,9 +156,10 @@ func (r Report) Downgrade(checks []Check) Report {
 	return r
 }
 
-// Failed tells whether something that up insists on failed.
+// Failed tells whether something that up insists on failed, or what a runner was to
+// prove.
 func (r Report) Failed() bool {
-	return slices.ContainsFunc(r.Checks, func(result Result) bool {
+	return r.Deep != nil && r.Deep.Failed() || slices.ContainsFunc(r.Checks, func(result Result) bool {
 		return result.Severity == Mandatory && (result.Status == Fail || result.Status == Crash)
 	})
 }

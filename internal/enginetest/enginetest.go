@@ -139,17 +139,35 @@ func (e *Engine) Kill() {
 	}
 }
 
-// Fill leaves the engine's data-root that many MiB of free space; the returned
-// function takes the filling away.
-func (e *Engine) Fill(t *testing.T, leave int64) (empty func()) {
+// first is the first process of the engine's namespaces.
+func (e *Engine) first(t *testing.T) string {
 	t.Helper()
-	// The file system is mounted in the engine's own mount namespace: in the
-	// first process below unshare.
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", e.command.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := filepath.Join("/proc", strings.Fields(string(children))[0], "root", e.dir, "data")
+	return strings.Fields(string(children))[0]
+}
+
+// Inside runs a script as root in the engine's own process, mount and network
+// namespaces; $DIR is its folder, whose data is the data-root.
+func (e *Engine) Inside(t *testing.T, script string) string {
+	t.Helper()
+	command := exec.Command("nsenter", "--target", e.first(t), "--mount", "--net", "--pid", "sh", "-euc", script)
+	command.Env = append(os.Environ(), "DIR="+e.dir)
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("inside the private engine: %v: %s", err, out)
+	}
+	return string(out)
+}
+
+// Fill leaves the engine's data-root that many MiB of free space; the returned
+// function takes the filling away.
+func (e *Engine) Fill(t *testing.T, leave int64) (empty func()) {
+	t.Helper()
+	// The file system is mounted in the engine's own mount namespace.
+	root := filepath.Join("/proc", e.first(t), "root", e.dir, "data")
 	filling := filepath.Join(root, "filling")
 	file, err := os.Create(filling)
 	if err != nil {

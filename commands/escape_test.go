@@ -1,0 +1,318 @@
+//go:build linux
+
+package commands
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/client"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/runnerctl/runnerctl/internal/doctor"
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/scripts"
+)
+
+// Against a container without any of the walls, each attempt succeeds: what is
+// blocked in a runner is blocked by its walls, and not by a mistake in the attempt.
+// All of it happens on a private engine, and is harmless by construction
+// (scripts/escape/Escape.pm).
+func TestEveryAttemptCanSucceed(t *testing.T) {
+	machine := realEngine(t)
+	tag := runnerImage(t)
+	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 2000})
+	engine.CopyImage(t, machine, tag)
+	given := hostCanary(t, engine, tag)
+	given["disk"] = loopDevice(t)
+
+	open := weakened{
+		script:  "echo 1 >/run/user/1001/machine.pid; exec perl /escape/battery",
+		hostPID: true, user: "0:0",
+	}
+	attempts := open.run(t, engine.API, tag, given)
+	if len(attempts) < 25 {
+		t.Fatalf("%d attempts", len(attempts))
+	}
+	// What needs another opening than this one's.
+	for id, other := range map[string]weakened{
+		// With the host's processes in sight, the engine is like a runner's own.
+		"engine-socket": {user: "0:0", socket: strings.TrimPrefix(engine.Host, "unix://"), script: "exec perl /escape/battery engine-socket"},
+		// From a tree that is not the whole one.
+		"chroot-walk": {user: "0:0", script: "cp -r /escape /rootfs/escape; exec chroot /rootfs perl /escape/battery chroot-walk"},
+		// With a setuid file of the real root, as somebody else.
+		"setuid": {user: "0:0", script: "chmod u+s /usr/bin/mount; exec setpriv --reuid 1001 --regid 1001 --clear-groups perl /escape/battery setuid"},
+	} {
+		found := other.run(t, engine.API, tag, given)
+		if len(found) != 1 {
+			t.Fatalf("%s: %+v", id, found)
+		}
+		i := slices.IndexFunc(attempts, func(one doctor.Attempt) bool { return one.ID == id })
+		if attempts[i].Verdict == doctor.Escaped {
+			t.Errorf("%s needs no opening of its own: %s", id, attempts[i].Reason)
+		}
+		attempts[i] = found[0]
+	}
+	escaped := 0
+	for _, attempt := range attempts {
+		switch {
+		case attempt.Title == "" || attempt.Meaning == "":
+			t.Errorf("%s: no title, or no meaning", attempt.ID)
+		case attempt.Verdict == doctor.Escaped:
+			escaped++
+		case attempt.Verdict == doctor.NotAttempted && slices.Contains(lackingHere, attempt.Reason):
+			t.Logf("%s: %s", attempt.ID, attempt.Reason) // on this kernel nobody could
+		default:
+			t.Errorf("%s: %s: %s", attempt.ID, attempt.Verdict, attempt.Reason)
+		}
+	}
+	t.Logf("%d of %d attempts succeed without walls", escaped, len(attempts))
+	if escaped < 25 {
+		t.Errorf("only %d attempts could succeed", escaped)
+	}
+}
+
+// lackingHere is what a kernel may do without.
+var lackingHere = []string{"the kernel has none", "the kernel has no such call", "control groups v2 have no such file"}
+
+// weakened is a container without walls.
+type weakened struct {
+	script  string
+	user    string
+	hostPID bool
+	socket  string // of an engine, mounted where jobs look for one
+}
+
+func (w weakened) run(t *testing.T, api *client.Client, image string, given map[string]string) []doctor.Attempt {
+	t.Helper()
+	host := &container.HostConfig{
+		CapAdd: []string{"ALL"}, CapDrop: []string{"SYS_RESOURCE"}, // which not every machine has to give
+		SecurityOpt: []string{"seccomp=unconfined", "apparmor=unconfined"},
+		MaskedPaths: []string{}, ReadonlyPaths: []string{},
+		NetworkMode: "host", IpcMode: "host", CgroupnsMode: "host",
+		Resources: container.Resources{DeviceCgroupRules: []string{"a *:* rwm"}},
+		Tmpfs:     map[string]string{"/run/user/1001": "uid=1001"},
+	}
+	if w.hostPID {
+		host.PidMode = "host"
+	}
+	if w.socket != "" {
+		host.Mounts = []mount.Mount{{Type: mount.TypeBind, Source: w.socket, Target: "/var/run/docker.sock"}}
+	}
+	config := &container.Config{
+		Image: image, User: w.user, Entrypoint: []string{"sh", "-euc", w.script}, Cmd: []string{},
+		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
+	}
+	made, err := api.ContainerCreate(t.Context(), config, host, nil, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = api.ContainerRemove(context.Background(), made.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	})
+	if err := api.CopyToContainer(t.Context(), made.ID, "/", escapeArchive(t), container.CopyToContainerOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var input strings.Builder
+	for key, value := range given {
+		fmt.Fprintf(&input, "%s=%s\n", key, value)
+	}
+	out, errs := attachAndRun(t, api, made.ID, input.String())
+	found := doctor.ReadAttempts("weakened", out)
+	if len(found) == 0 {
+		t.Fatalf("no attempt was made: %s%s", out, errs)
+	}
+	return found
+}
+
+func attachAndRun(t *testing.T, api *client.Client, id, input string) (stdout, stderr string) {
+	t.Helper()
+	attached, err := api.ContainerAttach(t.Context(), id, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer attached.Close()
+	if err := api.ContainerStart(t.Context(), id, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(attached.Conn, input); err != nil {
+		t.Fatal(err)
+	}
+	if err := attached.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if _, err := stdcopy.StdCopy(&out, &errs, attached.Reader); err != nil {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String()
+}
+
+func escapeArchive(t *testing.T) io.Reader {
+	t.Helper()
+	var archived bytes.Buffer
+	out := tar.NewWriter(&archived)
+	if err := packEscape(out, "escape"); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return &archived
+}
+
+// hostCanary is what is aimed at, in the private engine's own namespaces.
+func hostCanary(t *testing.T, engine *enginetest.Engine, image string) map[string]string {
+	t.Helper()
+	text, err := scripts.Escape.ReadFile("escape/canary")
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := "canary-" + rand.Text()
+	config := &container.Config{
+		Image: image, User: "0:0", Env: []string{"CANARY=" + token}, OpenStdin: true,
+		Entrypoint: []string{"perl", "-e", string(text), token, "/root/" + token}, Cmd: []string{},
+	}
+	host := &container.HostConfig{NetworkMode: "host", IpcMode: "host"}
+	made, err := engine.API.ContainerCreate(t.Context(), config, host, nil, nil, "canary")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // its end takes the shared memory away, which is the machine's
+		attached, err := engine.API.ContainerAttach(context.Background(), made.ID, container.AttachOptions{Stream: true, Stdin: true})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer attached.Close()
+		_, _ = io.WriteString(attached.Conn, "end\n")
+		waited, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		ended, failed := engine.API.ContainerWait(waited, made.ID, container.WaitConditionNotRunning)
+		select {
+		case <-ended:
+		case err := <-failed:
+			t.Error(err)
+		}
+	})
+	if err := engine.API.ContainerStart(t.Context(), made.ID, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	given := map[string]string{"token": token, "neighbour": "127.0.0.1", "file": "/root/" + token}
+	var port, local, key string
+	eventually(t, 20*time.Second, "the canary tells", func() bool {
+		n, _ := fmt.Sscan(containerLog(t, engine.API, made.ID), &port, &local, &key)
+		return n == 3
+	})
+	given["port"], given["loopback"], given["shm"] = port, local, key
+	return given
+}
+
+// loopDevice is a read-only disk that holds nothing; its number.
+func loopDevice(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("losetup", "--find", "--show", "--read-only", file).Output()
+	if err != nil {
+		t.Fatalf("losetup: %v", err)
+	}
+	device := strings.TrimSpace(string(out))
+	t.Cleanup(func() {
+		if err := exec.Command("losetup", "--detach", device).Run(); err != nil {
+			t.Errorf("losetup --detach %s: %v", device, err)
+		}
+	})
+	number, err := exec.Command("stat", "-c", "%Hr:%Lr", device).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(number))
+}
+
+// A real runner: every step holds, nobody gets out, nothing is left.
+func TestDeep(t *testing.T) {
+	docs, err := filepath.Abs("../docs/escape.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := realEngine(t)
+	runnerImage(t)
+	name := newFleet(t, api)
+	code, stdout, stderr := runnerctl(t.Context(), "doctor", "--deep", "--offline", "--fleet", name, "-o", "json")
+	if code != 0 {
+		t.Fatalf("code %d: %s%s", code, stdout, stderr)
+	}
+	var report doctor.Report
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Deep == nil {
+		t.Fatal("nothing deep in the report")
+	}
+	var steps []string
+	for _, step := range report.Deep.Steps {
+		steps = append(steps, step.ID+" "+string(step.Status))
+		if step.Status == doctor.Pass && step.Seconds <= 0 {
+			t.Errorf("%s took no time", step.ID)
+		}
+	}
+	want := "namespace pass, daemon pass, run pass, egress skip, build pass, port pass, mtu pass, storage pass, sudo pass, privileged pass, job-container pass, escape pass"
+	if got := strings.Join(steps, ", "); got != want {
+		t.Errorf("steps:\n%s\nwant:\n%s", got, want)
+	}
+	blocked := map[string]int{}
+	for _, attempt := range report.Deep.Attempts {
+		switch attempt.Verdict {
+		case doctor.Blocked:
+			blocked[attempt.As]++
+		case doctor.Escaped:
+			t.Errorf("as %s: %s: %s", attempt.As, attempt.ID, attempt.Reason)
+		default:
+			t.Logf("as %s: %s: %s", attempt.As, attempt.ID, attempt.Reason)
+		}
+	}
+	for _, as := range []string{"runner", "root", "container", "privileged"} {
+		if blocked[as] < 25 {
+			t.Errorf("as %s only %d attempts were made", as, blocked[as])
+		}
+	}
+	if left := leftovers(t, api, name); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	attemptsPage(t, docs, report.Deep.Attempts)
+}
+
+func TestInterruptedDeepLeavesNothing(t *testing.T) {
+	api := realEngine(t)
+	runnerImage(t)
+	for _, after := range []time.Duration{500, 4000} {
+		name := newFleet(t, api)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		timer := time.AfterFunc(after*time.Millisecond, func() { cancel(errInterrupted) })
+		code, _, stderr := runnerctl(ctx, "doctor", "--deep", "--offline", "--fleet", name)
+		timer.Stop()
+		if code != exitInterrupted {
+			t.Errorf("after %d ms: code %d: %s", after, code, stderr)
+		}
+		if left := leftovers(t, api, name); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	}
+}

@@ -1,0 +1,36 @@
+use strict;
+use warnings;
+use Escape;
+use Socket;
+
+attempt "engine-socket", "the socket of the host's Docker Engine",
+	"a job could make any container on the host, and so be root there", sub {
+	my (%seen, $reason);
+	for my $root (roots()) {
+		for my $name ("/var/run/docker.sock", "/run/docker.sock", "/docker.sock") {
+			my ($device, $inode) = stat "$root$name" or next;
+			next if $seen{"$device:$inode"}++;
+			socket(my $socket, PF_UNIX, SOCK_STREAM, 0) or die "socket: $!\n";
+			# A path of up to 107 bytes.
+			next if length "$root$name" > 100;
+			if (!connect($socket, pack_sockaddr_un("$root$name"))) { $reason = "$root$name: $!"; next }
+			# The runner's own daemon is a process that is seen from its machine. In a
+			# container it is no process of its own, and the socket is there only where
+			# it was asked for: no attempt does.
+			my ($pid) = unpack "i", getsockopt($socket, SOL_SOCKET, SO_PEERCRED);
+			if ($pid != 0) { $reason = "only the runner's own at $root$name"; next }
+			syswrite $socket, "GET /_ping HTTP/1.0\r\n\r\n";
+			sysread $socket, my $answer, 1000;
+			return escaped("$root$name answers, and is no process of this machine") if ($answer // "") =~ m{^HTTP/1};
+		}
+	}
+	return blocked($reason // "none is seen");
+};
+
+attempt "abstract-socket", "an abstract socket of somebody else's network",
+	"services that listen on abstract sockets (as containerd's shims did) could be asked for root", sub {
+	return not_attempted("no canary") if !$given{token};
+	my ($there, $reason) = answers(PF_UNIX, pack("Sa*", AF_UNIX, "\0$given{token}"));
+	return $there ? escaped("it answers") : blocked($reason);
+};
+1;

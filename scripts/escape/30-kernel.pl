@@ -1,0 +1,125 @@
+use strict;
+use warnings;
+use Escape;
+use Fcntl;
+
+attempt "core-pattern", "kernel.core_pattern, with the value that it has",
+	"the host would run a program of a job's as root at the next crash", sub { write_back("/proc/sys/kernel/core_pattern") };
+
+attempt "core-pattern-fresh", "the same through a proc of one's own",
+	"rules that go by path would be evaded", sub {
+	my $proc = mount_own("proc") // return blocked("mount: $!");
+	my $result = write_back("$proc/sys/kernel/core_pattern");
+	call("umount2", $proc, 2);
+	rmdir $proc;
+	return $result;
+};
+
+# Settings that a namespace has for itself.
+my $own = qr{^/proc/sys/(net/|user/|fs/mqueue/|kernel/(hostname|domainname|shm|msg|sem|auto_msgmni|ns_last_pid|pid_max|keys/gc)|vm/memfd_noexec)};
+
+attempt "sysctl", "a kernel setting outside the own network",
+	"a job could change how the host's kernel works", sub {
+	my ($tried, @folders) = (0, "/proc/sys");
+	while (my $folder = shift @folders) {
+		for my $path (glob "$folder/*") {
+			if (-d $path) { push @folders, $path; next }
+			next if $path =~ $own || !((stat $path)[2] & 0222);
+			$tried++;
+			return escaped("$path could be opened for writing") if sysopen my $file, $path, O_WRONLY;
+		}
+	}
+	return $tried ? blocked("all of $tried refused: $!") : not_attempted("/proc/sys has none to write");
+};
+
+attempt "sysfs", "a file of /sys outside the own network",
+	"a job could reach devices and drivers of the host", sub {
+	own_mounts();
+	call("mount", "none", "/sys", 0, 0x1020, 0); # MS_REMOUNT|MS_BIND without MS_RDONLY
+	my $device = (stat "/sys")[0];
+	my ($tried, @folders) = (0, "/sys");
+	my $problem = "";
+	while (my $folder = shift @folders) {
+		opendir my $list, $folder or next;
+		for my $name (readdir $list) {
+			my $path = "$folder/$name";
+			my ($on, $mode) = (lstat $path)[0, 2];
+			next if $name =~ /^\.\.?$/ || !defined $mode || $on != $device;
+			if (-d _) { push @folders, $path if $path !~ m{/net$}; next }
+			next if !-f _ || !($mode & 0222);
+			$tried++;
+			return escaped("$path could be opened for writing") if sysopen my $file, $path, O_WRONLY;
+			$problem = $!;
+		}
+	}
+	return $tried ? blocked("all of $tried refused: $problem") : not_attempted("/sys has none to write");
+};
+
+attempt "sysrq", "/proc/sysrq-trigger",
+	"a job could restart the host", sub { opens(O_WRONLY, "/proc/sysrq-trigger") };
+
+attempt "kcore", "/proc/kcore",
+	"a job could read the host's memory", sub { opens(O_RDONLY, "/proc/kcore") };
+
+attempt "syslog", "the kernel's log, by its system call",
+	"a job could read addresses and names in the host's kernel log", sub { kernel(call("syslog", 10, 0, 0)) };
+
+attempt "module", "a kernel module, with an empty image",
+	"a job could run code in the host's kernel", sub { kernel(call("init_module", "", 0, ""), "ENOEXEC") };
+
+attempt "module-file", "a kernel module, from an empty file",
+	"a job could run code in the host's kernel", sub {
+	my $path = path_of_own("module");
+	sysopen(my $file, $path, O_RDWR | O_CREAT) or die "$path: $!\n";
+	unlink $path;
+	return kernel(call("finit_module", fileno $file, "", 0), "ENOEXEC", "EINVAL");
+};
+
+attempt "module-removal", "the removal of a kernel module that there is not",
+	"a job could take drivers from the host", sub { kernel(call("delete_module", "runnerctl_no_such_module", O_NONBLOCK), "ENOENT") };
+
+attempt "kexec", "another kernel, with flags that there are not",
+	"a job could replace the host's kernel", sub { kernel(call("kexec_load", 0, 0, 0, 0x00f0f0), "EINVAL") };
+
+attempt "swap", "swap on a file that there is not",
+	"a job could change the host's memory", sub { kernel(call("swapon", "/runnerctl-no-such-file", 0), "ENOENT") };
+
+attempt "clock", "the host's clock, with the tick that it has",
+	"a job could make certificates and tokens of the whole host expire", sub {
+	my $timex = "\0" x 208;
+	call("adjtimex", $timex) >= 0 or return blocked("$!");
+	substr $timex, 0, 4, pack "I", 0x4000; # ADJ_TICK, as read into it
+	return kernel(call("adjtimex", $timex));
+};
+
+attempt "bpf", "the list of the host's BPF programs",
+	"a job could watch and change what the host's kernel does", sub {
+	my $attributes = "\0" x 64;
+	return kernel(call("bpf", 11, $attributes, 64), "ENOENT"); # BPF_PROG_GET_NEXT_ID
+};
+
+attempt "perf", "a performance counter over all processes",
+	"a job could watch what others on the host do", sub {
+	my $attributes = pack "IIQ", 1, 64, 0; # PERF_TYPE_SOFTWARE, size, PERF_COUNT_SW_CPU_CLOCK
+	$attributes .= "\0" x 48;
+	return kernel(call("perf_event_open", $attributes, -1, 0, -1, 0));
+};
+
+attempt "io-ports", "a port of the machine's hardware",
+	"a job could speak to the host's devices", sub { kernel(call("ioperm", 0x80, 1, 1)) };
+
+attempt "fanotify", "a watch that decides on other people's files",
+	"a job could see and stop accesses to files on the host", sub { kernel(call("fanotify_init", 4, 0)) }; # FAN_CLASS_CONTENT
+
+attempt "keyring", "the kernel's keyrings",
+	"all runners have one uid on the host: a job could use up its quota and look for keys", sub {
+	return blocked("refused: $!") if call("keyctl", 0, -3, 0) < 0 && ($!{ENOSYS} || $!{EPERM});
+	return escaped("keyctl is answered");
+};
+
+attempt "priority", "precedence over the host's processes",
+	"a job could starve all else on the host", sub {
+	return escaped("a nice value below 0") if setpriority 0, 0, -5;
+	return blocked("$!");
+};
+1;

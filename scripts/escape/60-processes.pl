@@ -1,0 +1,118 @@
+use strict;
+use warnings;
+use Escape;
+use Fcntl;
+use POSIX ();
+
+# against gives each process of the canary to TRY, which returns true where it got in.
+sub against {
+	my ($try) = @_;
+	return not_attempted("no canary") if !$given{token};
+	my $reason = "none of its processes is seen";
+	for my $process (processes_of_canary()) {
+		return escaped("process $process") if $try->($process);
+		$reason = "process $process: $!";
+	}
+	return blocked($reason);
+}
+
+attempt "other-process", "a process of another runner, to be seen",
+	"command lines of others' jobs could be read", sub { against(sub { 1 }) };
+
+attempt "signal", "a process of another runner, to be signalled",
+	"all runners have one uid on the host: a job could end another's", sub { against(sub { kill 0, shift }) };
+
+attempt "ptrace", "a process of another runner, to be traced",
+	"a job could become another's", sub { against(sub { call("ptrace", 0x4206, $_[0] + 0, 0, 0) == 0 }) }; # PTRACE_SEIZE, until this one ends
+
+attempt "process-memory", "the memory of a process of another runner",
+	"secrets of another's job could be read", sub { against(sub { sysopen my $file, "/proc/$_[0]/mem", O_RDWR }) };
+
+attempt "process-environment", "the environment of a process of another runner",
+	"tokens that others' processes hold could be read", sub {
+	return not_attempted("no canary") if !$given{token};
+	for my $path (glob "/proc/[0-9]*/environ") {
+		open my $file, "<", $path or next;
+		local $/;
+		return escaped("$path has the token") if index(<$file> // "", $given{token}) >= 0;
+	}
+	return blocked("in none that can be read");
+};
+
+attempt "namespace", "the mounts of another runner",
+	"a job could enter another's machine", sub {
+	against(sub {
+		sysopen my $file, "/proc/$_[0]/ns/mnt", O_RDONLY or return 0;
+		return call("setns", fileno $file, 0) == 0;
+	});
+};
+
+attempt "shared-memory", "System V memory of another runner",
+	"a job could read and change another's memory", sub {
+	return not_attempted("no canary") if !$given{shm};
+	return escaped("its key opens it") if defined shmget $given{shm}, 0, 0;
+	return blocked("$!");
+};
+
+# outside is what a uid is on the host.
+sub outside {
+	my ($uid) = @_;
+	open my $map, "<", "/proc/self/uid_map" or die "/proc/self/uid_map: $!\n";
+	while (<$map>) {
+		my ($in, $out, $length) = split;
+		return $out + $uid - $in if $uid >= $in && $uid < $in + $length;
+	}
+	return $uid;
+}
+
+# became runs a program, with nothing to read, and returns every uid that it had.
+sub became {
+	my ($path) = @_;
+	my ($name) = $path =~ m{([^/]{1,15})[^/]*$};
+	my $child = fork // die "fork: $!\n";
+	if (!$child) {
+		POSIX::setsid();
+		open STDIN, "<", "/dev/null";
+		open STDOUT, ">", "/dev/null";
+		open STDERR, ">", "/dev/null";
+		exec { $path } $path, "--version" or POSIX::_exit(127);
+	}
+	my ($until, %uids) = (time + 3);
+	while (waitpid($child, POSIX::WNOHANG()) == 0) {
+		if (time > $until) { kill "KILL", $child; next }
+		open my $status, "<", "/proc/$child/status" or next;
+		local $/;
+		my $text = <$status> // next;
+		next if $text !~ /^Name:\t\Q$name\E$/m || $text !~ /^Uid:\t(\d+)\t(\d+)\t(\d+)\t(\d+)$/m;
+		@uids{ $1, $2, $3, $4 } = ();
+	}
+	return keys %uids;
+}
+
+attempt "setuid", "each setuid file that is found",
+	"a program of the host's root could be made to work for a job", sub {
+	my (@files, @folders);
+	my $device = (stat "/")[0];
+	@folders = ("/");
+	while (defined(my $folder = shift @folders)) {
+		opendir my $list, $folder or next;
+		for my $name (readdir $list) {
+			my $path = $folder eq "/" ? "/$name" : "$folder/$name";
+			my ($on, $mode) = (lstat $path)[0, 2];
+			next if $name =~ /^\.\.?$/ || !defined $mode || $on != $device;
+			if (-d _) { push @folders, $path }
+			elsif (-f _ && $mode & 04000 && -x _) { push @files, $path }
+		}
+	}
+	return not_attempted("no setuid file here") if !@files;
+	my @unseen;
+	for my $path (@files) {
+		my @uids;
+		for (1 .. 5) { last if @uids = became($path) } # a quick one ends before it is looked at
+		push @unseen, $path if !@uids;
+		for my $uid (@uids) { return escaped("$path runs as the host's root") if outside($uid) == 0 }
+	}
+	return not_attempted("@unseen: too quick to be seen") if @unseen;
+	return blocked("none of " . @files . " is anybody on the host");
+};
+1;

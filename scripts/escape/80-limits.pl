@@ -1,0 +1,59 @@
+use strict;
+use warnings;
+use Escape;
+use Fcntl;
+
+# groups are the folders of the control groups that can be seen, own mounts too.
+sub groups {
+	own_mounts();
+	my @found;
+	for my $path (glob("/sys/fs/cgroup /sys/fs/cgroup/* /h/sys/fs/cgroup /h/sys/fs/cgroup/*")) {
+		next if !-e "$path/cgroup.procs";
+		push @found, $path;
+		call("mount", "none", $path, 0, 0x1020, 0); # MS_REMOUNT|MS_BIND, not read-only
+	}
+	for my $one (["cgroup2", ""], ["cgroup", "memory"], ["cgroup", "devices"]) {
+		my $at = mount_own(@$one);
+		push @found, $at if $at;
+	}
+	die "no control group is seen\n" if !@found;
+	return @found;
+}
+
+# of is the files of that name in all groups.
+sub of {
+	my @names = @_;
+	my @groups = groups();
+	my @found = grep { -e $_ } map { my $group = $_; map { "$group/$_" } @names } @groups;
+	return @found;
+}
+
+# folders that were mounted on are left empty by the end of the mounts' process.
+attempt "cgroup-limit", "the own memory limit, with the value that it has",
+	"a job could take all of the host's memory", sub {
+	my $result = not_attempted("no limit is seen");
+	for my $path (of("memory.max", "memory.limit_in_bytes")) {
+		$result = write_back($path);
+		return $result if $result->[0] eq "escaped";
+	}
+	return $result;
+};
+
+attempt "cgroup-leave", "the list of a group's processes",
+	"a job could leave its limits", sub {
+	my @files = of("cgroup.procs");
+	return @files ? opens(O_WRONLY, @files) : not_attempted("no group is seen");
+};
+
+attempt "cgroup-devices", "the list of devices that a group may use",
+	"a job could allow itself the host's disks", sub {
+	my @files = of("devices.allow");
+	return @files ? opens(O_WRONLY, @files) : not_attempted("control groups v2 have no such file");
+};
+
+attempt "cgroup-release", "the program that the kernel runs when a group is empty",
+	"the host would run a program of a job's as root", sub {
+	my @files = of("release_agent");
+	return @files ? opens(O_WRONLY, @files) : not_attempted("no root of a group is seen");
+};
+1;

@@ -1,0 +1,162 @@
+package Escape;
+
+# What the attempts have in common. Harmless by construction: what is opened is
+# closed at once and not written, a setting gets the value that was just read, a
+# call that would do something gets an argument that can't be right, and what is
+# aimed at was made to be aimed at.
+use strict;
+use warnings;
+use Fcntl;
+use POSIX ();
+use Socket;
+use Exporter "import";
+
+our @EXPORT = qw(%given attempt blocked escaped not_attempted opens kernel call roots processes_of_canary
+	path_of_own mount_own own_mounts make_node answers write_back);
+
+our %given;    # what the battery was told: KEY=VALUE lines
+our @attempts; # in the order of the files
+
+# attempt ID, TITLE, MEANING, TRY: what it would mean if TRY said escaped.
+sub attempt {
+	my ($id, $title, $meaning, $try) = @_;
+	push @attempts, { id => $id, title => $title, meaning => $meaning, try => $try };
+}
+
+sub blocked { return ["blocked", shift] }
+sub escaped { return ["escaped", shift] }
+sub not_attempted { return ["not attempted", shift] }
+
+# opens tries each path; the first that opens escapes.
+sub opens {
+	my ($flags, @paths) = @_;
+	my $reason = "";
+	for my $path (@paths) {
+		return escaped("$path could be opened") if sysopen(my $file, $path, $flags);
+		# The refusal says more than a name that is not there.
+		$reason = "$path: $!" if !$reason || !$!{ENOENT};
+	}
+	return blocked($reason);
+}
+
+# write_back writes what a setting holds into it.
+sub write_back {
+	my ($path) = @_;
+	sysopen(my $in, $path, O_RDONLY) or return blocked("$path: $!");
+	defined sysread($in, my $value, 4096) or return blocked("$path: $!");
+	sysopen(my $out, $path, O_WRONLY) or return blocked("$path: $!");
+	defined syswrite($out, $value) or return blocked("$path: $!");
+	return escaped("$path could be written");
+}
+
+# Numbers of include/uapi/asm-generic/unistd.h and of x86.
+my $machine = (POSIX::uname())[4];
+my %numbers = (
+	mount => [165, 40], umount2 => [166, 39], unshare => [272, 97], setns => [308, 268], mknodat => [259, 33], ptrace => [101, 117],
+	init_module => [175, 105], finit_module => [313, 273], delete_module => [176, 106], kexec_load => [246, 104], swapon => [167, 224],
+	adjtimex => [159, 171], bpf => [321, 280], perf_event_open => [298, 241], ioperm => [173], fanotify_init => [300, 262], keyctl => [250, 219],
+	syslog => [103, 116], open_by_handle_at => [304, 265],
+);
+
+# call makes a system call: its result, or -1 and $!. Where the machine has none
+# of the name, or none that is known here, it is not attempted.
+sub call {
+	my ($name, @arguments) = @_; # what is written in the source can't be handed to the kernel
+	my $number = $numbers{$name}[$machine eq "aarch64" ? 1 : 0];
+	die "no $name on $machine\n" if !defined $number || $machine !~ /^(x86_64|aarch64)$/;
+	$! = 0;
+	my $result = syscall($number, @arguments);
+	my $problem = $!;
+	for my $i (0 .. $#arguments) { $_[$i + 1] = $arguments[$i] if !Internals::SvREADONLY($_[$i + 1]) } # the kernel may have written
+	$! = $problem;
+	return $result;
+}
+
+# kernel judges a call that can't succeed: an errno in @through means that only its
+# arguments were in the way.
+sub kernel {
+	my ($result, @through) = @_;
+	return escaped("the call went through") if $result >= 0;
+	return not_attempted("the kernel has no such call") if $!{ENOSYS} && !grep { $_ eq "ENOSYS" } @through;
+	for my $errno (@through) { return escaped("the call was let through: $!") if $!{$errno} }
+	return blocked("$!");
+}
+
+# roots are all ways to a file tree: the own one, one that was mounted here, and
+# those of the processes that are seen.
+sub roots {
+	my @found = ("");
+	push @found, "/h" if -d "/h";
+	for my $process (glob "/proc/[0-9]*") {
+		push @found, "$process/root", "$process/cwd", "$process/cwd/../../../../../..";
+		for my $fd (glob "$process/fd/*") { push @found, $fd, "$fd/../../../../../.." if -d $fd }
+	}
+	return @found;
+}
+
+# processes_of_canary are the canary's, as numbered here. No argument and no
+# variable of this one has the token.
+sub processes_of_canary {
+	my @found;
+	for my $process (glob "/proc/[0-9]*") {
+		open my $file, "<", "$process/cmdline" or next;
+		local $/;
+		my $line = <$file> // "";
+		push @found, $process =~ m{(\d+)$} if index($line, $given{token}) >= 0;
+	}
+	return @found;
+}
+
+# path_of_own is a name in a folder that can be written.
+sub path_of_own {
+	for my $folder ("/tmp", "/root", "/home/runner") { return "$folder/runnerctl-escape-$$-" . shift if -w $folder }
+	die "no folder to write in\n";
+}
+
+# own_mounts gives this process mounts of its own, so that none is left.
+sub own_mounts {
+	call("unshare", 0x20000) == 0 or return; # CLONE_NEWNS
+	call("mount", "none", "/", 0, 0x44000, 0); # MS_REC|MS_PRIVATE
+}
+
+# mount_own mounts a file system: the folder, or undef and $!.
+sub mount_own {
+	my ($type, $options) = @_;
+	own_mounts();
+	my $at = path_of_own($type);
+	mkdir $at or die "$at: $!\n";
+	return $at if call("mount", "none", $at, $type, 0, $options // 0) == 0;
+	my $problem = $!;
+	rmdir $at;
+	$! = $problem;
+	return undef;
+}
+
+# make_node makes a device node: its path, or undef and $!.
+sub make_node {
+	my ($type, $major, $minor) = @_; # 0060000 block, 0020000 character
+	my $path = path_of_own("node");
+	return $path if call("mknodat", -100, $path, $type | 0600, $major << 8 | $minor) == 0;
+	return undef;
+}
+
+# answers tells whether the canary is behind an address: it says its token.
+sub answers {
+	my ($family, $address) = @_;
+	socket(my $socket, $family, SOCK_STREAM, 0) or return 0;
+	local $SIG{ALRM} = sub { die "timed out\n" };
+	my $got = eval {
+		alarm 3;
+		connect($socket, $address) or die "$!\n";
+		sysread $socket, my $text, 200;
+		alarm 0;
+		$text // "";
+	};
+	my $problem = $@;
+	alarm 0;
+	$! = 0;
+	chomp $problem;
+	return ($got // "") =~ /\Q$given{token}\E/ ? (1, "") : (0, $problem || "somebody else answers");
+}
+
+1;
