@@ -65,7 +65,7 @@ sub outside {
 	return $uid;
 }
 
-# became runs a program, with nothing to read, and returns every uid that it had.
+# became runs a program, with nothing to read, and returns every uid that it could act with.
 sub became {
 	my ($path) = @_;
 	my ($name) = $path =~ m{([^/]{1,15})[^/]*$};
@@ -83,8 +83,8 @@ sub became {
 		open my $status, "<", "/proc/$child/status" or next;
 		local $/;
 		my $text = <$status> // next;
-		next if $text !~ /^Name:\t\Q$name\E$/m || $text !~ /^Uid:\t(\d+)\t(\d+)\t(\d+)\t(\d+)$/m;
-		@uids{ $1, $2, $3, $4 } = ();
+		next if $text !~ /^Name:\t\Q$name\E$/m || $text !~ /^Uid:\t\d+\t(\d+)\t(\d+)\t(\d+)$/m;
+		@uids{ $1, $2, $3 } = ();
 	}
 	return keys %uids;
 }

@@ -3,32 +3,34 @@ use warnings;
 use Escape;
 use Fcntl;
 
-# groups are the folders of the control groups that can be seen, own mounts too.
+# groups are the folders of the control groups that can be seen, the own ones first,
+# in mounts of one's own too.
 sub groups {
 	own_mounts();
-	my @found;
+	my @mounts;
 	for my $path (glob("/sys/fs/cgroup /sys/fs/cgroup/* /h/sys/fs/cgroup /h/sys/fs/cgroup/*")) {
 		next if !-e "$path/cgroup.procs";
-		push @found, $path;
+		push @mounts, $path;
 		call("mount", "none", $path, 0, 0x1020, 0); # MS_REMOUNT|MS_BIND, not read-only
 	}
 	for my $one (["cgroup2", ""], ["cgroup", "memory"], ["cgroup", "devices"]) {
 		my $at = mount_own(@$one);
-		push @found, $at if $at;
+		push @mounts, $at if $at;
 	}
-	die "no control group is seen\n" if !@found;
-	return @found;
+	die "no control group is seen\n" if !@mounts;
+	open my $list, "<", "/proc/self/cgroup" or die "/proc/self/cgroup: $!\n";
+	my %own = map { /:(\/.+)$/ ? ($1 => 1) : () } <$list>;
+	my @own;
+	for my $mount (@mounts) { push @own, grep { -d } map { "$mount$_" } keys %own }
+	return (@own, @mounts);
 }
 
 # of is the files of that name in all groups.
 sub of {
 	my @names = @_;
-	my @groups = groups();
-	my @found = grep { -e $_ } map { my $group = $_; map { "$group/$_" } @names } @groups;
-	return @found;
+	return grep { -e } map { my $group = $_; map { "$group/$_" } @names } groups();
 }
 
-# folders that were mounted on are left empty by the end of the mounts' process.
 attempt "cgroup-limit", "the own memory limit, with the value that it has",
 	"a job could take all of the host's memory", sub {
 	my $result = not_attempted("no limit is seen");

@@ -30,18 +30,18 @@ sub not_attempted { return ["not attempted", shift] }
 # opens tries each path; the first that opens escapes.
 sub opens {
 	my ($flags, @paths) = @_;
-	my $reason = "";
+	my $reason;
 	for my $path (@paths) {
 		return escaped("$path could be opened") if sysopen(my $file, $path, $flags);
-		# The refusal says more than a name that is not there.
-		$reason = "$path: $!" if !$reason || !$!{ENOENT};
+		$reason = "$path: $!" if !$!{ENOENT};
 	}
-	return blocked($reason);
+	return defined $reason ? blocked($reason) : not_attempted("the kernel has none");
 }
 
 # write_back writes what a setting holds into it.
 sub write_back {
 	my ($path) = @_;
+	return not_attempted("the kernel has none") if !-e $path;
 	sysopen(my $in, $path, O_RDONLY) or return blocked("$path: $!");
 	defined sysread($in, my $value, 4096) or return blocked("$path: $!");
 	sysopen(my $out, $path, O_WRONLY) or return blocked("$path: $!");
@@ -107,9 +107,11 @@ sub processes_of_canary {
 	return @found;
 }
 
-# path_of_own is a name in a folder that can be written.
+# path_of_own is a name that is not there yet, in a folder that can be written.
+my $made = 0;
 sub path_of_own {
-	for my $folder ("/tmp", "/root", "/home/runner") { return "$folder/runnerctl-escape-$$-" . shift if -w $folder }
+	$made++;
+	for my $folder ("/tmp", "/root", "/home/runner") { return "$folder/runnerctl-escape-$$-$made-" . shift if -w $folder }
 	die "no folder to write in\n";
 }
 
