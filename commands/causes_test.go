@@ -178,7 +178,6 @@ func faultsOfTheContainer(t *testing.T, found *pageOfFaults) {
 	}
 
 	for _, fault := range []struct{ name, cause, change string }{
-		{"a subordinate range that overlaps, in the outer tree", "subid.overlap", "for f in /etc/subuid /etc/subgid; do echo runner:1000:65536 >$f; done"},
 		{"setuid newuidmap instead of its capability", "newuidmap", "for f in newuidmap newgidmap; do setcap -r /usr/bin/$f && chmod u+s /usr/bin/$f; done"},
 		{"no pasta and no slirp4netns in the outer tree", "network.driver", "rm /usr/bin/slirp4netns /usr/bin/pasta*"},
 		{"no iptables in the world", "iptables", "rm -f /rootfs/usr/sbin/*tables*"},
@@ -190,11 +189,21 @@ func faultsOfTheContainer(t *testing.T, found *pageOfFaults) {
 		_, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) { config.Image = changed })
 		found.named(t, fault.name, "the runner's start", said, fault.cause)
 	}
-	err := buildImage(t, api, "runnerctl-test/fault:setuid", "FROM "+tag+"\nUSER root\nRUN chmod u+s /usr/bin/mount\nRUN /usr/lib/runnerctl/assert 100000\n")
-	if err == nil {
-		t.Fatal("an image with a setuid file was built")
+	for _, fault := range []struct{ name, cause, change string }{
+		{"a setuid file in the outer tree", "setuid", "chmod u+s /usr/bin/mount"},
+		{"the same subordinate range twice, in the outer tree", "subid.overlap", "echo runner:100000:65536 >>/etc/subuid"},
+	} {
+		// What the build ends with.
+		asserted := "FROM " + tag + "\nUSER root\nRUN " + fault.change + "\nRUN /usr/lib/runnerctl/assert 100000\n"
+		err := buildImage(t, api, "runnerctl-test/fault:"+fault.cause, asserted)
+		if err == nil {
+			t.Fatalf("an image with %s was built", fault.name)
+		}
+		found.named(t, fault.name, "the build", told(err), fault.cause)
 	}
-	found.named(t, "a setuid file in the outer tree", "the build", told(err), "setuid")
+	if err := buildImage(t, api, "runnerctl-test/fault:none", "FROM "+tag+"\nUSER root\nRUN /usr/lib/runnerctl/assert 100000\n"); err != nil {
+		t.Errorf("without a fault: %v", err)
+	}
 
 	// A user namespace in which no other may be made.
 	nested := func(limit, then string) string {

@@ -53,7 +53,7 @@ var known = []Known{
 	{"subid.overlap", "a range of /etc/subuid or /etc/subgid is there twice, overlaps another, or covers the user's own id: the kernel refuses such a map", "one line in each of the two files, and no useradd after that; runnerctl build makes them so",
 		regexp.MustCompile(`newuidmap.*Invalid argument|newgidmap.*Invalid argument|/etc/sub[ug]id must hold one line`)},
 	{"newuidmap", "newuidmap has no privilege: it needs the file capability, since with the setuid bit it wants CAP_SYS_ADMIN", "chmod u-s newuidmap newgidmap, setcap cap_setuid+ep newuidmap, setcap cap_setgid+ep newgidmap; runnerctl build does so",
-		regexp.MustCompile(`newuidmap: write to uid_map failed: Operation not permitted|newgidmap: write to gid_map failed: Operation not permitted|newuidmap.*Could not set caps|file capabilities in the outer tree`)},
+		regexp.MustCompile(`newuidmap: open of uid_map failed: Permission denied|newuidmap: write to uid_map failed: Operation not permitted|newgidmap: write to gid_map failed: Operation not permitted|newuidmap.*Could not set caps|file capabilities in the outer tree`)},
 	{"setuid", "a setuid or setgid file in the outer tree, which with an unmasked /proc is the host's root", "take the bit away in image.outer, or use another outer base: such an image is not built",
 		regexp.MustCompile(`setuid or setgid files in the outer tree`)},
 	{"network.driver", "the outer tree lacks the program that makes the runner's network", "runnerctl build, with an image.outer that has slirp4netns and passt",
