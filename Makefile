@@ -21,7 +21,7 @@ agent: ## bin/testagent-linux-ARCH.tar.gz, a stand-in for GitHub's runner (ARCH=
 man: build ## bin/runnerctl.1, the man page
 	bin/runnerctl man > bin/runnerctl.1
 
-demo: setup build ## the whole thing: three runners at work at the same moment
+demo: setup build agent ## the whole thing: a stand-in GitHub, three runners, nine jobs in three waves
 	$(WITH_DOCKER) bin/runnerctl demo --bootstrap-base
 
 vet: ## go vet for every system that a client may have, shellcheck

@@ -5,9 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"path"
+	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,34 +18,36 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
 	"github.com/runnerctl/runnerctl/internal/ui"
-	"github.com/runnerctl/runnerctl/scripts"
 )
 
 const (
 	demoRunners = 3
-	stepLimit   = 5 * time.Minute
+	waveLimit   = 5 * time.Minute
+	endLimit    = time.Minute // for runners that had their job
 )
 
 type demoOptions struct {
 	config config.Config
 	build  buildOptions
-	keep   bool
+	json   bool
 	theme  ui.Theme
 }
 
 func demoCommand(d deps) *cli.Command {
 	return &cli.Command{
 		Name:  "demo",
-		Usage: "doctor, build, three runners that do the same things at the same moment, down",
+		Usage: "doctor, build, a stand-in GitHub, three runners, nine jobs with Docker in three waves, down",
 		Description: "Exits 1 if anything differs from what it should be.\n\nExamples:\n" +
 			"   runnerctl demo\n" +
-			"   runnerctl demo --bootstrap-base --keep",
-		Flags: append(append([]cli.Flag{
+			"   runnerctl demo --bootstrap-base -o json",
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read settings from `FILE`; none is needed", DefaultText: "./" + config.DefaultFile, EnvVars: []string{"RUNNERCTL_CONFIG"}, Category: "Settings"},
-		}, buildFlags()...),
-			&cli.BoolFlag{Name: "keep", Usage: "leave the runners, and tell how to remove them"}, colorFlag()),
+			&cli.StringFlag{Name: "agent", Usage: "`FILE` with the agent for the image", DefaultText: "the test agent beside runnerctl: make agent", EnvVars: []string{"RUNNERCTL_DEMO_AGENT"}, Category: "Settings"},
+		}, buildFlags(), []cli.Flag{outputFlag(), colorFlag()}),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
@@ -53,9 +56,18 @@ func demoCommand(d deps) *cli.Command {
 			if err != nil {
 				return err
 			}
+			options := demoOptions{}
+			if options.json, err = wantJSON(c); err != nil {
+				return err
+			}
+			if loaded.Image.Agent, err = demoAgent(c.String("agent")); err != nil {
+				return err
+			}
 			// A fleet of its own: two demos on one engine don't meet.
-			loaded.Name, loaded.Runners.Count = newName("demo", map[string]bool{}), demoRunners
-			options := demoOptions{config: loaded, keep: c.Bool("keep")}
+			loaded.Target = "" // the stand-in's, once it runs
+			loaded.Name, loaded.Runners = newName("demo", map[string]bool{}), config.Default().Runners
+			loaded.Runners.Count = demoRunners
+			options.config = loaded
 			if options.build, err = buildOptionsOf(c, loaded); err != nil {
 				return err
 			}
@@ -67,153 +79,282 @@ func demoCommand(d deps) *cli.Command {
 	}
 }
 
+// demoAgent is the archive of the test agent: the one that is given, or the one
+// that lies beside this program.
+func demoAgent(given string) (config.Agent, error) {
+	if given == "" {
+		program, err := os.Executable()
+		if err != nil {
+			return config.Agent{}, fmt.Errorf("agent: %w", err)
+		}
+		found, err := filepath.Glob(filepath.Join(filepath.Dir(program), "testagent-linux-*.tar.gz"))
+		if err != nil || len(found) != 1 {
+			return config.Agent{}, ui.Hinted(fmt.Errorf("agent: %d archives testagent-linux-….tar.gz beside %s", len(found), program), "make agent builds it; --agent names another file")
+		}
+		given = found[0]
+	}
+	path, err := filepath.Abs(given)
+	return config.Agent{Version: "latest", Archive: path}, err
+}
+
+// demo is one that runs.
+type demo struct {
+	deps
+	demoOptions
+	engine *dockerx.Engine
+	github *ghsim.Server
+	rows   []demoRow
+	roots  []string // what was seen of processes of root
+}
+
 func runDemo(ctx context.Context, d deps, options demoOptions) (err error) {
-	if err := runDoctor(ctx, d, doctorOptions{config: options.config, theme: options.theme}); err != nil {
+	out := d.streams.Out
+	if options.json { // one document and nothing else
+		d.streams.Out = d.streams.Err
+	}
+	started := time.Now()
+	if err := runDoctor(ctx, d, doctorOptions{config: options.config, checks: doctor.Catalogue(), theme: options.theme}); err != nil {
 		return err
 	}
 	fmt.Fprintln(d.streams.Out)
-	if options.keep {
-		defer fmt.Fprintf(d.streams.Err, "kept; runnerctl down --fleet %s removes them\n", options.config.Name)
-	} else {
-		defer func() {
-			whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
-			defer cancel()
-			err = errors.Join(err, runDown(whole, d, downOptions{fleet: options.config.Name, theme: options.theme}))
-		}()
-	}
-	up := upOptions{config: options.config, build: options.build, timeout: time.Duration(options.config.Runners.ReadyTimeout), theme: options.theme}
-	if err := runUp(ctx, d, up); err != nil {
-		return err
-	}
 	engine, _, err := connect(d)
 	if err != nil {
 		return err
 	}
 	defer engine.Close()
-	runners, err := engine.Runners(ctx, options.config.Name)
+	github, done, err := startDemoGitHub(ctx, engine, &options.config)
 	if err != nil {
 		return err
 	}
-	steps, err := demoSteps()
+	defer done()
+	run := &demo{deps: d, demoOptions: options, engine: engine, github: github}
+	err = run.waves(ctx)
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	defer cancel()
+	err = errors.Join(err, runDown(whole, d, downOptions{config: options.config, fleet: options.config.Name, wait: endLimit, force: true, theme: options.theme}), run.nothingLeft(whole))
+	d.streams.Out = out
+	if options.json {
+		return errors.Join(err, writeJSON(out, run.rows))
+	}
+	if len(run.rows) > 0 {
+		fmt.Fprintln(out)
+		writeDemo(d, run.rows, options.theme)
+		fmt.Fprintf(out, "\n%s\n", strings.Join(run.roots, "\n"))
+	}
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.streams.Out, "\n%d runners, each step in all of them at the same moment:\n\n", len(runners))
-	header := []string{"STEP"}
-	for _, runner := range runners {
-		header = append(header, runner.Name)
-	}
-	var rows [][]string
-	var failures []error
-	for _, step := range steps {
-		row, err := demoStep(ctx, engine, runners, step, options.theme)
-		rows = append(rows, row)
-		if err != nil {
-			failures = append(failures, err)
-		}
-	}
-	for _, look := range []func(context.Context, *dockerx.Engine, []fleet.Runner, ui.Theme) ([]string, error){rootInside, rootOutside} {
-		row, err := look(ctx, engine, runners, options.theme)
-		rows = append(rows, row)
-		failures = append(failures, err)
-	}
-	ui.Table(d.streams.Out, header, rows)
-	if err := errors.Join(failures...); err != nil {
-		return err
-	}
-	fmt.Fprintf(d.streams.Out, "\n%s no collision: the same names, ports and tags in %d runners; root inside, nobody on the host\n", options.theme.Check(), len(runners))
+	fmt.Fprintf(out, "\n%s no collision: the same names, ports and tags in %d jobs, each with a runner and a Docker daemon of its own; root inside, nobody on the host\n", options.theme.Check(), len(run.rows))
+	fmt.Fprintf(out, "%s queued to first step: %.2fs (median); nothing left, at GitHub or on the host; %s in all\n", options.theme.Check(), medianStart(run.rows).Seconds(), ui.Duration(time.Since(started)))
 	return nil
 }
 
-type demoScript struct{ title, text string }
-
-func demoSteps() ([]demoScript, error) {
-	entries, err := fs.ReadDir(scripts.Demo, "demo") // in the order of names
+// startDemoGitHub starts the stand-in where the runners reach it, and makes the
+// settings point at it.
+func startDemoGitHub(ctx context.Context, engine *dockerx.Engine, settings *config.Config) (github *ghsim.Server, done func(), err error) {
+	bridge, err := engine.Bridge(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var steps []demoScript
-	for _, entry := range entries {
-		text, err := scripts.Demo.ReadFile(path.Join("demo", entry.Name()))
-		if err != nil {
-			return nil, err
+	if github, err = ghsim.Start(ghsim.Options{RunnerAddress: net.JoinHostPort(bridge.String(), "0")}); err != nil {
+		return nil, nil, ui.Hinted(err, "the demo needs an engine on this very machine: its runners call back")
+	}
+	folder, err := os.MkdirTemp("", "runnerctl-demo-")
+	if err != nil {
+		github.Close()
+		return nil, nil, fmt.Errorf("stand-in GitHub: %w", err)
+	}
+	done = func() {
+		github.Close()
+		_ = os.RemoveAll(folder) // a CA and a token of no worth now
+	}
+	settings.Target, settings.GitHub = github.URL+"/acme/api", config.GitHub{CAFile: filepath.Join(folder, "ca.pem"), TokenFlag: filepath.Join(folder, "token")}
+	for path, content := range map[string][]byte{settings.GitHub.CAFile: github.CA(), settings.GitHub.TokenFlag: []byte(github.ClassicToken(time.Hour, "repo"))} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			done()
+			return nil, nil, fmt.Errorf("stand-in GitHub: %w", err)
 		}
-		lines := strings.SplitN(string(text), "\n", 3)
-		steps = append(steps, demoScript{strings.TrimPrefix(lines[1], "# "), string(text)})
 	}
-	return steps, nil
+	return github, done, nil
 }
 
-// demoStep runs one script in all runners side by side; each cell is how long
-// it took.
-func demoStep(ctx context.Context, engine *dockerx.Engine, runners []fleet.Runner, step demoScript, theme ui.Theme) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, stepLimit)
-	defer cancel()
-	row := make([]string, len(runners)+1)
-	row[0] = step.title
-	failures := make([]error, len(runners))
-	var group errgroup.Group
-	for i, runner := range runners {
+// waves runs all; before each, up converges to three runners again, since each
+// is gone after its job.
+func (r *demo) waves(ctx context.Context) error {
+	up := upOptions{config: r.config, build: r.build, timeout: time.Duration(r.config.Runners.ReadyTimeout), theme: r.theme}
+	var failures []error
+	for i, jobs := range demoWaves() {
+		if err := runUp(ctx, r.deps, up); err != nil {
+			return err
+		}
+		bounded, cancel := context.WithTimeout(ctx, waveLimit)
+		err := r.wave(bounded, i+1, jobs)
+		cancel()
+		var wrong *demoError
+		if err != nil && !errors.As(err, &wrong) {
+			return errors.Join(append(failures, err)...)
+		}
+		failures = append(failures, err)
+	}
+	return errors.Join(append(failures, collisions(r.rows))...)
+}
+
+// wave queues jobs and waits for their ends, and for their runners'.
+func (r *demo) wave(ctx context.Context, number int, jobs []demoJob) error {
+	runners, err := r.engine.Runners(ctx, r.config.Name)
+	if err != nil {
+		return err
+	}
+	for _, script := range preparation(jobs) {
+		if err := r.everywhere(ctx, runners, script); err != nil {
+			return err
+		}
+	}
+	show := newProgress(r.deps, r.theme)
+	defer show.Close()
+	ids := make([]int64, len(jobs))
+	for i, job := range jobs {
+		workflow, err := job.workflow()
+		if err != nil {
+			return err
+		}
+		if ids[i], err = r.github.Queue(workflow); err != nil {
+			return err
+		}
+		show.Working(job.name, "queued")
+	}
+	if number == 1 {
+		if err := r.lookForRoot(ctx, runners); err != nil {
+			return err
+		}
+	}
+	failures := make([]error, len(jobs))
+	for left := len(jobs); left > 0; {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wave %d: %d jobs have not ended: %w", number, left, context.Cause(ctx))
+		case <-time.After(100 * time.Millisecond):
+		}
+		for i, job := range jobs {
+			result, _ := r.github.Result(ids[i])
+			switch {
+			case ids[i] == 0:
+			case result.Status != "completed":
+				show.Working(job.name, result.Status+" "+result.Runner+" "+currentStep(result))
+			default:
+				ids[i] = 0
+				left--
+				r.rows = append(r.rows, newDemoRow(job, number, result))
+				if failures[i] = job.judge(result); failures[i] != nil {
+					show.Failed(job.name, failures[i])
+				} else {
+					show.Done(job.name, result.Conclusion+", as expected, on "+result.Runner, result.Completed.Sub(result.Queued))
+				}
+			}
+		}
+	}
+	if err := errors.Join(failures...); err != nil {
+		return err
+	}
+	return r.ended(ctx)
+}
+
+func currentStep(result ghsim.Result) string {
+	for _, step := range result.Steps {
+		if step.Status == "in_progress" {
+			return step.Name
+		}
+	}
+	return ""
+}
+
+// everywhere runs a script in all runners side by side.
+func (r *demo) everywhere(ctx context.Context, runners []fleet.Runner, script string) error {
+	title, text, err := demoScript(script)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, runner := range runners {
 		group.Go(func() error {
-			started := time.Now()
-			var output bytes.Buffer
-			code, err := engine.Exec(ctx, runner, dockerx.Command{Args: []string{"sh", "-c", step.text}, Stdout: &output, Stderr: &output})
-			if err == nil && code != 0 {
-				err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(output.String()))
-			}
-			if err != nil {
-				row[i+1] = theme.Cross()
-				failures[i] = fmt.Errorf("runner %s: %s: %w", runner.Name, step.title, err)
-				return nil
-			}
-			row[i+1] = theme.Check() + " " + ui.Duration(time.Since(started))
-			return nil
+			_, err := r.output(ctx, runner, title, text)
+			return err
 		})
 	}
-	_ = group.Wait() // failures are gathered, one per runner
-	return row, errors.Join(failures...)
+	return group.Wait()
 }
 
-// rootInside counts the processes of uid 0 as the runners themselves see them.
-func rootInside(ctx context.Context, engine *dockerx.Engine, runners []fleet.Runner, theme ui.Theme) ([]string, error) {
-	row := []string{"seen inside: processes of uid 0"}
-	var failures []error
-	for _, runner := range runners {
-		var output bytes.Buffer
-		code, err := engine.Exec(ctx, runner, dockerx.Command{Args: []string{"sh", "-c", "ps -e -o uid= | grep -cw 0"}, Stdout: &output, Stderr: &output})
-		if err == nil && code != 0 {
-			err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(output.String()))
-		}
-		if err != nil {
-			row = append(row, theme.Cross())
-			failures = append(failures, fmt.Errorf("runner %s: its processes: %w", runner.Name, err))
-			continue
-		}
-		row = append(row, theme.Check()+" "+strings.TrimSpace(output.String()))
+// output is what a script says in a runner's machine.
+func (r *demo) output(ctx context.Context, runner fleet.Runner, title, text string) (string, error) {
+	var output bytes.Buffer
+	code, err := r.engine.Exec(ctx, runner, dockerx.Command{Args: []string{"sh", "-c", text}, Stdout: &output, Stderr: &output})
+	said := strings.TrimSpace(output.String())
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit code %d: %s", code, said)
 	}
-	return row, errors.Join(failures...)
+	if err != nil {
+		return "", fmt.Errorf("runner %s: %s: %w", runner.Name, title, err)
+	}
+	return said, nil
 }
 
-// rootOutside counts them as the host sees them: there must be none.
-func rootOutside(ctx context.Context, engine *dockerx.Engine, runners []fleet.Runner, theme ui.Theme) ([]string, error) {
-	row := []string{"seen from the host: processes of uid 0"}
-	var failures []error
+// lookForRoot counts the processes of uid 0, as the runners see them and as the
+// host does: there must be none there.
+func (r *demo) lookForRoot(ctx context.Context, runners []fleet.Runner) error {
+	var inside, outside []string
 	for _, runner := range runners {
-		uids, err := engine.HostUIDs(ctx, runner)
+		count, err := r.output(ctx, runner, "its processes", "ps -e -o uid= | grep -cw 0")
 		if err != nil {
-			return row, err
+			return err
 		}
-		mark, processes := theme.Check(), 0
-		for _, count := range uids {
-			processes += count
+		uids, err := r.engine.HostUIDs(ctx, runner)
+		if err != nil {
+			return err
+		}
+		all := 0
+		for _, processes := range uids {
+			all += processes
 		}
 		root := uids["0"] + uids["root"]
+		inside = append(inside, count)
+		outside = append(outside, fmt.Sprintf("%d of %d (uid %s)", root, all, strings.Join(slices.Sorted(maps.Keys(uids)), ", ")))
 		if root > 0 {
-			mark = theme.Cross()
-			failures = append(failures, fmt.Errorf("runner %s has %d processes of uid 0 on the host", runner.Name, root))
+			return &demoError{problem: fmt.Sprintf("runner %s has %d processes of uid 0 on the host", runner.Name, root)}
 		}
-		names := slices.Sorted(maps.Keys(uids))
-		row = append(row, fmt.Sprintf("%s %d of %d (uid %s)", mark, root, processes, strings.Join(names, ", ")))
 	}
-	return row, errors.Join(failures...)
+	r.roots = []string{"processes of uid 0, seen inside:        " + strings.Join(inside, " · "), "processes of uid 0, seen from the host: " + strings.Join(outside, " · ")}
+	return nil
+}
+
+// ended waits until the runners, which had their job, have ended.
+func (r *demo) ended(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, endLimit)
+	defer cancel()
+	for {
+		runners, err := r.engine.Runners(bounded, r.config.Name)
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(runners, func(one fleet.Runner) bool { return one.State == fleet.Running })
+		if at < 0 {
+			return nil
+		}
+		select {
+		case <-bounded.Done():
+			return fmt.Errorf("runner %s has had its job and has not ended: %w", runners[at].Name, bounded.Err())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// nothingLeft tells what down should have removed and has not.
+func (r *demo) nothingLeft(ctx context.Context) error {
+	runners, err := r.engine.Runners(ctx, r.config.Name)
+	if err != nil {
+		return err
+	}
+	if listed := r.github.Runners(); len(listed) > 0 || len(runners) > 0 {
+		return &demoError{problem: fmt.Sprintf("left behind: %d registrations, %d runners", len(listed), len(runners))}
+	}
+	return nil
 }

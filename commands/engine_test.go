@@ -391,11 +391,3 @@ func TestFailingRunnerTellsWhyAndLeavesNothing(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
-
-func TestDemo(t *testing.T) {
-	realEngine(t)
-	t.Chdir(t.TempDir())
-	if out := must(t, "demo", "--bootstrap-base", "--progress", "plain"); !strings.Contains(out, "no collision") {
-		t.Error(out)
-	}
-}

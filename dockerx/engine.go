@@ -3,6 +3,7 @@ package dockerx
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -168,6 +169,21 @@ func (e *Engine) AskRegistry(ctx context.Context, reference string) error {
 		return fmt.Errorf("registry of %s: %w", reference, err)
 	}
 	return nil
+}
+
+// Bridge is the host's own address on the engine's default bridge: there containers
+// reach what listens on the host.
+func (e *Engine) Bridge(ctx context.Context) (netip.Addr, error) {
+	bridge, err := e.api.NetworkInspect(ctx, "bridge", network.InspectOptions{})
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("network bridge: %w", err)
+	}
+	for _, ipam := range bridge.IPAM.Config {
+		if address, err := netip.ParseAddr(ipam.Gateway); err == nil {
+			return address, nil
+		}
+	}
+	return netip.Addr{}, errors.New("network bridge: it has no gateway")
 }
 
 // IsUnreachable tells an engine that can't be reached from one that answered.

@@ -8,8 +8,8 @@ import "embed"
 //go:embed image
 var Image embed.FS
 
-// Demo holds what each runner does in `runnerctl demo`, under "demo/", in the
-// order of the names. The second line of each tells what it shows.
+// Demo holds the steps of the jobs of `runnerctl demo`, under "demo/". The second
+// line of each tells what it shows.
 //
 //go:embed demo
 var Demo embed.FS

@@ -57,6 +57,7 @@ if [ -n "$tests" ]; then
 	need zsh zsh
 	need fish fish
 	need groff groff-base
+	need gh gh
 fi
 [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || packages+=(debian-archive-keyring)
