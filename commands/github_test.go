@@ -15,19 +15,19 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// newGitHub starts a stand-in and puts settings for it into the working folder.
-func newGitHub(t *testing.T, options ghsim.Options, target string, more ...string) *ghsim.Server {
+// startGitHub starts a stand-in, with a token for it in the environment.
+func startGitHub(t *testing.T, options ghsim.Options) *ghsim.Server {
 	t.Helper()
 	github, err := ghsim.Start(options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(github.Close)
-	writeSettings(t, github, target, more...)
 	t.Setenv("RUNNERCTL_TOKEN", github.ClassicToken(time.Hour, "repo", "admin:org", "manage_runners:enterprise"))
 	return github
 }
 
+// writeSettings has a runnerctl in the working folder use the stand-in.
 func writeSettings(t *testing.T, github *ghsim.Server, target string, more ...string) {
 	t.Helper()
 	text := fmt.Sprintf("target: %s/%s\n%s", github.URL, target, strings.Join(more, "\n"))
@@ -95,7 +95,8 @@ func TestUpAsksGitHubFirst(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
-			github := newGitHub(t, ghsim.Options{}, test.target)
+			github := startGitHub(t, ghsim.Options{})
+			writeSettings(t, github, test.target)
 			if test.set != nil {
 				test.set(t, github)
 			}
@@ -135,7 +136,8 @@ func withApp(t *testing.T, github *ghsim.Server, target string) {
 
 func TestGhTokenIsTheLast(t *testing.T) {
 	t.Chdir(t.TempDir())
-	github := newGitHub(t, ghsim.Options{}, "acme/api")
+	github := startGitHub(t, ghsim.Options{})
+	writeSettings(t, github, "acme/api")
 	bin := t.TempDir()
 	if err := os.WriteFile(filepath.Join(bin, "gh"), []byte("#!/bin/sh\n[ \"$*\" = \"auth token --hostname "+strings.TrimPrefix(github.URL, "https://")+"\" ] && echo "+os.Getenv("RUNNERCTL_TOKEN")+"\n"), 0o755); err != nil {
 		t.Fatal(err)
