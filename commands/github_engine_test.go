@@ -4,6 +4,7 @@ package commands
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -184,8 +185,9 @@ func TestStaticFleet(t *testing.T) {
 	address := bridgeAddress(t, api)
 	github := startGitHub(t, ghsim.Options{Address: address, RunnerAddress: address})
 	name := newFleet(t, api)
-	write(t, "ca.pem", string(github.CA()))
-	archive := agenttest.Archive(t, "-file", "ca.pem=ca.pem", "-env", "SSL_CERT_FILE=/home/runner/actions-runner/ca.pem")
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	write(t, ca, string(github.CA()))
+	archive := agenttest.Archive(t, "-file", "ca.pem="+ca, "-env", "SSL_CERT_FILE=/home/runner/actions-runner/ca.pem")
 	writeSettings(t, github, "acme", fmt.Sprintf("image: {agent: {archive: %s}}", archive), "runners: {ephemeral: false}")
 	must(t, up(name)...)
 	runner := list(t, name)[0]

@@ -122,6 +122,13 @@ func (w *world) WaitReady(ctx context.Context, runner Runner) (string, error) {
 	}
 }
 
+func (w *world) Cancel(_ context.Context, runner Runner) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.note("cancel %s", runner.Name)
+	return nil
+}
+
 func (w *world) Remove(_ context.Context, runner Runner) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
