@@ -3,6 +3,7 @@
 package commands
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -94,7 +95,7 @@ func TestFleetWithGitHub(t *testing.T) {
 	eventually(t, 20*time.Second, "the runner ends", func() bool {
 		return slices.ContainsFunc(list(t, name), func(one fleet.Runner) bool { return one.Name == result.Runner && one.State == fleet.Exited })
 	})
-	if plan := must(t, up(name, "--count", "3", "--dry-run")...); !strings.Contains(plan, "remove  "+result.Runner+"  (it ended") || strings.Count(plan, "create") != 1 || strings.Count(plan, "keep") != 2 {
+	if plan := must(t, up(name, "--count", "3", "--dry-run")...); !strings.Contains(plan, "remove  "+result.Runner+"  (it ended: done)") || strings.Count(plan, "create") != 1 || strings.Count(plan, "keep") != 2 {
 		t.Errorf("plan:\n%s", plan)
 	}
 	must(t, up(name, "--count", "3")...)
@@ -111,7 +112,7 @@ func TestFleetWithGitHub(t *testing.T) {
 func TestDownWaitsForJobs(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme")
 	must(t, up(name, "--count", "2")...)
-	job := queueAndStart(t, github, "sleep 8")
+	job := queueAndStart(t, github, "until [ -e ~/go ]; do sleep 0.2; done")
 	if code, _, stderr := runnerctl(t.Context(), "down", "--fleet", name, "--wait", "1s"); code != exitFailure || !strings.Contains(stderr, "its job has not ended within 1s") || !strings.Contains(stderr, "--force") {
 		t.Errorf("code %d: %s", code, stderr)
 	}
@@ -123,6 +124,8 @@ func TestDownWaitsForJobs(t *testing.T) {
 	if plan := must(t, up(name, "--dry-run", "--target", github.URL+"/acme/api")...); !strings.Contains(plan, "its spec changed, but it has a job") || strings.Contains(plan, "create") {
 		t.Errorf("plan:\n%s", plan)
 	}
+	released := time.AfterFunc(2*time.Second, func() { runnerctl(context.Background(), "exec", left[0].Name, "--", "touch", "go") })
+	defer released.Stop()
 	must(t, "down", "--fleet", name)
 	if result := await(t, github, job); result.Conclusion != "success" {
 		t.Errorf("the job was not let end: %+v", result)
@@ -136,6 +139,9 @@ func TestDownForce(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
 	must(t, up(name)...)
 	job := queueAndStart(t, github, "sleep 300")
+	if busy := list(t, name)[0]; !busy.Busy || !strings.Contains(busy.Listing.JobURL, "/acme/api/actions/runs/") {
+		t.Errorf("%+v %+v", busy, busy.Listing)
+	}
 	started := time.Now()
 	must(t, "down", "--fleet", name, "--force")
 	if took := time.Since(started); took > 40*time.Second {

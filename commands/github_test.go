@@ -163,7 +163,7 @@ func TestPsShowsBothViews(t *testing.T) {
 	}
 	runners := []fleet.Runner{
 		runner("ci-7k2p", fleet.Running, &fleet.Listing{State: fleet.Online, ID: 1}),
-		runner("ci-9xqd", fleet.Running, &fleet.Listing{State: fleet.Online, Busy: true, ID: 2}),
+		runner("ci-9xqd", fleet.Running, &fleet.Listing{State: fleet.Online, Busy: true, ID: 2, JobURL: "https://github.com/acme/api/actions/runs/3/job/4"}),
 		runner("ci-m3ta", fleet.Running, &fleet.Listing{State: fleet.NotListed}),
 		runner("ci-p4vb", fleet.Running, &fleet.Listing{State: fleet.Offline, ID: 3}),
 		runner("ci-q5wc", fleet.Exited, &fleet.Listing{State: fleet.NotListed}),
@@ -173,21 +173,21 @@ func TestPsShowsBothViews(t *testing.T) {
 	}
 	var out strings.Builder
 	writeRunners(&out, runners, now)
-	want := `NAME     FLEET  STATE     DOCKER  GITHUB           UP    CPUS  MEMORY
-ci-7k2p  ci     ready     26.1.5  online           4m    2     4GiB
-ci-9xqd  ci     busy      26.1.5  busy             4m    2     4GiB
-ci-m3ta  ci     ready     26.1.5  not listed ⚠     4m    2     4GiB
-ci-p4vb  ci     ready     26.1.5  offline ⚠        4m    2     4GiB
-ci-q5wc  ci     exited    –       not listed       4m    2     4GiB
-ci-r6xd  ci     exited    –       offline, busy ⚠  4m    2     4GiB
-ci-s7ye  ci     ready     26.1.5  ?                4m    2     4GiB
-ci-t8zf  ci     starting  –       –                0.0s  2     4GiB
+	want := `NAME     FLEET  STATE         DOCKER  GITHUB           UP    CPUS  MEMORY  JOB
+ci-7k2p  ci     ready         26.1.5  online           4m    2     4GiB    –
+ci-9xqd  ci     busy          26.1.5  busy             4m    2     4GiB    acme/api/actions/runs/3/job/4
+ci-m3ta  ci     ready         26.1.5  not listed ⚠     4m    2     4GiB    –
+ci-p4vb  ci     ready         26.1.5  offline ⚠        4m    2     4GiB    –
+ci-q5wc  ci     exited: done  –       not listed       4m    2     4GiB    –
+ci-r6xd  ci     exited: done  –       offline, busy ⚠  4m    2     4GiB    –
+ci-s7ye  ci     ready         26.1.5  ?                4m    2     4GiB    –
+ci-t8zf  ci     starting      –       –                0.0s  2     4GiB    –
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 	text, err := json.Marshal(runners[1])
-	if err != nil || !strings.Contains(string(text), `"github":{"state":"online","busy":true,"id":2}`) {
+	if err != nil || !strings.Contains(string(text), `"github":{"state":"online","busy":true,"id":2,"job_url":"https://github.com/acme/api/actions/runs/3/job/4"}`) {
 		t.Errorf("%s %v", text, err)
 	}
 	if text, _ = json.Marshal(runners[7]); strings.Contains(string(text), "github") {

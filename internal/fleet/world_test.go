@@ -187,6 +187,10 @@ func (w *world) Unregister(_ context.Context, registration Registration) error {
 	return nil
 }
 
+func (w *world) JobURLs(context.Context) (map[string]string, error) {
+	return nil, errors.ErrUnsupported
+}
+
 // The observer.
 
 type told struct {
