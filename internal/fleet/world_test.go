@@ -113,7 +113,7 @@ func (w *world) Create(_ context.Context, name string, spec Spec, credential sec
 	return runner, nil
 }
 
-func (w *world) WaitReady(ctx context.Context, runner Runner) (string, error) {
+func (w *world) WaitReady(ctx context.Context, _ Runner) (string, error) {
 	select {
 	case <-ctx.Done():
 		return "", ctx.Err()
@@ -142,7 +142,7 @@ func (w *world) Remove(_ context.Context, runner Runner) error {
 
 // The forge.
 
-func (w *world) Register(ctx context.Context, name string, agent Agent) (secret.Text, error) {
+func (w *world) Register(_ context.Context, name string, agent Agent) (secret.Text, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("register %s", name)
