@@ -3,12 +3,15 @@
 package commands
 
 import (
+	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
 
@@ -22,15 +25,40 @@ import (
 func withGitHub(t *testing.T, options ghsim.Options, target string, more ...string) (*client.Client, *ghsim.Server, string) {
 	t.Helper()
 	api := realEngine(t)
+	options.RunnerAddress = bridgeAddress(t, api)
+	github := startGitHub(t, options)
+	name := newFleet(t, api)
+	writeSettings(t, github, target, append(more, fmt.Sprintf("image: {agent: {archive: %s}}", agenttest.Archive(t)))...)
+	return api, github, name
+}
+
+func bridgeAddress(t *testing.T, api *client.Client) string {
+	t.Helper()
 	bridge, err := api.NetworkInspect(t.Context(), "bridge", network.InspectOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	options.RunnerAddress = bridge.IPAM.Config[0].Gateway + ":0"
-	archive := agenttest.Archive(t)
-	name := newFleet(t, api)
-	github := newGitHub(t, options, target, append(more, fmt.Sprintf("image: {agent: {archive: %s}}", archive))...)
-	return api, github, name
+	return bridge.IPAM.Config[0].Gateway + ":0"
+}
+
+func queue(t *testing.T, github *ghsim.Server, script string) int64 {
+	t.Helper()
+	id, err := github.Queue(ghsim.Job{Name: "build", RunsOn: ghsim.Strings{"self-hosted"}, Steps: []ghsim.Step{{Run: script}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// queueAndStart waits until the job's first step runs.
+func queueAndStart(t *testing.T, github *ghsim.Server, script string) int64 {
+	t.Helper()
+	id := queue(t, github, script)
+	eventually(t, time.Minute, "the job starts", func() bool {
+		result, _ := github.Result(id)
+		return !result.FirstStep.IsZero()
+	})
+	return id
 }
 
 func TestFleetWithGitHub(t *testing.T) {
@@ -60,23 +88,128 @@ func TestFleetWithGitHub(t *testing.T) {
 	}
 
 	// A job ends its runner; up fills the gap and tells how the last one ended.
-	id, err := github.Queue(ghsim.Job{Name: "build", RunsOn: ghsim.Strings{"self-hosted", "gpu"}, Steps: []ghsim.Step{{Run: "docker version --format '{{.Server.Version}}'; sudo id -u"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	result := await(t, github, id)
+	result := await(t, github, queue(t, github, "docker version --format '{{.Server.Version}}'; sudo id -u"))
 	if result.Conclusion != "success" || !slices.Contains(names, result.Runner) {
 		t.Fatalf("%+v", result)
 	}
 	eventually(t, 20*time.Second, "the runner ends", func() bool {
 		return slices.ContainsFunc(list(t, name), func(one fleet.Runner) bool { return one.Name == result.Runner && one.State == fleet.Exited })
 	})
-	if plan := must(t, up(name, "--count", "3", "--dry-run")...); !strings.Contains(plan, "remove  "+result.Runner+"  (it ended") || strings.Count(plan, "create") != 1 || strings.Count(plan, "keep") != 2 {
+	if plan := must(t, up(name, "--count", "3", "--dry-run")...); !strings.Contains(plan, "remove  "+result.Runner+"  (it ended: done)") || strings.Count(plan, "create") != 1 || strings.Count(plan, "keep") != 2 {
 		t.Errorf("plan:\n%s", plan)
 	}
 	must(t, up(name, "--count", "3")...)
 	if got := registered(github); len(got) != 3 || slices.Contains(got, result.Runner) {
 		t.Errorf("GitHub lists %v", got)
+	}
+	must(t, "down", "--fleet", name)
+	if got := registered(github); len(got) > 0 {
+		t.Errorf("left at GitHub: %v", got)
+	}
+}
+
+// down takes the idle runner at once and waits for the job of the other.
+func TestDownWaitsForJobs(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme")
+	must(t, up(name, "--count", "2")...)
+	job := queueAndStart(t, github, "until [ -e ~/go ]; do sleep 0.2; done")
+	if code, _, stderr := runnerctl(t.Context(), "down", "--fleet", name, "--wait", "1s"); code != exitFailure || !strings.Contains(stderr, "its job has not ended within 1s") || !strings.Contains(stderr, "--force") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	left := list(t, name)
+	if len(left) != 1 || !left[0].Busy || len(github.Runners()) != 1 {
+		t.Fatalf("left: %+v, registered: %v", left, registered(github))
+	}
+	// Neither the count nor a new spec takes a runner from its job.
+	if plan := must(t, up(name, "--dry-run", "--target", github.URL+"/acme/api")...); !strings.Contains(plan, "its spec changed, but it has a job") || strings.Contains(plan, "create") {
+		t.Errorf("plan:\n%s", plan)
+	}
+	released := time.AfterFunc(2*time.Second, func() { runnerctl(context.Background(), "exec", left[0].Name, "--", "touch", "go") })
+	defer released.Stop()
+	must(t, "down", "--fleet", name)
+	if result := await(t, github, job); result.Conclusion != "success" {
+		t.Errorf("the job was not let end: %+v", result)
+	}
+	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
+		t.Errorf("left: %v, registered: %v", left, registered(github))
+	}
+}
+
+func TestDownForce(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	must(t, up(name)...)
+	job := queueAndStart(t, github, "sleep 300")
+	if busy := list(t, name)[0]; !busy.Busy || !strings.Contains(busy.Listing.JobURL, "/acme/api/actions/runs/") {
+		t.Errorf("%+v %+v", busy, busy.Listing)
+	}
+	started := time.Now()
+	must(t, "down", "--fleet", name, "--force")
+	if took := time.Since(started); took > 40*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if result := await(t, github, job); result.Conclusion == "success" {
+		t.Errorf("%+v", result)
+	}
+	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
+		t.Errorf("left: %v, registered: %v", left, registered(github))
+	}
+}
+
+// GitHub's faults in the midst of an up end in a whole fleet or in a clear error
+// and nothing left.
+func TestUpThroughFaults(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	const mint = "POST /repos/acme/api/actions/runners/generate-jitconfig"
+	github.Inject(ghsim.Fault{Match: mint, Times: 1, Drop: ghsim.DropAfter})
+	github.Inject(ghsim.BadGateway(mint, 1))
+	github.Inject(ghsim.SecondaryLimit(mint, 1, time.Second))
+	github.Inject(ghsim.Fault{Match: mint, Times: 1, Status: 500})
+	must(t, up(name, "--count", "3")...)
+	runners := list(t, name)
+	if len(runners) != 3 || len(github.Runners()) != 3 {
+		t.Errorf("%d runners, registered: %v", len(runners), registered(github))
+	}
+	// One registered by another fleet of that name on another engine, and one whose
+	// container went by hand.
+	if err := api.ContainerRemove(t.Context(), runners[0].Name, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+		t.Fatal(err)
+	}
+	remove := github.Inject(ghsim.Fault{Match: mint, Status: 422, Body: `{"message":"Validation Failed"}`})
+	code, _, stderr := runnerctl(t.Context(), up(name, "--count", "4")...)
+	if code != exitFailure || !strings.Contains(stderr, "422 Unprocessable Entity: Validation Failed") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	remove()
+	if runners := list(t, name); len(runners) != 2 {
+		t.Errorf("%d runners", len(runners))
+	}
+}
+
+// A static fleet's runner comes back under its registration; down removes that.
+func TestStaticFleet(t *testing.T) {
+	api := realEngine(t)
+	address := bridgeAddress(t, api)
+	github := startGitHub(t, ghsim.Options{Address: address, RunnerAddress: address})
+	name := newFleet(t, api)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	write(t, ca, string(github.CA()))
+	archive := agenttest.Archive(t, "-file", "ca.pem="+ca, "-env", "SSL_CERT_FILE=/home/runner/actions-runner/ca.pem")
+	writeSettings(t, github, "acme", fmt.Sprintf("image: {agent: {archive: %s}}", archive), "runners: {ephemeral: false}")
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	t.Cleanup(func() { removeImage(t, api, runner.Image) })
+	id := runner.Listing.ID
+	for range 2 {
+		if result := await(t, github, queue(t, github, "docker ps")); result.Conclusion != "success" || result.Runner != runner.Name {
+			t.Fatalf("%+v", result)
+		}
+	}
+	if err := api.ContainerRestart(t.Context(), runner.Name, container.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	must(t, up(name)...)
+	if again := list(t, name); len(again) != 1 || again[0].ContainerID != runner.ContainerID || again[0].Listing.ID != id || again[0].Listing.State != fleet.Online {
+		t.Errorf("%+v", again)
 	}
 	must(t, "down", "--fleet", name)
 	if got := registered(github); len(got) > 0 {

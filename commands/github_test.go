@@ -15,19 +15,19 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// newGitHub starts a stand-in and puts settings for it into the working folder.
-func newGitHub(t *testing.T, options ghsim.Options, target string, more ...string) *ghsim.Server {
+// startGitHub starts a stand-in, with a token for it in the environment.
+func startGitHub(t *testing.T, options ghsim.Options) *ghsim.Server {
 	t.Helper()
 	github, err := ghsim.Start(options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(github.Close)
-	writeSettings(t, github, target, more...)
 	t.Setenv("RUNNERCTL_TOKEN", github.ClassicToken(time.Hour, "repo", "admin:org", "manage_runners:enterprise"))
 	return github
 }
 
+// writeSettings has a runnerctl in the working folder use the stand-in.
 func writeSettings(t *testing.T, github *ghsim.Server, target string, more ...string) {
 	t.Helper()
 	text := fmt.Sprintf("target: %s/%s\n%s", github.URL, target, strings.Join(more, "\n"))
@@ -95,7 +95,8 @@ func TestUpAsksGitHubFirst(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
-			github := newGitHub(t, ghsim.Options{}, test.target)
+			github := startGitHub(t, ghsim.Options{})
+			writeSettings(t, github, test.target)
 			if test.set != nil {
 				test.set(t, github)
 			}
@@ -135,7 +136,8 @@ func withApp(t *testing.T, github *ghsim.Server, target string) {
 
 func TestGhTokenIsTheLast(t *testing.T) {
 	t.Chdir(t.TempDir())
-	github := newGitHub(t, ghsim.Options{}, "acme/api")
+	github := startGitHub(t, ghsim.Options{})
+	writeSettings(t, github, "acme/api")
 	bin := t.TempDir()
 	if err := os.WriteFile(filepath.Join(bin, "gh"), []byte("#!/bin/sh\n[ \"$*\" = \"auth token --hostname "+strings.TrimPrefix(github.URL, "https://")+"\" ] && echo "+os.Getenv("RUNNERCTL_TOKEN")+"\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -161,7 +163,7 @@ func TestPsShowsBothViews(t *testing.T) {
 	}
 	runners := []fleet.Runner{
 		runner("ci-7k2p", fleet.Running, &fleet.Listing{State: fleet.Online, ID: 1}),
-		runner("ci-9xqd", fleet.Running, &fleet.Listing{State: fleet.Online, Busy: true, ID: 2}),
+		runner("ci-9xqd", fleet.Running, &fleet.Listing{State: fleet.Online, Busy: true, ID: 2, JobURL: "https://github.com/acme/api/actions/runs/3/job/4"}),
 		runner("ci-m3ta", fleet.Running, &fleet.Listing{State: fleet.NotListed}),
 		runner("ci-p4vb", fleet.Running, &fleet.Listing{State: fleet.Offline, ID: 3}),
 		runner("ci-q5wc", fleet.Exited, &fleet.Listing{State: fleet.NotListed}),
@@ -171,21 +173,21 @@ func TestPsShowsBothViews(t *testing.T) {
 	}
 	var out strings.Builder
 	writeRunners(&out, runners, now)
-	want := `NAME     FLEET  STATE     DOCKER  GITHUB           UP    CPUS  MEMORY
-ci-7k2p  ci     ready     26.1.5  online           4m    2     4GiB
-ci-9xqd  ci     busy      26.1.5  busy             4m    2     4GiB
-ci-m3ta  ci     ready     26.1.5  not listed ⚠     4m    2     4GiB
-ci-p4vb  ci     ready     26.1.5  offline ⚠        4m    2     4GiB
-ci-q5wc  ci     exited    –       not listed       4m    2     4GiB
-ci-r6xd  ci     exited    –       offline, busy ⚠  4m    2     4GiB
-ci-s7ye  ci     ready     26.1.5  ?                4m    2     4GiB
-ci-t8zf  ci     starting  –       –                0.0s  2     4GiB
+	want := `NAME     FLEET  STATE         DOCKER  GITHUB           UP    CPUS  MEMORY  JOB
+ci-7k2p  ci     ready         26.1.5  online           4m    2     4GiB    –
+ci-9xqd  ci     busy          26.1.5  busy             4m    2     4GiB    acme/api/actions/runs/3/job/4
+ci-m3ta  ci     ready         26.1.5  not listed ⚠     4m    2     4GiB    –
+ci-p4vb  ci     ready         26.1.5  offline ⚠        4m    2     4GiB    –
+ci-q5wc  ci     exited: done  –       not listed       4m    2     4GiB    –
+ci-r6xd  ci     exited: done  –       offline, busy ⚠  4m    2     4GiB    –
+ci-s7ye  ci     ready         26.1.5  ?                4m    2     4GiB    –
+ci-t8zf  ci     starting      –       –                0.0s  2     4GiB    –
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 	text, err := json.Marshal(runners[1])
-	if err != nil || !strings.Contains(string(text), `"github":{"state":"online","busy":true,"id":2}`) {
+	if err != nil || !strings.Contains(string(text), `"github":{"state":"online","busy":true,"id":2,"job_url":"https://github.com/acme/api/actions/runs/3/job/4"}`) {
 		t.Errorf("%s %v", text, err)
 	}
 	if text, _ = json.Marshal(runners[7]); strings.Contains(string(text), "github") {

@@ -14,7 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/client"
+
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
 // program is runnerctl as a process of its own (TestMain), for what can only be
@@ -61,7 +64,19 @@ func TestForbiddenSocket(t *testing.T) {
 func TestKilledAtRandomMoments(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
-	name := newFleet(t, api)
+	killAtRandom(t, api, newFleet(t, api), func() []string { return nil })
+}
+
+// Nor does it at GitHub.
+func TestKilledAtRandomMomentsWithGitHub(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	github.Inject(ghsim.Fault{Match: "POST /repos/acme/api/actions/runners/generate-jitconfig", Latency: 300 * time.Millisecond}) // mints take their share of the moments
+	must(t, "build", "--bootstrap-base", "--progress", "quiet")
+	killAtRandom(t, api, name, func() []string { return registered(github) })
+}
+
+// killAtRandom kills ups and downs of a fleet; registered is what GitHub lists.
+func killAtRandom(t *testing.T, api *client.Client, name string, registered func() []string) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -84,7 +99,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		if code, _, stderr := runnerctl(context.Background(), "down", "--fleet", name); code != 0 {
 			t.Fatalf("down after killing %d: %s", i, stderr)
 		}
-		if left := leftovers(t, api, name); len(left) > 0 {
+		if left := append(leftovers(t, api, name), registered()...); len(left) > 0 {
 			t.Errorf("after killing %d: left behind: %v", i, left)
 		}
 	}
@@ -92,5 +107,8 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	must(t, up(name, "--count", "2")...)
 	if runners := list(t, name); len(runners) != 2 {
 		t.Errorf("%d runners", len(runners))
+	}
+	if at := registered(); len(at) != 0 && len(at) != 2 {
+		t.Errorf("registered: %v", at)
 	}
 }

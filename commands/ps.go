@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -96,7 +98,10 @@ func askGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded confi
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		_, orphans, err := joinGitHub(bounded, d, engine, loaded, name, runners, nil)
+		forges, orphans, err := joinGitHub(bounded, d, engine, loaded, name, runners, nil)
+		if err == nil {
+			err = addJobs(bounded, forges, runners)
+		}
 		if err != nil {
 			fmt.Fprintf(d.streams.Err, "GitHub's view of fleet %s is missing: %v\n", name, err)
 		}
@@ -106,16 +111,38 @@ func askGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded confi
 	}
 }
 
+// addJobs tells of busy runners which job they have.
+func addJobs(ctx context.Context, forges fleet.Forges, runners []fleet.Runner) error {
+	for address, forge := range forges {
+		busy := func(runner fleet.Runner) bool {
+			return runner.Agent.URL == address && runner.Listing != nil && runner.Listing.Busy
+		}
+		if !slices.ContainsFunc(runners, busy) {
+			continue
+		}
+		urls, err := forge.JobURLs(ctx)
+		if err != nil {
+			return err
+		}
+		for _, runner := range runners {
+			if busy(runner) {
+				runner.Listing.JobURL = urls[runner.Name]
+			}
+		}
+	}
+	return nil
+}
+
 // psLimit bounds the asking of GitHub: the engine's view is shown without it too.
 const psLimit = 15 * time.Second
 
 // writeRunners prints the table; GitHub has a column where a runner has an agent.
 func writeRunners(out io.Writer, runners []fleet.Runner, now time.Time) {
 	agents := slices.ContainsFunc(runners, func(runner fleet.Runner) bool { return runner.Agent.Mode != fleet.NoAgent })
-	header := []string{"NAME", "FLEET", "STATE", "DOCKER", "GITHUB", "UP", "CPUS", "MEMORY"}
+	header := []string{"NAME", "FLEET", "STATE", "DOCKER", "GITHUB", "UP", "CPUS", "MEMORY", "JOB"}
 	const github = 4
 	if !agents {
-		header = slices.Delete(header, github, github+1)
+		header = slices.Delete(header[:len(header)-1], github, github+1)
 	}
 	rows := make([][]string, 0, len(runners))
 	for _, runner := range runners {
@@ -125,14 +152,26 @@ func writeRunners(out io.Writer, runners []fleet.Runner, now time.Time) {
 		}
 		row := []string{
 			runner.Name, runner.Fleet, psState(runner), docker, psGitHub(runner), ui.Duration(now.Sub(runner.Created)),
-			strconv.FormatFloat(runner.CPUs, 'g', -1, 64), ui.Bytes(runner.Memory),
+			strconv.FormatFloat(runner.CPUs, 'g', -1, 64), ui.Bytes(runner.Memory), psJob(runner),
 		}
 		if !agents {
-			row = slices.Delete(row, github, github+1)
+			row = slices.Delete(row[:len(row)-1], github, github+1)
 		}
 		rows = append(rows, row)
 	}
 	ui.Table(out, header, rows)
+}
+
+// psJob is the page of a runner's job without its host.
+func psJob(runner fleet.Runner) string {
+	if runner.Listing == nil || runner.Listing.JobURL == "" {
+		return "–"
+	}
+	address, err := url.Parse(runner.Listing.JobURL)
+	if err != nil {
+		return "–"
+	}
+	return ui.Plain(strings.TrimPrefix(address.Path, "/"))
 }
 
 // psGitHub is GitHub's view in a word, marked where it is not the container's.
@@ -166,6 +205,8 @@ func psState(runner fleet.Runner) string {
 		state = "ready"
 	case runner.State == fleet.Running:
 		state = "starting"
+	case runner.State == fleet.Exited && runner.Agent.Mode != fleet.NoAgent:
+		state += ": " + fleet.Verdict(runner.ExitCode)
 	}
 	if runner.DiskFull() {
 		state += ", disk full"

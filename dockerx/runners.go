@@ -280,6 +280,20 @@ func (e *Engine) ask(ctx context.Context, id, program string) (string, error) {
 	return strings.TrimSpace(out.String()), nil
 }
 
+// Cancel tells the agent itself to end: it cancels its job and says so to GitHub. A
+// runner that is stopped gives the job some time first.
+func (e *Engine) Cancel(ctx context.Context, runner fleet.Runner) error {
+	var out, stderr bytes.Buffer
+	code, err := e.exec(ctx, runner.ContainerID, []string{enter, "--root", "pkill", "-TERM", "-x", "-u", "runner", "Runner.Listener"}, &out, &stderr)
+	if err != nil {
+		return fmt.Errorf("runner %s: cancel its job: %w", runner.Name, err)
+	}
+	if code > 1 { // 1: it has ended
+		return fmt.Errorf("runner %s: cancel its job: code %d: %s", runner.Name, code, strings.TrimSpace(stderr.String()))
+	}
+	return nil
+}
+
 // Remove stops a runner gracefully and removes its container and volume. Once
 // begun it goes on to its end even if ctx ends: half of it would leave a volume
 // that nothing names.

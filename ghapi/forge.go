@@ -79,6 +79,9 @@ func (f *Forge) Unregister(ctx context.Context, registration fleet.Registration)
 	return err
 }
 
+// JobURLs is fleet.Forge's.
+func (f *Forge) JobURLs(ctx context.Context) (map[string]string, error) { return f.client.JobURLs(ctx) }
+
 func (f *Forge) registration(one Runner) fleet.Registration {
 	return fleet.Registration{URL: f.client.target.URL(), ID: one.ID, Name: one.Name, Online: one.Online, Busy: one.Busy}
 }

@@ -201,6 +201,11 @@ func (x *execution) remove(ctx context.Context, runner Runner) (string, error) {
 	} else if err != nil && busy == nil {
 		return "", err
 	}
+	if busy != nil && runner.State == Running {
+		if err := x.engine.Cancel(ctx, runner); err != nil {
+			return "", err
+		}
+	}
 	if err := x.engine.Remove(ctx, runner); err != nil {
 		return "", err
 	}

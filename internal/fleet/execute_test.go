@@ -196,6 +196,9 @@ func TestForce(t *testing.T) {
 	if _, err := execute(t, w, RemoveAll([]Runner{runner}, nil), Options{Wait: time.Hour, Force: true}); err != nil {
 		t.Fatal(err)
 	}
+	if want := []string{"refuse ci-a", "cancel ci-a", "remove ci-a"}; !slices.Equal(w.events[:3], want) {
+		t.Errorf("%v", w.events)
+	}
 	if runners, registrations := w.all(); len(runners)+len(registrations) > 0 || time.Since(started) > 5*time.Second {
 		t.Errorf("left after %s: %v %v", time.Since(started), runners, registrations)
 	}

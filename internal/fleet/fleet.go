@@ -139,6 +139,8 @@ type Engine interface {
 	Ended(ctx context.Context, runner Runner) (code int, ended bool, err error)
 	// WaitReady blocks until the inner daemon answers and returns its version.
 	WaitReady(ctx context.Context, runner Runner) (version string, err error)
+	// Cancel ends a runner's job; Remove gives it time.
+	Cancel(ctx context.Context, runner Runner) error
 	// Remove stops a runner gracefully and removes container and volume; once
 	// begun it is not cut short by ctx.
 	Remove(ctx context.Context, runner Runner) error

@@ -25,6 +25,9 @@ type Forge interface {
 	Find(ctx context.Context, name string) (*Registration, error)
 	// Unregister removes one. A *BusyError says that it has a job; it is as it was.
 	Unregister(ctx context.Context, registration Registration) error
+	// JobURLs gives the pages of the jobs that run now by the names of their
+	// runners, as far as the forge tells.
+	JobURLs(ctx context.Context) (map[string]string, error)
 }
 
 // Forges by their target's URL.
@@ -79,9 +82,10 @@ const (
 
 // Listing is a runner in its forge's view.
 type Listing struct {
-	State ListingState `json:"state"`
-	Busy  bool         `json:"busy"`
-	ID    int64        `json:"id"` // 0: not listed
+	State  ListingState `json:"state"`
+	Busy   bool         `json:"busy"`
+	ID     int64        `json:"id"` // 0: not listed
+	JobURL string       `json:"job_url,omitempty"`
 }
 
 func (r Registration) listing() *Listing {
@@ -155,6 +159,9 @@ type EndedError struct {
 func (e *EndedError) Error() string {
 	return fmt.Sprintf("runner %s: its agent ended with exit code %d", e.Runner, e.Code)
 }
+
+// Cause says what the code means.
+func (e *EndedError) Cause() string { return Verdict(e.Code) }
 
 // Last holds the runner's last log lines.
 func (e *EndedError) Last() []string { return e.Lines }

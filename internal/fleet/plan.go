@@ -101,7 +101,7 @@ func Make(observed []Runner, orphans []Registration, count int, spec Spec, newNa
 func unfit(runner Runner, spec Spec, hash string) string {
 	switch {
 	case runner.State == Exited && runner.Agent.OneJob():
-		return fmt.Sprintf("it ended with exit code %d", runner.ExitCode)
+		return "it ended: " + Verdict(runner.ExitCode)
 	case runner.ImageID != spec.ImageID:
 		return "its image is not " + spec.Image
 	case runner.SpecHash != hash:

@@ -90,7 +90,7 @@ func TestMake(t *testing.T) {
 	}{
 		{"as wanted", []Runner{agent("a", 1, online)}, nil, 1, "keep    a  (as wanted)\n"},
 		{"the gaps of ended ones are filled", []Runner{through, crashed, agent("a", 1, atWork)}, nil, 3,
-			"remove  through  (it ended with exit code 0)\nremove  crashed  (it ended with exit code 7)\nkeep    a  (as wanted)\ncreate  new-1  (2 of 3)\ncreate  new-2  (3 of 3)\n"},
+			"remove  through  (it ended: done)\nremove  crashed  (it ended: GitHub takes this version of the agent no more: rebuild the image)\nkeep    a  (as wanted)\ncreate  new-1  (2 of 3)\ncreate  new-2  (3 of 3)\n"},
 		{"offline may be for a moment", []Runner{agent("a", 1, Listing{State: Offline, ID: 3})}, nil, 1, "keep    a  (as wanted)\n"},
 		{"not listed gets no jobs", []Runner{agent("a", 1, Listing{State: NotListed})}, nil, 1, "remove  a  (GitHub does not list it)\ncreate  new-1  (1 of 1)\n"},
 		{"one that was removed by hand", []Runner{static}, nil, 1, "remove  static  (GitHub does not list it)\ncreate  new-1  (1 of 1)\n"},
@@ -99,7 +99,7 @@ func TestMake(t *testing.T) {
 			"keep    a  (as wanted)\nkeep    b  (surplus, 1 wanted, but it has a job)\nremove  c  (surplus, 1 wanted)\n"},
 		{"old ones at work count", []Runner{oldAtWork, agent("a", 1, online)}, nil, 1,
 			"keep    old  (its image is not runner:1, but it has a job)\nremove  a  (surplus, 1 wanted)\n"},
-		{"a job whose container ended is lost", []Runner{lost}, nil, 1, "remove  through  (it ended with exit code 0)\ncreate  new-1  (1 of 1)\n"},
+		{"a job whose container ended is lost", []Runner{lost}, nil, 1, "remove  through  (it ended: done)\ncreate  new-1  (1 of 1)\n"},
 		{"leftovers", nil, []Registration{orphan, connected, lostJob}, 1, "forget  ci-abcd  (offline at GitHub, and no runner has it)\ncreate  new-1  (1 of 1)\n"},
 	}
 	for _, test := range withAgents {

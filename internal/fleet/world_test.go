@@ -113,13 +113,20 @@ func (w *world) Create(_ context.Context, name string, spec Spec, credential sec
 	return runner, nil
 }
 
-func (w *world) WaitReady(ctx context.Context, runner Runner) (string, error) {
+func (w *world) WaitReady(ctx context.Context, _ Runner) (string, error) {
 	select {
 	case <-ctx.Done():
 		return "", ctx.Err()
 	case <-time.After(5 * time.Millisecond):
 		return "26.1", nil
 	}
+}
+
+func (w *world) Cancel(_ context.Context, runner Runner) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.note("cancel %s", runner.Name)
+	return nil
 }
 
 func (w *world) Remove(_ context.Context, runner Runner) error {
@@ -135,7 +142,7 @@ func (w *world) Remove(_ context.Context, runner Runner) error {
 
 // The forge.
 
-func (w *world) Register(ctx context.Context, name string, agent Agent) (secret.Text, error) {
+func (w *world) Register(_ context.Context, name string, agent Agent) (secret.Text, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("register %s", name)
@@ -178,6 +185,10 @@ func (w *world) Unregister(_ context.Context, registration Registration) error {
 	w.note("unregister %s", registration.Name)
 	delete(w.registrations, registration.Name)
 	return nil
+}
+
+func (w *world) JobURLs(context.Context) (map[string]string, error) {
+	return nil, errors.ErrUnsupported
 }
 
 // The observer.

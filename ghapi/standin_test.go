@@ -1,0 +1,101 @@
+package ghapi_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/runnerctl/runnerctl/ghapi"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/secret"
+)
+
+func standIn(t *testing.T, target string) (*ghsim.Server, *ghapi.Client) {
+	t.Helper()
+	github, err := ghsim.Start(ghsim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(github.Close)
+	parsed, err := ghapi.ParseTarget(github.URL + "/" + target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := ghapi.New(parsed, ghapi.Auth{Token: secret.New(github.ClassicToken(time.Hour, "repo", "admin:org", "manage_runners:enterprise"))}, ghapi.Options{CAs: github.CA()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return github, client
+}
+
+// A hundred registrations at 200 ms each, ten side by side as up makes them, with a
+// fault of each kind in their midst: a hundred are there, none twice, within
+// GitHub's budget.
+func TestHundredRegistrations(t *testing.T) {
+	github, client := standIn(t, "acme")
+	const mint = "POST /orgs/acme/actions/runners/generate-jitconfig"
+	for _, fault := range []ghsim.Fault{
+		{Match: mint, Skip: 20, Times: 1, Drop: ghsim.DropAfter}, {Match: mint, Skip: 30, Times: 1, Drop: ghsim.DropBefore}, {Match: mint, Skip: 40, Times: 1, Status: 500},
+		ghsim.BadGateway(mint, 1), ghsim.SecondaryLimit(mint, 1, time.Second), {Match: mint, Latency: 200 * time.Millisecond},
+	} {
+		github.Inject(fault)
+	}
+	started := time.Now()
+	slots := make(chan struct{}, 10)
+	var group sync.WaitGroup
+	for i := range 100 {
+		group.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			if _, jit, err := client.GenerateJIT(t.Context(), fmt.Sprintf("ci-%d", i), 1, []string{"self-hosted"}, "_work"); err != nil || jit.Empty() {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if took := time.Since(started); took > 15*time.Second {
+		t.Errorf("it took %s: one after the other they take 20s", took)
+	}
+	failed, mints := map[int]int{}, 0
+	for _, one := range github.Requests() {
+		if one.Method == "POST" {
+			mints++
+			failed[one.Status]++
+		}
+	}
+	if failed[0] != 2 || failed[500] != 1 || failed[502] != 1 || failed[403] != 1 || failed[409] != 1 || failed[201] != 100 || mints > 180 {
+		t.Errorf("%d mints, answered %v", mints, failed)
+	}
+	names := map[string]bool{}
+	for _, one := range github.Runners() {
+		names[one.Name] = true
+	}
+	if all, err := client.Runners(t.Context()); err != nil || len(all) != 100 || len(names) != 100 {
+		t.Errorf("%d listed, %d names: %v", len(all), len(names), err)
+	}
+}
+
+// A token that expires in the midst ends in an error that says so, at once.
+func TestTokenThatExpires(t *testing.T) {
+	github, client := standIn(t, "acme")
+	forge := ghapi.NewForge(client, fleet.Marker("ci", "x"), 1, "x86_64")
+	agent := fleet.Agent{Mode: fleet.JIT, Labels: []string{fleet.Marker("ci", "x")}}
+	if _, err := forge.Register(t.Context(), "ci-a", agent); err != nil {
+		t.Fatal(err)
+	}
+	github.SetClockOffset(2 * time.Hour)
+	bounded, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err := forge.Register(bounded, "ci-b", agent)
+	if !ghapi.HasStatus(err, 401) || !strings.Contains(err.Error(), "Bad credentials") {
+		t.Error(err)
+	}
+	if asked := github.Requests(); slices.ContainsFunc(asked, func(one ghsim.Request) bool { return one.Method == "DELETE" }) || len(github.Runners()) != 1 {
+		t.Errorf("%+v", asked)
+	}
+}
