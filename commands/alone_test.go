@@ -145,7 +145,7 @@ func TestEnvironmentContract(t *testing.T) {
 		"RUNNER_NAME_PREFIX=image", "RANDOM_RUNNER_SUFFIX=false", "RUNNER_WORKDIR=/work", "GITHUB_HOST=ghes.example.com")
 	config.Hostname = "alone"
 	id := startAlone(t, f.api, config, host)
-	eventually(t, time.Minute, "the agent listens", func() bool { return strings.Contains(containerLog(t, f.api, id), "agent: Listening") })
+	listens(t, f.api, id, 1)
 	log := containerLog(t, f.api, id)
 	if want := "agent: configured with --unattended --url https://ghes.example.com/acme --name image-alone --work /work --disableupdate --replace --labels gpu,large --runnergroup builders --ephemeral --no-default-labels\n"; !strings.Contains(log, want) {
 		t.Errorf("no %q in\n%s", want, log)
@@ -188,7 +188,7 @@ func TestEnvironmentContractAsksGitHub(t *testing.T) {
 		config, host := alone(f.spec.Image, append(test.env, "EPHEMERAL=true")...)
 		id := startAlone(t, f.api, config, host)
 		if test.code == 0 {
-			eventually(t, time.Minute, name+": the agent listens", func() bool { return strings.Contains(containerLog(t, f.api, id), "agent: Listening") })
+			listens(t, f.api, id, 1)
 			if err := f.api.ContainerStop(t.Context(), id, container.StopOptions{}); err != nil {
 				t.Fatal(err)
 			}
