@@ -5,6 +5,7 @@ package commands
 import (
 	"archive/tar"
 	"compress/gzip"
+	"context"
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
@@ -114,7 +115,26 @@ func (f *agentFleet) create(agent fleet.Agent, credential secret.Text) fleet.Run
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	f.t.Cleanup(func() { // down would ask GitHub, which does not know it
+		if err := f.engine.Remove(context.Background(), runner); err != nil {
+			f.t.Error(err)
+		}
+	})
 	return runner
+}
+
+// listens waits until a container's agent does, counted from its first start.
+func listens(t *testing.T, api *client.Client, id string, times int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		log := containerLog(t, api, id)
+		if strings.Count(log, "agent: Listening for Jobs") == times {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the agent does not listen:\n%s", log)
+		}
+	}
 }
 
 // ended waits for a runner's end and returns its exit code and its log.
@@ -138,8 +158,11 @@ func (f *agentFleet) ready(runner fleet.Runner) {
 	}
 }
 
+// forever waits without a child: an idle agent has none.
+const forever = `exec 9<> <(:); wait $!; while :; do read -rt 1 -u 9 || true; done`
+
 // idleAgent waits for jobs, and for its end.
-const idleAgent = `trap 'echo stopped; exit 0' TERM; while :; do read -rt 1 <> <(:) || true; done`
+const idleAgent = `trap 'echo stopped; exit 0' TERM; ` + forever
 
 var jitAgent = fleet.Agent{Mode: fleet.JIT, URL: "https://github.com/acme/api", Labels: []string{"gpu"}, Group: "Default"}
 
@@ -175,7 +198,7 @@ func TestAgentIsStoppedFirst(t *testing.T) {
 
 	busy := f.create(jitAgent, jitConfig(t, `trap 'echo stopped; exit 1' TERM; echo job begins
 		bash -c 'sleep 6; curl -fsS --unix-socket /run/docker.sock http://docker/_ping && echo " from the daemon"'
-		while :; do read -rt 1 <> <(:) || true; done`))
+		`+forever))
 	f.ready(busy)
 	if err := f.api.ContainerStop(t.Context(), busy.ContainerID, container.StopOptions{}); err != nil {
 		t.Fatal(err)
@@ -216,7 +239,7 @@ func TestAgentKeepsTheCredentialSecret(t *testing.T) {
 	credential := jitConfig(t, idleAgent)
 	runner := f.create(jitAgent, credential)
 	f.ready(runner)
-	eventually(t, time.Minute, "the agent listens", func() bool { return strings.Contains(containerLog(t, f.api, runner.ContainerID), "Listening") })
+	listens(t, f.api, runner.ContainerID, 1)
 	text := f.everywhere(runner)
 	if !strings.Contains(text, "Runner.Listener\x00run\x00") || !strings.Contains(text, "RUNNERCTL_AGENT=jit") {
 		t.Fatalf("the search does not see the agent:\n%q", text)
@@ -288,7 +311,7 @@ func TestStaticAgent(t *testing.T) {
 	if err := f.api.ContainerRestart(t.Context(), runner.ContainerID, container.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "the agent listens again", func() bool { return listening() == 2 })
+	listens(t, f.api, runner.ContainerID, 2)
 	log = containerLog(t, f.api, runner.ContainerID)
 	if strings.Count(log, "agent: configured") != 1 || !strings.Contains(log, "agent: stopped\n") {
 		t.Error(log)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -44,7 +45,7 @@ func buildCommand(d deps) *cli.Command {
 		Description: "Examples:\n" +
 			"   runnerctl build --bootstrap-base\n" +
 			"   runnerctl build --out context && docker build context",
-		Flags: append(append(configFlags(), buildFlags()...),
+		Flags: append(slices.Concat(configFlags(), buildFlags(), githubFlags()),
 			&cli.BoolFlag{Name: "print", Usage: "print the Dockerfile only", Category: "Image"},
 			&cli.StringFlag{Name: "out", Usage: "write the whole build context to `DIR` only", Category: "Image"},
 			&cli.BoolFlag{Name: "pull", Usage: "ask the registry for a newer base", Category: "Image"},
@@ -79,7 +80,7 @@ func buildOptionsOf(c *cli.Context, loaded config.Config) (buildOptions, error) 
 
 func runBuild(ctx context.Context, d deps, options buildOptions) error {
 	if options.print || options.out != "" {
-		wanted, err := recipeOf(options.config)
+		wanted, err := recipeOf(ctx, d, nil, options.config)
 		if err != nil {
 			return err
 		}
@@ -132,7 +133,7 @@ func imageHash(files dockerx.Context, baseIDs ...string) string {
 
 // ensureImage builds the image unless one of the same hash is there.
 func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions) (tag, id string, built bool, err error) {
-	wanted, err := recipeOf(options.config)
+	wanted, err := recipeOf(ctx, d, engine, options.config)
 	if err != nil {
 		return "", "", false, err
 	}

@@ -64,8 +64,11 @@ func runPrune(ctx context.Context, d deps, options pruneOptions) error {
 		return err
 	}
 	defer engine.Close()
-	_, current, err := plannedImage(ctx, engine, options.config)
-	if err != nil {
+	_, current, err := plannedImage(ctx, d, engine, options.config)
+	var unoffered *unofferedError
+	if errors.As(err, &unoffered) {
+		fmt.Fprintf(d.streams.Err, "GitHub does not tell which agent it offers, so the newest runner image stays: %s\n", firstLine(err))
+	} else if err != nil {
 		return err
 	}
 	inventory, err := engine.Inventory(ctx, true)

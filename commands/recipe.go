@@ -30,13 +30,21 @@ type recipe struct {
 // them is run as runner, in the order of the names.
 var hookFolders = []string{"hooks/job-started.d", "hooks/job-completed.d"}
 
-// recipeOf finds out which agent is meant. It downloads nothing.
-func recipeOf(loaded config.Config) (recipe, error) {
+// recipeOf finds out which agent is meant. It downloads nothing. engine tells the
+// architecture; nil: it is asked for only where that matters.
+func recipeOf(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config) (recipe, error) {
 	wanted := recipe{image: loaded.Image}
-	if loaded.Image.Agent.Archive == "" {
+	settings := loaded.Image.Agent
+	var archive release.Archive
+	var err error
+	switch {
+	case settings.Archive != "":
+		archive, err = release.Given(loaded.Beside(settings.Archive), settings.SHA256)
+	case loaded.Target != "":
+		archive, err = offeredAgent(ctx, d, engine, loaded)
+	default:
 		return wanted, nil
 	}
-	archive, err := release.Given(loaded.Beside(loaded.Image.Agent.Archive), loaded.Image.Agent.SHA256)
 	if err != nil {
 		return wanted, err
 	}
@@ -53,6 +61,51 @@ func recipeOf(loaded config.Config) (recipe, error) {
 		}
 	}
 	return wanted, nil
+}
+
+// offeredAgent is the archive that GitHub offers for the engine's architecture.
+func offeredAgent(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config) (release.Archive, error) {
+	if engine == nil {
+		own, _, err := connect(d)
+		if err != nil {
+			return release.Archive{}, err
+		}
+		defer own.Close()
+		engine = own
+	}
+	facts, err := engine.Facts(ctx)
+	if err != nil {
+		return release.Archive{}, fmt.Errorf("engine: %w", err)
+	}
+	client, err := githubClient(ctx, d, loaded, loaded.Target)
+	if err != nil {
+		return release.Archive{}, err
+	}
+	list, err := client.Downloads(ctx)
+	if err != nil {
+		return release.Archive{}, &unofferedError{err}
+	}
+	var offers []release.Offer
+	for _, one := range list {
+		offers = append(offers, release.Offer{OS: one.OS, Arch: one.Arch, Archive: release.Archive{Version: one.Version, SHA256: one.SHA256, Source: one.URL}})
+	}
+	return release.Choose(offers, loaded.Image.Agent.Version, facts.Arch, loaded.Image.Agent.SHA256)
+}
+
+// unofferedError is an agent that GitHub was to name and did not.
+type unofferedError struct{ error }
+
+// Unwrap gives the reason.
+func (e *unofferedError) Unwrap() error { return e.error }
+
+// Hint adds to the reason's own how to do without.
+func (e *unofferedError) Hint() string {
+	const own = "with image.agent.archive the image needs nothing of GitHub"
+	var advised interface{ Hint() string }
+	if errors.As(e.error, &advised) && advised.Hint() != "" {
+		return advised.Hint() + "; " + own
+	}
+	return own
 }
 
 // context is every small file that the engine is sent. With a hash the image is
@@ -103,12 +156,14 @@ func (r recipe) large(ctx context.Context, d deps) (map[string]string, error) {
 		return nil, fmt.Errorf("agent archive: %w", err)
 	}
 	show := newDownload(d, "agent  downloading "+r.agent.Name())
-	path, err := r.agent.Fetch(ctx, http.DefaultClient, filepath.Join(cache, "runnerctl", "agent"), show.tell)
+	client := &http.Client{Transport: &http.Transport{Proxy: proxyOf(d.env)}}
+	defer client.CloseIdleConnections()
+	path, err := r.agent.Fetch(ctx, client, filepath.Join(cache, "runnerctl", "agent"), show.tell)
 	show.end()
 	if err != nil && ctx.Err() == nil {
 		var told interface{ Hint() string }
 		if !errors.As(err, &told) {
-			err = ui.Hinted(err, "where this machine can't reach it, image.agent.archive names a file")
+			err = ui.Hinted(err, "where this machine can't reach it, image.agent.archive may name a file")
 		}
 	}
 	return map[string]string{templates.AgentArchive: path}, err

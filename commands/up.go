@@ -139,7 +139,7 @@ func lockFleet(ctx context.Context, d deps, engine *dockerx.Engine, name, image 
 }
 
 func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptions, env doctor.Env, github *registrar) error {
-	tag, id, err := plannedImage(ctx, engine, options.config)
+	tag, id, err := plannedImage(ctx, d, engine, options.config)
 	if err != nil {
 		return err
 	}
@@ -155,8 +155,8 @@ func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptio
 }
 
 // plannedImage is the image that up would use; no id where it must be built.
-func plannedImage(ctx context.Context, engine *dockerx.Engine, loaded config.Config) (tag, id string, err error) {
-	wanted, err := recipeOf(loaded)
+func plannedImage(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config) (tag, id string, err error) {
+	wanted, err := recipeOf(ctx, d, engine, loaded)
 	if err != nil {
 		return "", "", err
 	}

@@ -114,7 +114,7 @@ func askVersions(ctx context.Context, d deps, loaded config.Config, found *versi
 		return fmt.Errorf("no engine: %w", err)
 	}
 	found.Engine = &engineVersion{Name: endpoint.Name, Version: version, API: api}
-	tag, id, err := plannedImage(ctx, engine, loaded)
+	tag, id, err := plannedImage(ctx, d, engine, loaded)
 	if err != nil {
 		return fmt.Errorf("no image: %w", err)
 	}
