@@ -61,7 +61,7 @@ func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wa
 	}
 	options := dockerx.ProbeOptions{Fleet: wanted.Name, Images: env.Known.Wanted.Base}
 	if !env.Offline {
-		options.Connect = []string{doctor.MetadataService}
+		options.Connect = []string{doctor.MetadataService, doctor.Nowhere}
 	}
 	away := !env.Known.Local || env.Known.Engine.HasAppArmor() && !doctor.AppArmorReadable(here.Root)
 	if away {
@@ -79,7 +79,7 @@ func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wa
 	rootDir, local := env.Known.Engine.RootDir, env.Known.Local
 	env.Container = func(ctx context.Context) (doctor.Container, error) {
 		seen, err := probe(ctx)
-		return doctor.Container{Mounts: seen.Mounts, Metadata: seen.Connected[doctor.MetadataService]}, err
+		return doctor.Container{Mounts: seen.Mounts, Metadata: seen.Connected[doctor.MetadataService], Nowhere: seen.Connected[doctor.Nowhere]}, err
 	}
 	env.Machine = func(ctx context.Context) (doctor.Machine, error) {
 		if !away {

@@ -108,6 +108,7 @@ func TestEveryCheckCanFail(t *testing.T) {
 		{"network.pools", change(func(f *Facts) { f.Wanted.Pool = netip.Prefix{} }), Fail, "no block"},
 		{"network.routes", file("proc/1/net/route", "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\nenp0s3 0002000A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n"), Warn, "10.0.2.0/24 (enp0s3)"},
 		{"network.metadata", change(func(f *Facts) { f.Container.Metadata = true }), Warn, "169.254.169.254:80 answers"},
+		{"network.metadata", change(func(f *Facts) { f.Container.Metadata, f.Container.Nowhere = true, true }), Skip, "every address"},
 		{"network.registry", change(func(f *Facts) { f.Registry.Problems = map[string]string{"debian:trixie-slim": "no such host"} }), Warn, "debian:trixie-slim: no such host"},
 		{"storage.driver", change(func(f *Facts) { f.Engine.StorageDriver = "vfs" }), Fail, "vfs"},
 		{"storage.driver", change(func(f *Facts) { f.Engine.StorageDriver = "btrfs" }), Warn, "btrfs"},

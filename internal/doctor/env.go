@@ -104,6 +104,7 @@ type Space struct {
 type Container struct {
 	Mounts   string // /proc/self/mountinfo
 	Metadata bool   // something answers at MetadataService
+	Nowhere  bool   // something answers even at Nowhere: what answers says nothing
 }
 
 // Registry is whether the bases that a build would pull can be had.
