@@ -20,10 +20,12 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
+	"golang.org/x/net/http/httpproxy"
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
 // doctorReport runs doctor and reads what it says to programs.
@@ -283,5 +285,46 @@ func TestDoctorImage(t *testing.T) {
 	noProbe(t, api, name)
 	if code, _, stderr := runnerctl(t.Context(), "doctor", "--image", "nosuch/image:here"); code != exitFailure || !strings.Contains(stderr, "docker pull nosuch/image:here") {
 		t.Errorf("code %d: %s", code, stderr)
+	}
+}
+
+// GitHub as doctor sees it: whoever may register runners, who may not, and a
+// GitHub that is not there.
+func TestDoctorAsksGitHub(t *testing.T) {
+	realEngine(t)
+	t.Chdir(t.TempDir())
+	t.Setenv("PATH", t.TempDir()) // no gh
+	for _, name := range []string{"GITHUB_TOKEN", "GH_TOKEN"} {
+		t.Setenv(name, "")
+	}
+	github := newGitHub(t, ghsim.Options{}, "acme/api")
+	status := func(id string, want doctor.Status, words string) {
+		t.Helper()
+		_, checks := doctorReport(t, "github")
+		if got := checks[id]; got.Status != want || !strings.Contains(got.Observed+got.Remedy.Text, words) {
+			t.Errorf("%s: %+v, want %s %q", id, got, want, words)
+		}
+	}
+	status("github.reachable", doctor.Pass, "answers")
+	status("github.clock", doctor.Pass, "agrees")
+	status("github.token", doctor.Pass, "may register")
+	github.SetClockOffset(10 * time.Minute)
+	status("github.clock", doctor.Warn, "differ by 10m0s")
+	t.Setenv("RUNNERCTL_TOKEN", github.ClassicToken(time.Hour, "gist"))
+	status("github.token", doctor.Fail, "needs the scope repo")
+	t.Setenv("RUNNERCTL_TOKEN", "")
+	status("github.token", doctor.Fail, "set RUNNERCTL_TOKEN")
+	if code, checks := doctorReport(t, "github", "--offline"); code != 0 || checks["github.token"].Observed != "offline" {
+		t.Errorf("code %d, %+v", code, checks["github.token"])
+	}
+	t.Setenv("RUNNERCTL_TOKEN", "ghp_x")
+	github.Close()
+	status("github.reachable", doctor.Fail, "refused")
+}
+
+func TestProxyWithoutCredentials(t *testing.T) {
+	got := proxyFacts(httpproxy.Config{HTTPProxy: "http://user:secret@proxy:3128/x", HTTPSProxy: "user:secret@proxy"})
+	if got["HTTP_PROXY"] != "http://proxy:3128" || strings.Contains(got["HTTPS_PROXY"], "secret") {
+		t.Errorf("%v", got)
 	}
 }
