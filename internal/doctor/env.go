@@ -158,7 +158,8 @@ func Once[T any](ask func(context.Context) (T, error)) func(context.Context) (T,
 		if !known {
 			answer, err = ask(ctx)
 			var later interface{ Passing() bool }
-			known = ctx.Err() == nil && !(errors.As(err, &later) && later.Passing())
+			again := errors.As(err, &later) && later.Passing()
+			known = ctx.Err() == nil && !again
 		}
 		return answer, err
 	}
