@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -39,14 +40,14 @@ func doctorCommand(d deps) *cli.Command {
 			"   runnerctl doctor --fix-script | sudo sh\n" +
 			"   runnerctl doctor --image docker:dind-rootless\n" +
 			"   runnerctl doctor --deep -o json",
-		Flags: append(append(configFlags(), buildFlags()...),
+		Flags: slices.Concat(configFlags(), githubFlags(), buildFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "list", Usage: "list the checks, run none", Category: "Checks"},
 			&cli.StringSliceFlag{Name: "ignore", Usage: "take what the check `ID` finds for a warning", EnvVars: []string{"RUNNERCTL_IGNORE"}, Category: "Checks"},
 			&cli.BoolFlag{Name: "offline", Usage: "ask nothing beyond the engine's machine", EnvVars: []string{"RUNNERCTL_OFFLINE"}, Category: "Checks"},
 			&cli.StringFlag{Name: "image", Usage: "judge the image `NAME`, anybody's, in place of the machine", Category: "Checks"},
 			&cli.BoolFlag{Name: "deep", Usage: "then start a real runner, let it show all that a job needs, and try to get out of it", Category: "Checks"},
 			&cli.BoolFlag{Name: "fix-script", Usage: "print a shell script that mends what can be mended, for root on the engine's machine", Category: "Output"},
-			outputFlag(), colorFlag()),
+			outputFlag(), colorFlag()}),
 		Action: func(c *cli.Context) error {
 			options := doctorOptions{image: c.String("image"), offline: c.Bool("offline"), fixScript: c.Bool("fix-script")}
 			catalogue := doctor.Catalogue()

@@ -6,10 +6,14 @@ import (
 	"io"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpproxy"
+
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -23,7 +27,7 @@ const checkLimit = 30 * time.Second
 // is known of it.
 func doctorEnv(ctx context.Context, d deps, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, offline bool) doctor.Env {
 	env := doctor.Env{Offline: offline, Known: doctor.Facts{
-		Client: doctor.Client{OS: d.goos, Proxy: proxySettings(d.env("HTTP_PROXY"), d.env("HTTPS_PROXY"), d.env("NO_PROXY"))}, Endpoint: endpoint.Host,
+		Client: doctor.Client{OS: d.goos, Proxy: proxyFacts(proxySettings(d.env))}, Endpoint: endpoint.Host,
 		Wanted: doctor.Wanted{
 			Count: wanted.Runners.Count, CPUs: wanted.Runners.CPUs, Memory: int64(wanted.Runners.Memory),
 			Runtime: wanted.Runners.Runtime, Driver: wanted.Network.Driver, Target: wanted.Target,
@@ -47,7 +51,7 @@ func doctorEnv(ctx context.Context, d deps, engine *dockerx.Engine, endpoint doc
 	env.Known.Local = isHere(endpoint, told)
 	look(&env, engine, endpoint, wanted)
 	env.Registry = doctor.Once(func(ctx context.Context) (doctor.Registry, error) { return askRegistry(ctx, engine, env.Known.Wanted) })
-	env.GitHub = doctor.Once(func(ctx context.Context) (doctor.GitHub, error) { return githubFacts(ctx, wanted) })
+	env.GitHub = doctor.Once(func(ctx context.Context) (doctor.GitHub, error) { return githubFacts(ctx, d, engine, wanted) })
 	return env
 }
 
@@ -61,7 +65,7 @@ func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wa
 	}
 	options := dockerx.ProbeOptions{Fleet: wanted.Name, Images: env.Known.Wanted.Base}
 	if !env.Offline {
-		options.Connect = []string{doctor.MetadataService}
+		options.Connect = []string{doctor.MetadataService, doctor.Nowhere}
 	}
 	away := !env.Known.Local || env.Known.Engine.HasAppArmor() && !doctor.AppArmorReadable(here.Root)
 	if away {
@@ -79,7 +83,7 @@ func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wa
 	rootDir, local := env.Known.Engine.RootDir, env.Known.Local
 	env.Container = func(ctx context.Context) (doctor.Container, error) {
 		seen, err := probe(ctx)
-		return doctor.Container{Mounts: seen.Mounts, Metadata: seen.Connected[doctor.MetadataService]}, err
+		return doctor.Container{Mounts: seen.Mounts, Metadata: seen.Connected[doctor.MetadataService], Nowhere: seen.Connected[doctor.Nowhere]}, err
 	}
 	env.Machine = func(ctx context.Context) (doctor.Machine, error) {
 		if !away {
@@ -108,7 +112,7 @@ func engineFacts(told dockerx.Facts) doctor.Engine {
 		StorageDriver: told.StorageDriver, RootDir: told.RootDir, StorageStatus: told.StorageStatus,
 		Cgroup: told.Cgroup, CgroupDriver: told.CgroupDriver, SecurityOptions: told.SecurityOptions,
 		Runtimes: told.Runtimes, DefaultRuntime: told.DefaultRuntime, Warnings: told.Warnings, LiveRestore: told.LiveRestore,
-		Proxy: proxySettings(told.HTTPProxy, told.HTTPSProxy, told.NoProxy), CPUs: told.CPUs, Memory: told.Memory,
+		Proxy: proxyFacts(httpproxy.Config{HTTPProxy: told.HTTPProxy, HTTPSProxy: told.HTTPSProxy, NoProxy: told.NoProxy}), CPUs: told.CPUs, Memory: told.Memory,
 	}
 	if !told.Now.IsZero() {
 		engine.Skew = time.Until(told.Now)
@@ -129,10 +133,10 @@ func networkFacts(networks []dockerx.Network) (all []doctor.Network, pool netip.
 	return all, netip.PrefixFrom(address, 16).Masked() // Pools takes a /16, docker0 half of it
 }
 
-// proxySettings names what is set, without the credentials that a proxy's URL may hold.
-func proxySettings(http, https, none string) map[string]string {
+// proxyFacts names what is set, without the credentials that a proxy's URL may hold.
+func proxyFacts(settings httpproxy.Config) map[string]string {
 	all := map[string]string{}
-	for name, value := range map[string]string{"HTTP_PROXY": http, "HTTPS_PROXY": https, "NO_PROXY": none} {
+	for name, value := range map[string]string{"HTTP_PROXY": settings.HTTPProxy, "HTTPS_PROXY": settings.HTTPSProxy, "NO_PROXY": settings.NoProxy} {
 		if value == "" {
 			continue
 		}
@@ -175,9 +179,41 @@ func askRegistry(ctx context.Context, engine *dockerx.Engine, wanted doctor.Want
 	return registry, nil
 }
 
-func githubFacts(_ context.Context, wanted config.Config) (doctor.GitHub, error) {
+// githubFacts asks the target's GitHub what up would, and which agent it wants.
+func githubFacts(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config) (doctor.GitHub, error) {
 	if wanted.Target == "" {
 		return doctor.GitHub{}, errors.New("no target in the settings")
 	}
-	return doctor.GitHub{}, errors.New("not asked yet")
+	target, err := ghapi.ParseTarget(wanted.Target)
+	if err != nil {
+		return doctor.GitHub{}, err
+	}
+	facts := doctor.GitHub{Host: target.Host, Agent: doctor.Agent{Now: time.Now()}}
+	client, err := githubClient(ctx, d, wanted, wanted.Target)
+	if err != nil {
+		if !authFailed(err) {
+			return facts, err
+		}
+		facts.Token = err
+		return facts, nil
+	}
+	if facts.Skew, facts.Err = client.Skew(ctx); facts.Err != nil {
+		return facts, nil
+	}
+	if _, facts.Token = client.RunnerByName(ctx, wanted.Name); facts.Token != nil {
+		return facts, nil
+	}
+	if downloads, err := client.Downloads(ctx); err == nil && len(downloads) > 0 {
+		facts.Agent.Newest = downloads[0].Version
+	}
+	facts.Agent.Version, err = engine.AgentVersion(ctx)
+	if err != nil || !agentVersion.MatchString(facts.Agent.Version) {
+		facts.Agent.Version = "" // an archive of the operator's own
+		return facts, nil
+	}
+	when, _, err := client.Deprecation(ctx, facts.Agent.Version)
+	facts.Agent.Deprecated = when.Runtime
+	return facts, err
 }
+
+var agentVersion = regexp.MustCompile(`^\d+\.\d+\.\d+$`)

@@ -121,14 +121,19 @@ func tokenOfGh(ctx context.Context, host string) secret.Text {
 	return secret.New(strings.TrimSpace(string(out)))
 }
 
-func proxyOf(env func(string) string) func(*http.Request) (*url.URL, error) {
+// proxySettings are the environment's, in either case.
+func proxySettings(env func(string) string) httpproxy.Config {
 	either := func(name string) string {
 		if value := env(name); value != "" {
 			return value
 		}
 		return env(strings.ToLower(name))
 	}
-	settings := httpproxy.Config{HTTPProxy: either("HTTP_PROXY"), HTTPSProxy: either("HTTPS_PROXY"), NoProxy: either("NO_PROXY")}
+	return httpproxy.Config{HTTPProxy: either("HTTP_PROXY"), HTTPSProxy: either("HTTPS_PROXY"), NoProxy: either("NO_PROXY")}
+}
+
+func proxyOf(env func(string) string) func(*http.Request) (*url.URL, error) {
+	settings := proxySettings(env)
 	proxy := settings.ProxyFunc()
 	return func(request *http.Request) (*url.URL, error) { return proxy(request.URL) }
 }

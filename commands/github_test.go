@@ -27,6 +27,14 @@ func startGitHub(t *testing.T, options ghsim.Options) *ghsim.Server {
 	return github
 }
 
+// newGitHub starts a stand-in that a runnerctl in the working folder uses.
+func newGitHub(t *testing.T, options ghsim.Options, target string, more ...string) *ghsim.Server {
+	t.Helper()
+	github := startGitHub(t, options)
+	writeSettings(t, github, target, more...)
+	return github
+}
+
 // writeSettings has a runnerctl in the working folder use the stand-in.
 func writeSettings(t *testing.T, github *ghsim.Server, target string, more ...string) {
 	t.Helper()

@@ -54,7 +54,7 @@ func listener(socket string) int32 {
 	if err != nil {
 		return 1
 	}
-	defer connection.Close()
+	defer func() { _ = connection.Close() }()
 	raw, err := connection.(*net.UnixConn).SyscallConn() //nolint:errorlint // Dial's type for "unix"
 	if err != nil {
 		return 1

@@ -3,6 +3,7 @@ package dockerx
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -107,6 +109,20 @@ func (e *Engine) AnyImage(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	return list[0].ID, nil
+}
+
+// AgentVersion is that of the agent in the newest runner image that has one, or
+// its archive's hash; "" where none has.
+func (e *Engine) AgentVersion(ctx context.Context) (string, error) {
+	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelAgent))})
+	if err != nil {
+		return "", fmt.Errorf("list images: %w", err)
+	}
+	if len(list) == 0 {
+		return "", nil
+	}
+	newest := slices.MaxFunc(list, func(a, b image.Summary) int { return cmp.Compare(a.Created, b.Created) })
+	return newest.Labels[LabelAgent], nil
 }
 
 // Pull fetches an image from its registry.

@@ -60,6 +60,16 @@ func (c *Client) Deprecation(ctx context.Context, version string) (when Deprecat
 	return when, true, nil
 }
 
+// Skew is how far the clock of the target's GitHub is ahead of this machine's. It
+// needs no rights; an error is a GitHub that does not answer.
+func (c *Client) Skew(ctx context.Context) (time.Duration, error) {
+	refused, header := c.once(ctx, c.http.Do, http.MethodGet, "meta", nil, nil)
+	if refused != nil && header == nil {
+		return 0, c.explained(refused, nil, time.Now())
+	}
+	return -clockSkew(header, time.Now()), nil
+}
+
 var serverVersion = regexp.MustCompile(`^(\d+)\.(\d+)`)
 
 // HasJIT tells whether the target's GitHub makes JIT configurations: all but

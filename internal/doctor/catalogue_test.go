@@ -108,6 +108,7 @@ func TestEveryCheckCanFail(t *testing.T) {
 		{"network.pools", change(func(f *Facts) { f.Wanted.Pool = netip.Prefix{} }), Fail, "no block"},
 		{"network.routes", file("proc/1/net/route", "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\nenp0s3 0002000A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n"), Warn, "10.0.2.0/24 (enp0s3)"},
 		{"network.metadata", change(func(f *Facts) { f.Container.Metadata = true }), Warn, "169.254.169.254:80 answers"},
+		{"network.metadata", change(func(f *Facts) { f.Container.Metadata, f.Container.Nowhere = true, true }), Skip, "every address"},
 		{"network.registry", change(func(f *Facts) { f.Registry.Problems = map[string]string{"debian:trixie-slim": "no such host"} }), Warn, "debian:trixie-slim: no such host"},
 		{"storage.driver", change(func(f *Facts) { f.Engine.StorageDriver = "vfs" }), Fail, "vfs"},
 		{"storage.driver", change(func(f *Facts) { f.Engine.StorageDriver = "btrfs" }), Warn, "btrfs"},
@@ -139,15 +140,13 @@ func TestEveryCheckCanFail(t *testing.T) {
 		{"github.reachable", change(func(f *Facts) { f.GitHub.Err = errors.New("no such host") }), Fail, "no such host"},
 		{"github.clock", change(func(f *Facts) { f.GitHub.Skew = time.Hour }), Warn, "differ by 1h"},
 		{"github.clock", change(func(f *Facts) { f.GitHub.Err = errors.New("no such host") }), Skip, "does not answer"},
-		{"github.token", change(func(f *Facts) { f.GitHub.Token = Token{Kind: "repository"} }), Fail, "none"},
-		{"github.token", change(func(f *Facts) { f.GitHub.Token.Err = errors.New("401 Bad credentials") }), Fail, "of GITHUB_TOKEN: 401"},
-		{"github.token", change(func(f *Facts) { f.GitHub.Token.Scopes = []string{"gist", "read:org"} }), Fail, "lacks the scope repo (it has gist, read:org)"},
-		{"github.token", change(func(f *Facts) { f.GitHub.Token.Kind = "organization" }), Fail, "lacks the scope admin:org"},
-		{"github.token", change(func(f *Facts) { f.GitHub.Token.Scopes = nil }), Pass, "taken"},
-		{"github.agent", change(func(f *Facts) { f.GitHub.Agents = agents("2.300.0", 31) }), Fail, "2.300.0 is deprecated since 2026-01-31"},
-		{"github.agent", change(func(f *Facts) { f.GitHub.Agents = agents("2.300.0", 25) }), Warn, "is deprecated on 2026-02-06"},
-		{"github.agent", change(func(f *Facts) { f.GitHub.Agents = agents("2.300.0", 3) }), Pass, "good until"},
-		{"github.agent", change(func(f *Facts) { f.GitHub.Agents = Agents{} }), Skip, "can't be read"},
+		{"github.token", change(func(f *Facts) { f.GitHub.Token = errors.New("no token for acme/api") }), Fail, "no token"},
+		{"github.token", change(func(f *Facts) { f.GitHub.Err = errors.New("no such host") }), Skip, "does not answer"},
+		{"github.agent", change(func(f *Facts) { f.GitHub.Agent = agent(-1) }), Fail, "2.300.0 gets no jobs since 2026-01-31"},
+		{"github.agent", change(func(f *Facts) { f.GitHub.Agent = agent(5) }), Warn, "2.300.0 gets no jobs from 2026-02-06 on"},
+		{"github.agent", change(func(f *Facts) { f.GitHub.Agent = agent(40) }), Pass, "good until 2026-03-13"},
+		{"github.agent", change(func(f *Facts) { f.GitHub.Agent.Version = "" }), Skip, "no image"},
+		{"github.agent", change(func(f *Facts) { f.GitHub.Agent = Agent{} }), Skip, "can't be read"},
 		{"github.proxy", change(func(f *Facts) { f.Client.Proxy = map[string]string{"HTTPS_PROXY": "http://proxy:3128"} }), Warn, "the engine none"},
 		{"github.proxy", change(func(f *Facts) { f.Engine.Proxy = map[string]string{"HTTPS_PROXY": "http://proxy:3128"} }), Warn, "runnerctl none"},
 		{"image.subids", image("etc/subuid", File{Text: "runner:100000:65536\nrunner:100000:65536\n"}), Fail, "100000:65536 is there twice in [0 1001 1 1 100000 65536 65537 100000 65536]"},
@@ -191,10 +190,10 @@ func TestEveryCheckCanFail(t *testing.T) {
 	}
 }
 
-// agents whose first newer release came out so many days ago.
-func agents(wanted string, days int) Agents {
+// agent that gets no jobs any more in so many days.
+func agent(days int) Agent {
 	now := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
-	return Agents{Wanted: wanted, Newest: "2.330.0", Now: now, Released: now.AddDate(0, 0, -days)}
+	return Agent{Version: "2.300.0", Newest: "2.330.0", Now: now, Deprecated: now.AddDate(0, 0, days)}
 }
 
 // What other systems differ in, each as far as its source tells, and what the

@@ -104,6 +104,7 @@ type Space struct {
 type Container struct {
 	Mounts   string // /proc/self/mountinfo
 	Metadata bool   // something answers at MetadataService
+	Nowhere  bool   // something answers even at Nowhere: what answers says nothing
 }
 
 // Registry is whether the bases that a build would pull can be had.
@@ -157,7 +158,8 @@ func Once[T any](ask func(context.Context) (T, error)) func(context.Context) (T,
 		if !known {
 			answer, err = ask(ctx)
 			var later interface{ Passing() bool }
-			known = ctx.Err() == nil && !(errors.As(err, &later) && later.Passing())
+			again := errors.As(err, &later) && later.Passing()
+			known = ctx.Err() == nil && !again
 		}
 		return answer, err
 	}

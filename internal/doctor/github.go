@@ -1,53 +1,44 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 )
 
 var githubChecks = []Check{
-	{ID: "github.reachable", Title: "GitHub", Group: "GitHub", Severity: Advice, Needs: NeedsOutside | NeedsGitHub, Run: githubReachable,
+	{ID: "github.reachable", Title: "GitHub", Group: "GitHub", Severity: Mandatory, Needs: NeedsOutside | NeedsGitHub, Run: githubReachable,
 		Why: "runners take their jobs from there"},
 	{ID: "github.clock", Title: "clock against GitHub's", Group: "GitHub", Severity: Advice, Needs: NeedsOutside | NeedsGitHub, Run: githubClock,
-		Why: "an App's token of a wrong clock is refused"},
-	{ID: "github.token", Title: "token", Group: "GitHub", Severity: Advice, Needs: NeedsOutside | NeedsGitHub, Run: githubToken,
+		Why: "an App's key signs with the clock, and GitHub refuses what is a minute off"},
+	{ID: "github.token", Title: "token", Group: "GitHub", Severity: Mandatory, Needs: NeedsOutside | NeedsGitHub, Run: githubToken,
 		Why: "runners are registered with it"},
-	{ID: "github.agent", Title: "version of the agent", Group: "GitHub", Severity: Advice, Needs: NeedsOutside | NeedsGitHub, Run: githubAgent,
-		Why: "GitHub gives no jobs to agents that are older than 30 days"},
+	{ID: "github.agent", Title: "version of the agent", Group: "GitHub", Severity: Mandatory, Needs: NeedsOutside | NeedsGitHub, Run: githubAgent,
+		Why: "GitHub gives no jobs to agents that are long out of date"},
 	{ID: "github.proxy", Title: "proxy", Group: "GitHub", Severity: Advice, Needs: NeedsEngine, Run: githubProxy,
 		Why: "behind a proxy, runnerctl and the engine both need it: the one for GitHub, the other for images"},
 }
 
-// GitHub is what the target's GitHub says; commands/ fills it by ghapi.
+// GitHub is what the target's GitHub says.
 type GitHub struct {
-	Host   string
-	Err    error         // it does not answer
-	Skew   time.Duration // of its clock against this one's; positive: it is ahead
-	Token  Token
-	Agents Agents
+	Host  string
+	Err   error         // it does not answer
+	Skew  time.Duration // of its clock against this one's; positive: it is ahead
+	Token error         // why whoever asks may not register runners, with a Hint; nil where he may
+	Agent Agent
 }
 
-// Token is how GitHub sees the token.
-type Token struct {
-	From   string   // where it came from, never the token itself; "" where there is none
-	Kind   string   // of the target: repository, organization, enterprise
-	Scopes []string // of a classic token; nil where GitHub tells none (fine-grained ones, Apps)
-	Err    error    // it is refused
-}
-
-// Agents are the releases of GitHub's runner program.
-type Agents struct {
-	Wanted   string // in the settings; "latest" or a version
-	Newest   string
-	Released time.Time // when the first release newer than Wanted came out; zero where there is none
-	Now      time.Time
+// Agent is GitHub's runner program in the image that runners would get.
+type Agent struct {
+	Version    string    // "" where the image, or its agent's version, is not known
+	Newest     string    // that GitHub offers; "" where it can't be read
+	Deprecated time.Time // when GitHub stops to give it jobs; zero where no date is set
+	Now        time.Time
 }
 
 func githubReachable(f Facts) Outcome {
 	if f.GitHub.Err != nil {
-		return Outcome{Fail, f.GitHub.Err.Error(), advice("let this machine reach %s on port 443 (HTTPS_PROXY is heeded)", f.GitHub.Host)}
+		return Outcome{Fail, f.GitHub.Err.Error(), advice("let this machine reach %s on port 443 (HTTPS_PROXY is heeded, and github.caFile)", f.GitHub.Host)}
 	}
 	return pass("%s answers", f.GitHub.Host)
 }
@@ -62,55 +53,38 @@ func githubClock(f Facts) Outcome {
 	return pass("agrees")
 }
 
-// The scope of a classic token that registers runners, by kind of target (GitHub's
-// REST documentation, "self-hosted runners"); a scope that holds another goes for it.
-var neededScope = map[string][]string{
-	"repository":   {"repo"},
-	"organization": {"admin:org"},
-	"enterprise":   {"manage_runners:enterprise", "admin:enterprise"},
-}
-
 func githubToken(f Facts) Outcome {
-	token := f.GitHub.Token
-	needed := neededScope[token.Kind]
-	switch {
-	case f.GitHub.Err != nil:
+	if f.GitHub.Err != nil {
 		return skip(f.GitHub.Host + " does not answer")
-	case token.From == "":
-		return Outcome{Fail, "none", advice("give one by RUNNERCTL_TOKEN, GITHUB_TOKEN or github.tokenFile, or log in by gh auth login")}
-	case token.Err != nil:
-		return Outcome{Fail, fmt.Sprintf("of %s: %s", token.From, token.Err), advice("make a new one that may administer the %s's runners", token.Kind)}
-	case token.Scopes == nil:
-		return pass("of %s, taken", token.From)
-	case !slices.ContainsFunc(needed, func(scope string) bool { return slices.Contains(token.Scopes, scope) }):
-		return Outcome{Fail, fmt.Sprintf("of %s: it lacks the scope %s (it has %s)", token.From, strings.Join(needed, " or "), strings.Join(token.Scopes, ", ")), advice("add the scope at github.com/settings/tokens, or use a fine-grained token or a GitHub App")}
 	}
-	return pass("of %s, with %s", token.From, strings.Join(token.Scopes, ", "))
+	if f.GitHub.Token != nil {
+		text := "runnerctl up --help names the places that a token is taken from"
+		var hint interface{ Hint() string }
+		if errors.As(f.GitHub.Token, &hint) && hint.Hint() != "" {
+			text = hint.Hint()
+		}
+		return Outcome{Fail, f.GitHub.Token.Error(), advice("%s", text)}
+	}
+	return pass("may register runners")
 }
-
-// agentAge is how long after a newer release GitHub still gives an agent jobs
-// ("Runner version enforcement" in its documentation).
-const agentAge = 30 * 24 * time.Hour
 
 func githubAgent(f Facts) Outcome {
-	agents := f.GitHub.Agents
+	agent := f.GitHub.Agent
+	remedy := advice("take %s for the image (image.agent in runnerctl.yaml), then runnerctl up", agent.Newest)
+	left := agent.Deprecated.Sub(agent.Now)
 	switch {
-	case agents.Newest == "":
+	case agent.Newest == "":
 		return skip("GitHub's releases can't be read")
-	case agents.Wanted == "latest" || agents.Wanted == agents.Newest:
-		return pass("%s, the newest", agents.Newest)
-	case agents.Released.IsZero():
-		return pass("%s (newest %s)", agents.Wanted, agents.Newest)
-	}
-	left := agentAge - agents.Now.Sub(agents.Released)
-	remedy := advice("image.agent.version: latest, or %s; then runnerctl up", agents.Newest)
-	switch {
+	case agent.Version == "":
+		return skip("no image with an agent of a known version yet")
+	case agent.Deprecated.IsZero():
+		return pass("%s (newest %s)", agent.Version, agent.Newest)
 	case left <= 0:
-		return Outcome{Fail, fmt.Sprintf("%s is deprecated since %s (newest %s)", agents.Wanted, agents.Released.Add(agentAge).Format(time.DateOnly), agents.Newest), remedy}
-	case left < 7*24*time.Hour:
-		return Outcome{Warn, fmt.Sprintf("%s is deprecated on %s (newest %s)", agents.Wanted, agents.Released.Add(agentAge).Format(time.DateOnly), agents.Newest), remedy}
+		return Outcome{Fail, fmt.Sprintf("%s gets no jobs since %s (newest %s)", agent.Version, agent.Deprecated.Format(time.DateOnly), agent.Newest), remedy}
+	case left < 14*24*time.Hour:
+		return Outcome{Warn, fmt.Sprintf("%s gets no jobs from %s on (newest %s)", agent.Version, agent.Deprecated.Format(time.DateOnly), agent.Newest), remedy}
 	}
-	return pass("%s, good until %s (newest %s)", agents.Wanted, agents.Released.Add(agentAge).Format(time.DateOnly), agents.Newest)
+	return pass("%s, good until %s (newest %s)", agent.Version, agent.Deprecated.Format(time.DateOnly), agent.Newest)
 }
 
 func githubProxy(f Facts) Outcome {

@@ -28,9 +28,13 @@ var networkChecks = []Check{
 		Why: "the runner image is built from them"},
 }
 
-// MetadataService is where clouds tell a machine who it is; runners are kept from
-// it by a rule like BlockMetadata's.
-const MetadataService = "169.254.169.254:80"
+// MetadataService is where clouds tell a machine who it is. Nowhere is an address
+// that nobody has (RFC 5737): where something answers there, a proxy answers for
+// every address.
+const (
+	MetadataService = "169.254.169.254:80"
+	Nowhere         = "198.51.100.1:80"
+)
 
 func networkForwarding(f Facts) Outcome {
 	value, ok := sysctl(f, "net.ipv4.ip_forward")
@@ -153,6 +157,9 @@ func networkRoutes(f Facts) Outcome {
 }
 
 func networkMetadata(f Facts) Outcome {
+	if f.Container.Nowhere {
+		return skip("a proxy answers for every address here, so who else would can't be told")
+	}
 	if f.Container.Metadata {
 		host, _, _ := strings.Cut(MetadataService, ":")
 		rule := "DOCKER-USER -d " + host + " -j REJECT"

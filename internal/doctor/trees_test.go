@@ -42,7 +42,7 @@ func common(root fs.FS) Facts {
 		Machine:   Machine{Root: root, Process: "proc/1"},
 		Space:     Space{Free: 50 << 30, Inodes: 5_000_000, AllInodes: 6_000_000},
 		Container: Container{Mounts: "100 50 0:60 / / rw,relatime - overlay overlay rw\n101 100 0:61 / /proc rw - proc proc rw\n"},
-		GitHub:    GitHub{Host: "github.com", Token: Token{From: "GITHUB_TOKEN", Kind: "repository", Scopes: []string{"repo"}}, Agents: Agents{Wanted: "latest", Newest: "2.330.0"}},
+		GitHub:    GitHub{Host: "github.com", Agent: Agent{Version: "2.330.0", Newest: "2.330.0"}},
 		Image:     goodImage(),
 	}
 }

@@ -81,7 +81,7 @@ func AppArmorReadable(root fs.FS) bool {
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	_, err = file.Read(make([]byte, 1))
 	return err == nil || errors.Is(err, io.EOF)
 }

@@ -1,0 +1,330 @@
+//go:build linux
+
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/client"
+	"golang.org/x/net/http/httpproxy"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/doctor"
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+)
+
+// doctorReport runs doctor and reads what it says to programs.
+func doctorReport(t *testing.T, args ...string) (code int, checks map[string]doctor.Result) {
+	t.Helper()
+	code, stdout, stderr := runnerctl(t.Context(), append([]string{"doctor", "-o", "json"}, args...)...)
+	var report doctor.Report
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
+		t.Fatalf("%v: %s%s", err, stdout, stderr)
+	}
+	checks = map[string]doctor.Result{}
+	for _, result := range report.Checks {
+		checks[result.ID] = result
+	}
+	return code, checks
+}
+
+// healthy is a report without a fault; skips are only those that are named.
+func healthy(t *testing.T, code int, checks map[string]doctor.Result, skips ...string) {
+	t.Helper()
+	if code != 0 {
+		t.Errorf("code %d", code)
+	}
+	for id, result := range checks {
+		if result.Status != doctor.Pass && (result.Status != doctor.Skip || !slices.Contains(skips, id)) {
+			t.Errorf("%s: %s: %s", id, result.Status, result.Observed)
+		}
+	}
+}
+
+// mayLack are skipped where this machine's network or the settings give no answer.
+var mayLack = []string{"network.metadata", "network.registry", "github.reachable", "github.clock", "github.token", "github.agent"}
+
+// noProbe looks for probe containers of a fleet that stayed.
+func noProbe(t *testing.T, api *client.Client, fleetName string) {
+	t.Helper()
+	left, err := api.ContainerList(context.Background(), container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", "dev.runnerctl.role=probe"), filters.Arg("label", "dev.runnerctl.fleet="+fleetName))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range left {
+		t.Errorf("%v is left", one.Names)
+	}
+}
+
+// A healthy machine has no failure and no false warning, without a way out too,
+// and the answer is there at once.
+func TestDoctorOfThisMachine(t *testing.T) {
+	api := realEngine(t)
+	runnerImage(t)
+	name := newFleet(t, api)
+	started := time.Now()
+	code, checks := doctorReport(t, "--fleet", name)
+	t.Logf("took %s", time.Since(started))
+	healthy(t, code, checks, mayLack...)
+	code, checks = doctorReport(t, "--fleet", name, "--offline")
+	healthy(t, code, checks, mayLack...)
+	if offline := checks["network.metadata"]; offline.Observed != "offline" {
+		t.Errorf("%+v", offline)
+	}
+	noProbe(t, api, name)
+}
+
+// elsewhere makes the machine's own engine look like one of another machine: it
+// is reached by TCP.
+func elsewhere(t *testing.T, socket string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("unix", socket)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			go func() {
+				_, _ = io.Copy(far, near)
+				_ = far.(*net.UnixConn).CloseWrite() //nolint:errorlint // Dial's type for "unix"
+			}()
+			go func() {
+				_, _ = io.Copy(near, far)
+				_ = near.Close()
+			}()
+		}
+	}()
+	t.Setenv("DOCKER_HOST", "tcp://"+listener.Addr().String())
+}
+
+// An engine of another machine: its files are read by a probe container, which is
+// removed; what it reads is what is there.
+func TestDoctorOfAnotherMachine(t *testing.T) {
+	api := realEngine(t)
+	runnerImage(t)
+	name := newFleet(t, api)
+	elsewhere(t, "/var/run/docker.sock")
+	code, checks := doctorReport(t, "--fleet", name)
+	healthy(t, code, checks, mayLack...)
+	for _, id := range []string{"userns.max", "devices.tun", "kernel.nat", "storage.space", "network.mtu", "engine.capabilities"} {
+		if checks[id].Status != doctor.Pass {
+			t.Errorf("%s: %s", id, checks[id].Observed)
+		}
+	}
+	noProbe(t, api, name)
+}
+
+// What the probe shows of the machine is what the machine has.
+func TestProbe(t *testing.T) {
+	api := realEngine(t)
+	runnerImage(t)
+	name := newFleet(t, api)
+	canary, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = canary.Close() }()
+	bridge, err := api.NetworkInspect(t.Context(), "bridge", network.InspectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway := bridge.IPAM.Config[0].Gateway
+	port := canary.Addr().(*net.TCPAddr).Port //nolint:errorlint // Listen's type for "tcp"
+	open, closed := net.JoinHostPort(gateway, strconv.Itoa(port)), net.JoinHostPort(gateway, "1")
+
+	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	image, err := engine.AnyImage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, err := engine.Facts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := dockerx.ProbeOptions{Fleet: name, Images: []string{"nosuch/image:here", image}, Connect: []string{open, closed}}
+	for _, path := range doctor.Paths {
+		options.Files = append(options.Files, strings.ReplaceAll(path, "KERNEL", told.Kernel))
+	}
+	seen, err := engine.Probe(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !seen.Connected[open] || seen.Connected[closed] {
+		t.Errorf("connected %v", seen.Connected)
+	}
+	if seen.Free < 1<<30 || !strings.Contains(seen.Mounts, " / / ") {
+		t.Errorf("%d bytes free, mounts %s", seen.Free, seen.Mounts)
+	}
+	for _, path := range []string{"proc/sys/user/max_user_namespaces", "proc/1/uid_map", "proc/filesystems", "proc/1/net/route"} {
+		want, err := os.ReadFile("/" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := fs.ReadFile(seen.Files, path); err != nil || string(got) != string(want) {
+			t.Errorf("%s: %v: %q, want %q", path, err, got, want)
+		}
+	}
+	want, err := os.Stat("/dev/net/tun")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := fs.Stat(seen.Files, "dev/net/tun"); err != nil || got.Mode().Perm() != want.Mode().Perm() {
+		t.Errorf("tun: %v %v", got, err)
+	}
+	noProbe(t, api, name)
+}
+
+// An engine in namespaces of its own: its own devices count, not those of who
+// asks; without an image there is nothing to look from, and doctor says so.
+func TestDoctorOfAPrivateEngine(t *testing.T) {
+	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 512, TunMode: 0o600})
+	t.Chdir(t.TempDir())
+	t.Setenv("DOCKER_HOST", engine.Host)
+	code, checks := doctorReport(t)
+	if tun := checks["devices.tun"]; code != exitFailure || tun.Status != doctor.Fail || !strings.Contains(tun.Observed, "0600") {
+		t.Errorf("code %d, %+v", code, tun)
+	}
+	if space := checks["storage.space"]; space.Status != doctor.Warn || !strings.HasPrefix(space.Observed, "0 GiB") {
+		t.Errorf("%+v", space)
+	}
+	if probe := checks["host.propagation"]; probe.Status != doctor.Skip || !strings.Contains(probe.Observed, "no image yet") {
+		t.Errorf("%+v", probe)
+	}
+	if code, checks := doctorReport(t, "devices.tun", "--ignore", "devices.tun"); code != 0 || len(checks) != 1 || checks["devices.tun"].Status != doctor.Warn {
+		t.Errorf("code %d, %+v", code, checks)
+	}
+	code, script, _ := runnerctl(t.Context(), "doctor", "--fix-script", "devices")
+	if code != 0 || !strings.HasSuffix(script, "\nopen_tun\n") {
+		t.Errorf("code %d: %s", code, script)
+	}
+}
+
+// The fix script mends, leaves alone what is right, and can be run twice. It runs
+// in namespaces of its own over a /dev/net/tun and an /etc of the test's.
+func TestFixScriptMends(t *testing.T) {
+	dir := t.TempDir()
+	var script strings.Builder
+	report := doctor.Run(t.Context(), checksOf(t, "devices.tun"), doctor.Env{Machine: func(context.Context) (doctor.Machine, error) {
+		return doctor.Machine{Root: os.DirFS(dir)}, nil // no tun there
+	}}, time.Minute)
+	report.Script(&script, "this machine")
+	run := exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", `
+		dir=$1
+		mkdir "$dir/etc"
+		touch "$dir/tun" && chmod 0600 "$dir/tun"
+		mount --bind "$dir/tun" /dev/net/tun
+		mount --bind "$dir/etc" /etc
+		for time in 1 2; do
+			sh -c "modprobe() { :; }; $2"
+			stat -c %a /dev/net/tun
+			cat /etc/tmpfiles.d/runnerctl.conf
+		done`, "sh", dir, script.String())
+	out, err := run.CombinedOutput()
+	if want := strings.Repeat("666\nz /dev/net/tun 0666\n", 2); err != nil || string(out) != want {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func checksOf(t *testing.T, words ...string) []doctor.Check {
+	t.Helper()
+	checks, err := checksNamed(doctor.Catalogue(), words)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return checks
+}
+
+// Our image is fine, and one made by the well-known recipe is explained.
+func TestDoctorImage(t *testing.T) {
+	api := realEngine(t)
+	tag := runnerImage(t)
+	name := newFleet(t, api)
+	code, checks := doctorReport(t, "--fleet", name, "--image", tag)
+	healthy(t, code, checks)
+	recipe := "doctor-test/recipe:latest"
+	err := buildImage(t, api, recipe, "FROM "+tag+"\nUSER 0\nRUN echo runner:100000:65536 >>/etc/subuid && chmod u+s /usr/bin/newuidmap\nUSER 1001\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, checks = doctorReport(t, "--fleet", name, "--image", recipe)
+	if subids := checks["image.subids"]; code != exitFailure || !strings.Contains(subids.Observed, "[0 1001 1 1 100000 65536 65537 100000 65536]") {
+		t.Errorf("code %d, %+v", code, subids)
+	}
+	if mapper := checks["image.newuidmap"]; mapper.Status != doctor.Fail || !strings.Contains(mapper.Observed, "setuid root") {
+		t.Errorf("%+v", mapper)
+	}
+	noProbe(t, api, name)
+	if code, _, stderr := runnerctl(t.Context(), "doctor", "--image", "nosuch/image:here"); code != exitFailure || !strings.Contains(stderr, "docker pull nosuch/image:here") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+}
+
+// GitHub as doctor sees it: whoever may register runners, who may not, and a
+// GitHub that is not there.
+func TestDoctorAsksGitHub(t *testing.T) {
+	realEngine(t)
+	t.Chdir(t.TempDir())
+	t.Setenv("PATH", t.TempDir()) // no gh
+	for _, name := range []string{"GITHUB_TOKEN", "GH_TOKEN"} {
+		t.Setenv(name, "")
+	}
+	github := newGitHub(t, ghsim.Options{}, "acme/api")
+	status := func(id string, want doctor.Status, words string) {
+		t.Helper()
+		_, checks := doctorReport(t, "github")
+		if got := checks[id]; got.Status != want || !strings.Contains(got.Observed+got.Remedy.Text, words) {
+			t.Errorf("%s: %+v, want %s %q", id, got, want, words)
+		}
+	}
+	status("github.reachable", doctor.Pass, "answers")
+	status("github.clock", doctor.Pass, "agrees")
+	status("github.token", doctor.Pass, "may register")
+	github.SetClockOffset(10 * time.Minute)
+	status("github.clock", doctor.Warn, "differ by 10m0s")
+	t.Setenv("RUNNERCTL_TOKEN", github.ClassicToken(time.Hour, "gist"))
+	status("github.token", doctor.Fail, "needs the scope repo")
+	t.Setenv("RUNNERCTL_TOKEN", "")
+	status("github.token", doctor.Fail, "set RUNNERCTL_TOKEN")
+	if code, checks := doctorReport(t, "github", "--offline"); code != 0 || checks["github.token"].Observed != "offline" {
+		t.Errorf("code %d, %+v", code, checks["github.token"])
+	}
+	t.Setenv("RUNNERCTL_TOKEN", "ghp_x")
+	github.Close()
+	status("github.reachable", doctor.Fail, "refused")
+}
+
+func TestProxyWithoutCredentials(t *testing.T) {
+	got := proxyFacts(httpproxy.Config{HTTPProxy: "http://user:secret@proxy:3128/x", HTTPSProxy: "user:secret@proxy"})
+	if got["HTTP_PROXY"] != "http://proxy:3128" || strings.Contains(got["HTTPS_PROXY"], "secret") {
+		t.Errorf("%v", got)
+	}
+}
