@@ -220,6 +220,8 @@ func tellStart(ctx context.Context, engine *dockerx.Engine, pair deepPair, err e
 	return false
 }
 
+const stepLimit = 5 * time.Minute
+
 // deepStep runs one script as a job would. An error means that it could not be
 // run at all.
 func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script deepScript) (doctor.Step, error) {
