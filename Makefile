@@ -30,8 +30,8 @@ vet: ## go vet for every system that a client may have, shellcheck
 	GOOS=linux GOARCH=arm64 go vet ./...
 	GOOS=darwin go vet ./...
 	GOOS=windows go vet ./...
-	shellcheck -S warning $$(grep -lE '^#!.*(sh|bash)$$' scripts/host/* scripts/image/* scripts/demo/* scripts/deep/*) scripts/completion/bash
-	for file in $$(grep -l '^#!.*perl$$' scripts/image/* scripts/deep/* scripts/escape/*) scripts/escape/*.pl; do perl -Iscripts/escape -wc $$file || exit 1; done
+	shellcheck -S warning $$(grep -rlE '^#!.*(sh|bash)$$' scripts) scripts/completion/bash
+	for file in $$(grep -rlE '^#!.*perl( -w)?$$' scripts) scripts/escape/*.pl; do perl -Iscripts/escape -wc $$file || exit 1; done
 
 test test-long: FOR := --tests
 test: setup vet build ## every test but the long ones, on a real engine
