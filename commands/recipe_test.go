@@ -20,7 +20,8 @@ import (
 func TestOfferedAgent(t *testing.T) {
 	realEngine(t)
 	t.Chdir(t.TempDir())
-	github := newGitHub(t, ghsim.Options{}, "acme/api")
+	github := startGitHub(t, ghsim.Options{})
+	writeSettings(t, github, "acme/api")
 	latest := must(t, "build", "--print")
 	if strings.Count(latest, "sha256sum --check") != 1 || !strings.Contains(latest, "world-check packages agent") {
 		t.Errorf("no agent in\n%s", latest)
