@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
 	"golang.org/x/net/http/httpproxy"
@@ -216,9 +218,10 @@ func TestDoctorOfAPrivateEngine(t *testing.T) {
 	if space := checks["storage.space"]; space.Status != doctor.Warn || !strings.HasPrefix(space.Observed, "0 GiB") {
 		t.Errorf("%+v", space)
 	}
-	if probe := checks["host.propagation"]; probe.Status != doctor.Skip || !strings.Contains(probe.Observed, "no image yet") {
+	if probe := checks["host.propagation"]; probe.Status != doctor.Skip || !strings.Contains(probe.Observed, "no image yet") { // this test's own program has libraries
 		t.Errorf("%+v", probe)
 	}
+	probedByProgram(t, engine)
 	if code, checks := doctorReport(t, "devices.tun", "--ignore", "devices.tun"); code != 0 || len(checks) != 1 || checks["devices.tun"].Status != doctor.Warn {
 		t.Errorf("code %d, %+v", code, checks)
 	}
@@ -226,6 +229,38 @@ func TestDoctorOfAPrivateEngine(t *testing.T) {
 	if code != 0 || !strings.HasSuffix(script, "\nopen_tun\n") {
 		t.Errorf("code %d: %s", code, script)
 	}
+}
+
+var sourceDir, _ = os.Getwd() // before any test leaves it
+
+// probedByProgram: where the engine is elsewhere and has no image, runnerctl itself
+// looks, and nothing of it stays.
+func probedByProgram(t *testing.T, engine *enginetest.Engine) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "runnerctl")
+	build := exec.Command("go", "build", "-trimpath", "-o", program, "github.com/runnerctl/runnerctl")
+	build.Dir, build.Env = sourceDir, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	elsewhere(t, strings.TrimPrefix(engine.Host, "unix://"))
+	out, err := exec.Command(program, "doctor", "-o", "json").Output()
+	var report doctor.Report
+	if json.Unmarshal(out, &report) != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, result := range report.Checks {
+		want := map[string]doctor.Status{"devices.tun": doctor.Fail, "kernel.nat": doctor.Pass, "host.propagation": doctor.Pass, "userns.max": doctor.Pass}[result.ID]
+		if want != "" && result.Status != want {
+			t.Errorf("%s: %s %s, want %s", result.ID, result.Status, result.Observed, want)
+		}
+	}
+	noProbe(t, engine.API, "ci")
+	images, err := engine.API.ImageList(t.Context(), image.ListOptions{All: true})
+	if err != nil || len(images) > 0 {
+		t.Errorf("images left: %v %+v", err, images)
+	}
+	t.Setenv("DOCKER_HOST", engine.Host)
 }
 
 // The fix script mends, leaves alone what is right, and can be run twice. It runs

@@ -49,7 +49,7 @@ func doctorEnv(ctx context.Context, d deps, engine *dockerx.Engine, endpoint doc
 		}
 	}
 	env.Known.Local = isHere(endpoint, told)
-	look(&env, engine, endpoint, wanted)
+	look(&env, engine, endpoint, wanted, told.Arch)
 	env.Registry = doctor.Once(func(ctx context.Context) (doctor.Registry, error) { return askRegistry(ctx, engine, env.Known.Wanted) })
 	env.GitHub = doctor.Once(func(ctx context.Context) (doctor.GitHub, error) { return githubFacts(ctx, d, engine, wanted) })
 	return env
@@ -58,12 +58,12 @@ func doctorEnv(ctx context.Context, d deps, engine *dockerx.Engine, endpoint doc
 // look adds what is seen on the engine's machine. One probe container serves the
 // checks of what containers see, and where this process can't look, of the
 // machine's files.
-func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config) {
+func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, arch string) {
 	var here doctor.Machine
 	if env.Known.Local {
 		here = machineHere(endpoint)
 	}
-	options := dockerx.ProbeOptions{Fleet: wanted.Name, Images: env.Known.Wanted.Base}
+	options := dockerx.ProbeOptions{Fleet: wanted.Name, Images: env.Known.Wanted.Base, Program: ownProgram(arch)}
 	if !env.Offline {
 		options.Connect = []string{doctor.MetadataService, doctor.Nowhere}
 	}

@@ -2,10 +2,12 @@ package commands
 
 import (
 	"bytes"
+	"debug/elf"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -71,13 +73,37 @@ func listener(socket string) int32 {
 // spaceHere is what the file system below the engine's root has left.
 func spaceHere(endpoint dockerx.Endpoint, rootDir string) (doctor.Space, error) {
 	pid := listener(strings.TrimPrefix(endpoint.Host, "unix://"))
-	var stat syscall.Statfs_t
-	err := syscall.Statfs(filepath.Join(fmt.Sprintf("/proc/%d/root", pid), rootDir), &stat)
+	space, err := spaceAt(filepath.Join(fmt.Sprintf("/proc/%d/root", pid), rootDir))
 	if err != nil {
-		err = syscall.Statfs(rootDir, &stat)
+		space, err = spaceAt(rootDir)
 	}
-	if err != nil {
-		return doctor.Space{}, fmt.Errorf("%s: %w", rootDir, err)
+	return space, err
+}
+
+func spaceAt(path string) (doctor.Space, error) {
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(path, &stat); err != nil {
+		return doctor.Space{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return doctor.Space{Free: int64(stat.Bavail) * stat.Bsize, Inodes: int64(stat.Ffree), AllInodes: int64(stat.Files)}, nil
+}
+
+// ownProgram is this program's file, if it can run on the engine's machine as it
+// is, with no libraries; else "".
+func ownProgram(arch string) string {
+	path, err := os.Executable()
+	if err != nil || map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[arch] != runtime.GOARCH {
+		return ""
+	}
+	program, err := elf.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = program.Close() }()
+	for _, part := range program.Progs {
+		if part.Type == elf.PT_INTERP {
+			return ""
+		}
+	}
+	return path
 }

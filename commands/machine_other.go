@@ -17,3 +17,7 @@ func machineHere(dockerx.Endpoint) doctor.Machine { return doctor.Machine{} }
 func spaceHere(dockerx.Endpoint, string) (doctor.Space, error) {
 	return doctor.Space{}, errors.ErrUnsupported
 }
+
+func spaceAt(string) (doctor.Space, error) { return doctor.Space{}, errors.ErrUnsupported }
+
+func ownProgram(string) string { return "" }

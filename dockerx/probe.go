@@ -1,14 +1,19 @@
 package dockerx
 
 import (
+	"archive/tar"
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing/fstest"
@@ -18,6 +23,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/pkg/jsonmessage"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -29,6 +35,7 @@ type ProbeOptions struct {
 	Images  []string // tried first, in order; any image with a shell does
 	Files   []string // of the engine's machine, as patterns below its root; none: it is not looked at
 	Connect []string // IPv4 addresses with a port: does something listen there?
+	Program string   // file of a static program for the engine's machine, used where no image is: called with "__probe" it says what probeScript says; "" for none
 }
 
 // Probed is what a probe container saw.
@@ -113,14 +120,14 @@ func (e *Engine) Probe(ctx context.Context, options ProbeOptions) (Probed, error
 	if err != nil {
 		return Probed{}, fmt.Errorf("list images: %w", err)
 	}
-	candidates := options.Images
+	candidates := slices.Clone(options.Images)
 	for _, one := range images {
 		candidates = append(candidates, one.ID)
 	}
 	err = &NoImageError{}
 	for _, candidate := range candidates[:min(len(candidates), 6)] {
 		var probed Probed
-		probed, attempt := e.probe(ctx, candidate, options)
+		probed, attempt := e.probe(ctx, candidate, []string{"/bin/sh", "-c", probeScript, "probe"}, options)
 		if attempt == nil {
 			return probed, nil
 		}
@@ -128,13 +135,49 @@ func (e *Engine) Probe(ctx context.Context, options ProbeOptions) (Probed, error
 			err = attempt
 		}
 	}
+	var none *NoImageError
+	if errors.As(err, &none) && options.Program != "" {
+		return e.probeByProgram(ctx, options)
+	}
 	return Probed{}, err
 }
 
-func (e *Engine) probe(ctx context.Context, image string, options ProbeOptions) (_ Probed, err error) {
+// probeByProgram makes an image of one file for the moment of the probe.
+func (e *Engine) probeByProgram(ctx context.Context, options ProbeOptions) (_ Probed, err error) {
+	content, err := os.ReadFile(options.Program)
+	if err != nil {
+		return Probed{}, fmt.Errorf("probe: %w", err)
+	}
+	var body bytes.Buffer
+	out := tar.NewWriter(&body)
+	_ = out.WriteHeader(&tar.Header{Name: "probe", Mode: 0o755, Size: int64(len(content))}) // none of these fails on a buffer
+	_, _ = out.Write(content)
+	_ = out.Close()
+	reference := "runnerctl/probe:" + randomName()
+	whole := context.WithoutCancel(ctx)
+	defer func() {
+		bounded, cancel := context.WithTimeout(whole, probeLimit)
+		defer cancel()
+		if _, left := e.api.ImageRemove(bounded, reference, image.RemoveOptions{Force: true, PruneChildren: true}); left != nil && !cerrdefs.IsNotFound(left) {
+			err = errors.Join(err, fmt.Errorf("remove image %s: %w", reference, left))
+		}
+	}()
+	stream, err := e.api.ImageImport(ctx, image.ImportSource{Source: &body, SourceName: "-"}, reference, image.ImportOptions{})
+	if err != nil {
+		return Probed{}, fmt.Errorf("probe: import: %w", err)
+	}
+	err = jsonmessage.DisplayJSONMessagesStream(stream, io.Discard, 0, false, nil)
+	_ = stream.Close()
+	if err != nil {
+		return Probed{}, fmt.Errorf("probe: import: %w", err)
+	}
+	return e.probe(ctx, reference, []string{"/probe", "__probe"}, options)
+}
+
+func (e *Engine) probe(ctx context.Context, image string, command []string, options ProbeOptions) (_ Probed, err error) {
 	config := &container.Config{
 		Image: image, User: "65534:0", Labels: ownLabels(options.Fleet, string(fleet.Probe)), Volumes: map[string]struct{}{},
-		Entrypoint: append([]string{"/bin/sh", "-c", probeScript, "probe", strconv.Itoa(len(options.Connect))}, append(options.Connect, options.Files...)...), Cmd: []string{},
+		Entrypoint: slices.Concat(command, []string{strconv.Itoa(len(options.Connect))}, options.Connect, options.Files), Cmd: []string{},
 		AttachStdout: true, AttachStderr: true,
 	}
 	pids := int64(64)

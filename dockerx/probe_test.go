@@ -1,0 +1,34 @@
+package dockerx
+
+import (
+	"io/fs"
+	"strings"
+	"testing"
+)
+
+// "aGVs bG8=" is "hello", as base64 breaks lines.
+const told = "connected 10.0.0.1:80\nspace 10 4096 7 9\nmode 444 proc/x\nmode 600 dev/net/tun\ncontent mounts\naGVs\nbG8=\n\ncontent proc/x\naGVsbG8=\n\n\n"
+
+func TestReadProbe(t *testing.T) {
+	probed, err := readProbe(told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if probed.Mounts != "hello" || probed.Free != 40960 || probed.Inodes != 7 || probed.AllInodes != 9 || !probed.Connected["10.0.0.1:80"] {
+		t.Errorf("%+v", probed)
+	}
+	if text, err := fs.ReadFile(probed.Files, "proc/x"); err != nil || string(text) != "hello" {
+		t.Errorf("%q %v", text, err)
+	}
+	if info, err := fs.Stat(probed.Files, "dev/net/tun"); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info, err)
+	}
+}
+
+func TestReadProbeRefuses(t *testing.T) {
+	for _, text := range []string{"", "/bin/sh: stat: not found\n", strings.Replace(told, "444", "4x4", 1), strings.Replace(told, "aGVs\n", "****\n", 1), strings.Replace(told, "10 4096", "ten", 1)} {
+		if probed, err := readProbe(text); err == nil {
+			t.Errorf("%q is taken: %+v", text, probed)
+		}
+	}
+}
