@@ -156,6 +156,10 @@ func TestEachFaultIsNamed(t *testing.T) {
 	}
 	var found pageOfFaults
 	t.Run("container", func(t *testing.T) { faultsOfTheContainer(t, &found) })
+	if !everyFault {
+		return
+	}
+	t.Run("image", func(t *testing.T) { faultsOfTheImage(t, &found) })
 	t.Run("machine", func(t *testing.T) { faultsOfTheMachine(t, &found) })
 	if t.Failed() {
 		return
@@ -169,7 +173,7 @@ func TestEachFaultIsNamed(t *testing.T) {
 
 func faultsOfTheContainer(t *testing.T, found *pageOfFaults) {
 	api := realEngine(t)
-	tag := runnerImage(t)
+	runnerImage(t)
 	name := newFleet(t, api)
 	must(t, up(name)...)
 	neighbour := list(t, name)[0]
@@ -198,34 +202,6 @@ func faultsOfTheContainer(t *testing.T, found *pageOfFaults) {
 	} {
 		_, said := hand.start(t, fault.change)
 		found.named(t, fault.name, "the runner's start", said, fault.cause)
-	}
-
-	for _, fault := range []struct{ name, cause, change string }{
-		{"setuid newuidmap instead of its capability", "newuidmap", "for f in newuidmap newgidmap; do setcap -r /usr/bin/$f && chmod u+s /usr/bin/$f; done"},
-		{"no pasta and no slirp4netns in the outer tree", "network.driver", "rm /usr/bin/slirp4netns /usr/bin/pasta*"},
-		{"no iptables in the world", "iptables", "rm -f /rootfs/usr/sbin/*tables*"},
-	} {
-		changed := "runnerctl-test/fault:" + fault.cause
-		if err := buildImage(t, api, changed, "FROM "+tag+"\nUSER root\nRUN "+fault.change+"\nUSER 1001:1001\n"); err != nil {
-			t.Fatal(err)
-		}
-		_, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) { config.Image = changed })
-		found.named(t, fault.name, "the runner's start", said, fault.cause)
-	}
-	for _, fault := range []struct{ name, cause, change string }{
-		{"a setuid file in the outer tree", "setuid", "chmod u+s /usr/bin/mount"},
-		{"the same subordinate range twice, in the outer tree", "subid.overlap", "echo runner:100000:65536 >>/etc/subuid"},
-	} {
-		// What the build ends with.
-		asserted := "FROM " + tag + "\nUSER root\nRUN " + fault.change + "\nRUN /usr/lib/runnerctl/assert 100000\n"
-		err := buildImage(t, api, "runnerctl-test/fault:"+fault.cause, asserted)
-		if err == nil {
-			t.Fatalf("an image with %s was built", fault.name)
-		}
-		found.named(t, fault.name, "the build", told(err), fault.cause)
-	}
-	if err := buildImage(t, api, "runnerctl-test/fault:none", "FROM "+tag+"\nUSER root\nRUN /usr/lib/runnerctl/assert 100000\n"); err != nil {
-		t.Errorf("without a fault: %v", err)
 	}
 
 	// A user namespace in which no other may be made.
@@ -264,6 +240,41 @@ func faultsOfTheContainer(t *testing.T, found *pageOfFaults) {
 		t.Fatal(said)
 	}
 	found.named(t, "inner addresses that are the outer network's", "`doctor --deep`, the way of large packets", hand.steps(t, pair, "run", "mtu"), "pool.collision")
+}
+
+func faultsOfTheImage(t *testing.T, found *pageOfFaults) {
+	api := realEngine(t)
+	tag := runnerImage(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	hand := handOf(t, api, list(t, name)[0].ContainerID)
+	for _, fault := range []struct{ name, cause, change string }{
+		{"setuid newuidmap instead of its capability", "newuidmap", "for f in newuidmap newgidmap; do setcap -r /usr/bin/$f && chmod u+s /usr/bin/$f; done"},
+		{"no pasta and no slirp4netns in the outer tree", "network.driver", "rm /usr/bin/slirp4netns /usr/bin/pasta*"},
+		{"no iptables in the world", "iptables", "rm -f /rootfs/usr/sbin/*tables*"},
+	} {
+		changed := "runnerctl-test/fault:" + fault.cause
+		if err := buildImage(t, api, changed, "FROM "+tag+"\nUSER root\nRUN "+fault.change+"\nUSER 1001:1001\n"); err != nil {
+			t.Fatal(err)
+		}
+		_, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) { config.Image = changed })
+		found.named(t, fault.name, "the runner's start", said, fault.cause)
+	}
+	for _, fault := range []struct{ name, cause, change string }{
+		{"a setuid file in the outer tree", "setuid", "chmod u+s /usr/bin/mount"},
+		{"the same subordinate range twice, in the outer tree", "subid.overlap", "echo runner:100000:65536 >>/etc/subuid"},
+	} {
+		// What the build ends with.
+		asserted := "FROM " + tag + "\nUSER root\nRUN " + fault.change + "\nRUN /usr/lib/runnerctl/assert 100000\n"
+		err := buildImage(t, api, "runnerctl-test/fault:"+fault.cause, asserted)
+		if err == nil {
+			t.Fatalf("an image with %s was built", fault.name)
+		}
+		found.named(t, fault.name, "the build", told(err), fault.cause)
+	}
+	if err := buildImage(t, api, "runnerctl-test/fault:none", "FROM "+tag+"\nUSER root\nRUN /usr/lib/runnerctl/assert 100000\n"); err != nil {
+		t.Errorf("without a fault: %v", err)
+	}
 }
 
 func faultsOfTheMachine(t *testing.T, found *pageOfFaults) {

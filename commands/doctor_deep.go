@@ -27,6 +27,9 @@ type deepOptions struct {
 	offline bool
 }
 
+// deepStepLimit is for a step that hangs.
+const deepStepLimit = 5 * time.Minute
+
 // deepScript is one of scripts/deep.
 type deepScript struct {
 	id, title, text string
@@ -226,7 +229,7 @@ const stepLimit = 5 * time.Minute
 // deepStep runs one script as a job would. An error means that it could not be
 // run at all.
 func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script deepScript) (doctor.Step, error) {
-	limited, cancel := context.WithTimeout(ctx, stepLimit)
+	limited, cancel := context.WithTimeout(ctx, deepStepLimit)
 	defer cancel()
 	args := []string{"bash", "-c", script.text, script.id}
 	if script.id == carriesMTU {

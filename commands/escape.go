@@ -3,6 +3,7 @@ package commands
 import (
 	"archive/tar"
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -71,31 +72,34 @@ func deepEscape(ctx context.Context, engine *dockerx.Engine, pair deepPair, spec
 	if err := engine.Send(ctx, pair.tried, escapeFolder, templates.Outer(runnerID), packEscape); err != nil {
 		return nil, err
 	}
+	var attempts []doctor.Attempt
+	for _, one := range escapists(spec.InnerPrivileged) {
+		found, err := tryAs(ctx, engine, pair.tried, one, given)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case len(attempts) == 0 && len(found) == 0:
+			return nil, fmt.Errorf("the attempts as %s: %w", one.as, cmp.Or(err, errors.New("none was made")))
+		}
+		attempts = append(attempts, doctor.FillAttempts(one.as, found, attempts, err)...)
+	}
+	return attempts, nil
+}
+
+// tryAs lets one of them try everything, or what ids name. An error came after the
+// attempts that are returned.
+func tryAs(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one escapist, given map[string]string, ids ...string) ([]doctor.Attempt, error) {
 	var input strings.Builder
 	for key, value := range given {
 		fmt.Fprintf(&input, "%s=%s\n", key, value)
 	}
-	var attempts []doctor.Attempt
-	for _, one := range escapists(spec.InnerPrivileged) {
-		out, errs := &dockerx.Head{Limit: 1 << 20}, &dockerx.Head{Limit: 1 << 16}
-		code, err := engine.Exec(ctx, pair.tried, dockerx.Command{Args: one.args, Root: one.root, Stdin: strings.NewReader(input.String()), Stdout: out, Stderr: errs})
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if err == nil && code != 0 {
-			err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(errs.String()))
-		}
-		found := doctor.ReadAttempts(one.as, out.String())
-		if len(attempts) == 0 {
-			if len(found) == 0 {
-				return nil, fmt.Errorf("the attempts as %s: %w", one.as, errors.Join(err, errors.New("none was made")))
-			}
-		} else {
-			found = doctor.FillAttempts(one.as, found, attempts, err)
-		}
-		attempts = append(attempts, found...)
+	out, errs := &dockerx.Head{Limit: 1 << 20}, &dockerx.Head{Limit: 1 << 16}
+	args := append(one.args[:len(one.args):len(one.args)], ids...)
+	code, err := engine.Exec(ctx, runner, dockerx.Command{Args: args, Root: one.root, Stdin: strings.NewReader(input.String()), Stdout: out, Stderr: errs})
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(errs.String()))
 	}
-	return attempts, nil
+	return doctor.ReadAttempts(one.as, out.String()), err
 }
 
 // placeCanary starts scripts/escape/canary as the machine's root; it ends with its

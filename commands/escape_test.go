@@ -26,6 +26,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/scripts"
+	"github.com/runnerctl/runnerctl/templates"
 )
 
 // Against a container without any of the walls, each attempt succeeds: what is
@@ -282,6 +283,34 @@ func TestDeep(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 	attemptsPage(t, docs, report.Deep.Attempts)
+}
+
+// A disk is what only a test can make a canary of: a read-only loop device.
+func TestNobodyOpensADisk(t *testing.T) {
+	api := realEngine(t)
+	runnerImage(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	hand := byHand{api: api, engine: engine}
+	if said := hand.steps(t, deepPair{tried: runner}, "run"); said != "" { // makes the inner image
+		t.Fatal(said)
+	}
+	if err := engine.Send(t.Context(), runner, escapeFolder, templates.Outer(runnerID), packEscape); err != nil {
+		t.Fatal(err)
+	}
+	given := map[string]string{"disk": loopDevice(t)}
+	for _, one := range escapists(true) {
+		found, err := tryAs(t.Context(), engine, runner, one, given, "host-disk")
+		if err != nil || len(found) != 1 || found[0].Verdict != doctor.Blocked {
+			t.Errorf("as %s: %v, %+v", one.as, err, found)
+		}
+	}
 }
 
 func TestInterruptedDeepLeavesNothing(t *testing.T) {

@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -60,24 +62,26 @@ func FillAttempts(as string, found, earlier []Attempt, err error) []Attempt {
 // Judge makes a step of all attempts: one that escaped fails it, and where
 // somebody could try nothing it warns.
 func Judge(id, title string, attempts []Attempt, seconds float64) Step {
-	counts := map[Verdict]int{}
-	tried := map[string]int{}
+	counts, tried, reasons := map[Verdict]int{}, map[string]int{}, map[string]string{}
 	var escaped []string
 	for _, attempt := range attempts {
 		counts[attempt.Verdict]++
-		tried[attempt.As] += 0
-		if attempt.Verdict != NotAttempted {
+		switch attempt.Verdict {
+		case NotAttempted:
+			reasons[attempt.As] = attempt.Reason
+		case Escaped:
+			escaped = append(escaped, fmt.Sprintf("as %s: %s (%s): %s; so %s", attempt.As, attempt.Title, attempt.ID, attempt.Reason, attempt.Meaning))
+			fallthrough
+		default:
 			tried[attempt.As]++
-		}
-		if attempt.Verdict == Escaped {
-			escaped = append(escaped, fmt.Sprintf("escaped as %s: %s (%s): %s; %s", attempt.As, attempt.Title, attempt.ID, attempt.Reason, attempt.Meaning))
 		}
 	}
 	step := Step{ID: id, Title: title, Status: Pass, Seconds: seconds, Error: strings.Join(escaped, "\n")}
 	step.Observed = fmt.Sprintf("%d blocked, %d escaped, %d not attempted", counts[Blocked], counts[Escaped], counts[NotAttempted])
-	for _, count := range tried {
-		if count == 0 {
+	for _, as := range slices.Sorted(maps.Keys(reasons)) {
+		if tried[as] == 0 {
 			step.Status = Warn
+			step.Observed += fmt.Sprintf("; nothing could be tried as %s: %s", as, reasons[as])
 		}
 	}
 	if len(escaped) > 0 {
