@@ -224,8 +224,6 @@ func tellStart(ctx context.Context, engine *dockerx.Engine, pair deepPair, err e
 }
 
 // stepLimit bounds one step: a build without a cache is among them.
-const stepLimit = 5 * time.Minute
-
 // deepStep runs one script as a job would. An error means that it could not be
 // run at all.
 func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script deepScript) (doctor.Step, error) {
