@@ -46,7 +46,7 @@ func attemptsPage(t *testing.T, path string, attempts []doctor.Attempt) {
 	text.WriteString("# Attempts to escape\n\nWhat `runnerctl doctor --deep` tries in a runner, each as `runner`, as the machine's root, as root in a container, and as root in a container with\n" +
 		"`--privileged --pid=host --network=host --ipc=host` and the machine's whole tree mounted. Harmless by construction: what opens is closed at once and never written, a setting gets the value\n" +
 		"that was just read, a call that would do something gets an argument that can't be right, and what is aimed at was made for it. The tests show each of them to succeed against a container\n" +
-		"without walls. This page is written by a test.\n\n")
+		"without walls, where the kernel has what it aims at. This page is written by a test.\n\n")
 	text.WriteString(row("attempt", "what is tried", "what it would mean") + "|---|---|---|\n")
 	for _, attempt := range attempts {
 		if attempt.As == "runner" {

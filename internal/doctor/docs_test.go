@@ -21,6 +21,11 @@ Checks run at the same time. A required one that fails makes it exit with 1, and
     runnerctl doctor --fix-script          # a shell script for root of what can be mended
     runnerctl doctor --image NAME          # judge an image, anybody's, in place of the machine
     runnerctl doctor --list                # this list
+    runnerctl doctor --deep                # then a real runner shows what a job needs, step by step, and tries to get out
+
+What --deep proves: a user namespace, the daemon in it, docker run, DNS and the way out (a warning where there is none), a build, a published port on localhost, large packets to a neighbour, the storage driver, sudo and the
+package manager, --privileged inside, a job in a container with the daemon's socket, and that the attempts of [escape.md](escape.md) are blocked. The first step that fails is explained where its error is a known one
+([faults.md](faults.md)); those after it stand on it and are skipped. What it started is removed, on Ctrl-C too.
 
 (Written by a test from the catalogue; ` + "`make golden`" + ` writes it anew.)
 `)
