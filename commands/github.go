@@ -55,12 +55,22 @@ func githubClient(ctx context.Context, d deps, loaded config.Config, address str
 		return nil, err
 	}
 	options := ghapi.Options{Proxy: proxyOf(d.env), UserAgent: "runnerctl/" + Version}
-	if file := loaded.GitHub.CAFile; file != "" {
-		if options.CAs, err = os.ReadFile(loaded.Beside(file)); err != nil {
-			return nil, &config.Error{Field: "github.caFile", Problem: err.Error()}
-		}
+	if options.CAs, err = githubCAs(loaded); err != nil {
+		return nil, err
 	}
 	return ghapi.New(target, auth, options)
+}
+
+// githubCAs are the certificates that the target's GitHub needs beyond the usual ones.
+func githubCAs(loaded config.Config) ([]byte, error) {
+	if loaded.GitHub.CAFile == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(loaded.Beside(loaded.GitHub.CAFile))
+	if err != nil {
+		return nil, &config.Error{Field: "github.caFile", Problem: err.Error()}
+	}
+	return text, nil
 }
 
 // githubAuth finds who asks: what was chosen for runnerctl goes before what the

@@ -221,6 +221,9 @@ func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config
 		if err != nil {
 			return plan, spec, nil, err
 		}
+		if spec.CAs, err = githubCAs(wanted); err != nil {
+			return plan, spec, nil, err
+		}
 		spec.Agent = github.agent(wanted, fleet.Marker(wanted.Name, told.ID))
 	}
 	observed, forges, orphans, err := observe(ctx, d, engine, wanted, wanted.Name, github)
