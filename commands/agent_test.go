@@ -170,7 +170,7 @@ var jitAgent = fleet.Agent{Mode: fleet.JIT, URL: "https://github.com/acme/api", 
 // with its verdict.
 func TestAgentByJIT(t *testing.T) {
 	f := newAgentFleet(t, nil)
-	for want, script := range map[int]string{0: `echo one job done, updates disabled: $(jq -r .DisableUpdate actions-runner/.runner)`, 7: "exit 7"} {
+	for want, script := range map[int]string{0: `echo one job done, updates disabled: $(jq -r .DisableUpdate "$root/.runner")`, 7: "exit 7"} {
 		runner := f.create(jitAgent, jitConfig(t, script))
 		code, log := f.ended(runner)
 		if code != want || !strings.Contains(log, "agent: Listening for Jobs, descriptors 0 1 2 3\n") || !strings.Contains(log, fmt.Sprintf("agent: ended with code %d\n", want)) {
@@ -325,7 +325,8 @@ func TestAgentThatCanNotBeSetUp(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	once := fleet.Agent{Mode: fleet.Token, URL: "https://ghes.example.com/acme/api", Ephemeral: true}
 	for credential, want := range map[string]string{
-		"not base64":           "agent: the credential on standard input is no JIT configuration",
+		"not-base64":           "agent: the credential on standard input is no JIT configuration",
+		"e30= ???":             "agent: the certificates on standard input are not what they should be",
 		"e30=":                 "agent: the agent's file .runner is missing",
 		"registration-refused": "agent: the registration with https://ghes.example.com/acme/api failed with code 99",
 	} {
