@@ -205,11 +205,13 @@ func TestEnvironmentContractAsksGitHub(t *testing.T) {
 }
 
 // The whole of it with an agent that speaks to a GitHub: registered by an access token,
-// one job, gone. The certificates come by a file over the machine's own list.
+// one job, gone. The certificates come by a file over the machine's own list, the proxy
+// for all that is elsewhere by the environment.
 func TestEnvironmentContractRunsJob(t *testing.T) {
 	api, github, _ := enterpriseServer(t, ghsim.Options{}, "acme/api")
 	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
-	config, host := alone(tag, "REPO_URL="+github.URL+"/acme/api", "ACCESS_TOKEN="+github.ClassicToken(time.Hour, "repo"), "EPHEMERAL=true", "LABELS=alone", "RUNNER_NAME=by-hand")
+	config, host := alone(tag, "REPO_URL="+github.URL+"/acme/api", "ACCESS_TOKEN="+github.ClassicToken(time.Hour, "repo"), "EPHEMERAL=true", "LABELS=alone", "RUNNER_NAME=by-hand",
+		"HTTPS_PROXY=http://proxy.invalid:3128", "no_proxy=localhost,"+strings.Split(bridgeAddress(t, api), ":")[0])
 	ca, err := filepath.Abs("ca.pem")
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +227,7 @@ func TestEnvironmentContractRunsJob(t *testing.T) {
 	}
 	host.Binds = append(host.Binds, ca+":/rootfs/etc/ssl/certs/ca-certificates.crt:ro")
 	id := startAlone(t, api, config, host)
-	job, err := github.Queue(ghsim.Job{Name: "build", RunsOn: ghsim.Strings{"self-hosted", "alone"}, Steps: []ghsim.Step{{Run: "docker version && ! env | grep ghp_"}}})
+	job, err := github.Queue(ghsim.Job{Name: "build", RunsOn: ghsim.Strings{"self-hosted", "alone"}, Steps: []ghsim.Step{{Run: `[ "$HTTPS_PROXY $(docker info --format '{{.HTTPSProxy}}')" = "http://proxy.invalid:3128 http://proxy.invalid:3128" ] && ! env | grep ghp_`}}})
 	if err != nil {
 		t.Fatal(err)
 	}
