@@ -58,7 +58,7 @@ func newTap(t *testing.T, github *ghsim.Server) *tap {
 		}
 		if json.Unmarshal(text, &answer) == nil {
 			made.keep("the JIT configuration", answer.JIT)
-			made.keep("the token of "+response.Request.URL.Path, answer.Token)
+			made.keep("the token of "+strings.TrimPrefix(response.Request.URL.Path, "/api/v3"), answer.Token)
 		}
 		return err
 	}
