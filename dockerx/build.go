@@ -170,7 +170,7 @@ func (e *BuildError) Hint() string { return e.Advice }
 // Build sends the context to the engine's BuildKit and shows its progress.
 func (e *Engine) Build(ctx context.Context, files Context, options BuildOptions) error {
 	body, packed := io.Pipe()
-	defer body.Close()
+	defer func() { _ = body.Close() }()
 	go func() { packed.CloseWithError(files.pack(packed, options.Large)) }()
 	response, err := e.api.ImageBuild(ctx, body, build.ImageBuildOptions{
 		Version: build.BuilderBuildKit, Tags: []string{options.Tag}, NoCache: options.NoCache, Dockerfile: "Dockerfile", Remove: true,
