@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -99,6 +100,46 @@ func TestNothingStaysOfWhatFails(t *testing.T) {
 				t.Errorf("left: %v %v", runners, registrations)
 			}
 		})
+	}
+}
+
+// All slots are taken when all fail, and each failure has something to undo.
+func TestAllFailTogether(t *testing.T) {
+	for _, interrupt := range []bool{false, true} {
+		w := newWorld()
+		w.createErr = errors.New("disk full")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var names []string
+		for i := range 2 * atOnce {
+			names = append(names, fmt.Sprintf("ci-%02d", i))
+		}
+		arrived := make(chan struct{})
+		var count atomic.Int32
+		w.creating = func() {
+			if count.Add(1) == atOnce {
+				close(arrived)
+			}
+			<-arrived
+			if interrupt {
+				cancel()
+			}
+		}
+		ended := make(chan error, 1)
+		go func() {
+			ended <- Execute(ctx, w, Forges{acme: w}, creates(names...), Options{Spec: jitSpec, Ready: time.Second}, &told{})
+		}()
+		select {
+		case err := <-ended:
+			if interrupt != errors.Is(err, context.Canceled) || !interrupt && strings.Count(err.Error(), "disk full") != len(names) {
+				t.Errorf("interrupted %t: %v", interrupt, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("interrupted %t: they wait for each other", interrupt)
+		}
+		if runners, registrations := w.all(); len(runners)+len(registrations) > 0 {
+			t.Errorf("interrupted %t: left: %v %v", interrupt, runners, registrations)
+		}
 	}
 }
 

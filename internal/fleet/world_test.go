@@ -24,6 +24,7 @@ type world struct {
 	events        []string
 
 	registerErr, createErr error
+	creating               func() // before each creation
 	connect                func(w *world, name string) // what an agent does once it is started
 	onRemove               func(w *world, name string)
 }
@@ -92,6 +93,9 @@ func (w *world) Ended(_ context.Context, of Runner) (int, bool, error) {
 }
 
 func (w *world) Create(_ context.Context, name string, spec Spec, credential secret.Text) (Runner, error) {
+	if w.creating != nil {
+		w.creating()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("create %s", name)
