@@ -78,6 +78,7 @@ const (
 	Online    ListingState = "online"
 	Offline   ListingState = "offline"
 	NotListed ListingState = "not listed"
+	NotAsked  ListingState = "not asked" // the forge is of another host than the token
 )
 
 // Listing is a runner in its forge's view.

@@ -24,7 +24,7 @@ type world struct {
 	events        []string
 
 	registerErr, createErr error
-	creating               func() // before each creation
+	creating               func()                      // before each creation
 	connect                func(w *world, name string) // what an agent does once it is started
 	onRemove               func(w *world, name string)
 }
