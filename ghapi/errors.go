@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
 // Error is a request that GitHub refused or did not answer. It holds no secret.
@@ -43,6 +45,11 @@ func (e *Error) Unwrap() error { return e.Err }
 // Hint says what to do.
 func (e *Error) Hint() string { return e.advice }
 
+// Is makes a conflict fleet.ErrNameTaken.
+func (e *Error) Is(target error) bool {
+	return target == fleet.ErrNameTaken && e.Status == http.StatusConflict
+}
+
 // AuthError is a request refused for who asked it: no token, a wrong one, one
 // that may not, or one that may not even see the target.
 type AuthError struct {
@@ -57,6 +64,9 @@ func (e *AuthError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *AuthError) Hint() string { return e.advice }
+
+// Is makes it fleet.ErrDenied.
+func (e *AuthError) Is(target error) bool { return target == fleet.ErrDenied }
 
 // HasStatus tells whether GitHub answered with one of the codes.
 func HasStatus(err error, codes ...int) bool {

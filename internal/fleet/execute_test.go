@@ -270,3 +270,42 @@ func TestKeepWithAgents(t *testing.T) {
 		t.Error("a kept runner was removed")
 	}
 }
+
+// A list that fails is asked for again until the time is over; one that is denied is not.
+func TestListsThatFail(t *testing.T) {
+	broken, denied := errors.New("502"), fmt.Errorf("401: %w", ErrDenied)
+	waiting := map[string]func(*testing.T, *world, time.Duration) error{
+		"up": func(t *testing.T, w *world, limit time.Duration) error {
+			_, err := execute(t, w, creates("ci-a"), Options{Spec: jitSpec, Ready: limit})
+			return err
+		},
+		"down": func(t *testing.T, w *world, limit time.Duration) error {
+			runner := w.standing("ci-a", jitSpec.Agent)
+			w.setBusy("ci-a", true)
+			time.AfterFunc(100*time.Millisecond, func() { w.setBusy("ci-a", false) })
+			_, err := execute(t, w, RemoveAll([]Runner{runner}, nil), Options{Wait: limit})
+			return err
+		},
+	}
+	for name, wait := range waiting {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			w.listErrs = []error{broken, broken}
+			if err := wait(t, w, 10*time.Second); err != nil || w.lists < 3 {
+				t.Errorf("after %d lists: %v", w.lists, err)
+			}
+			w = newWorld()
+			w.listErrs = slices.Repeat([]error{broken}, 100)
+			err := wait(t, w, time.Second)
+			var cause interface{ Cause() string }
+			if !errors.Is(err, broken) || !errors.As(err, &cause) || cause.Cause() != "502" {
+				t.Errorf("the time is over: %v", err)
+			}
+			w = newWorld()
+			w.listErrs = slices.Repeat([]error{denied}, 100)
+			if err := wait(t, w, 10*time.Second); !errors.Is(err, ErrDenied) || w.lists != 1 {
+				t.Errorf("denied, after %d lists: %v", w.lists, err)
+			}
+		})
+	}
+}

@@ -21,6 +21,7 @@ type world struct {
 	registrations map[string]Registration
 	nextID        int64
 	lists         int
+	listErrs      []error // of the next lists
 	events        []string
 
 	registerErr, createErr error
@@ -164,6 +165,11 @@ func (w *world) Registrations(context.Context) (all []Registration, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lists++
+	if len(w.listErrs) > 0 {
+		err := w.listErrs[0]
+		w.listErrs = w.listErrs[1:]
+		return nil, err
+	}
 	for _, one := range w.registrations {
 		all = append(all, one)
 	}
