@@ -158,8 +158,14 @@ func (c *Client) callAs(ctx context.Context, send sender, method, path string, b
 	}
 }
 
-// once sends one request; nil where it was answered as it should be.
+// once sends one request; nil where it was answered as it should be. A POST outlives
+// ctx for a while: whose answer is known can be undone.
 func (c *Client) once(ctx context.Context, send sender, method, path string, body, out any) (*Error, http.Header) {
+	if method == http.MethodPost {
+		lasting, drop := outliving(ctx, answerLimit)
+		defer drop()
+		ctx = lasting
+	}
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
 	route, _, _ := strings.Cut(path, "?")

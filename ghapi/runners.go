@@ -34,7 +34,7 @@ const tidyLimit = 30 * time.Second
 // GenerateJIT registers a runner for one job and gives its configuration, which
 // is a secret. name must be made up by the caller and be nobody else's. Where an
 // attempt goes unanswered, what it may have registered is removed and the runner
-// registered anew; on an error nothing of it is left.
+// registered anew; on an error, and where ctx ends meanwhile, nothing of it is left.
 func (c *Client) GenerateJIT(ctx context.Context, name string, groupID int64, labels []string, workFolder string) (Runner, secret.Text, error) {
 	body := github.GenerateJITConfigRequest{Name: name, RunnerGroupID: groupID, Labels: labels, WorkFolder: &workFolder}
 	for round := 0; ; round++ {
@@ -43,6 +43,11 @@ func (c *Client) GenerateJIT(ctx context.Context, name string, groupID int64, la
 		}
 		var made github.JITRunnerConfig
 		err := c.call(ctx, http.MethodPost, c.target.route()+"/actions/runners/generate-jitconfig", body, &made)
+		if ended := ctx.Err(); ended != nil && made.Runner != nil {
+			bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyLimit)
+			defer cancel()
+			return Runner{}, secret.Text{}, fmt.Errorf("register %s: %w", name, errors.Join(ended, c.Remove(bounded, made.Runner.GetID())))
+		}
 		if err == nil && made.GetEncodedJITConfig() != "" {
 			return fromGitHub(made.Runner), secret.New(made.GetEncodedJITConfig()), nil
 		}
