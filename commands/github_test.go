@@ -240,3 +240,17 @@ func githubOf(t *testing.T) *ghapi.Client {
 	}
 	return client
 }
+
+// Who may register runners may not be allowed to read runs: the rest of the view stays.
+func TestJobsThatMayNotBeRead(t *testing.T) {
+	t.Chdir(t.TempDir())
+	github := newGitHub(t, ghsim.Options{}, "acme/api")
+	github.Inject(ghsim.Fault{Match: "GET /repos/acme/api/actions/runs", Status: 403})
+	client := githubOf(t)
+	address := client.Target().URL()
+	busy := fleet.Runner{Name: "ci-a", Agent: fleet.Agent{Mode: fleet.JIT, URL: address}, Listing: &fleet.Listing{State: fleet.Online, Busy: true}}
+	err := addJobs(t.Context(), fleet.Forges{address: ghapi.NewForge(client, "", 1, "x86_64")}, []fleet.Runner{busy})
+	if err == nil || !strings.Contains(withHint(err), "GET /repos/acme/api/actions/runs: GitHub answered 403") || !strings.Contains(withHint(err), "Actions (read)") || busy.Listing.State != fleet.Online {
+		t.Errorf("%v", err)
+	}
+}

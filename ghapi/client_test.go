@@ -79,6 +79,22 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// The advice is about what was asked.
+func TestPermissionOfWhatWasAsked(t *testing.T) {
+	f := newFake(t, "repos/acme/api")
+	client, _ := f.client(t, withGoodToken())
+	for permission, ask := range map[string]func() error{
+		"Actions (read)":         func() error { _, err := client.JobURLs(t.Context()); return err },
+		"Metadata (read)":        func() error { _, err := client.Public(t.Context(), Group{}); return err },
+		"Administration (write)": func() error { _, err := client.Runners(t.Context()); return err },
+	} {
+		f.faults = []fault{{status: 403, body: `{"message":"Resource not accessible by personal access token"}`}}
+		if hint := hintOf(ask()); !strings.Contains(hint, "the repository permission "+permission) {
+			t.Errorf("want %s, got %q", permission, hint)
+		}
+	}
+}
+
 func TestNoAnswerWithoutToken(t *testing.T) {
 	f := newFake(t, "repos/acme/api")
 	client, _ := f.client(t, Auth{Token: secret.New("wrong")})
