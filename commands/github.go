@@ -58,13 +58,22 @@ func githubClient(ctx context.Context, d deps, loaded config.Config, address str
 	if err != nil {
 		return nil, err
 	}
-	options := ghapi.Options{Proxy: proxyOf(d.env), UserAgent: "runnerctl/" + Version}
-	if file := loaded.GitHub.CAFile; file != "" {
-		if options.CAs, err = os.ReadFile(loaded.Beside(file)); err != nil {
-			return nil, &config.Error{Field: "github.caFile", Problem: err.Error()}
-		}
+	options, err := reach(d, loaded)
+	if err != nil {
+		return nil, err
 	}
 	return ghapi.New(target, auth, options)
+}
+
+// reach is how GitHub, and what it offers for download, is reached.
+func reach(d deps, loaded config.Config) (options ghapi.Options, err error) {
+	options = ghapi.Options{Proxy: proxyOf(d.env), UserAgent: "runnerctl/" + Version}
+	if file := loaded.GitHub.CAFile; file != "" {
+		if options.CAs, err = os.ReadFile(loaded.Beside(file)); err != nil {
+			return options, &config.Error{Field: "github.caFile", Problem: err.Error()}
+		}
+	}
+	return options, nil
 }
 
 // tokenHost is the only host that is asked with what the settings have to ask with.

@@ -46,6 +46,26 @@ type Options struct {
 	UserAgent string
 }
 
+// Transport reaches GitHub and whatever else lies behind the same proxy. Dialling, TLS
+// and the first word of an answer have limits.
+func (o Options) Transport() (*http.Transport, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone() // dials within 30 s, and TLS within 10
+	transport.ResponseHeaderTimeout = attemptLimit
+	transport.Proxy = o.Proxy
+	transport.MaxIdleConnsPerHost = 20 // mints come side by side
+	if len(o.CAs) > 0 {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(o.CAs) {
+			return nil, errors.New("github.caFile holds no PEM certificate")
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return transport, nil
+}
+
 // Client asks one target's GitHub. It may be used side by side.
 type Client struct {
 	target Target
@@ -70,18 +90,9 @@ func New(target Target, auth Auth, options Options) (*Client, error) {
 			advice: "set RUNNERCTL_TOKEN, or github.tokenFile or github.app in runnerctl.yaml, or log in with gh; " + target.needs(),
 		}
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = options.Proxy
-	transport.MaxIdleConnsPerHost = 20 // mints come side by side
-	if len(options.CAs) > 0 {
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(options.CAs) {
-			return nil, errors.New("github.caFile holds no PEM certificate")
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	transport, err := options.Transport()
+	if err != nil {
+		return nil, err
 	}
 	client := &http.Client{Transport: transport, CheckRedirect: sameHost}
 	api := github.NewClient(client)
