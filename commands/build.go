@@ -92,7 +92,7 @@ func runBuild(ctx context.Context, d deps, options buildOptions) error {
 			_, err := d.streams.Out.Write(files["Dockerfile"])
 			return err
 		}
-		large, err := wanted.large(ctx, d)
+		large, err := wanted.large(ctx, d, options.config)
 		if err != nil {
 			return err
 		}
@@ -160,7 +160,7 @@ func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 	if files, err = wanted.context(hash); err != nil {
 		return "", "", false, err
 	}
-	large, err := wanted.large(ctx, d)
+	large, err := wanted.large(ctx, d, options.config)
 	if err != nil {
 		return "", "", false, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -72,29 +73,40 @@ func runDown(ctx context.Context, d deps, options downOptions) error {
 		if fleets, err = engine.Fleets(ctx); err != nil {
 			return err
 		}
+		fleets = withOwn(fleets, options.config)
 	}
 	if options.dryRun {
 		return printDown(ctx, d, engine, fleets, options)
 	}
 	removed := 0
+	var failures []error // of one fleet: the others go all the same
 	for _, name := range fleets {
 		count, err := removeFleet(ctx, d, engine, name, options)
-		if err != nil {
+		if err != nil && ctx.Err() != nil {
 			return err
 		}
+		failures = append(failures, err)
 		removed += count
 	}
 	if options.fleet == "" {
 		count, err := removeLeftovers(ctx, d, engine, options.theme)
-		if err != nil {
-			return err
-		}
+		failures = append(failures, err)
 		removed += count
 	}
-	if removed == 0 {
+	err = errors.Join(failures...)
+	if removed == 0 && err == nil {
 		fmt.Fprintln(d.streams.Err, "no runners to remove")
 	}
-	return nil
+	return err
+}
+
+// withOwn adds the settings' own fleet where it has a target: one whose runnerctl was
+// killed between a registration and the first of its objects is at GitHub only.
+func withOwn(fleets []string, loaded config.Config) []string {
+	if loaded.Target == "" || slices.Contains(fleets, loaded.Name) {
+		return fleets
+	}
+	return append(fleets, loaded.Name)
 }
 
 func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []string, options downOptions) error {
@@ -173,8 +185,8 @@ func downPlan(ctx context.Context, d deps, engine *dockerx.Engine, name string, 
 	case !options.force || !errors.As(err, &unasked) || ctx.Err() != nil:
 		return fleet.Plan{}, nil, err
 	}
-	fmt.Fprintf(d.streams.Err, "GitHub is not asked: %v\n", err)
-	return fleet.RemoveAll(observed, nil), nil, nil
+	fmt.Fprintf(d.streams.Err, "GitHub is not asked: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	return fleet.RemoveAll(observed, orphans), forges, nil
 }
 
 // unaskedError is a fleet of which GitHub's view is not to be had.

@@ -212,7 +212,7 @@ func githubFacts(ctx context.Context, d deps, engine *dockerx.Engine, wanted con
 		return facts, nil
 	}
 	when, _, err := client.Deprecation(ctx, facts.Agent.Version)
-	facts.Agent.Deprecated = when.Runtime
+	facts.Agent.Deprecated = when.First() // a fleet of one job a runner registers all the time
 	return facts, err
 }
 

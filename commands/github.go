@@ -44,18 +44,22 @@ func githubSettings(c *cli.Context, loaded *config.Config) {
 	}
 }
 
-// githubClient asks the GitHub of a target, which is a URL.
+// githubClient asks the GitHub of a target, which is a URL. It is the only way to a
+// client, and so where a token stays at home.
 func githubClient(ctx context.Context, d deps, loaded config.Config, address string) (*ghapi.Client, error) {
 	target, err := ghapi.ParseTarget(address)
 	if err != nil {
 		return nil, &config.Error{Problem: err.Error()}
 	}
+	if home := tokenHost(loaded); target.Host != home {
+		return nil, &elsewhereError{target: target, home: home}
+	}
 	auth, err := githubAuth(ctx, d, loaded, target.Host)
 	if err != nil {
 		return nil, err
 	}
-	options := ghapi.Options{Proxy: proxyOf(d.env), UserAgent: "runnerctl/" + Version}
-	if options.CAs, err = githubCAs(loaded); err != nil {
+	options, err := reach(d, loaded)
+	if err != nil {
 		return nil, err
 	}
 	return ghapi.New(target, auth, options)
@@ -71,6 +75,38 @@ func githubCAs(loaded config.Config) ([]byte, error) {
 		return nil, &config.Error{Field: "github.caFile", Problem: err.Error()}
 	}
 	return text, nil
+}
+
+// reach is how GitHub, and what it offers for download, is reached.
+func reach(d deps, loaded config.Config) (options ghapi.Options, err error) {
+	options = ghapi.Options{Proxy: proxyOf(d.env), UserAgent: "runnerctl/" + Version}
+	options.CAs, err = githubCAs(loaded)
+	return options, err
+}
+
+// tokenHost is the only host that is asked with what the settings have to ask with.
+// Where a runner is registered is read from its container, which says nothing about
+// whose a token is.
+func tokenHost(loaded config.Config) string {
+	if target, err := ghapi.ParseTarget(loaded.Target); err == nil {
+		return target.Host
+	}
+	return "github.com"
+}
+
+// elsewhereError is a target of another host than the token's.
+type elsewhereError struct {
+	target ghapi.Target
+	home   string
+}
+
+func (e *elsewhereError) Error() string {
+	return fmt.Sprintf("%s is not asked: the token is for %s", e.target.URL(), e.home)
+}
+
+// Hint says what to do.
+func (e *elsewhereError) Hint() string {
+	return "--target " + e.target.URL() + ", with a token of that host, asks there"
 }
 
 // githubAuth finds who asks: what was chosen for runnerctl goes before what the
@@ -235,8 +271,8 @@ func observe(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.
 	return runners, forges, orphans, err
 }
 
-// joinGitHub adds to a fleet's runners what GitHub lists; an *unaskedError says why
-// it does not.
+// joinGitHub adds to a fleet's runners what GitHub lists; an *unaskedError says where
+// that is not to be had, and why.
 func joinGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config, name string, runners []fleet.Runner, own *registrar) (fleet.Forges, []fleet.Registration, error) {
 	urls := targetsOf(runners, loaded, name)
 	if len(urls) == 0 {
@@ -248,19 +284,39 @@ func joinGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded conf
 	}
 	forges := fleet.Forges{}
 	var orphans []fleet.Registration
+	var unasked []error
 	for _, address := range urls {
+		var listed []fleet.Registration
 		forge, err := openForge(ctx, d, loaded, address, own, fleet.Marker(name, facts.ID), facts.Arch)
-		if err != nil {
-			return nil, nil, &unaskedError{err}
+		if err == nil {
+			listed, err = forge.Registrations(ctx)
 		}
-		listed, err := forge.Registrations(ctx)
 		if err != nil {
-			return nil, nil, &unaskedError{err}
+			unasked = append(unasked, err)
+			markUnasked(runners, name, address, err)
+			continue
 		}
 		forges[address] = forge
 		orphans = append(orphans, fleet.Join(runners, name, address, listed)...)
 	}
+	if len(unasked) > 0 {
+		return forges, orphans, &unaskedError{errors.Join(unasked...)}
+	}
 	return forges, orphans, nil
+}
+
+// markUnasked tells runners that GitHub was not asked about from those of which it
+// did not answer.
+func markUnasked(runners []fleet.Runner, name, address string, err error) {
+	var elsewhere *elsewhereError
+	if !errors.As(err, &elsewhere) {
+		return
+	}
+	for i := range runners {
+		if runner := &runners[i]; runner.Fleet == name && runner.Agent.Mode != fleet.NoAgent && runner.Agent.URL == address {
+			runner.Listing = &fleet.Listing{State: fleet.NotAsked}
+		}
+	}
 }
 
 func openForge(ctx context.Context, d deps, loaded config.Config, address string, own *registrar, marker, arch string) (*ghapi.Forge, error) {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/runnerctl/runnerctl/ghapi"
+	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
@@ -177,6 +179,7 @@ func TestPsShowsBothViews(t *testing.T) {
 		runner("ci-q5wc", fleet.Exited, &fleet.Listing{State: fleet.NotListed}),
 		runner("ci-r6xd", fleet.Exited, &fleet.Listing{State: fleet.Offline, Busy: true, ID: 4}),
 		runner("ci-s7ye", fleet.Running, nil),
+		runner("ci-u9ab", fleet.Running, &fleet.Listing{State: fleet.NotAsked}),
 		{Name: "ci-t8zf", Fleet: "ci", State: fleet.Running, Created: now, CPUs: 2, Memory: 4 << 30},
 	}
 	var out strings.Builder
@@ -189,6 +192,7 @@ ci-p4vb  ci     ready         26.1.5  offline ⚠        4m    2     4GiB    –
 ci-q5wc  ci     exited: done  –       not listed       4m    2     4GiB    –
 ci-r6xd  ci     exited: done  –       offline, busy ⚠  4m    2     4GiB    –
 ci-s7ye  ci     ready         26.1.5  ?                4m    2     4GiB    –
+ci-u9ab  ci     ready         26.1.5  not asked        4m    2     4GiB    –
 ci-t8zf  ci     starting      –       –                0.0s  2     4GiB    –
 `
 	if out.String() != want {
@@ -198,7 +202,7 @@ ci-t8zf  ci     starting      –       –                0.0s  2     4GiB    �
 	if err != nil || !strings.Contains(string(text), `"github":{"state":"online","busy":true,"id":2,"job_url":"https://github.com/acme/api/actions/runs/3/job/4"}`) {
 		t.Errorf("%s %v", text, err)
 	}
-	if text, _ = json.Marshal(runners[7]); strings.Contains(string(text), "github") {
+	if text, _ = json.Marshal(runners[8]); strings.Contains(string(text), "github") {
 		t.Errorf("%s", text)
 	}
 }
@@ -221,4 +225,32 @@ func await(t *testing.T, github *ghsim.Server, id int64) ghsim.Result {
 		t.Fatal(err)
 	}
 	return result
+}
+
+// githubOf is the client of the settings in the working folder.
+func githubOf(t *testing.T) *ghapi.Client {
+	t.Helper()
+	loaded, err := config.Load("runnerctl.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := githubClient(t.Context(), deps{env: os.Getenv}, loaded, loaded.Target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// Who may register runners may not be allowed to read runs: the rest of the view stays.
+func TestJobsThatMayNotBeRead(t *testing.T) {
+	t.Chdir(t.TempDir())
+	github := newGitHub(t, ghsim.Options{}, "acme/api")
+	github.Inject(ghsim.Fault{Match: "GET /repos/acme/api/actions/runs", Status: 403})
+	client := githubOf(t)
+	address := client.Target().URL()
+	busy := fleet.Runner{Name: "ci-a", Agent: fleet.Agent{Mode: fleet.JIT, URL: address}, Listing: &fleet.Listing{State: fleet.Online, Busy: true}}
+	err := addJobs(t.Context(), fleet.Forges{address: ghapi.NewForge(client, "", 1, "x86_64")}, []fleet.Runner{busy})
+	if err == nil || !strings.Contains(withHint(err), "GET /repos/acme/api/actions/runs: GitHub answered 403") || !strings.Contains(withHint(err), "Actions (read)") || busy.Listing.State != fleet.Online {
+		t.Errorf("%v", err)
+	}
 }

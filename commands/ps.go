@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -99,16 +100,25 @@ func askGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded confi
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		forges, orphans, err := joinGitHub(bounded, d, engine, loaded, name, runners, nil)
-		if err == nil {
-			err = addJobs(bounded, forges, runners)
-		}
 		if err != nil {
-			fmt.Fprintf(d.streams.Err, "GitHub's view of fleet %s is missing: %v\n", name, err)
+			fmt.Fprintf(d.streams.Err, "GitHub's view of fleet %s is missing: %s\n", name, strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+		if err := addJobs(bounded, forges, runners); err != nil {
+			fmt.Fprintf(d.streams.Err, "jobs of fleet %s are not shown: %s\n", name, withHint(err))
 		}
 		for _, one := range orphans {
 			fmt.Fprintf(d.streams.Err, "GitHub lists %s, which no runner here is: the next up or down removes it once it is offline\n", one.Name)
 		}
 	}
+}
+
+// withHint is an error and its advice in one line.
+func withHint(err error) string {
+	var advised interface{ Hint() string }
+	if errors.As(err, &advised) && advised.Hint() != "" {
+		return err.Error() + " (" + advised.Hint() + ")"
+	}
+	return err.Error()
 }
 
 // addJobs tells of busy runners which job they have.
@@ -182,6 +192,8 @@ func psGitHub(runner fleet.Runner) string {
 		return "–"
 	case listing == nil:
 		return "?"
+	case listing.State == fleet.NotAsked:
+		return string(listing.State)
 	case listing.Busy && listing.State == fleet.Online:
 		return "busy"
 	}

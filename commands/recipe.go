@@ -147,7 +147,7 @@ func (r recipe) context(hash string) (dockerx.Context, error) {
 
 // large is every large file that the engine is sent, by its path in the context:
 // the agent's archive, downloaded now if it must be.
-func (r recipe) large(ctx context.Context, d deps) (map[string]string, error) {
+func (r recipe) large(ctx context.Context, d deps, loaded config.Config) (map[string]string, error) {
 	if r.agent == nil {
 		return nil, nil
 	}
@@ -155,8 +155,16 @@ func (r recipe) large(ctx context.Context, d deps) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("agent archive: %w", err)
 	}
+	options, err := reach(d, loaded)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := options.Transport()
+	if err != nil {
+		return nil, err
+	}
 	show := newDownload(d, "agent  downloading "+r.agent.Name())
-	client := &http.Client{Transport: &http.Transport{Proxy: proxyOf(d.env)}}
+	client := &http.Client{Transport: transport}
 	defer client.CloseIdleConnections()
 	path, err := r.agent.Fetch(ctx, client, filepath.Join(cache, "runnerctl", "agent"), show.tell)
 	show.end()

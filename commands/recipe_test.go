@@ -5,6 +5,7 @@ package commands
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -48,16 +49,18 @@ func TestOfferedAgent(t *testing.T) {
 	}
 }
 
-// An archive behind a URL is checked before it enters the build context.
+// An archive behind a URL, of a host with an authority of its own, is checked before
+// it enters the build context.
 func TestAgentArchiveByURL(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	archive := readFile(agentArchive(t))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, archive) }))
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, archive) }))
 	defer server.Close()
+	write(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	sum := sha256.Sum256([]byte(archive))
 	settings := func(hash string) {
-		write(t, "runnerctl.yaml", fmt.Sprintf("image: {agent: {archive: %s/a.tar.gz, sha256: %s}}", server.URL, hash))
+		write(t, "runnerctl.yaml", fmt.Sprintf("image: {agent: {archive: %s/a.tar.gz, sha256: %s}}\ngithub: {caFile: ca.pem}", server.URL, hash))
 	}
 	settings(strings.Repeat("0a", 32))
 	if code, _, stderr := runnerctl(t.Context(), "build", "--out", "refused"); code != exitFailure || !strings.Contains(stderr, "its SHA-256 is "+hex.EncodeToString(sum[:])+", expected 0a0a") {

@@ -52,7 +52,9 @@ func (e *Engine) hold(ctx context.Context, name string, labels map[string]string
 	}
 	var id string
 	for told := false; ; {
-		response, err := e.api.ContainerCreate(context.WithoutCancel(ctx), config, host, nil, nil, name)
+		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), createLimit)
+		response, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
+		cancel()
 		if err == nil {
 			id = response.ID
 			break

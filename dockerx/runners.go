@@ -34,6 +34,10 @@ const (
 // its stop time-out and some time for a busy engine.
 const removeLimit = (stopSeconds + 30) * time.Second
 
+// createLimit is how long the making of one container may take once it began; a
+// busy engine needs some of it.
+const createLimit = 2 * time.Minute
+
 // handOver is how long the engine may take to pass a credential on.
 const handOver = 10 * time.Second
 
@@ -153,7 +157,8 @@ func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, crede
 	}
 	// The creating calls run to their end even if ctx ends meanwhile: a call cut
 	// off may have made its object all the same, and nobody would know its id.
-	whole := context.WithoutCancel(ctx)
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), createLimit)
+	defer cancel()
 	labels := ownLabels(spec.Fleet, roleOf(spec))
 	labels[labelRunner] = name
 	if _, err := e.api.VolumeCreate(whole, volume.CreateOptions{Name: data, Labels: labels}); err != nil {
@@ -162,7 +167,9 @@ func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, crede
 	made := fleet.Runner{Name: name, Fleet: spec.Fleet, Host: e.host}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, e.remove(whole, made, true))
+			cleanUp, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
+			defer cancel()
+			err = errors.Join(err, e.remove(cleanUp, made, true))
 		}
 	}()
 	config, host := containerConfig(name, spec)

@@ -48,6 +48,14 @@ type Deprecation struct {
 	Registration time.Time `json:"registration_deprecates_at"` // no more registrations; zero where not set
 }
 
+// First is the earlier of the two; zero where neither is set.
+func (d Deprecation) First() time.Time {
+	if d.Runtime.IsZero() || !d.Registration.IsZero() && d.Registration.Before(d.Runtime) {
+		return d.Registration
+	}
+	return d.Runtime
+}
+
 // Deprecation of a version; known is false where GitHub has nothing to say of it.
 func (c *Client) Deprecation(ctx context.Context, version string) (when Deprecation, known bool, err error) {
 	err = c.call(ctx, http.MethodGet, c.target.route()+"/actions/runners/deprecations/"+url.PathEscape(version), nil, &when)

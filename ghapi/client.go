@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -45,17 +46,40 @@ type Options struct {
 	UserAgent string
 }
 
+// Transport reaches GitHub and whatever else lies behind the same proxy. Dialling, TLS
+// and the first word of an answer have limits.
+func (o Options) Transport() (*http.Transport, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone() // dials within 30 s, and TLS within 10
+	transport.ResponseHeaderTimeout = attemptLimit
+	transport.Proxy = o.Proxy
+	transport.MaxIdleConnsPerHost = 20 // mints come side by side
+	if len(o.CAs) > 0 {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(o.CAs) {
+			return nil, errors.New("github.caFile holds no PEM certificate")
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return transport, nil
+}
+
 // Client asks one target's GitHub. It may be used side by side.
 type Client struct {
 	target Target
 	auth   Auth
 	http   *http.Client // without authorization
 	api    *github.Client
-	mint   *rate.Limiter
+	budget *rate.Limiter // in points
 	sleep  func(context.Context, time.Duration) error
 
 	mu           sync.Mutex
 	installation http.RoundTripper // of an App, once found
+
+	quietMu sync.Mutex
+	quiet   time.Time // until then nothing is asked: a limit said so
 }
 
 // New is a client for the target's own GitHub; nothing is sent yet.
@@ -66,18 +90,9 @@ func New(target Target, auth Auth, options Options) (*Client, error) {
 			advice: "set RUNNERCTL_TOKEN, or github.tokenFile or github.app in runnerctl.yaml, or log in with gh; " + target.needs(),
 		}
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = options.Proxy
-	transport.MaxIdleConnsPerHost = 20 // mints come side by side
-	if len(options.CAs) > 0 {
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(options.CAs) {
-			return nil, errors.New("github.caFile holds no PEM certificate")
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	transport, err := options.Transport()
+	if err != nil {
+		return nil, err
 	}
 	client := &http.Client{Transport: transport, CheckRedirect: sameHost}
 	api := github.NewClient(client)
@@ -87,7 +102,7 @@ func New(target Target, auth Auth, options Options) (*Client, error) {
 		return nil, fmt.Errorf("target %s: %w", target, err)
 	}
 	api.BaseURL = base
-	return &Client{target: target, auth: auth, http: client, api: api, mint: newMintLimiter(), sleep: sleep}, nil
+	return &Client{target: target, auth: auth, http: client, api: api, budget: newBudget(), sleep: sleep}, nil
 }
 
 var (
@@ -137,6 +152,11 @@ func (c *Client) callAs(ctx context.Context, send sender, method, path string, b
 	uncertain := false
 	var waited time.Duration
 	for attempt := 0; ; attempt++ {
+		held, err := c.turn(ctx, method)
+		if err != nil {
+			return &Error{Method: method, Path: "/" + routeOf(path), Host: c.target.Host, Err: err, Uncertain: uncertain}
+		}
+		waited += held
 		refused, header := c.once(ctx, send, method, path, body, out)
 		if refused == nil {
 			return nil
@@ -144,26 +164,70 @@ func (c *Client) callAs(ctx context.Context, send sender, method, path string, b
 		uncertain = uncertain || refused.Uncertain
 		refused.Uncertain = uncertain
 		wait, again := pause(refused.Status, header, refused.Message, refused.Err, attempt)
-		if again && attempt < attempts-1 && waited+wait <= maxPatience && c.sleep(ctx, wait) == nil {
-			waited += wait
-			continue
+		isLimit := limited(refused.Status, header, refused.Message)
+		if again && attempt < attempts-1 && waited+wait <= maxPatience && ctx.Err() == nil {
+			if isLimit {
+				c.hush(wait)
+				continue
+			}
+			if c.sleep(ctx, wait) == nil {
+				waited += wait
+				continue
+			}
 		}
 		if ctx.Err() != nil {
 			refused.Status, refused.Err = 0, ctx.Err()
 		}
-		if limited(refused.Status, header, refused.Message) {
+		if isLimit {
 			refused.advice = fmt.Sprintf("the rate limit of %s is used up: try again in %s", c.auth.source(), wait.Round(time.Second))
 		}
 		return c.explained(refused, header, time.Now())
 	}
 }
 
-// once sends one request; nil where it was answered as it should be.
+// turn waits until a request may be sent: who goes on asking while a limit holds is
+// shut out for longer. It tells how long the limit held it up.
+func (c *Client) turn(ctx context.Context, method string) (time.Duration, error) {
+	c.quietMu.Lock()
+	held := time.Until(c.quiet)
+	c.quietMu.Unlock()
+	if held > 0 {
+		held += rand.N(held/8 + 1) //nolint:gosec // spreads attempts, keeps no secret
+		if err := c.sleep(ctx, held); err != nil {
+			return 0, err
+		}
+	}
+	if err := c.budget.WaitN(ctx, points(method)); err != nil {
+		return 0, fmt.Errorf("waiting for GitHub's budget of requests: %w", err)
+	}
+	return max(held, 0), nil
+}
+
+// hush holds up whatever is to be asked from now on.
+func (c *Client) hush(wait time.Duration) {
+	c.quietMu.Lock()
+	defer c.quietMu.Unlock()
+	if until := time.Now().Add(wait); until.After(c.quiet) {
+		c.quiet = until
+	}
+}
+
+func routeOf(path string) string {
+	route, _, _ := strings.Cut(path, "?")
+	return route
+}
+
+// once sends one request; nil where it was answered as it should be. A POST outlives
+// ctx for a while: whose answer is known can be undone.
 func (c *Client) once(ctx context.Context, send sender, method, path string, body, out any) (*Error, http.Header) {
+	if method == http.MethodPost {
+		lasting, drop := outliving(ctx, answerLimit)
+		defer drop()
+		ctx = lasting
+	}
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
-	route, _, _ := strings.Cut(path, "?")
-	failed := &Error{Method: method, Path: "/" + route, Host: c.target.Host}
+	failed := &Error{Method: method, Path: "/" + routeOf(path), Host: c.target.Host}
 	request, err := c.api.NewRequest(method, path, body)
 	if err != nil {
 		failed.Err = err

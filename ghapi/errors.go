@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
 // Error is a request that GitHub refused or did not answer. It holds no secret.
@@ -43,6 +45,11 @@ func (e *Error) Unwrap() error { return e.Err }
 // Hint says what to do.
 func (e *Error) Hint() string { return e.advice }
 
+// Is makes a conflict fleet.ErrNameTaken.
+func (e *Error) Is(target error) bool {
+	return target == fleet.ErrNameTaken && e.Status == http.StatusConflict
+}
+
 // AuthError is a request refused for who asked it: no token, a wrong one, one
 // that may not, or one that may not even see the target.
 type AuthError struct {
@@ -57,6 +64,9 @@ func (e *AuthError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *AuthError) Hint() string { return e.advice }
+
+// Is makes it fleet.ErrDenied.
+func (e *AuthError) Is(target error) bool { return target == fleet.ErrDenied }
 
 // HasStatus tells whether GitHub answered with one of the codes.
 func HasStatus(err error, codes ...int) bool {
@@ -76,12 +86,27 @@ func HasStatus(err error, codes ...int) bool {
 func (t Target) needs() string {
 	switch t.Kind {
 	case Repo:
-		return "a classic token needs the scope repo and an admin of the repository; a fine-grained one and an App the repository permission Administration (write)"
+		return "a classic token needs the scope repo and an admin of the repository; " + finer("Administration (write)")
 	case Org:
 		return "a classic token needs the scope admin:org and an owner of the organization; a fine-grained one and an App the organization permission Self-hosted runners (write)"
 	default:
 		return "a classic token with the scope manage_runners:enterprise is needed"
 	}
+}
+
+// needsFor names the permission that a request takes, where that is another.
+func (t Target) needsFor(path string) string {
+	switch rest, own := strings.CutPrefix(path, "/"+t.route()); {
+	case t.Kind == Repo && own && rest == "":
+		return "a classic token needs the scope repo; " + finer("Metadata (read)")
+	case t.Kind == Repo && own && strings.HasPrefix(rest, "/actions/runs"):
+		return "a classic token needs the scope repo; " + finer("Actions (read)")
+	}
+	return t.needs()
+}
+
+func finer(permission string) string {
+	return "a fine-grained one and an App the repository permission " + permission
 }
 
 // explained gives a refusal its advice and its kind.
@@ -97,7 +122,7 @@ func (c *Client) explained(refused *Error, header http.Header, local time.Time) 
 		if skew := clockSkew(header, local); c.auth.App != nil && skew.Abs() > maxSkew {
 			return denied(fmt.Sprintf("this machine's clock is %s, and an App's key signs with it: set the clock (timedatectl set-ntp true)", ahead(skew)))
 		}
-		return denied(fmt.Sprintf("%s is not valid at %s: expired, revoked, or made for another GitHub; %s", c.auth.source(), c.target.Host, c.target.needs()))
+		return denied(fmt.Sprintf("%s is not valid at %s: expired, revoked, or made for another GitHub; %s", c.auth.source(), c.target.Host, c.target.needsFor(refused.Path)))
 	case http.StatusForbidden:
 		if sso := header.Get("X-GitHub-SSO"); strings.Contains(sso, "url=") {
 			_, url, _ := strings.Cut(sso, "url=")
@@ -106,9 +131,9 @@ func (c *Client) explained(refused *Error, header http.Header, local time.Time) 
 		if limited(refused.Status, header, refused.Message) {
 			return refused
 		}
-		return denied(fmt.Sprintf("%s may not do this%s: %s", c.auth.source(), has(header), c.target.needs()))
+		return denied(fmt.Sprintf("%s may not do this%s: %s", c.auth.source(), has(header), c.target.needsFor(refused.Path)))
 	case http.StatusNotFound:
-		return denied(fmt.Sprintf("%s does not exist, or %s may not see it%s: %s", c.target, c.auth.source(), has(header), c.target.needs()))
+		return denied(fmt.Sprintf("%s does not exist, or %s may not see it%s: %s", c.target, c.auth.source(), has(header), c.target.needsFor(refused.Path)))
 	case http.StatusConflict:
 		refused.advice = "a runner of that name is registered already; runnerctl makes up another one when it is run again"
 	case http.StatusUnprocessableEntity:

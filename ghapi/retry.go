@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -18,7 +20,36 @@ const (
 	maxPause     = time.Minute     // of one wait; a longer one is told instead
 	maxPatience  = 3 * time.Minute // of one call's waits together
 	attemptLimit = 30 * time.Second
+	answerLimit  = 10 * time.Second // for the answer to what was asked before an interruption
 )
+
+// newBudget keeps below GitHub's secondary limit of 900 points a minute: 600 of
+// them at once.
+func newBudget() *rate.Limiter { return rate.NewLimiter(5, 600) }
+
+// points are what one request costs of them, whatever comes of it.
+func points(method string) int {
+	if method == http.MethodGet {
+		return 1
+	}
+	return 5
+}
+
+// outliving gives a context that ends some time after ctx.
+func outliving(ctx context.Context, by time.Duration) (context.Context, func()) {
+	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-lasting.Done():
+		case <-time.After(by):
+			end()
+		}
+	})
+	return lasting, func() {
+		stop()
+		end()
+	}
+}
 
 // pause decides whether a request that failed is worth another attempt, and
 // after how long. attempt counts from 0.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/go-github/v60/github"
-	"golang.org/x/time/rate"
 
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
@@ -24,25 +23,23 @@ type Runner struct {
 	Labels []string
 }
 
-// newMintLimiter keeps below GitHub's secondary limit of 900 points a minute, a
-// POST being 5 of them: 180 a minute, 120 of them at once.
-func newMintLimiter() *rate.Limiter { return rate.NewLimiter(1, 120) }
-
 // tidyLimit is how long it may take to clear away a half-made registration.
 const tidyLimit = 30 * time.Second
 
 // GenerateJIT registers a runner for one job and gives its configuration, which
 // is a secret. name must be made up by the caller and be nobody else's. Where an
 // attempt goes unanswered, what it may have registered is removed and the runner
-// registered anew; on an error nothing of it is left.
+// registered anew; on an error, and where ctx ends meanwhile, nothing of it is left.
 func (c *Client) GenerateJIT(ctx context.Context, name string, groupID int64, labels []string, workFolder string) (Runner, secret.Text, error) {
 	body := github.GenerateJITConfigRequest{Name: name, RunnerGroupID: groupID, Labels: labels, WorkFolder: &workFolder}
 	for round := 0; ; round++ {
-		if err := c.mint.Wait(ctx); err != nil {
-			return Runner{}, secret.Text{}, fmt.Errorf("register %s: %w", name, err)
-		}
 		var made github.JITRunnerConfig
 		err := c.call(ctx, http.MethodPost, c.target.route()+"/actions/runners/generate-jitconfig", body, &made)
+		if ended := ctx.Err(); ended != nil && made.Runner != nil {
+			bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyLimit)
+			defer cancel()
+			return Runner{}, secret.Text{}, fmt.Errorf("register %s: %w", name, errors.Join(ended, c.Remove(bounded, made.Runner.GetID())))
+		}
 		if err == nil && made.GetEncodedJITConfig() != "" {
 			return fromGitHub(made.Runner), secret.New(made.GetEncodedJITConfig()), nil
 		}
@@ -97,9 +94,6 @@ func (c *Client) RemoveToken(ctx context.Context) (secret.Text, error) {
 }
 
 func (c *Client) token(ctx context.Context, what string) (secret.Text, error) {
-	if err := c.mint.Wait(ctx); err != nil {
-		return secret.Text{}, fmt.Errorf("%s: %w", what, err)
-	}
 	var made struct{ Token string }
 	if err := c.call(ctx, http.MethodPost, c.target.route()+"/actions/runners/"+what, nil, &made); err != nil {
 		return secret.Text{}, fmt.Errorf("%s: %w", what, err)

@@ -140,6 +140,18 @@ func TestDeprecation(t *testing.T) {
 	if err != nil || !known || !when.Runtime.Equal(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)) || !when.Registration.IsZero() {
 		t.Errorf("%+v %v %v", when, known, err)
 	}
+	early, late := when.Runtime.AddDate(0, -1, 0), when.Runtime
+	for _, test := range []struct {
+		one  Deprecation
+		want time.Time
+	}{
+		{Deprecation{Runtime: late}, late}, {Deprecation{Registration: late}, late},
+		{Deprecation{Runtime: late, Registration: early}, early}, {Deprecation{Runtime: early, Registration: late}, early}, {},
+	} {
+		if got := test.one.First(); got != test.want {
+			t.Errorf("%+v: %s", test.one, got)
+		}
+	}
 	if _, known, err := client.Deprecation(t.Context(), "1.0.0"); err != nil || known {
 		t.Error(known, err)
 	}

@@ -85,7 +85,9 @@ type execution struct {
 	watches  map[string]*watch
 }
 
-// working takes one of the slots; the function returned gives it back.
+// working takes one of the slots; the function returned gives it back. Nobody asks
+// for a second one before that, undo included: ten who did would wait for each
+// other.
 func (x *execution) working(name, text string) func() {
 	x.slots <- struct{}{}
 	x.observer.Working(name, text)
@@ -122,6 +124,7 @@ func (x *execution) create(ctx context.Context, name string) (string, *Runner, e
 	}
 	runner, err := x.engine.Create(ctx, name, spec, credential)
 	if err != nil {
+		release()
 		return "", nil, errors.Join(err, x.undo(ctx, wanted))
 	}
 	runner.Agent = spec.Agent

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -99,6 +100,46 @@ func TestNothingStaysOfWhatFails(t *testing.T) {
 				t.Errorf("left: %v %v", runners, registrations)
 			}
 		})
+	}
+}
+
+// All slots are taken when all fail, and each failure has something to undo.
+func TestAllFailTogether(t *testing.T) {
+	for _, interrupt := range []bool{false, true} {
+		w := newWorld()
+		w.createErr = errors.New("disk full")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var names []string
+		for i := range 2 * atOnce {
+			names = append(names, fmt.Sprintf("ci-%02d", i))
+		}
+		arrived := make(chan struct{})
+		var count atomic.Int32
+		w.creating = func() {
+			if count.Add(1) == atOnce {
+				close(arrived)
+			}
+			<-arrived
+			if interrupt {
+				cancel()
+			}
+		}
+		ended := make(chan error, 1)
+		go func() {
+			ended <- Execute(ctx, w, Forges{acme: w}, creates(names...), Options{Spec: jitSpec, Ready: time.Second}, &told{})
+		}()
+		select {
+		case err := <-ended:
+			if interrupt != errors.Is(err, context.Canceled) || !interrupt && strings.Count(err.Error(), "disk full") != len(names) {
+				t.Errorf("interrupted %t: %v", interrupt, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("interrupted %t: they wait for each other", interrupt)
+		}
+		if runners, registrations := w.all(); len(runners)+len(registrations) > 0 {
+			t.Errorf("interrupted %t: left: %v %v", interrupt, runners, registrations)
+		}
 	}
 }
 
@@ -227,5 +268,44 @@ func TestKeepWithAgents(t *testing.T) {
 	}
 	if len(w.runners) != 1 {
 		t.Error("a kept runner was removed")
+	}
+}
+
+// A list that fails is asked for again until the time is over; one that is denied is not.
+func TestListsThatFail(t *testing.T) {
+	broken, denied := errors.New("502"), fmt.Errorf("401: %w", ErrDenied)
+	waiting := map[string]func(*testing.T, *world, time.Duration) error{
+		"up": func(t *testing.T, w *world, limit time.Duration) error {
+			_, err := execute(t, w, creates("ci-a"), Options{Spec: jitSpec, Ready: limit})
+			return err
+		},
+		"down": func(t *testing.T, w *world, limit time.Duration) error {
+			runner := w.standing("ci-a", jitSpec.Agent)
+			w.setBusy("ci-a", true)
+			time.AfterFunc(100*time.Millisecond, func() { w.setBusy("ci-a", false) })
+			_, err := execute(t, w, RemoveAll([]Runner{runner}, nil), Options{Wait: limit})
+			return err
+		},
+	}
+	for name, wait := range waiting {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			w.listErrs = []error{broken, broken}
+			if err := wait(t, w, 10*time.Second); err != nil || w.lists < 3 {
+				t.Errorf("after %d lists: %v", w.lists, err)
+			}
+			w = newWorld()
+			w.listErrs = slices.Repeat([]error{broken}, 100)
+			err := wait(t, w, time.Second)
+			var cause interface{ Cause() string }
+			if !errors.Is(err, broken) || !errors.As(err, &cause) || cause.Cause() != "502" {
+				t.Errorf("the time is over: %v", err)
+			}
+			w = newWorld()
+			w.listErrs = slices.Repeat([]error{denied}, 100)
+			if err := wait(t, w, 10*time.Second); !errors.Is(err, ErrDenied) || w.lists != 1 {
+				t.Errorf("denied, after %d lists: %v", w.lists, err)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
@@ -29,6 +30,12 @@ type Forge interface {
 	// runners, as far as the forge tells.
 	JobURLs(ctx context.Context) (map[string]string, error)
 }
+
+// What a forge's errors are held against (errors.Is).
+var (
+	ErrDenied    = errors.New("whoever asks may not")           // asking again does not help
+	ErrNameTaken = errors.New("the name is registered already") // another one may not be
+)
 
 // Forges by their target's URL.
 type Forges map[string]Forge
@@ -78,6 +85,7 @@ const (
 	Online    ListingState = "online"
 	Offline   ListingState = "offline"
 	NotListed ListingState = "not listed"
+	NotAsked  ListingState = "not asked" // the forge is of another host than the token
 )
 
 // Listing is a runner in its forge's view.
@@ -131,15 +139,24 @@ type NotOnlineError struct {
 	URL    string
 	State  ListingState
 	After  time.Duration
+	Err    error // why the forge's last word is not to be had; nil where it is
 	Lines  []string
 }
+
+// Unwrap gives the forge's error.
+func (e *NotOnlineError) Unwrap() error { return e.Err }
 
 func (e *NotOnlineError) Error() string {
 	return fmt.Sprintf("runner %s: its agent did not connect to %s within %s", e.Runner, e.URL, e.After.Round(100*time.Millisecond))
 }
 
 // Cause names what the forge shows.
-func (e *NotOnlineError) Cause() string { return "GitHub shows it as " + string(e.State) }
+func (e *NotOnlineError) Cause() string {
+	if e.Err != nil {
+		return e.Err.Error()
+	}
+	return "GitHub shows it as " + string(e.State)
+}
 
 // Last holds the runner's last log lines.
 func (e *NotOnlineError) Last() []string { return e.Lines }

@@ -47,29 +47,32 @@ func (x *execution) forget(ctx context.Context, registration Registration) (stri
 	return "registration removed", err
 }
 
-// online waits until the runner's forge lists it so, or bounded ends. It tells
-// what it saw.
+// online waits until the runner's forge lists it so, or bounded ends: a list that
+// failed may come the next time. It tells what it saw.
 func (x *execution) online(ctx, bounded context.Context, runner Runner, started time.Time) (string, error) {
 	x.observer.Working(runner.Name, "waiting for GitHub to list it online")
 	watched := x.watches[runner.Agent.URL]
 	watched.hurry()
 	state := NotListed
+	var failed error
 	for {
 		list, err := watched.next(bounded)
 		switch {
 		case ctx.Err() != nil:
 			return "", ctx.Err()
 		case bounded.Err() != nil:
-			return "", &NotOnlineError{Runner: runner.Name, URL: runner.Agent.URL, State: state, After: time.Since(started), Lines: x.last(ctx, runner)}
-		case err != nil:
+			return "", &NotOnlineError{Runner: runner.Name, URL: runner.Agent.URL, State: state, After: time.Since(started), Err: failed, Lines: x.last(ctx, runner)}
+		case errors.Is(err, ErrDenied):
 			return "", err
 		}
-		one, listed := list[runner.Name]
-		if listed && (one.Online || one.Busy) {
-			return "online", nil
-		}
-		if state = NotListed; listed {
-			state = Offline
+		if failed = err; err == nil {
+			one, listed := list[runner.Name]
+			if listed && (one.Online || one.Busy) {
+				return "online", nil
+			}
+			if state = NotListed; listed {
+				state = Offline
+			}
 		}
 		if text, err := x.ended(ctx, runner); err != nil || text != "" {
 			return text, err
@@ -89,30 +92,34 @@ func (x *execution) ended(ctx context.Context, runner Runner) (string, error) {
 	return "", &EndedError{Runner: runner.Name, Code: code, Lines: x.last(ctx, runner)}
 }
 
-// drain waits for the end of a runner's job and unregisters it before the next.
+// drain waits for the end of a runner's job and unregisters it before the next. A
+// forge that fails meanwhile may answer the next time.
 func (x *execution) drain(ctx context.Context, runner Runner) error {
 	x.observer.Working(runner.Name, "waiting for its job")
 	bounded, cancel := context.WithTimeout(ctx, x.options.Wait)
 	defer cancel()
 	watched := x.watches[runner.Agent.URL]
 	watched.hurry()
+	var failed error
 	for {
 		list, err := watched.next(bounded)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case bounded.Err() != nil:
-			return &StillBusyError{Runner: runner.Name, After: x.options.Wait}
-		case err != nil:
-			return err
+			return &StillBusyError{Runner: runner.Name, After: x.options.Wait, Err: failed}
 		}
-		if list[runner.Name].Busy {
-			continue
+		if err == nil && !list[runner.Name].Busy {
+			if err = x.unregister(ctx, runner); err == nil {
+				return nil
+			}
 		}
-		err = x.unregister(ctx, runner)
 		var busy *BusyError
-		if !errors.As(err, &busy) {
+		switch failed = err; {
+		case errors.Is(err, ErrDenied):
 			return err
+		case errors.As(err, &busy):
+			failed = nil
 		}
 	}
 }
@@ -121,6 +128,18 @@ func (x *execution) drain(ctx context.Context, runner Runner) error {
 type StillBusyError struct {
 	Runner string
 	After  time.Duration
+	Err    error // why the forge's last word is not to be had; nil where it is
+}
+
+// Unwrap gives the forge's error.
+func (e *StillBusyError) Unwrap() error { return e.Err }
+
+// Cause says why nothing newer is known.
+func (e *StillBusyError) Cause() string {
+	if e.Err == nil {
+		return ""
+	}
+	return e.Err.Error()
 }
 
 func (e *StillBusyError) Error() string {

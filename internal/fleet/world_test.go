@@ -21,9 +21,11 @@ type world struct {
 	registrations map[string]Registration
 	nextID        int64
 	lists         int
+	listErrs      []error // of the next lists
 	events        []string
 
 	registerErr, createErr error
+	creating               func()                      // before each creation
 	connect                func(w *world, name string) // what an agent does once it is started
 	onRemove               func(w *world, name string)
 }
@@ -92,6 +94,9 @@ func (w *world) Ended(_ context.Context, of Runner) (int, bool, error) {
 }
 
 func (w *world) Create(_ context.Context, name string, spec Spec, credential secret.Text) (Runner, error) {
+	if w.creating != nil {
+		w.creating()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("create %s", name)
@@ -160,6 +165,11 @@ func (w *world) Registrations(context.Context) (all []Registration, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lists++
+	if len(w.listErrs) > 0 {
+		err := w.listErrs[0]
+		w.listErrs = w.listErrs[1:]
+		return nil, err
+	}
 	for _, one := range w.registrations {
 		all = append(all, one)
 	}

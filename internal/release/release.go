@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // Archive is one release archive. Its SHA-256 is known before it is used.
@@ -47,21 +49,28 @@ func Given(source, wanted string) (Archive, error) {
 	if Remote(source) {
 		return archive, nil
 	}
-	file, err := os.Open(source)
+	got, err := hashOf(source)
 	if err != nil {
 		return Archive{}, fmt.Errorf("agent archive: %w", err)
 	}
-	defer file.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return Archive{}, fmt.Errorf("agent archive %s: %w", source, err)
-	}
-	got := hex.EncodeToString(sum.Sum(nil))
 	if archive.SHA256 != "" && archive.SHA256 != got {
 		return Archive{}, &MismatchError{Source: source, Want: archive.SHA256, Got: got}
 	}
 	archive.SHA256 = got
 	return archive, nil
+}
+
+func hashOf(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // Offer is an archive of GitHub's list.
@@ -131,16 +140,22 @@ func (e *MismatchError) Hint() string {
 	return "it was changed or cut off on the way: take it anew from GitHub's release page, where the hash stands too"
 }
 
+// stallLimit is how long a download may stand still.
+const stallLimit = 30 * time.Second
+
+var errStalled = fmt.Errorf("nothing came for %s", stallLimit)
+
 // Fetch gives the archive as a file: a remote one is downloaded into the cache
-// folder unless it is there, and kept only if its hash is right. progress is told
-// bytes; total is -1 where unknown.
+// folder unless it is there, and kept only if its hash is right; one in the cache
+// whose hash is wrong is downloaded again. progress is told bytes; total is -1 where
+// unknown.
 func (a Archive) Fetch(ctx context.Context, client *http.Client, cache string, progress func(done, total int64)) (path string, err error) {
 	if !Remote(a.Source) {
 		return a.Source, nil
 	}
 	path = filepath.Join(cache, a.SHA256+".tar.gz")
-	if _, err := os.Stat(path); err == nil {
-		return path, nil // the image's build checks the hash again
+	if got, err := hashOf(path); err == nil && got == a.SHA256 {
+		return path, nil
 	}
 	failed := func(err error) (string, error) {
 		return "", fmt.Errorf("agent archive %s: %w", a.Source, err)
@@ -148,7 +163,9 @@ func (a Archive) Fetch(ctx context.Context, client *http.Client, cache string, p
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return failed(err)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.Source, nil)
+	moving, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	request, err := http.NewRequestWithContext(moving, http.MethodGet, a.Source, nil)
 	if err != nil {
 		return failed(err)
 	}
@@ -169,8 +186,16 @@ func (a Archive) Fetch(ctx context.Context, client *http.Client, cache string, p
 		_ = os.Remove(part.Name()) // gone where it was renamed
 	}()
 	sum := sha256.New()
-	counted := &counter{total: response.ContentLength, tell: progress}
+	stalled := time.AfterFunc(stallLimit, func() { stop(errStalled) })
+	defer stalled.Stop()
+	counted := &counter{total: response.ContentLength, tell: func(done, total int64) {
+		stalled.Reset(stallLimit)
+		progress(done, total)
+	}}
 	if _, err := io.Copy(io.MultiWriter(part, sum, counted), response.Body); err != nil {
+		if cause := context.Cause(moving); errors.Is(cause, errStalled) {
+			err = cause
+		}
 		return failed(err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != a.SHA256 {

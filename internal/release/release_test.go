@@ -1,6 +1,7 @@
 package release
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func sum(text string) string {
@@ -110,7 +113,53 @@ func TestFetch(t *testing.T) {
 	if asked != 4 {
 		t.Errorf("asked %d times: the cache is not used", asked)
 	}
+	if err := os.WriteFile(filepath.Join(cache, sum("archive")+".tar.gz"), []byte("arch"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path, err := fetch("/good", sum("archive"))
+	if text, _ := os.ReadFile(path); err != nil || string(text) != "archive" || asked != 5 {
+		t.Errorf("a broken one in the cache: %q %v, asked %d times", text, err, asked)
+	}
 	if path, err := (Archive{Source: "/a/file"}).Fetch(t.Context(), nil, cache, nil); path != "/a/file" || err != nil {
 		t.Error(path, err)
 	}
+}
+
+// stream sends a little of an archive every now and then, and then nothing.
+type stream struct {
+	ctx   context.Context
+	reads int
+}
+
+func (s *stream) RoundTrip(request *http.Request) (*http.Response, error) {
+	s.ctx = request.Context()
+	return &http.Response{StatusCode: http.StatusOK, Body: s, ContentLength: 100, Request: request}, nil
+}
+
+func (s *stream) Close() error { return nil }
+
+func (s *stream) Read(p []byte) (int, error) {
+	pause := time.After(stallLimit / 2)
+	if s.reads++; s.reads > 5 {
+		pause = nil
+	}
+	select {
+	case <-s.ctx.Done():
+		return 0, s.ctx.Err()
+	case <-pause:
+		return copy(p, "x"), nil
+	}
+}
+
+// A slow download goes on, one that stands still ends.
+func TestStalledDownload(t *testing.T) {
+	cache := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		started := time.Now()
+		var got int64
+		_, err := Archive{Source: "https://x/a", SHA256: sum("archive")}.Fetch(t.Context(), &http.Client{Transport: &stream{}}, cache, func(done, _ int64) { got = done })
+		if !errors.Is(err, errStalled) || got != 5 || time.Since(started) != 5*stallLimit/2+stallLimit {
+			t.Errorf("after %s and %d bytes: %v", time.Since(started), got, err)
+		}
+	})
 }

@@ -1,0 +1,103 @@
+//go:build linux
+
+package commands
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/volume"
+
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+)
+
+// emptyEngine is a private engine with an image that holds nothing.
+func emptyEngine(t *testing.T) *enginetest.Engine {
+	t.Helper()
+	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 64})
+	none := strings.NewReader(strings.Repeat("\x00", 1024)) // the end of an archive
+	answer, err := engine.API.ImageImport(t.Context(), image.ImportSource{Source: none, SourceName: "-"}, "empty", image.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Close() }()
+	if _, err := io.Copy(io.Discard, answer); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DOCKER_HOST", engine.Host)
+	t.Chdir(t.TempDir())
+	return engine
+}
+
+// A container that names another host as its runner's does not get the token there.
+func TestTokenStaysAtItsHost(t *testing.T) {
+	engine := emptyEngine(t)
+	elsewhere := startGitHub(t, ghsim.Options{})
+	home := newGitHub(t, ghsim.Options{}, "acme/api") // its token is the one in the environment from here on
+	labels := map[string]string{"dev.runnerctl.fleet": "ci", "dev.runnerctl.role": "runner", "dev.runnerctl.schema": "1", "dev.runnerctl.runner": "ci-aaaa"}
+	if _, err := engine.API.VolumeCreate(t.Context(), volume.CreateOptions{Name: "ci-aaaa-data", Labels: labels}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := engine.API.ContainerCreate(t.Context(), &container.Config{
+		Image: "empty", Cmd: []string{"/none"}, Labels: labels, Env: []string{"RUNNERCTL_AGENT=jit", "RUNNERCTL_AGENT_URL=" + elsewhere.URL + "/acme/api"},
+	}, &container.HostConfig{Binds: []string{"ci-aaaa-data:/rootfs/var/lib/docker"}}, nil, nil, "ci-aaaa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const reason = "is not asked: the token is for "
+	code, stdout, stderr := runnerctl(t.Context(), "ps", "--fleet", "ci")
+	if code != 0 || !strings.Contains(stdout, "not asked") || !strings.Contains(stderr, elsewhere.URL+"/acme/api "+reason+strings.TrimPrefix(home.URL, "https://")) {
+		t.Errorf("ps: code %d: %s%s", code, stdout, stderr)
+	}
+	for _, args := range [][]string{{"down", "--fleet", "ci"}, {"down", "--all"}} {
+		if code, _, stderr := runnerctl(t.Context(), args...); code != exitFailure || !strings.Contains(stderr, reason) || !strings.Contains(stderr, "--target "+elsewhere.URL+"/acme/api") || !strings.Contains(stderr, "--force") {
+			t.Errorf("%v: code %d: %s", args, code, stderr)
+		}
+	}
+	write(t, "runnerctl.yaml", "") // without a target, github.com is home
+	if code, _, stderr := runnerctl(t.Context(), "down", "--fleet", "ci"); code != exitFailure || !strings.Contains(stderr, reason+"github.com") {
+		t.Errorf("down: code %d: %s", code, stderr)
+	}
+	if asked := elsewhere.Requests(); len(asked) > 0 {
+		t.Errorf("asked elsewhere: %+v", asked)
+	}
+	if len(leftovers(t, engine.API, "ci")) == 0 {
+		t.Error("removed without its registration")
+	}
+	must(t, "down", "--fleet", "ci", "--force")
+	if left := leftovers(t, engine.API, "ci"); len(left) > 0 || len(elsewhere.Requests()) > 0 {
+		t.Errorf("left: %v, asked: %v", left, elsewhere.Requests())
+	}
+}
+
+// A runnerctl that is killed between a registration and the first object on the
+// engine leaves a trace at GitHub only.
+func TestDownOfRegistrationsOnly(t *testing.T) {
+	engine := emptyEngine(t)
+	github := newGitHub(t, ghsim.Options{}, "acme/api", "name: ci")
+	info, err := engine.API.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"down"}, {"down", "--all"}} {
+		client := githubOf(t)
+		for name, marker := range map[string]string{"ci-aaaa": fleet.Marker("ci", info.ID), "ci-bbbb": fleet.Marker("ci", "another engine")} {
+			if _, _, err := client.GenerateJIT(t.Context(), name, 1, []string{marker}, "_work"); err != nil && name == "ci-aaaa" {
+				t.Fatal(err)
+			}
+		}
+		if plan := must(t, append(args, "--dry-run")...); plan != "forget  ci-aaaa  (offline at GitHub, and no runner has it)\n" {
+			t.Errorf("%v: plan:\n%s", args, plan)
+		}
+		must(t, args...)
+		if left := registered(github); !slices.Equal(left, []string{"ci-bbbb"}) {
+			t.Errorf("%v: registered: %v", args, left)
+		}
+	}
+}
