@@ -54,13 +54,22 @@ func githubClient(ctx context.Context, d deps, loaded config.Config, address str
 	if err != nil {
 		return nil, err
 	}
-	options := ghapi.Options{Proxy: proxyOf(d.env), UserAgent: "runnerctl/" + Version}
-	if file := loaded.GitHub.CAFile; file != "" {
-		if options.CAs, err = os.ReadFile(loaded.Beside(file)); err != nil {
-			return nil, &config.Error{Field: "github.caFile", Problem: err.Error()}
-		}
+	options, err := githubOptions(d, loaded)
+	if err != nil {
+		return nil, err
 	}
 	return ghapi.New(target, auth, options)
+}
+
+func githubOptions(d deps, loaded config.Config) (ghapi.Options, error) {
+	options := ghapi.Options{Proxy: proxyOf(d.env), UserAgent: "runnerctl/" + Version}
+	if file := loaded.GitHub.CAFile; file != "" {
+		var err error
+		if options.CAs, err = os.ReadFile(loaded.Beside(file)); err != nil {
+			return options, &config.Error{Field: "github.caFile", Problem: err.Error()}
+		}
+	}
+	return options, nil
 }
 
 // githubAuth finds who asks: what was chosen for runnerctl goes before what the

@@ -66,6 +66,10 @@ func New(target Target, auth Auth, options Options) (*Client, error) {
 			advice: "set RUNNERCTL_TOKEN, or github.tokenFile or github.app in runnerctl.yaml, or log in with gh; " + target.needs(),
 		}
 	}
+	return newClient(target, auth, options)
+}
+
+func newClient(target Target, auth Auth, options Options) (*Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy = options.Proxy
 	transport.MaxIdleConnsPerHost = 20 // mints come side by side
