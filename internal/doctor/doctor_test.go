@@ -249,6 +249,30 @@ func TestJSON(t *testing.T) {
 	golden(t, "report.json", append(text, '\n'))
 }
 
+// What can't be mended does not keep the rest from it, and is told.
+func TestScriptGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "id"), []byte("#!/bin/sh\necho 0\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mended := filepath.Join(dir, "mended")
+	check := Check{ID: "x", Run: func(Facts) Outcome {
+		return Outcome{Status: Warn, Remedy: fix("", shell{"first", "false", "{ false; touch " + mended + ".wrongly; }"}, shell{"second", "false", "touch " + mended}, shell{"third", "true", "touch " + mended + ".needlessly"})}
+	}}
+	var script bytes.Buffer
+	run([]Check{check}, Env{}).Script(&script, "this machine")
+	shell := exec.Command("sh")
+	shell.Stdin, shell.Env = &script, []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
+	out, err := shell.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || string(out) != "not mended:\n  first\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+	if found, _ := filepath.Glob(mended + "*"); len(found) != 1 || found[0] != mended { // the pattern is fine
+		t.Errorf("made %v", found)
+	}
+}
+
 func TestScript(t *testing.T) {
 	var out bytes.Buffer
 	run(Catalogue(), broken(t)).Script(&out, "this machine")

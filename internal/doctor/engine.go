@@ -57,9 +57,9 @@ func engineVersion(f Facts) Outcome {
 	if major < 20 || major == 20 && minor < 10 {
 		return Outcome{Fail, f.Engine.Version, advice("upgrade the Docker Engine to 20.10 or newer")}
 	}
-	restart := `runners end and come back when it is restarted ("live-restore": true in its daemon.json lets them go on)`
+	restart := "runners end with it and come back (no live-restore)"
 	if f.Engine.LiveRestore {
-		restart = "runners go on while it is restarted (live-restore)"
+		restart = "runners go on without it (live-restore)"
 	}
 	return pass("%s, API %s; %s", f.Engine.Version, f.Engine.API, restart)
 }
