@@ -398,18 +398,18 @@ func TestFixScriptMends(t *testing.T) {
 	if out := engine.Inside(t, `stat -c %a /dev/net/tun; cat /etc/sysctl.d/60-runnerctl-ip_forward.conf; iptables -S DOCKER-USER | grep -c 169.254`); out != "666\nnet.ipv4.ip_forward = 1\n1\n" {
 		t.Error(out)
 	}
+	// A device that is not there at all, on a kernel that has it built in.
+	engine.Inside(t, `umount /dev/net/tun; mount -t tmpfs tmpfs /dev/net`)
+	if status, _ := look(); status["devices.tun"] != doctor.Fail {
+		t.Errorf("%v", status)
+	}
+	t.Setenv("SCRIPT", engine.Inside(t, `"$RUNNERCTL" doctor --fix-script devices.tun`))
+	if out := engine.Inside(t, `sh -c "$SCRIPT"; stat -c '%F %a %t:%T' /dev/net/tun`); out != "character special file 666 a:c8\n" {
+		t.Error(out)
+	}
 	if out := engine.Inside(t, `"$RUNNERCTL" doctor --fix-script`); !strings.HasSuffix(out, "# Nothing to do.\n") {
 		t.Error(out)
 	}
-}
-
-func checksOf(t *testing.T, words ...string) []doctor.Check {
-	t.Helper()
-	checks, err := checksNamed(doctor.Catalogue(), words)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return checks
 }
 
 // Our image is fine, and one made by the well-known recipe is explained.
