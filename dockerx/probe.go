@@ -131,7 +131,7 @@ func (e *Engine) Probe(ctx context.Context, options ProbeOptions) (Probed, error
 	}
 	candidates := slices.Clone(options.Images)
 	for _, one := range images {
-		if one.Labels[labelRole] != string(fleet.Probe) {
+		if !isProbe(one) {
 			candidates = append(candidates, one.ID)
 		}
 	}
@@ -177,7 +177,7 @@ func (e *Engine) removeStaleProbes(ctx context.Context, images []image.Summary) 
 	if err != nil {
 		return fmt.Errorf("list probe containers: %w", err)
 	}
-	images = slices.DeleteFunc(slices.Clone(images), func(one image.Summary) bool { return one.Labels[labelRole] != string(fleet.Probe) })
+	images = slices.DeleteFunc(slices.Clone(images), func(one image.Summary) bool { return !isProbe(one) })
 	if len(containers)+len(images) == 0 {
 		return nil
 	}
@@ -196,7 +196,7 @@ func (e *Engine) removeStaleProbes(ctx context.Context, images []image.Summary) 
 		}
 	}
 	for _, one := range images {
-		if stale(one.Created) && checkSchema("", one.Labels) == nil {
+		if stale(one.Created) {
 			if _, err := e.api.ImageRemove(ctx, one.ID, image.RemoveOptions{Force: true, PruneChildren: true}); err != nil && !cerrdefs.IsNotFound(err) {
 				failures = append(failures, fmt.Errorf("stale probe image %s: %w", one.ID, err))
 			}
@@ -205,8 +205,18 @@ func (e *Engine) removeStaleProbes(ctx context.Context, images []image.Summary) 
 	return errors.Join(failures...)
 }
 
-// probeName is what the names of probe containers begin with.
-const probeName = "runnerctl-probe-"
+// What the names of probe containers, and the tags of their images, begin with.
+const (
+	probeName = "runnerctl-probe-"
+	probeTag  = "runnerctl/probe:"
+)
+
+// isProbe tells an image of probeByProgram from one that somebody committed from a
+// probe container: that has its labels too, but not a name that we gave.
+func isProbe(one image.Summary) bool {
+	return one.Labels[labelRole] == string(fleet.Probe) && checkSchema("", one.Labels) == nil && len(one.RepoTags) > 0 &&
+		!slices.ContainsFunc(one.RepoTags, func(tag string) bool { return !strings.HasPrefix(tag, probeTag) })
+}
 
 // probeByProgram makes an image of one file for the moment of the probe.
 func (e *Engine) probeByProgram(ctx context.Context, options ProbeOptions) (_ Probed, err error) {
@@ -219,7 +229,7 @@ func (e *Engine) probeByProgram(ctx context.Context, options ProbeOptions) (_ Pr
 	_ = out.WriteHeader(&tar.Header{Name: "probe", Mode: 0o755, Size: int64(len(content))}) // none of these fails on a buffer
 	_, _ = out.Write(content)
 	_ = out.Close()
-	reference := "runnerctl/probe:" + randomName()
+	reference := probeTag + randomName()
 	whole := context.WithoutCancel(ctx)
 	defer func() {
 		bounded, cancel := context.WithTimeout(whole, probeLimit)

@@ -58,7 +58,7 @@ func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory
 		return all, fmt.Errorf("list images: %w", err)
 	}
 	for _, one := range probes {
-		if checkSchema("", one.Labels) == nil {
+		if isProbe(one) {
 			all.Probes = append(all.Probes, fleet.Image{ID: one.ID, Tags: one.RepoTags, Created: time.Unix(one.Created, 0), Size: usage.images[one.ID]})
 		}
 	}
