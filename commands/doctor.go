@@ -150,7 +150,9 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		env = doctorEnv(ctx, d, engine, endpoint, options.config, options.offline)
 	}
 	if options.image != "" && env.Known.EngineErr == nil {
-		id, err := engine.ImageID(ctx, options.image)
+		bounded, cancel := context.WithTimeout(ctx, engineLimit)
+		id, err := engine.ImageID(bounded, options.image)
+		cancel()
 		if err != nil {
 			return err
 		}
