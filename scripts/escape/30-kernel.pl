@@ -34,8 +34,7 @@ attempt "sysctl", "a kernel setting outside the own network",
 
 attempt "sysfs", "a file of /sys outside the own network",
 	"a job could reach devices and drivers of the host", sub {
-	own_mounts();
-	call("mount", "none", "/sys", 0, 0x1020, 0); # MS_REMOUNT|MS_BIND without MS_RDONLY
+	writable("/sys");
 	my $device = (stat "/sys")[0];
 	my ($tried, @folders) = (0, "/sys");
 	my $problem = "";

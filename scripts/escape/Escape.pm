@@ -12,15 +12,16 @@ use Socket;
 use Exporter "import";
 
 our @EXPORT = qw(%given attempt blocked escaped not_attempted opens kernel call roots processes_of_canary
-	path_of_own mount_own own_mounts make_node answers write_back);
+	path_of_own mount_own writable make_node answers write_back);
 
 our %given;    # what the battery was told: KEY=VALUE lines
 our @attempts; # in the order of the files
 
-# attempt ID, TITLE, MEANING, TRY: what it would mean if TRY said escaped.
+# attempt ID, TITLE, MEANING, TRY: what it would mean if TRY said escaped. The
+# first three are read by runnerctl too, and so are written out.
 sub attempt {
-	my ($id, $title, $meaning, $try) = @_;
-	push @attempts, { id => $id, title => $title, meaning => $meaning, try => $try };
+	my ($id, undef, undef, $try) = @_;
+	push @attempts, { id => $id, try => $try };
 }
 
 sub blocked { return ["blocked", shift] }
@@ -115,19 +116,28 @@ sub path_of_own {
 	die "no folder to write in\n";
 }
 
-# own_mounts gives this process mounts of its own, so that none is left.
+# own_mounts gives this process mounts of its own, so that none is left; where only a
+# new user namespace can, in one. Without, nothing is mounted.
 sub own_mounts {
-	call("unshare", 0x20000) == 0 or return; # CLONE_NEWNS
-	call("mount", "none", "/", 0, 0x44000, 0); # MS_REC|MS_PRIVATE
+	my ($mounts, $user) = (0x20000, 0x10000000); # CLONE_NEWNS, CLONE_NEWUSER
+	call("unshare", $mounts) == 0 or call("unshare", $mounts | $user) == 0 or die "no mounts of one's own: $!\n";
+	call("mount", "none", "/", 0, 0x44000, 0) == 0 or die "no private mounts: $!\n"; # MS_REC|MS_PRIVATE
+}
+
+# writable makes mounts writable for this process, where it can have mounts of its own.
+sub writable {
+	my (@paths) = @_;
+	eval { own_mounts(); 1 } or return;
+	call("mount", "none", $_, 0, 0x1020, 0) for @paths; # MS_REMOUNT|MS_BIND, not read-only
 }
 
 # mount_own mounts a file system: the folder, or undef and $!.
 sub mount_own {
-	my ($type, $options) = @_;
+	my ($type) = @_;
 	own_mounts();
 	my $at = path_of_own($type);
 	mkdir $at or die "$at: $!\n";
-	return $at if call("mount", "none", $at, $type, 0, $options // 0) == 0;
+	return $at if call("mount", "none", $at, $type, 0, 0) == 0;
 	my $problem = $!;
 	rmdir $at;
 	$! = $problem;
@@ -142,23 +152,15 @@ sub make_node {
 	return undef;
 }
 
-# answers tells whether the canary is behind an address: it says its token.
+# answers tells whether the canary is behind an address: it says its token. No
+# alarm: there is one already, the attempt's own.
 sub answers {
-	my ($family, $address) = @_;
-	socket(my $socket, $family, SOCK_STREAM, 0) or return 0;
-	local $SIG{ALRM} = sub { die "timed out\n" };
-	my $got = eval {
-		alarm 3;
-		connect($socket, $address) or die "$!\n";
-		sysread $socket, my $text, 200;
-		alarm 0;
-		$text // "";
-	};
-	my $problem = $@;
-	alarm 0;
-	$! = 0;
-	chomp $problem;
-	return ($got // "") =~ /\Q$given{token}\E/ ? (1, "") : (0, $problem || "somebody else answers");
+	my ($family, $address, $token) = @_;
+	socket(my $socket, $family, SOCK_STREAM, 0) or return (0, "socket: $!");
+	setsockopt $socket, SOL_SOCKET, $_, pack("qq", 3, 0) for SO_SNDTIMEO, SO_RCVTIMEO; # seconds; the first is connect's
+	connect($socket, $address) or return (0, $!{EINPROGRESS} ? "timed out" : "$!");
+	defined sysread $socket, my $text, 200 or return (0, $!{EAGAIN} ? "says nothing" : "$!");
+	return $text =~ /\Q$token\E/ ? (1, "") : (0, "somebody else answers");
 }
 
 1;
