@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -124,11 +123,14 @@ func runDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env
 		return result, nil
 	}
 	started := time.Now()
-	result.Attempts, err = deepEscape(ctx, engine, pair, spec, env.Known.Local)
+	batteries, err := deepEscape(ctx, engine, pair, spec, env.Known.Local)
 	if err != nil {
 		return result, err
 	}
-	tell(doctor.Judge("escape", escapeTitle, result.Attempts, time.Since(started).Seconds()))
+	for _, battery := range batteries {
+		result.Attempts = append(result.Attempts, battery.Attempts...)
+	}
+	tell(doctor.Judge("escape", escapeTitle, batteries, time.Since(started).Seconds()))
 	return result, nil
 }
 
@@ -223,7 +225,6 @@ func tellStart(ctx context.Context, engine *dockerx.Engine, pair deepPair, err e
 	return false
 }
 
-// stepLimit bounds one step: a build without a cache is among them.
 // deepStep runs one script as a job would. An error means that it could not be
 // run at all.
 func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script deepScript) (doctor.Step, error) {
@@ -271,17 +272,14 @@ func listenBeside(ctx context.Context, engine *dockerx.Engine, runner fleet.Runn
 	if err != nil {
 		return "", err
 	}
-	reader, writer := io.Pipe()
-	go func() {
-		_, err := engine.ExecOuter(ctx, runner, dockerx.Command{Args: []string{"perl", "-e", string(text)}, Stdout: writer, Stderr: writer})
-		_ = writer.CloseWithError(err) // never fails
-	}()
-	line, err := bufio.NewReader(reader).ReadString('\n')
-	go func() { _, _ = io.Copy(io.Discard, reader) }() // until it ends
+	port, err = firstSaid(canaryLimit, func(out io.Writer) error {
+		_, err := engine.ExecOuter(ctx, runner, dockerx.Command{Args: []string{"perl", "-e", string(text)}, Stdout: out, Stderr: out})
+		return err
+	})
 	if err != nil {
 		return "", fmt.Errorf("runner %s: a listener: %w", runner.Name, err)
 	}
-	return strings.TrimSpace(line), nil
+	return port, nil
 }
 
 func lastLine(text string) string {

@@ -116,6 +116,17 @@ attempt "keyring", "the kernel's keyrings",
 	return escaped("keyctl is answered");
 };
 
+attempt "other-key", "a key of another user of the host",
+	"passwords and tokens that others keep in the kernel could be found", sub {
+	return not_attempted("no canary key") if !$given{key};
+	if (open my $list, "<", "/proc/keys") {
+		return escaped("/proc/keys shows it") if grep { /\Q$given{token}\E/ } <$list>;
+	}
+	my $text = "\0" x 200;
+	return escaped("keyctl describes it") if call("keyctl", 6, $given{key} + 0, $text, 200) >= 0; # KEYCTL_DESCRIBE
+	return blocked("not in /proc/keys; by its number: $!");
+};
+
 attempt "priority", "precedence over the host's processes",
 	"a job could starve all else on the host", sub {
 	return escaped("a nice value below 0") if setpriority 0, 0, -5;

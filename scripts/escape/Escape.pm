@@ -11,7 +11,7 @@ use POSIX ();
 use Socket;
 use Exporter "import";
 
-our @EXPORT = qw(%given attempt blocked escaped not_attempted opens kernel call roots processes_of_canary
+our @EXPORT = qw(%given attempt blocked escaped not_attempted opens kernel call roots processes_with
 	path_of_own mount_own writable make_node answers write_back);
 
 our %given;    # what the battery was told: KEY=VALUE lines
@@ -56,7 +56,7 @@ my %numbers = (
 	mount => [165, 40], umount2 => [166, 39], unshare => [272, 97], setns => [308, 268], mknodat => [259, 33], ptrace => [101, 117],
 	init_module => [175, 105], finit_module => [313, 273], delete_module => [176, 106], kexec_load => [246, 104], swapon => [167, 224],
 	adjtimex => [159, 171], bpf => [321, 280], perf_event_open => [298, 241], ioperm => [173], fanotify_init => [300, 262], keyctl => [250, 219],
-	syslog => [103, 116], open_by_handle_at => [304, 265],
+	syslog => [103, 116], name_to_handle_at => [303, 264], open_by_handle_at => [304, 265],
 );
 
 # call makes a system call: its result, or -1 and $!. Where the machine has none
@@ -95,15 +95,16 @@ sub roots {
 	return @found;
 }
 
-# processes_of_canary are the canary's, as numbered here. No argument and no
-# variable of this one has the token.
-sub processes_of_canary {
+# processes_with are those that have a canary's token in their arguments, as numbered
+# here. No argument and no variable of this one has it.
+sub processes_with {
+	my ($token) = @_;
 	my @found;
 	for my $process (glob "/proc/[0-9]*") {
 		open my $file, "<", "$process/cmdline" or next;
 		local $/;
 		my $line = <$file> // "";
-		push @found, $process =~ m{(\d+)$} if index($line, $given{token}) >= 0;
+		push @found, $process =~ m{(\d+)$} if index($line, $token) >= 0;
 	}
 	return @found;
 }
