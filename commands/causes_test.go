@@ -91,7 +91,7 @@ func (h byHand) steps(t *testing.T, pair deepPair, ids ...string) string {
 		if !slices.Contains(ids, script.id) {
 			continue
 		}
-		step, err := deepStep(t.Context(), h.engine, pair, script)
+		step, err := deepStep(t.Context(), h.engine, pair, script, "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -35,9 +36,9 @@ type deepScript struct {
 	number          int
 }
 
-// needsOutside is the step that --offline leaves out, needsPrivileged the one
-// that runners.innerPrivileged: false does, carriesMTU the one that is told
-// where the neighbour listens.
+// needsOutside is the step that --offline leaves out, and that is told where to go;
+// needsPrivileged the one that runners.innerPrivileged: false leaves out;
+// carriesMTU the one that is told where the neighbour listens.
 const (
 	needsOutside    = "egress"
 	needsPrivileged = "privileged"
@@ -83,7 +84,11 @@ func runDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env
 	if err != nil {
 		return result, err
 	}
-	tag, id, _, err := ensureImage(ctx, d, engine, options.build)
+	image := ensureImage
+	if options.offline {
+		image = imageAtHand
+	}
+	tag, id, _, err := image(ctx, d, engine, options.build)
 	if err != nil {
 		return result, err
 	}
@@ -107,11 +112,14 @@ func runDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env
 		case step.id == needsOutside && options.offline:
 			tell(doctor.Skipped(step.id, step.title, "--offline"))
 			continue
+		case step.id == needsOutside && options.config.Target == "":
+			tell(doctor.Skipped(step.id, step.title, "no target to reach; --target names one"))
+			continue
 		case step.id == needsPrivileged && !spec.InnerPrivileged:
 			tell(doctor.Skipped(step.id, step.title, "runners.innerPrivileged is off"))
 			continue
 		}
-		done, err := deepStep(ctx, engine, pair, step)
+		done, err := deepStep(ctx, engine, pair, step, options.config.Target)
 		if err != nil {
 			return result, err
 		}
@@ -227,7 +235,7 @@ func tellStart(ctx context.Context, engine *dockerx.Engine, pair deepPair, err e
 
 // deepStep runs one script as a job would. An error means that it could not be
 // run at all.
-func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script deepScript) (doctor.Step, error) {
+func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script deepScript, target string) (doctor.Step, error) {
 	limited, cancel := context.WithTimeout(ctx, deepStepLimit)
 	defer cancel()
 	args := []string{"bash", "-c", script.text, script.id}
@@ -241,6 +249,13 @@ func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script
 			return doctor.Step{}, err
 		}
 		args = append(args, own.String(), port)
+	}
+	if script.id == needsOutside {
+		at, err := url.Parse(target)
+		if err != nil {
+			return doctor.Step{}, fmt.Errorf("target: %w", err)
+		}
+		args = append(args, at.Hostname(), cmp.Or(at.Port(), "443"))
 	}
 	started := time.Now()
 	out, errs := &dockerx.Head{Limit: 1 << 16}, &dockerx.Head{Limit: 1 << 16}
