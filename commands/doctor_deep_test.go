@@ -72,13 +72,13 @@ func TestEgress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer names.Close()
+	defer func() { _ = names.Close() }()
 	go tellAddress(names, "forge.test.", gateway.As4())
 	service, err := net.Listen("tcp4", net.JoinHostPort(gateway.String(), "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer service.Close()
+	defer func() { _ = service.Close() }()
 	go sayToken(service, "here")
 	_, port, _ := net.SplitHostPort(service.Addr().String()) // it is one
 
