@@ -323,8 +323,8 @@ func faultsOfTheContainer(t *testing.T) {
 	}
 	// Each of the other steps fails where its own piece is broken, and only then.
 	for _, broken := range []struct{ step, breaking, mending string }{
-		{"run", "mv /usr/bin/runc /usr/bin/runc.away || mv /usr/sbin/runc /usr/sbin/runc.away", "mv /usr/bin/runc.away /usr/bin/runc || mv /usr/sbin/runc.away /usr/sbin/runc"},
-		{"build", "mkdir -p /var/lib/docker/buildkit; mount -t tmpfs -o ro none /var/lib/docker/buildkit", "umount /var/lib/docker/buildkit"},
+		{"run", "for f in /usr/*bin/runc; do mv $f $f.away; done", "for f in /usr/*bin/runc.away; do mv $f ${f%.away}; done"},
+		{"build", "for f in /usr/*/docker/cli-plugins/docker-buildx; do mv $f $f.away; done", "for f in /usr/*/docker/cli-plugins/docker-buildx.away; do mv $f ${f%.away}; done"},
 		{"port", "ip link set lo down", "ip link set lo up"},
 		{"sudo", "chmod u-s /usr/bin/sudo", "chmod u+s /usr/bin/sudo"},
 		{"privileged", "mount -o remount,bind,ro /sys", "mount -o remount,bind,rw /sys"},
