@@ -157,7 +157,7 @@ func TestDownForce(t *testing.T) {
 // GitHub's faults in the midst of an up end in a whole fleet or in a clear error
 // and nothing left.
 func TestUpThroughFaults(t *testing.T) {
-	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	api, github, name := withGitHub(t, ghsim.Options{SessionTimeout: 5 * time.Second, PollTimeout: 2 * time.Second}, "acme/api")
 	const mint = "POST /repos/acme/api/actions/runners/generate-jitconfig"
 	github.Inject(ghsim.Fault{Match: mint, Times: 1, Drop: ghsim.DropAfter})
 	github.Inject(ghsim.BadGateway(mint, 1))
@@ -181,6 +181,58 @@ func TestUpThroughFaults(t *testing.T) {
 	remove()
 	if runners := list(t, name); len(runners) != 2 {
 		t.Errorf("%d runners", len(runners))
+	}
+	// down says so while GitHub shows that one as connected, and removes it then.
+	if code, _, stderr := runnerctl(t.Context(), "down", "--fleet", name); code != exitFailure || !strings.Contains(stderr, runners[0].Name+" stays registered") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	eventually(t, 30*time.Second, "GitHub sees that it is gone", func() bool { return !github.Runners()[0].Online })
+	must(t, "down", "--fleet", name)
+	if got := registered(github); len(got) > 0 {
+		t.Errorf("left at GitHub: %v", got)
+	}
+}
+
+// A token that ends in the midst of an up ends it with a clear error; each runner is
+// whole or not there at all.
+func TestTokenEndsInTheMidstOfUp(t *testing.T) {
+	_, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	must(t, "build", "--bootstrap-base", "--progress", "quiet")
+	const mint = "POST /repos/acme/api/actions/runners/generate-jitconfig"
+	github.Inject(ghsim.Fault{Match: mint, Skip: 1, Latency: 2 * time.Second}) // one is registered at once, the others when it is over
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		eventually(t, time.Minute, "one is registered", func() bool { return len(github.Runners()) > 0 })
+		github.SetClockOffset(2 * time.Hour)
+	}()
+	code, _, stderr := runnerctl(t.Context(), up(name, "--count", "3")...)
+	<-ended
+	if code != exitAuth || !strings.Contains(stderr, "the token in $RUNNERCTL_TOKEN is not valid at") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	github.SetClockOffset(0)
+	var names []string
+	for _, runner := range list(t, name) {
+		names = append(names, runner.Name)
+	}
+	slices.Sort(names)
+	if at := registered(github); !slices.Equal(at, names) || len(at) != 1 {
+		t.Errorf("registered: %v, runners: %v", at, names)
+	}
+}
+
+// Agents sign with their machine's clock: where that is off they are refused, up says
+// what they said, and nothing stays.
+func TestUpWithAClockThatIsOff(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	github.SetClockOffset(-10 * time.Minute)
+	code, _, stderr := runnerctl(t.Context(), up(name, "--timeout", "15s")...)
+	if code != exitFailure || !strings.Contains(stderr, "clock") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	if left := append(leftovers(t, api, name), registered(github)...); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

@@ -4,11 +4,11 @@ package commands
 
 import (
 	"bytes"
-	"context"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,11 +60,12 @@ func TestForbiddenSocket(t *testing.T) {
 	}
 }
 
-// Whenever runnerctl is killed in an up or a down, the next down leaves nothing.
+// Whenever runnerctl is killed in an up or a down, the next up makes the whole fleet
+// and nothing beside, and the next down leaves nothing.
 func TestKilledAtRandomMoments(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
-	killAtRandom(t, api, newFleet(t, api), func() []string { return nil })
+	killAtRandom(t, api, newFleet(t, api), nil)
 }
 
 // Nor does it at GitHub.
@@ -72,18 +73,24 @@ func TestKilledAtRandomMomentsWithGitHub(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
 	github.Inject(ghsim.Fault{Match: "POST /repos/acme/api/actions/runners/generate-jitconfig", Latency: 300 * time.Millisecond}) // mints take their share of the moments
 	must(t, "build", "--bootstrap-base", "--progress", "quiet")
-	killAtRandom(t, api, name, func() []string { return registered(github) })
+	killAtRandom(t, api, name, github)
 }
 
-// killAtRandom kills ups and downs of a fleet; registered is what GitHub lists.
-func killAtRandom(t *testing.T, api *client.Client, name string, registered func() []string) {
+// killAtRandom kills ups and downs of a fleet, which is GitHub's if there is one.
+func killAtRandom(t *testing.T, api *client.Client, name string, github *ghsim.Server) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	for i := range killings {
+	atGitHub := func() []string {
+		if github == nil {
+			return nil
+		}
+		return registered(github)
+	}
+	for i := range killings { // up, up, down, down follow an up, a down, an up, a down that was killed
 		command := program(t, "up", "--fleet", name, "--count", "2", "--progress", "quiet")
 		limit := 3 * time.Second
-		if i%2 == 1 { // the fleet is up, or half of it
+		if i%2 == 1 {
 			command = program(t, "down", "--fleet", name)
 			limit = time.Second
 		}
@@ -93,22 +100,28 @@ func killAtRandom(t *testing.T, api *client.Client, name string, registered func
 		time.Sleep(time.Duration(random.Int64N(int64(limit))))
 		_ = command.Process.Kill() // it may have ended already
 		_ = command.Wait()
-		if i%4 < 2 {
-			continue // the next one meets what this one left
+		if i%4 > 1 {
+			must(t, "down", "--fleet", name)
+			if left := append(leftovers(t, api, name), atGitHub()...); len(left) > 0 {
+				t.Errorf("down after killing %d: left behind: %v", i, left)
+			}
+			continue
 		}
-		if code, _, stderr := runnerctl(context.Background(), "down", "--fleet", name); code != 0 {
-			t.Fatalf("down after killing %d: %s", i, stderr)
+		must(t, up(name, "--count", "2")...)
+		var names, want []string
+		for _, runner := range list(t, name) {
+			names = append(names, runner.Name)
+			want = append(want, "/"+runner.Name, runner.Name+"-data")
 		}
-		if left := append(leftovers(t, api, name), registered()...); len(left) > 0 {
-			t.Errorf("after killing %d: left behind: %v", i, left)
+		have := leftovers(t, api, name)
+		slices.Sort(names)
+		slices.Sort(want)
+		slices.Sort(have)
+		if len(names) != 2 || !slices.Equal(have, want) {
+			t.Errorf("up after killing %d: %v, want %v", i, have, want)
 		}
-	}
-	// And up after a killing makes the whole fleet.
-	must(t, up(name, "--count", "2")...)
-	if runners := list(t, name); len(runners) != 2 {
-		t.Errorf("%d runners", len(runners))
-	}
-	if at := registered(); len(at) != 0 && len(at) != 2 {
-		t.Errorf("registered: %v", at)
+		if at := atGitHub(); github != nil && !slices.Equal(at, names) {
+			t.Errorf("up after killing %d: registered: %v, want %v", i, at, names)
+		}
 	}
 }

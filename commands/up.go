@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -117,12 +118,13 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 		return err
 	}
 
-	plan, spec, forges, err := makePlan(ctx, d, engine, options.config, tag, id, env, github)
+	plan, execution, forges, err := makePlan(ctx, d, engine, options.config, tag, id, env, github)
 	if err != nil {
 		return err
 	}
+	execution.Ready = options.timeout
 	show := newProgress(d, options.theme)
-	err = fleet.Execute(ctx, engine, forges, plan, fleet.Options{Spec: spec, Ready: options.timeout}, show)
+	err = fleet.Execute(ctx, engine, forges, plan, execution, show)
 	show.Close()
 	if err != nil {
 		return err
@@ -229,30 +231,35 @@ func blocks(networks []dockerx.Network) (all []netip.Prefix) {
 
 // makePlan observes the fleet and decides what to do; github is nil where its
 // runners have no agent.
-func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *registrar) (plan fleet.Plan, spec fleet.Spec, forges fleet.Forges, err error) {
-	if spec, err = specOf(ctx, engine, wanted, tag, id, env); err != nil {
-		return plan, spec, nil, err
+func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *registrar) (plan fleet.Plan, options fleet.Options, forges fleet.Forges, err error) {
+	if options.Spec, err = specOf(ctx, engine, wanted, tag, id, env); err != nil {
+		return plan, options, nil, err
 	}
 	if github != nil {
 		told, err := engine.Facts(ctx)
 		if err != nil {
-			return plan, spec, nil, err
+			return plan, options, nil, err
 		}
-		if spec.CAs, err = githubCAs(wanted); err != nil {
-			return plan, spec, nil, err
+		if options.Spec.CAs, err = githubCAs(wanted); err != nil {
+			return plan, options, nil, err
 		}
-		spec.Agent = github.agent(wanted, fleet.Marker(wanted.Name, told.ID))
+		options.Spec.Agent = github.agent(wanted, fleet.Marker(wanted.Name, told.ID))
 	}
 	observed, forges, orphans, err := observe(ctx, d, engine, wanted, wanted.Name, github)
 	if err != nil {
-		return plan, spec, nil, err
+		return plan, options, nil, err
 	}
 	taken, err := engine.Names(ctx)
 	if err != nil {
-		return plan, spec, nil, err
+		return plan, options, nil, err
 	}
-	plan = fleet.Make(observed, orphans, wanted.Runners.Count, spec, func() string { return newName(wanted.Name, taken) })
-	return plan, spec, forges, nil
+	var mu sync.Mutex
+	options.NewName = func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return newName(wanted.Name, taken)
+	}
+	return fleet.Make(observed, orphans, wanted.Runners.Count, options.Spec, options.NewName), options, forges, nil
 }
 
 // newName makes a name that no container on the engine has.

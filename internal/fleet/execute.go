@@ -17,11 +17,15 @@ type Observer interface {
 
 // Options of an execution.
 type Options struct {
-	Spec  Spec
-	Ready time.Duration // for a runner's daemon to answer and its agent to connect
-	Wait  time.Duration // for jobs of runners that are to go; 0: these stay
-	Force bool          // not to wait for jobs: they are lost
+	Spec    Spec
+	Ready   time.Duration // for a runner's daemon to answer and its agent to connect
+	Wait    time.Duration // for jobs of runners that are to go; 0: these stay
+	Force   bool          // not to wait for jobs: they are lost
+	NewName func() string // for runners beyond the plan's; nil: there are none. It is called side by side
 }
+
+// last tells whether no later execution is to be expected that clears up after this one.
+func (o Options) last() bool { return o.Wait > 0 || o.Force }
 
 // atOnce bounds how many runners are made or removed side by side: the engine
 // itself is the limit, and past this only its own queues grow. Who waits for
@@ -53,20 +57,20 @@ func Execute(ctx context.Context, engine Engine, forges Forges, plan Plan, optio
 	for _, operation := range plan.Operations {
 		group.Go(func() {
 			started := time.Now()
-			text, created, err := x.carryOut(ctx, operation)
+			result, err := x.carryOut(ctx, operation)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				failures = append(failures, err)
 				if ctx.Err() == nil {
-					observer.Failed(operation.Name, err)
+					observer.Failed(result.name, err)
 				}
 				return
 			}
-			if created != nil {
-				made = append(made, *created)
+			if result.made != nil {
+				made = append(made, *result.made)
 			}
-			observer.Done(operation.Name, text, time.Since(started))
+			observer.Done(result.name, result.text, time.Since(started))
 		})
 	}
 	group.Wait()
@@ -94,54 +98,89 @@ func (x *execution) working(name, text string) func() {
 	return sync.OnceFunc(func() { <-x.slots })
 }
 
-func (x *execution) carryOut(ctx context.Context, operation Operation) (string, *Runner, error) {
+// outcome of an operation, under the name of the runner that it ended with.
+type outcome struct {
+	name, text string
+	made       *Runner
+}
+
+func (x *execution) carryOut(ctx context.Context, operation Operation) (outcome, error) {
+	result := outcome{name: operation.Name}
+	var err error
 	switch operation.Action {
 	case Remove:
-		text, err := x.remove(ctx, operation.Runner)
-		return text, nil, err
+		result.text, err = x.remove(ctx, operation.Runner)
 	case Forget:
-		text, err := x.forget(ctx, operation.Registration)
-		return text, nil, err
+		result.text, err = x.forget(ctx, operation.Registration)
+	case Leave:
+		result.text, err = x.left(operation.Registration.URL, operation.Name, operation.Cause)
 	case Keep:
-		text, err := x.keep(ctx, operation.Runner)
-		return text, nil, err
+		return x.keep(ctx, operation.Runner)
 	default:
 		return x.create(ctx, operation.Name)
 	}
+	return result, err
 }
 
-func (x *execution) create(ctx context.Context, name string) (string, *Runner, error) {
+// drawings is how many names one runner may take to find a free one.
+const drawings = 3
+
+func (x *execution) create(ctx context.Context, name string) (outcome, error) {
 	release := x.working(name, "creating")
 	defer release()
+	result := outcome{name: name}
 	if ctx.Err() != nil {
-		return "", nil, ctx.Err()
+		return result, ctx.Err()
 	}
 	spec := x.options.Spec
 	wanted := Runner{Name: name, Fleet: spec.Fleet, Agent: spec.Agent}
 	credential, err := x.register(ctx, wanted)
-	if err != nil {
-		return "", nil, err
+	for drawn := 1; errors.Is(err, ErrNameTaken) && x.options.NewName != nil && drawn < drawings; drawn++ {
+		result.name = x.options.NewName()
+		x.observer.Done(wanted.Name, "the name is taken at GitHub, "+result.name+" instead", 0)
+		x.observer.Working(result.name, "creating")
+		wanted.Name = result.name
+		credential, err = x.register(ctx, wanted)
 	}
-	runner, err := x.engine.Create(ctx, name, spec, credential)
+	if err != nil {
+		return result, err
+	}
+	runner, err := x.engine.Create(ctx, wanted.Name, spec, credential)
 	if err != nil {
 		release()
-		return "", nil, errors.Join(err, x.undo(ctx, wanted))
+		return result, errors.Join(err, x.undo(ctx, wanted))
 	}
 	runner.Agent = spec.Agent
-	x.observer.Working(name, "waiting for the inner daemon")
-	text, err := x.await(ctx, runner, release)
+	x.observer.Working(runner.Name, "waiting for the inner daemon")
+	result.text, err = x.await(ctx, runner, release)
 	if err != nil {
 		release()
-		return "", nil, errors.Join(err, x.undo(ctx, runner))
+		return result, errors.Join(err, x.undo(ctx, runner))
 	}
-	return text, &runner, nil
+	result.made = &runner
+	return result, nil
 }
 
-func (x *execution) keep(ctx context.Context, runner Runner) (string, error) {
+// keep waits for a runner to be ready. One that answers, but whose agent GitHub does
+// not see in all that time, would look idle for ever: it is replaced.
+func (x *execution) keep(ctx context.Context, runner Runner) (outcome, error) {
+	result := outcome{name: runner.Name}
 	if runner.Ready && runner.hasJob() {
-		return "daemon " + runner.DockerVersion + ", has a job", nil
+		result.text = "daemon " + runner.DockerVersion + ", has a job"
+		return result, nil
 	}
-	return x.await(ctx, runner, func() {})
+	started := time.Now()
+	var err error
+	result.text, err = x.await(ctx, runner, func() {})
+	var late *NotOnlineError
+	if !errors.As(err, &late) || late.Err != nil || !runner.Ready || x.options.NewName == nil {
+		return result, err
+	}
+	if result.text, err = x.remove(ctx, runner); err != nil || result.text == staysBusy {
+		return result, err
+	}
+	x.observer.Done(runner.Name, "removed: GitHub showed it as "+string(late.State)+" all the time", time.Since(started))
+	return x.create(ctx, x.options.NewName())
 }
 
 // await waits until a runner's inner daemon answers and its forge lists it. Of
@@ -181,6 +220,8 @@ func (x *execution) notReady(ctx context.Context, runner Runner, started time.Ti
 	return "", &NotReadyError{Runner: runner.Name, After: time.Since(started), Err: cause, Lines: x.last(ctx, runner)}
 }
 
+const staysBusy = "stays, it has a job"
+
 // remove takes a runner from its forge first: a refusal says that it has a job,
 // and what is not registered any more gets none.
 func (x *execution) remove(ctx context.Context, runner Runner) (string, error) {
@@ -193,7 +234,7 @@ func (x *execution) remove(ctx context.Context, runner Runner) (string, error) {
 	var busy *BusyError
 	if errors.As(err, &busy) && !x.options.Force && runner.State == Running {
 		if x.options.Wait == 0 {
-			return "stays, it has a job", nil
+			return staysBusy, nil
 		}
 		release()
 		if err := x.drain(ctx, runner); err != nil {
@@ -231,10 +272,30 @@ func (x *execution) afterwards(ctx context.Context, runner Runner, refused bool)
 		}
 		select {
 		case <-bounded.Done():
-			return "removed, but GitHub takes it to be busy still: the next up or down removes its registration", nil
+			return x.left(runner.Agent.URL, runner.Name, "GitHub takes it to be busy still")
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// left tells of a registration that stays: in passing where a next time is to come.
+func (x *execution) left(url, name, why string) (string, error) {
+	if x.options.last() {
+		return "", &LeftError{Name: name, URL: url, Why: why}
+	}
+	return "its registration stays until the next up or down: " + why, nil
+}
+
+// LeftError says that a registration outlives its runner.
+type LeftError struct{ Name, URL, Why string }
+
+func (e *LeftError) Error() string {
+	return fmt.Sprintf("runner %s stays registered at %s: %s", e.Name, e.URL, e.Why)
+}
+
+// Hint says what to do.
+func (e *LeftError) Hint() string {
+	return "runnerctl down removes it once GitHub shows it as offline and idle, within minutes; no runner of this engine has it any more"
 }
 
 func (x *execution) last(ctx context.Context, runner Runner) []string {
@@ -242,7 +303,8 @@ func (x *execution) last(ctx context.Context, runner Runner) []string {
 }
 
 // undo removes what this execution made, also when ctx has ended, within a limit
-// of its own. What has got a job meanwhile stays.
+// of its own. What has got a job meanwhile stays, and so does what whoever asks may
+// no longer unregister: half of it would be worse than the whole.
 func (x *execution) undo(ctx context.Context, runners ...Runner) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
 	defer cancel()
@@ -253,7 +315,11 @@ func (x *execution) undo(ctx context.Context, runners ...Runner) error {
 			defer x.working(runner.Name, "removing")()
 			err := x.unregister(ctx, runner)
 			var busy *BusyError
-			if errors.As(err, &busy) {
+			switch {
+			case errors.As(err, &busy):
+				return
+			case errors.Is(err, ErrDenied) && runner.ContainerID != "":
+				failures[i] = fmt.Errorf("runner %s stays, as its registration does: %w", runner.Name, err)
 				return
 			}
 			if runner.ContainerID != "" {

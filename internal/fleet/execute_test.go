@@ -269,6 +269,80 @@ func TestKeepWithAgents(t *testing.T) {
 	if len(w.runners) != 1 {
 		t.Error("a kept runner was removed")
 	}
+	// Where names are to be had, it is replaced; but not for a list that fails.
+	options := Options{Spec: jitSpec, Ready: 500 * time.Millisecond, NewName: func() string { return "ci-b" }}
+	w.listErrs = slices.Repeat([]error{errors.New("502")}, 100)
+	if _, err := execute(t, w, keep, options); !errors.As(err, &late) || len(w.runners) != 1 {
+		t.Error(err, w.runners)
+	}
+	w.listErrs = nil
+	w.setBusy("ci-a", true)
+	done, err := execute(t, w, keep, options)
+	if err != nil || done["ci-a"] != "daemon 26.1, online" {
+		t.Errorf("busy: %v %v", done, err)
+	}
+	w.setBusy("ci-a", false)
+	done, err = execute(t, w, keep, options)
+	if err != nil || done["ci-a"] != "removed: GitHub showed it as offline all the time" || done["ci-b"] != "daemon 26.1, online" {
+		t.Errorf("%v %v", done, err)
+	}
+	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-b"}) || !slices.Equal(registrations, runners) {
+		t.Errorf("%v %v", runners, registrations)
+	}
+}
+
+// A name that is taken at GitHub is not insisted on.
+func TestTakenName(t *testing.T) {
+	w := newWorld()
+	w.registrations["ci-a"], w.registrations["ci-b"] = Registration{ID: 8, Name: "ci-a"}, Registration{ID: 9, Name: "ci-b"}
+	names := []string{"ci-b", "ci-c"}
+	options := Options{Spec: jitSpec, Ready: time.Second, NewName: func() string {
+		next := names[0]
+		names = names[1:]
+		return next
+	}}
+	done, err := execute(t, w, creates("ci-a"), options)
+	if err != nil || done["ci-a"] != "the name is taken at GitHub, ci-b instead" || done["ci-c"] != "daemon 26.1, online" {
+		t.Error(done, err)
+	}
+	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-c"}) || len(registrations) != 3 {
+		t.Errorf("%v %v", runners, registrations)
+	}
+	options.NewName = func() string { return "ci-a" }
+	if _, err := execute(t, w, creates("ci-a"), options); !errors.Is(err, ErrNameTaken) {
+		t.Error(err)
+	}
+}
+
+// down ends with an error where a registration outlives it, up goes on.
+func TestLeftRegistrations(t *testing.T) {
+	busy, connected := Registration{URL: acme, ID: 8, Name: "ci-busy"}, Registration{URL: acme, ID: 9, Name: "ci-conn", Online: true}
+	w := newWorld()
+	w.registrations["ci-busy"] = Registration{URL: acme, ID: 8, Name: "ci-busy", Busy: true} // since the list was read
+	_, err := execute(t, w, RemoveAll(nil, []Registration{busy, connected}), Options{Wait: time.Hour})
+	for _, want := range []string{"runner ci-busy stays registered at " + acme + ": it has a job", "runner ci-conn stays registered at " + acme} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	done, err := execute(t, w, Plan{forgets([]Registration{busy})}, Options{Spec: jitSpec})
+	if err != nil || !strings.Contains(done["ci-busy"], "until the next up or down: it has a job") {
+		t.Error(done, err)
+	}
+}
+
+// A token that ends in the midst leaves whole runners, not halves.
+func TestTokenEndsInTheMidst(t *testing.T) {
+	w := newWorld()
+	denied := fmt.Errorf("401: %w", ErrDenied)
+	w.listErrs, w.unregisterErr = slices.Repeat([]error{denied}, 100), denied
+	_, err := execute(t, w, creates("ci-a", "ci-b"), Options{Spec: jitSpec, Ready: 10 * time.Second})
+	if !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "runner ci-a stays, as its registration does") {
+		t.Error(err)
+	}
+	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-a", "ci-b"}) || !slices.Equal(registrations, runners) {
+		t.Errorf("%v %v", runners, registrations)
+	}
 }
 
 // A list that fails is asked for again until the time is over; one that is denied is not.

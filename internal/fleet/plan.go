@@ -15,6 +15,7 @@ const (
 	Remove Action = "remove"
 	Keep   Action = "keep"
 	Forget Action = "forget" // a registration that no runner has
+	Leave  Action = "leave"  // a registration that seems to have one, though not here
 )
 
 // Operation is one step of a plan and its cause.
@@ -23,7 +24,7 @@ type Operation struct {
 	Name         string
 	Cause        string
 	Runner       Runner       // of Remove and Keep
-	Registration Registration // of Forget
+	Registration Registration // of Forget and Leave
 }
 
 // Plan is what turns the observed fleet into the wanted one.
@@ -138,12 +139,17 @@ func forgets(orphans []Registration) (operations []Operation) {
 	return operations
 }
 
-// RemoveAll is the plan of down.
+// RemoveAll is the plan of down. What it can't remove it names.
 func RemoveAll(observed []Runner, orphans []Registration) Plan {
 	var plan Plan
 	for _, runner := range observed {
 		plan.Operations = append(plan.Operations, Operation{Action: Remove, Name: runner.Name, Cause: "down", Runner: runner})
 	}
 	plan.Operations = append(plan.Operations, forgets(orphans)...)
+	for _, one := range orphans {
+		if one.Online || one.Busy {
+			plan.Operations = append(plan.Operations, Operation{Action: Leave, Name: one.Name, Cause: "GitHub shows it as connected or busy, and no runner here has it", Registration: one})
+		}
+	}
 	return plan
 }

@@ -130,7 +130,7 @@ func TestMake(t *testing.T) {
 func TestRemoveAll(t *testing.T) {
 	var text strings.Builder
 	RemoveAll([]Runner{{Name: "ci-a"}}, []Registration{{Name: "ci-b"}, {Name: "ci-c", Online: true}}).Write(&text)
-	if want := "remove  ci-a  (down)\nforget  ci-b  (offline at GitHub, and no runner has it)\n"; text.String() != want {
+	if want := "remove  ci-a  (down)\nforget  ci-b  (offline at GitHub, and no runner has it)\nleave   ci-c  (GitHub shows it as connected or busy, and no runner here has it)\n"; text.String() != want {
 		t.Errorf("got\n%s", text.String())
 	}
 }

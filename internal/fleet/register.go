@@ -42,7 +42,7 @@ func (x *execution) forget(ctx context.Context, registration Registration) (stri
 	err := x.forges[registration.URL].Unregister(ctx, registration)
 	var busy *BusyError
 	if errors.As(err, &busy) {
-		return "stays registered, it has a job", nil
+		return x.left(registration.URL, registration.Name, "it has a job")
 	}
 	return "registration removed", err
 }

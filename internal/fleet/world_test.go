@@ -25,6 +25,7 @@ type world struct {
 	events        []string
 
 	registerErr, createErr error
+	unregisterErr          error
 	creating               func()                      // before each creation
 	connect                func(w *world, name string) // what an agent does once it is started
 	onRemove               func(w *world, name string)
@@ -154,6 +155,9 @@ func (w *world) Register(_ context.Context, name string, agent Agent) (secret.Te
 	if w.registerErr != nil {
 		return secret.Text{}, w.registerErr
 	}
+	if w.registrations[name].ID != 0 {
+		return secret.Text{}, fmt.Errorf("409: %w", ErrNameTaken)
+	}
 	if agent.Mode == JIT {
 		w.nextID++
 		w.registrations[name] = Registration{URL: acme, ID: w.nextID, Name: name}
@@ -188,6 +192,9 @@ func (w *world) Find(_ context.Context, name string) (*Registration, error) {
 func (w *world) Unregister(_ context.Context, registration Registration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.unregisterErr != nil {
+		return w.unregisterErr
+	}
 	if w.registrations[registration.Name].Busy {
 		w.note("refuse %s", registration.Name)
 		return &BusyError{Name: registration.Name, Err: errors.New("422")}
