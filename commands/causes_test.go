@@ -114,6 +114,8 @@ const (
 	byImage  = "`doctor --image`"
 	byPacket = "`doctor --deep`, the way of large packets"
 	byDriver = "`doctor --deep`, storage driver"
+	byInner  = "`doctor --deep`, docker run with the privileged flag"
+	byMap    = "newuidmap, called as rootlesskit does"
 )
 
 var faults = []fault{
@@ -125,10 +127,12 @@ var faults = []fault{
 	{"`user.max_user_namespaces=0`", byStart, "userns.max"},
 	{"an MTU on the way out that is smaller than the inner bridge's", byPacket, "mtu"},
 	{"inner addresses that are the outer network's", byPacket, "pool.collision"},
+	{"no read-write /sys to see", byInner, "sysfs"},
 	{"setuid newuidmap instead of its capability", byStart, "newuidmap"},
 	{"no pasta and no slirp4netns in the outer tree", byStart, "network.driver"},
 	{"no iptables in the world", byStart, "iptables"},
-	{"a subordinate range that covers the user's own id", byStart, "subid.overlap"},
+	{"two subordinate ranges that overlap, in an image", byImage, "image.subids"},
+	{"two subordinate ranges that overlap", byMap, "subid.overlap"},
 	{"a setuid file in the outer tree", byBuild, "setuid"},
 	{"a setuid file in the outer tree of an image", byImage, "image.setuid"},
 	{"the same subordinate range twice, in the outer tree", byBuild, "subid.overlap"},
@@ -327,7 +331,6 @@ func faultsOfTheContainer(t *testing.T) {
 		{"build", "for f in /usr/*/docker/cli-plugins/docker-buildx; do mv $f $f.away; done", "for f in /usr/*/docker/cli-plugins/docker-buildx.away; do mv $f ${f%.away}; done"},
 		{"port", "ip link set lo down", "ip link set lo up"},
 		{"sudo", "chmod u-s /usr/bin/sudo", "chmod u+s /usr/bin/sudo"},
-		{"privileged", "mount -o remount,bind,ro /sys", "mount -o remount,bind,rw /sys"},
 		{"job-container", "chmod 0600 /run/docker.sock", "chmod 0660 /run/docker.sock"},
 	} {
 		inside(broken.breaking)
@@ -339,6 +342,13 @@ func faultsOfTheContainer(t *testing.T) {
 			t.Errorf("step %s after %s: %s", broken.step, broken.mending, said)
 		}
 	}
+	pair.tried, said = hand.start(t, func(_ *container.Config, host *container.HostConfig) {
+		host.Mounts = slices.DeleteFunc(host.Mounts, func(one mount.Mount) bool { return one.Source == "/sys" })
+	})
+	if said != "" {
+		t.Fatal(said)
+	}
+	named(t, "no read-write /sys to see", hand.steps(t, pair, "run", "privileged"))
 	_, gateway, err := hand.engine.Addresses(t.Context(), neighbour)
 	if err != nil {
 		t.Fatal(err)
@@ -362,7 +372,6 @@ func faultsOfTheImage(t *testing.T) {
 		{"setuid newuidmap instead of its capability", "for f in newuidmap newgidmap; do setcap -r /usr/bin/$f && chmod u+s /usr/bin/$f; done"},
 		{"no pasta and no slirp4netns in the outer tree", "rm /usr/bin/slirp4netns /usr/bin/pasta*"},
 		{"no iptables in the world", "rm -f /rootfs/usr/sbin/*tables*"},
-		{"a subordinate range that covers the user's own id", "for f in subuid subgid; do echo runner:1000:65536 >/etc/$f; done"},
 	} {
 		changed := fmt.Sprintf("runnerctl-test/fault:%d", i)
 		if err := buildImage(t, api, changed, "FROM "+tag+"\nUSER root\nRUN "+fault.change+"\nUSER 1001:1001\n"); err != nil {
@@ -377,6 +386,21 @@ func faultsOfTheImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	checked(t, "a setuid file in the outer tree of an image", before, "--image", setuid)
+	overlap := "runnerctl-test/fault:overlap"
+	if err := buildImage(t, api, overlap, "FROM "+tag+"\nUSER root\nRUN echo runner:150000:65536 >>/etc/subuid\nUSER 1001:1001\n"); err != nil {
+		t.Fatal(err)
+	}
+	checked(t, "two subordinate ranges that overlap, in an image", before, "--image", overlap)
+	newuidmap := func(more string) string {
+		_, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) {
+			config.Image, config.Entrypoint = overlap, []string{"sh", "-c", "unshare --user sleep 5 & sleep 1; newuidmap $! 0 1001 1 1 100000 65536 " + more + " && echo mapped"}
+		})
+		return said
+	}
+	named(t, "two subordinate ranges that overlap", newuidmap("65537 150000 65536"))
+	if said := newuidmap(""); !strings.Contains(said, "mapped") {
+		t.Errorf("with one range: %s", said)
+	}
 	for _, fault := range []struct{ name, change string }{
 		{"a setuid file in the outer tree", "chmod u+s /usr/bin/mount"},
 		{"the same subordinate range twice, in the outer tree", "echo runner:100000:65536 >>/etc/subuid"},
