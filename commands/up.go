@@ -223,6 +223,9 @@ func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config
 		if err != nil {
 			return plan, options, nil, err
 		}
+		if err := github.checkClock(ctx, told.Now); err != nil {
+			return plan, options, nil, err
+		}
 		options.Spec.Agent = github.agent(wanted, fleet.Marker(wanted.Name, told.ID))
 	}
 	observed, forges, orphans, err := observe(ctx, d, engine, wanted, wanted.Name, github)
