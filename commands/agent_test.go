@@ -170,13 +170,13 @@ var jitAgent = fleet.Agent{Mode: fleet.JIT, URL: "https://github.com/acme/api", 
 // with its verdict.
 func TestAgentByJIT(t *testing.T) {
 	f := newAgentFleet(t, nil)
-	for want, script := range map[int]string{0: "echo one job done", 7: "exit 7"} {
+	for want, script := range map[int]string{0: `echo one job done, updates disabled: $(jq -r .DisableUpdate "$root/.runner")`, 7: "exit 7"} {
 		runner := f.create(jitAgent, jitConfig(t, script))
 		code, log := f.ended(runner)
 		if code != want || !strings.Contains(log, "agent: Listening for Jobs, descriptors 0 1 2 3\n") || !strings.Contains(log, fmt.Sprintf("agent: ended with code %d\n", want)) {
 			t.Errorf("code %d, want %d:\n%s", code, want, log)
 		}
-		if want == 0 && !strings.Contains(log, "agent: one job done\n") {
+		if want == 0 && !strings.Contains(log, "agent: one job done, updates disabled: True\n") {
 			t.Error(log)
 		}
 	}
@@ -288,7 +288,7 @@ func TestStaticAgent(t *testing.T) {
 	}
 	eventually(t, time.Minute, "the agent listens", func() bool { return listening() == 1 })
 	log := containerLog(t, f.api, runner.ContainerID)
-	if want := "agent: configured with --unattended --url https://github.com/acme --name " + runner.Name + " --work _work --disableupdate --replace --labels gpu,large --runnergroup builders\n"; !strings.Contains(log, want) {
+	if want := "agent: configured with --unattended --url https://github.com/acme --name " + runner.Name + " --work _work --disableupdate --labels gpu,large --runnergroup builders\n"; !strings.Contains(log, want) {
 		t.Errorf("no %q in\n%s", want, log)
 	}
 	if strings.Contains(f.everywhere(runner), "registration-8910") {
@@ -305,7 +305,9 @@ func TestStaticAgent(t *testing.T) {
 	if want := "./_temp/own\n./_tool/kept\napi/api\nlink/passwd\n1\n"; got != want {
 		t.Errorf("left:\n%swant\n%s", got, want)
 	}
-	inside("/usr/lib/runnerctl/hooks/job-started.sh")
+	// One who asks and does not wait for the answer brings nobody else out of step.
+	inside("sh", "-c", "echo gone >/run/runnerctl/clean")
+	inside("sh", "-c", "echo x >actions-runner/_work/api/api/again && /usr/lib/runnerctl/hooks/job-started.sh && [ ! -e actions-runner/_work/api/api/again ]")
 
 	must(t, "exec", runner.Name, "--", "docker", "system", "prune", "--all", "--volumes", "--force")
 	if err := f.api.ContainerRestart(t.Context(), runner.ContainerID, container.StopOptions{}); err != nil {
@@ -323,7 +325,8 @@ func TestAgentThatCanNotBeSetUp(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	once := fleet.Agent{Mode: fleet.Token, URL: "https://ghes.example.com/acme/api", Ephemeral: true}
 	for credential, want := range map[string]string{
-		"not base64":           "agent: the credential on standard input is no JIT configuration",
+		"not-base64":           "agent: the credential on standard input is no JIT configuration",
+		"e30= ???":             "agent: the certificates on standard input are not what they should be",
 		"e30=":                 "agent: the agent's file .runner is missing",
 		"registration-refused": "agent: the registration with https://ghes.example.com/acme/api failed with code 99",
 	} {
@@ -337,6 +340,10 @@ func TestAgentThatCanNotBeSetUp(t *testing.T) {
 	}
 }
 
+// lateDaemon makes an image's daemon start ten seconds late.
+const lateDaemon = `RUN mv /usr/sbin/dockerd /usr/sbin/dockerd.real && printf '#!/bin/sh\n[ "$1" = --version ] || sleep 10\nexec dockerd.real "$@"\n' >/usr/sbin/dockerd && chmod +x /usr/sbin/dockerd
+`
+
 // The first step of a job finds Docker, however slow the daemon starts, and the
 // operator's hooks.
 func TestJobStartedHook(t *testing.T) {
@@ -349,7 +356,7 @@ func TestJobStartedHook(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		loaded.Image.Dockerfile = "RUN mv /usr/sbin/dockerd /usr/sbin/dockerd.real && printf '#!/bin/sh\\n[ \"$1\" = --version ] || sleep 5\\nexec dockerd.real \"$@\"\\n' >/usr/sbin/dockerd && chmod +x /usr/sbin/dockerd\n"
+		loaded.Image.Dockerfile = lateDaemon
 	})
 	t.Cleanup(func() { removeImage(t, f.api, f.spec.Image) })
 	runner := f.create(jitAgent, jitConfig(t, `$ACTIONS_RUNNER_HOOK_JOB_STARTED && docker version --format 'first step: {{.Server.Version}}' && $ACTIONS_RUNNER_HOOK_JOB_COMPLETED

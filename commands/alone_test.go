@@ -4,6 +4,7 @@ package commands
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
 // seccompFile as docs/image.md names it; tests change their folder.
@@ -128,6 +131,7 @@ func TestEnvironmentContractIsStrict(t *testing.T) {
 		"DISABLE_AUTO_UPDATE=false: here the agent never":     {target, token, "DISABLE_AUTO_UPDATE=false"},
 		"DISABLE_AUTOMATIC_DEREGISTRATION=0: here no runner":  {target, token, "DISABLE_AUTOMATIC_DEREGISTRATION=0"},
 		"LABELS has more than one line":                       {target, token, "LABELS=a\nb"},
+		"APP_LOGIN=a b: expected a user's":                    {target, "APP_ID=1", "APP_PRIVATE_KEY=x", "APP_LOGIN=a b"},
 	} {
 		config, host := alone(f.spec.Image, env...)
 		id := startAlone(t, f.api, config, host)
@@ -181,6 +185,7 @@ func TestEnvironmentContractAsksGitHub(t *testing.T) {
 		"token":        {[]string{"REPO_URL=https://" + server.host + "/acme/api.git", "ACCESS_TOKEN=ghp_good"}, 0, "agent: configured with --unattended --url https://" + server.host + "/acme/api --name"},
 		"app":          {[]string{"RUNNER_SCOPE=org", "ORG_NAME=acme", "GITHUB_HOST=" + server.host, "APP_ID=42", "APP_PRIVATE_KEY=" + server.key}, 0, "agent: configured with --unattended --url https://" + server.host + "/acme --name"},
 		"wrong token":  {[]string{"REPO_URL=https://" + server.host + "/acme/api", "ACCESS_TOKEN=ghp_bad"}, 78, "agent: POST https://" + server.host + "/api/v3/repos/acme/api/actions/runners/registration-token: GitHub answered 401: Bad credentials"},
+		"a bad moment": {[]string{"REPO_URL=https://" + server.host + "/acme/flaky", "ACCESS_TOKEN=ghp_good"}, 0, "agent: configured with --unattended --url https://" + server.host + "/acme/flaky --name"},
 		"wrong login":  {[]string{"REPO_URL=https://" + server.host + "/acme/api", "APP_ID=42", "APP_PRIVATE_KEY=" + server.key, "APP_LOGIN=other"}, 78, "agent: the App 42 is not installed for other"},
 		"broken key":   {[]string{"REPO_URL=https://" + server.host + "/acme/api", "APP_ID=42", "APP_PRIVATE_KEY=x"}, 78, "agent: APP_PRIVATE_KEY is no private key in PEM"},
 		"nobody there": {[]string{"REPO_URL=https://127.0.0.1:1/acme/api", "ACCESS_TOKEN=ghp_good"}, 78, "no answer"},
@@ -196,5 +201,40 @@ func TestEnvironmentContractAsksGitHub(t *testing.T) {
 		if code, log := endOf(t, f.api, id), containerLog(t, f.api, id); code != test.code || !strings.Contains(log, test.want) || strings.Contains(log, "ghp_") {
 			t.Errorf("%s: code %d, want %d and %q:\n%s", name, code, test.code, test.want, log)
 		}
+	}
+}
+
+// The whole of it with an agent that speaks to a GitHub: registered by an access token,
+// one job, gone. The certificates come by a file over the machine's own list, the proxy
+// for all that is elsewhere by the environment.
+func TestEnvironmentContractRunsJob(t *testing.T) {
+	api, github, _ := enterpriseServer(t, ghsim.Options{}, "acme/api")
+	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
+	config, host := alone(tag, "REPO_URL="+github.URL+"/acme/api", "ACCESS_TOKEN="+github.ClassicToken(time.Hour, "repo"), "EPHEMERAL=true", "LABELS=alone", "RUNNER_NAME=by-hand",
+		"HTTPS_PROXY=http://proxy.invalid:3128", "no_proxy=localhost,"+strings.Split(bridgeAddress(t, api), ":")[0])
+	ca, err := filepath.Abs("ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(ca, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for folder := ca; folder != os.TempDir(); { // runner's uid is nobody here
+		folder = filepath.Dir(folder)
+		if err := os.Chmod(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	host.Binds = append(host.Binds, ca+":/rootfs/etc/ssl/certs/ca-certificates.crt:ro")
+	id := startAlone(t, api, config, host)
+	job, err := github.Queue(ghsim.Job{Name: "build", RunsOn: ghsim.Strings{"self-hosted", "alone"}, Steps: []ghsim.Step{{Run: `[ "$HTTPS_PROXY $(docker info --format '{{.HTTPSProxy}}')" = "http://proxy.invalid:3128 http://proxy.invalid:3128" ] && ! env | grep ghp_`}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result := await(t, github, job); result.Conclusion != "success" || result.Runner != "by-hand" {
+		t.Errorf("%+v\n%s", result, containerLog(t, api, id))
+	}
+	if code, log := endOf(t, api, id), containerLog(t, api, id); code != 0 || strings.Contains(log, "ghp_") || len(github.Runners()) > 0 {
+		t.Errorf("code %d, registered: %v\n%s", code, github.Runners(), log)
 	}
 }

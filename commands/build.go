@@ -176,6 +176,41 @@ func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 	return tag, id, true, err
 }
 
+// imageAtHand is ensureImage that asks nobody and makes nothing: what is missing is
+// an error.
+func imageAtHand(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions) (tag, id string, built bool, err error) {
+	if options.config.Target != "" && options.config.Image.Agent.Archive == "" {
+		return "", "", false, ui.Hinted(errors.New("only GitHub tells which agent the image is to hold, and --offline asks nobody"), "leave out --offline, or name an archive in image.agent")
+	}
+	wanted, err := recipeOf(ctx, d, engine, options.config)
+	if err != nil {
+		return "", "", false, err
+	}
+	missing := func(what string) error {
+		return ui.Hinted(fmt.Errorf("the engine has no %s, and --offline makes none", what), "runnerctl build")
+	}
+	var baseIDs []string
+	for _, base := range unique(wanted.image.Base, wanted.image.Outer) {
+		id, err := engine.ImageID(ctx, base)
+		if err != nil {
+			return "", "", false, err
+		}
+		if id == "" {
+			return "", "", false, missing("base image " + base)
+		}
+		baseIDs = append(baseIDs, id)
+	}
+	files, err := wanted.context("")
+	if err != nil {
+		return "", "", false, err
+	}
+	tag = repository + ":" + imageHash(files, baseIDs...)
+	if id, err = engine.ImageID(ctx, tag); err == nil && id == "" {
+		err = missing("runner image " + tag)
+	}
+	return tag, id, false, err
+}
+
 func unique(names ...string) []string {
 	var out []string
 	seen := map[string]bool{}

@@ -33,6 +33,7 @@ const (
 type demoOptions struct {
 	config config.Config
 	build  buildOptions
+	agent  string // file; "" for the one beside this program
 	json   bool
 	theme  ui.Theme
 }
@@ -56,11 +57,8 @@ func demoCommand(d deps) *cli.Command {
 			if err != nil {
 				return err
 			}
-			options := demoOptions{}
+			options := demoOptions{agent: c.String("agent")}
 			if options.json, err = wantJSON(c); err != nil {
-				return err
-			}
-			if loaded.Image.Agent, err = demoAgent(c.String("agent")); err != nil {
 				return err
 			}
 			// A fleet of its own: two demos on one engine don't meet.
@@ -103,36 +101,18 @@ type demo struct {
 	demoOptions
 	engine *dockerx.Engine
 	github *ghsim.Server
-	rows   []demoRow
-	roots  []string // what was seen of processes of root
+	rows   []demoRow // never nil: an array is printed
+	roots  []string  // what was seen of processes of root
 }
 
-func runDemo(ctx context.Context, d deps, options demoOptions) (err error) {
+func runDemo(ctx context.Context, d deps, options demoOptions) error {
 	out := d.streams.Out
+	run := &demo{deps: d, demoOptions: options, rows: []demoRow{}}
 	if options.json { // one document and nothing else
-		d.streams.Out = d.streams.Err
+		run.streams.Out = d.streams.Err
 	}
 	started := time.Now()
-	if err := runDoctor(ctx, d, doctorOptions{config: options.config, checks: doctor.Catalogue(), theme: options.theme}); err != nil {
-		return err
-	}
-	fmt.Fprintln(d.streams.Out)
-	engine, _, err := connect(d)
-	if err != nil {
-		return err
-	}
-	defer engine.Close()
-	github, done, err := startDemoGitHub(ctx, engine, &options.config)
-	if err != nil {
-		return err
-	}
-	defer done()
-	run := &demo{deps: d, demoOptions: options, engine: engine, github: github}
-	err = run.waves(ctx)
-	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
-	defer cancel()
-	err = errors.Join(err, runDown(whole, d, downOptions{config: options.config, fleet: options.config.Name, wait: endLimit, force: true, theme: options.theme}), run.nothingLeft(whole))
-	d.streams.Out = out
+	err := run.all(ctx)
 	if options.json {
 		return errors.Join(err, writeJSON(out, run.rows))
 	}
@@ -147,6 +127,33 @@ func runDemo(ctx context.Context, d deps, options demoOptions) (err error) {
 	fmt.Fprintf(out, "\n%s no collision: the same names, ports and tags in %d jobs, each with a runner and a Docker daemon of its own; root inside, nobody on the host\n", options.theme.Check(), len(run.rows))
 	fmt.Fprintf(out, "%s queued to first step: %.2fs (median); nothing left, at GitHub or on the host; %s in all\n", options.theme.Check(), medianStart(run.rows).Seconds(), ui.Duration(time.Since(started)))
 	return nil
+}
+
+// all does everything but the summary, and clears away what it made.
+func (r *demo) all(ctx context.Context) (err error) {
+	if r.config.Image.Agent, err = demoAgent(r.agent); err != nil {
+		return err
+	}
+	r.build.config = r.config
+	if err := runDoctor(ctx, r.deps, doctorOptions{config: r.config, checks: doctor.Catalogue(), theme: r.theme}); err != nil {
+		return err
+	}
+	fmt.Fprintln(r.streams.Out)
+	if r.engine, _, err = connect(r.deps); err != nil {
+		return err
+	}
+	defer r.engine.Close()
+	github, done, err := startDemoGitHub(ctx, r.engine, &r.config)
+	if err != nil {
+		return err
+	}
+	defer done()
+	r.github = github
+	err = r.waves(ctx)
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	defer cancel()
+	down := downOptions{config: r.config, fleet: r.config.Name, wait: endLimit, force: true, theme: r.theme}
+	return errors.Join(err, runDown(whole, r.deps, down), r.nothingLeft(whole))
 }
 
 // startDemoGitHub starts the stand-in where the runners reach it, and makes the
@@ -353,8 +360,13 @@ func (r *demo) nothingLeft(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if listed := r.github.Runners(); len(listed) > 0 || len(runners) > 0 {
-		return &demoError{problem: fmt.Sprintf("left behind: %d registrations, %d runners", len(listed), len(runners))}
+	inventory, err := r.engine.Inventory(ctx, false)
+	if err != nil {
+		return err
+	}
+	volumes := slices.DeleteFunc(inventory.Volumes, func(one fleet.Volume) bool { return one.Fleet != r.config.Name })
+	if listed := r.github.Runners(); len(listed) > 0 || len(runners) > 0 || len(volumes) > 0 {
+		return &demoError{problem: fmt.Sprintf("left behind: %d registrations, %d runners, %d volumes", len(listed), len(runners), len(volumes))}
 	}
 	return nil
 }

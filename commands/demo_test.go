@@ -32,8 +32,8 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoNeedsAgent(t *testing.T) {
-	code, _, stderr := runnerctl(t.Context(), "demo")
-	if code != exitFailure || !strings.Contains(stderr, "0 archives testagent-linux") || !strings.Contains(stderr, "make agent") {
+	code, stdout, stderr := runnerctl(t.Context(), "demo", "-o", "json")
+	if code != exitFailure || stdout != "[]\n" || !strings.Contains(stderr, "0 archives testagent-linux") || !strings.Contains(stderr, "make agent") {
 		t.Errorf("code %d: %s", code, stderr)
 	}
 }

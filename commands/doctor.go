@@ -150,7 +150,9 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		env = doctorEnv(ctx, d, engine, endpoint, options.config, options.offline)
 	}
 	if options.image != "" && env.Known.EngineErr == nil {
-		id, err := engine.ImageID(ctx, options.image)
+		bounded, cancel := context.WithTimeout(ctx, engineLimit)
+		id, err := engine.ImageID(bounded, options.image)
+		cancel()
 		if err != nil {
 			return err
 		}
@@ -166,10 +168,9 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 	if !options.json && !options.fixScript {
 		writeReport(d.streams.Out, report, options.theme, env)
 	}
-	if options.deep != nil && !report.Failed() {
-		if report.Deep, err = goDeep(ctx, d, engine, env, options); err != nil {
-			return err
-		}
+	var deepErr error
+	if options.deep != nil {
+		report.Deep, deepErr = goDeep(ctx, d, engine, env, options, report.Failed())
 	}
 	switch {
 	case options.fixScript:
@@ -178,6 +179,9 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		if err := writeJSON(d.streams.Out, report); err != nil {
 			return err
 		}
+	}
+	if deepErr != nil {
+		return deepErr
 	}
 	if report.Failed() && !options.fixScript {
 		return errFailed
@@ -197,15 +201,24 @@ func machineOf(env doctor.Env, here string) string {
 	return known.Endpoint
 }
 
-// goDeep tells each step as it ends, unless the whole is to be JSON.
-func goDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env, options doctorOptions) (*doctor.Deep, error) {
+// goDeep tells each step as it ends, unless the whole is to be JSON. What it has found
+// when it returns an error is found all the same.
+func goDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env, options doctorOptions, unfit bool) (*doctor.Deep, error) {
 	observe := func(doctor.Step) {}
 	if !options.json {
 		style := doctorStyle(d.streams.Out, options.theme, env)
 		fmt.Fprintln(d.streams.Out, style.Bold("A real runner"))
 		observe = func(step doctor.Step) { doctor.WriteStep(d.streams.Out, step, style) }
 	}
+	if unfit {
+		deep := doctor.NotTried("a required check failed")
+		observe(deep.Steps[0])
+		return &deep, nil
+	}
 	deep, err := runDeep(ctx, d, engine, env, *options.deep, observe)
+	if err != nil {
+		deep.Reason = err.Error()
+	}
 	return &deep, err
 }
 

@@ -1,13 +1,13 @@
 package commands
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -36,9 +36,9 @@ type deepScript struct {
 	number          int
 }
 
-// needsOutside is the step that --offline leaves out, needsPrivileged the one
-// that runners.innerPrivileged: false does, carriesMTU the one that is told
-// where the neighbour listens.
+// needsOutside is the step that --offline leaves out, and that is told where to go;
+// needsPrivileged the one that runners.innerPrivileged: false leaves out;
+// carriesMTU the one that is told where the neighbour listens.
 const (
 	needsOutside    = "egress"
 	needsPrivileged = "privileged"
@@ -84,7 +84,11 @@ func runDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env
 	if err != nil {
 		return result, err
 	}
-	tag, id, _, err := ensureImage(ctx, d, engine, options.build)
+	image := ensureImage
+	if options.offline {
+		image = imageAtHand
+	}
+	tag, id, _, err := image(ctx, d, engine, options.build)
 	if err != nil {
 		return result, err
 	}
@@ -108,11 +112,14 @@ func runDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env
 		case step.id == needsOutside && options.offline:
 			tell(doctor.Skipped(step.id, step.title, "--offline"))
 			continue
+		case step.id == needsOutside && options.config.Target == "":
+			tell(doctor.Skipped(step.id, step.title, "no target to reach; --target names one"))
+			continue
 		case step.id == needsPrivileged && !spec.InnerPrivileged:
 			tell(doctor.Skipped(step.id, step.title, "runners.innerPrivileged is off"))
 			continue
 		}
-		done, err := deepStep(ctx, engine, pair, step)
+		done, err := deepStep(ctx, engine, pair, step, options.config.Target)
 		if err != nil {
 			return result, err
 		}
@@ -124,11 +131,14 @@ func runDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env
 		return result, nil
 	}
 	started := time.Now()
-	result.Attempts, err = deepEscape(ctx, engine, pair, spec, env.Known.Local)
+	batteries, err := deepEscape(ctx, engine, pair, spec, env.Known.Local)
 	if err != nil {
 		return result, err
 	}
-	tell(doctor.Judge("escape", escapeTitle, result.Attempts, time.Since(started).Seconds()))
+	for _, battery := range batteries {
+		result.Attempts = append(result.Attempts, battery.Attempts...)
+	}
+	tell(doctor.Judge("escape", escapeTitle, batteries, time.Since(started).Seconds()))
 	return result, nil
 }
 
@@ -223,10 +233,9 @@ func tellStart(ctx context.Context, engine *dockerx.Engine, pair deepPair, err e
 	return false
 }
 
-// stepLimit bounds one step: a build without a cache is among them.
 // deepStep runs one script as a job would. An error means that it could not be
 // run at all.
-func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script deepScript) (doctor.Step, error) {
+func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script deepScript, target string) (doctor.Step, error) {
 	limited, cancel := context.WithTimeout(ctx, deepStepLimit)
 	defer cancel()
 	args := []string{"bash", "-c", script.text, script.id}
@@ -240,6 +249,13 @@ func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script
 			return doctor.Step{}, err
 		}
 		args = append(args, own.String(), port)
+	}
+	if script.id == needsOutside {
+		at, err := url.Parse(target)
+		if err != nil {
+			return doctor.Step{}, fmt.Errorf("target: %w", err)
+		}
+		args = append(args, at.Hostname(), cmp.Or(at.Port(), "443"))
 	}
 	started := time.Now()
 	out, errs := &dockerx.Head{Limit: 1 << 16}, &dockerx.Head{Limit: 1 << 16}
@@ -271,17 +287,14 @@ func listenBeside(ctx context.Context, engine *dockerx.Engine, runner fleet.Runn
 	if err != nil {
 		return "", err
 	}
-	reader, writer := io.Pipe()
-	go func() {
-		_, err := engine.ExecOuter(ctx, runner, dockerx.Command{Args: []string{"perl", "-e", string(text)}, Stdout: writer, Stderr: writer})
-		_ = writer.CloseWithError(err) // never fails
-	}()
-	line, err := bufio.NewReader(reader).ReadString('\n')
-	go func() { _, _ = io.Copy(io.Discard, reader) }() // until it ends
+	port, err = firstSaid(canaryLimit, func(out io.Writer) error {
+		_, err := engine.ExecOuter(ctx, runner, dockerx.Command{Args: []string{"perl", "-e", string(text)}, Stdout: out, Stderr: out})
+		return err
+	})
 	if err != nil {
 		return "", fmt.Errorf("runner %s: a listener: %w", runner.Name, err)
 	}
-	return strings.TrimSpace(line), nil
+	return port, nil
 }
 
 func lastLine(text string) string {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,84 +49,210 @@ func escapists(privileged bool) []escapist {
 	return all
 }
 
-// deepEscape lets everybody in the tried runner try everything against canaries in
-// its neighbour and on this machine. An error means that nothing could be tried.
-func deepEscape(ctx context.Context, engine *dockerx.Engine, pair deepPair, spec fleet.Spec, local bool) ([]doctor.Attempt, error) {
-	own, gateway, err := engine.Addresses(ctx, pair.neighbour)
+// Limits of one who tries everything, and of a canary until it says where it is.
+const (
+	batteryLimit = 5 * time.Minute
+	canaryLimit  = time.Minute
+)
+
+// escapeAttempts are all that scripts/escape makes, in its order.
+func escapeAttempts() (all []doctor.Attempt, err error) {
+	files, err := fs.Glob(scripts.Escape, "escape/*.pl") // sorted
 	if err != nil {
 		return nil, err
 	}
-	token := "canary-" + rand.Text()
-	given := map[string]string{"token": token, "neighbour": own.String(), "gateway": gateway.String(), "file": "/root/" + token}
-	if given["port"], _, given["shm"], err = placeCanary(ctx, engine, pair.neighbour, token, given["file"]); err != nil {
+	for _, file := range files {
+		text, err := scripts.Escape.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, doctor.Attempts(string(text))...)
+	}
+	return all, nil
+}
+
+// deepEscape lets everybody in the tried runner try everything against canaries in
+// its neighbour, around it and on this machine. A battery that ends early is no
+// error.
+func deepEscape(ctx context.Context, engine *dockerx.Engine, pair deepPair, spec fleet.Spec, local bool) ([]doctor.Battery, error) {
+	attempts, err := escapeAttempts()
+	if err != nil {
+		return nil, err
+	}
+	given := map[string]string{}
+	alive, err := placeCanaries(ctx, engine, pair, given)
+	if err != nil {
 		return nil, err
 	}
 	if local {
-		listener, err := net.Listen("tcp4", "127.0.0.1:0")
+		remove, err := placeHere(given)
 		if err != nil {
-			return nil, fmt.Errorf("a canary on localhost: %w", err)
+			return nil, err
 		}
-		defer func() { _ = listener.Close() }()
-		go sayToken(listener, token)
-		_, given["loopback"], _ = net.SplitHostPort(listener.Addr().String()) // it is one
+		defer remove()
 	}
 	if err := engine.Send(ctx, pair.tried, escapeFolder, templates.Outer(runnerID), packEscape); err != nil {
 		return nil, err
 	}
-	var attempts []doctor.Attempt
+	var batteries []doctor.Battery
 	for _, one := range escapists(spec.InnerPrivileged) {
-		found, err := tryAs(ctx, engine, pair.tried, one, given)
-		switch {
-		case ctx.Err() != nil:
+		batteries = append(batteries, tryAs(ctx, engine, pair.tried, one, given, attempts))
+		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
-		case len(attempts) == 0 && len(found) == 0:
-			return nil, fmt.Errorf("the attempts as %s: %w", one.as, cmp.Or(err, errors.New("none was made")))
 		}
-		attempts = append(attempts, doctor.FillAttempts(one.as, found, attempts, err)...)
 	}
-	return attempts, nil
+	return batteries, alive() // what a dead canary did not answer tells nothing
 }
 
-// tryAs lets one of them try everything, or what ids name. An error came after the
-// attempts that are returned.
-func tryAs(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one escapist, given map[string]string, ids ...string) ([]doctor.Attempt, error) {
+// tryAs lets one of them make attempts.
+func tryAs(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one escapist, given map[string]string, attempts []doctor.Attempt) doctor.Battery {
+	limited, cancel := context.WithTimeoutCause(ctx, batteryLimit, fmt.Errorf("no end within %s", batteryLimit))
+	defer cancel()
 	var input strings.Builder
 	for key, value := range given {
 		fmt.Fprintf(&input, "%s=%s\n", key, value)
 	}
+	args := slices.Clone(one.args)
+	for _, attempt := range attempts {
+		args = append(args, attempt.ID)
+	}
 	out, errs := &dockerx.Head{Limit: 1 << 20}, &dockerx.Head{Limit: 1 << 16}
-	args := append(one.args[:len(one.args):len(one.args)], ids...)
-	code, err := engine.Exec(ctx, runner, dockerx.Command{Args: args, Root: one.root, Stdin: strings.NewReader(input.String()), Stdout: out, Stderr: errs})
+	code, err := engine.Exec(limited, runner, dockerx.Command{Args: args, Root: one.root, Stdin: strings.NewReader(input.String()), Stdout: out, Stderr: errs})
+	switch {
+	case limited.Err() != nil:
+		err = context.Cause(limited)
+	case err == nil && code != 0:
+		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(errs.String()))
+	}
+	return doctor.Battery{As: one.as, Attempts: doctor.ReadAttempts(one.as, out.String(), attempts, err), Err: err}
+}
+
+// placeCanaries puts into the neighbour and into the tried runner's outer tree what
+// must not be reached, and tells in given where it is. alive fails where one of
+// them has ended; they end with their runners.
+func placeCanaries(ctx context.Context, engine *dockerx.Engine, pair deepPair, given map[string]string) (alive func() error, err error) {
+	own, gateway, err := engine.Addresses(ctx, pair.neighbour)
+	if err != nil {
+		return nil, err
+	}
+	given["neighbour"], given["gateway"] = own.String(), gateway.String()
+	given["token"], given["outer"] = "canary-"+rand.Text(), "canary-"+rand.Text()
+	given["file"], given["outerfile"] = "/root/"+given["token"], "/run/user/1001/"+given["outer"]
+	inside, err := placeCanary(pair.neighbour, given["token"], given["file"], func(command dockerx.Command) (int, error) {
+		command.Root = true
+		return engine.Exec(ctx, pair.neighbour, command)
+	})
+	if err != nil {
+		return nil, err
+	}
+	around, err := placeCanary(pair.tried, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
+		return engine.ExecOuter(ctx, pair.tried, command)
+	})
+	if err != nil {
+		return nil, err
+	}
+	given["port"], given["otherloopback"], given["shm"] = inside.port, inside.loopback, inside.shm
+	given["outerloopback"] = around.loopback
+	if given["published"], err = publish(ctx, engine, pair.neighbour, given["token"]); err != nil {
+		return nil, err
+	}
+	return func() error {
+		for _, one := range []canary{inside, around} {
+			select {
+			case err := <-one.ended:
+				return fmt.Errorf("runner %s: a canary ended: %w", one.runner, err)
+			default:
+			}
+		}
+		return nil
+	}, nil
+}
+
+// canary is where a scripts/escape/canary is to be found.
+type canary struct {
+	runner              string
+	port, loopback, shm string
+	ended               <-chan error
+}
+
+func placeCanary(runner fleet.Runner, token, file string, start func(dockerx.Command) (int, error)) (canary, error) {
+	text, err := scripts.Escape.ReadFile("escape/canary")
+	if err != nil {
+		return canary{}, err
+	}
+	forever, _ := io.Pipe()
+	ended := make(chan error, 1)
+	one := canary{runner: runner.Name, ended: ended}
+	line, err := firstSaid(canaryLimit, func(out io.Writer) error {
+		code, err := start(dockerx.Command{Args: []string{"env", "CANARY=" + token, "perl", "-e", string(text), token, file}, Stdin: forever, Stdout: out, Stderr: out})
+		if err == nil {
+			err = fmt.Errorf("exit code %d", code)
+		}
+		ended <- err
+		return err
+	})
+	if err == nil {
+		_, err = fmt.Sscan(line, &one.port, &one.loopback, &one.shm)
+	}
+	if err != nil {
+		return canary{}, fmt.Errorf("runner %s: a canary: %w", runner.Name, cmp.Or(err, errors.New(line)))
+	}
+	return one, nil
+}
+
+// firstSaid starts run, which goes on, and returns the first line that it prints.
+func firstSaid(limit time.Duration, run func(io.Writer) error) (string, error) {
+	reader, writer := io.Pipe()
+	go func() {
+		_ = writer.CloseWithError(run(writer)) // never fails
+	}()
+	late := time.AfterFunc(limit, func() { _ = writer.CloseWithError(fmt.Errorf("said nothing within %s", limit)) })
+	line, err := bufio.NewReader(reader).ReadString('\n')
+	late.Stop()
+	go func() { _, _ = io.Copy(io.Discard, reader) }() // until it ends
+	return strings.TrimSpace(line), err
+}
+
+// publish lets a container of the runner's say token on a port, which is returned.
+func publish(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, token string) (port string, err error) {
+	image, err := scripts.Deep.ReadFile("deep/3-run")
+	if err != nil {
+		return "", err
+	}
+	script, err := scripts.Escape.ReadFile("escape/publish")
+	if err != nil {
+		return "", err
+	}
+	limited, cancel := context.WithTimeout(ctx, canaryLimit)
+	defer cancel()
+	out, errs := &dockerx.Head{Limit: 1 << 16}, &dockerx.Head{Limit: 1 << 16}
+	code, err := engine.Exec(limited, runner, dockerx.Command{Args: []string{"bash", "-c", string(image) + "\n" + string(script), "publish", token}, Stdout: out, Stderr: errs})
 	if err == nil && code != 0 {
 		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(errs.String()))
 	}
-	return doctor.ReadAttempts(one.as, out.String()), err
+	if err != nil {
+		return "", fmt.Errorf("runner %s: a published port: %w", runner.Name, err)
+	}
+	return lastLine(out.String()), nil
 }
 
-// placeCanary starts scripts/escape/canary as the machine's root; it ends with its
-// runner.
-func placeCanary(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, token, file string) (port, localPort, key string, err error) {
-	text, err := scripts.Escape.ReadFile("escape/canary")
+// placeHere puts on this machine what must not be reached: a service on localhost,
+// and a key where the kernel takes one.
+func placeHere(given map[string]string) (remove func(), err error) {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
-		return "", "", "", err
+		return nil, fmt.Errorf("a canary on localhost: %w", err)
 	}
-	reader, writer := io.Pipe()
-	forever, _ := io.Pipe()
-	go func() {
-		_, err := engine.Exec(ctx, runner, dockerx.Command{
-			Args: []string{"env", "CANARY=" + token, "perl", "-e", string(text), token, file}, Root: true,
-			Stdin: forever, Stdout: writer, Stderr: writer,
-		})
-		_ = writer.CloseWithError(err) // never fails
-	}()
-	line, err := bufio.NewReader(reader).ReadString('\n')
-	if err == nil {
-		_, err = fmt.Sscan(line, &port, &localPort, &key)
+	go sayToken(listener, given["token"])
+	_, given["loopback"], _ = net.SplitHostPort(listener.Addr().String()) // it is one
+	removeKey := func() {}
+	if serial, removeIt, err := placeKey(given["token"]); err == nil { // else that attempt is not made
+		given["key"], removeKey = serial, removeIt
 	}
-	if err != nil {
-		return "", "", "", fmt.Errorf("runner %s: a canary: %w", runner.Name, err)
-	}
-	return port, localPort, key, nil
+	return func() {
+		_ = listener.Close()
+		removeKey()
+	}, nil
 }
 
 // sayToken answers whoever connects, until the listener is closed.

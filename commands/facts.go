@@ -3,9 +3,11 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"net/url"
+	"os/user"
 	"regexp"
 	"strings"
 	"time"
@@ -22,47 +24,81 @@ import (
 // checkLimit is how long one check may take.
 const checkLimit = 30 * time.Second
 
+// engineLimit is how long the engine may take to tell what it is.
+const engineLimit = 10 * time.Second
+
 // doctorEnv is where doctor's checks look. What costs something is asked when the
 // first check needs it; offline, nothing outside. Without an engine only EngineErr
 // is known of it.
 func doctorEnv(ctx context.Context, d deps, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, offline bool) doctor.Env {
 	env := doctor.Env{Offline: offline, Known: doctor.Facts{
-		Client: doctor.Client{OS: d.goos, Proxy: proxyFacts(proxySettings(d.env))}, Endpoint: endpoint.Host,
+		Client: doctor.Client{OS: d.goos, User: userName(), Proxy: proxyFacts(proxySettings(d.env))}, Endpoint: endpoint.Host,
 		Wanted: doctor.Wanted{
 			Count: wanted.Runners.Count, CPUs: wanted.Runners.CPUs, Memory: int64(wanted.Runners.Memory),
 			Runtime: wanted.Runners.Runtime, Driver: wanted.Network.Driver, Target: wanted.Target,
 		},
 	}}
-	told, err := engine.Facts(ctx)
+	bounded, cancel := context.WithTimeout(ctx, engineLimit)
+	defer cancel()
+	told, err := askEngine(bounded, engine, wanted, &env.Known)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%s did not answer within %s", endpoint.Host, engineLimit)
+	}
 	if err != nil {
 		env.Known.EngineErr = err
 		return env
 	}
-	env.Known.Engine = engineFacts(told)
-	if networks, err := engine.Networks(ctx); err == nil {
-		env.Known.Engine.Networks, env.Known.Wanted.Pool = networkFacts(networks)
-	}
-	env.Known.Wanted.Base = unique(wanted.Image.Base, wanted.Image.Outer)
-	for _, base := range env.Known.Wanted.Base {
-		if id, err := engine.ImageID(ctx, base); err == nil && id == "" {
-			env.Known.Wanted.Missing = append(env.Known.Wanted.Missing, base)
-		}
-	}
 	env.Known.Local = isHere(endpoint, told)
-	look(&env, engine, endpoint, wanted, told.Arch)
+	var here doctor.Machine
+	if env.Known.Local {
+		here = machineHere(endpoint)
+	}
+	env.Known.Wanted.Pool = freePool(env.Known.Engine.Networks, doctor.Routes(here))
+	look(&env, engine, endpoint, wanted, told.Arch, here)
 	env.Registry = doctor.Once(func(ctx context.Context) (doctor.Registry, error) { return askRegistry(ctx, engine, env.Known.Wanted) })
 	env.GitHub = doctor.Once(func(ctx context.Context) (doctor.GitHub, error) { return githubFacts(ctx, d, engine, wanted) })
 	return env
 }
 
-// look adds what is seen on the engine's machine. One probe container serves the
+// askEngine adds what the engine tells at once.
+func askEngine(ctx context.Context, engine *dockerx.Engine, wanted config.Config, known *doctor.Facts) (dockerx.Facts, error) {
+	told, err := engine.Facts(ctx)
+	if err != nil {
+		return told, err
+	}
+	known.Engine = engineFacts(told)
+	networks, err := engine.Networks(ctx)
+	if err != nil {
+		return told, err
+	}
+	for _, one := range networks {
+		known.Engine.Networks = append(known.Engine.Networks, doctor.Network(one))
+	}
+	known.Wanted.Base = unique(wanted.Image.Base, wanted.Image.Outer)
+	for _, base := range known.Wanted.Base {
+		switch id, err := engine.ImageID(ctx, base); {
+		case err != nil:
+			return told, err
+		case id == "":
+			known.Wanted.Missing = append(known.Wanted.Missing, base)
+		}
+	}
+	return told, nil
+}
+
+// userName is who runs this; "" where that can't be told.
+func userName() string {
+	me, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return me.Username
+}
+
+// look adds what is seen on the engine's machine; here is that where it is this one. One probe container serves the
 // checks of what containers see, and where this process can't look, of the
 // machine's files.
-func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, arch string) {
-	var here doctor.Machine
-	if env.Known.Local {
-		here = machineHere(endpoint)
-	}
+func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, arch string, here doctor.Machine) {
 	options := dockerx.ProbeOptions{Fleet: wanted.Name, Images: env.Known.Wanted.Base, Program: ownProgram(arch)}
 	if !env.Offline {
 		options.Connect = []string{doctor.MetadataService, doctor.Nowhere}
@@ -120,17 +156,17 @@ func engineFacts(told dockerx.Facts) doctor.Engine {
 	return engine
 }
 
-// networkFacts also picks the block that runners' inner networks would take.
-func networkFacts(networks []dockerx.Network) (all []doctor.Network, pool netip.Prefix) {
+// freePool is the block that runners' inner networks would take.
+func freePool(networks []doctor.Network, routes []netip.Prefix) netip.Prefix {
+	var outer []netip.Prefix
 	for _, one := range networks {
-		all = append(all, doctor.Network(one))
+		outer = append(outer, one.Blocks...)
 	}
-	bip, _, err := fleet.Pools(blocks(networks))
+	bip, _, err := fleet.Pools(outer, routes)
 	if err != nil {
-		return all, netip.Prefix{}
+		return netip.Prefix{}
 	}
-	address := netip.MustParsePrefix(bip).Addr()
-	return all, netip.PrefixFrom(address, 16).Masked() // Pools takes a /16, docker0 half of it
+	return netip.PrefixFrom(netip.MustParsePrefix(bip).Addr(), 16).Masked() // Pools takes a /16, docker0 half of it
 }
 
 // proxyFacts names what is set, without the credentials that a proxy's URL may hold.
@@ -172,14 +208,21 @@ func askRegistry(ctx context.Context, engine *dockerx.Engine, wanted doctor.Want
 	defer cancel()
 	registry := doctor.Registry{Problems: map[string]string{}}
 	for _, base := range wanted.Missing {
-		if err := engine.AskRegistry(ctx, base); err != nil {
+		switch login, err := engine.AskRegistry(ctx, base); {
+		case err != nil:
 			registry.Problems[base] = firstLine(err)
+		case login:
+			registry.Login = append(registry.Login, base)
 		}
 	}
 	return registry, nil
 }
 
+// githubLimit is for all that GitHub is asked, its client's patience included.
+const githubLimit = 10 * time.Second
+
 // githubFacts asks the target's GitHub what up would, and which agent it wants.
+// That it answers, and what its clock says, takes no token.
 func githubFacts(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config) (doctor.GitHub, error) {
 	if wanted.Target == "" {
 		return doctor.GitHub{}, errors.New("no target in the settings")
@@ -188,32 +231,51 @@ func githubFacts(ctx context.Context, d deps, engine *dockerx.Engine, wanted con
 	if err != nil {
 		return doctor.GitHub{}, err
 	}
-	facts := doctor.GitHub{Host: target.Host, Agent: doctor.Agent{Now: time.Now()}}
+	options, err := reach(d, wanted)
+	if err != nil {
+		return doctor.GitHub{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, githubLimit)
+	defer cancel()
+	facts := doctor.GitHub{Host: target.Host}
+	if facts.Skew, facts.Err = ghapi.Skew(ctx, target, options); facts.Err != nil {
+		return facts, nil
+	}
 	client, err := githubClient(ctx, d, wanted, wanted.Target)
 	if err != nil {
-		if !authFailed(err) {
-			return facts, err
-		}
 		facts.Token = err
 		return facts, nil
 	}
-	if facts.Skew, facts.Err = client.Skew(ctx); facts.Err != nil {
-		return facts, nil
+	switch _, err := client.RunnerByName(ctx, wanted.Name); {
+	case authFailed(err):
+		facts.Token = err
+	case err != nil:
+		facts.Untried = err
+	default:
+		facts.Agent = agentFacts(ctx, client, engine)
 	}
-	if _, facts.Token = client.RunnerByName(ctx, wanted.Name); facts.Token != nil {
-		return facts, nil
+	return facts, nil
+}
+
+func agentFacts(ctx context.Context, client *ghapi.Client, engine *dockerx.Engine) doctor.Agent {
+	agent := doctor.Agent{Now: time.Now()}
+	downloads, err := client.Downloads(ctx)
+	if err != nil {
+		agent.Err = err
+		return agent
 	}
-	if downloads, err := client.Downloads(ctx); err == nil && len(downloads) > 0 {
-		facts.Agent.Newest = downloads[0].Version
+	if len(downloads) > 0 {
+		agent.Newest = downloads[0].Version
 	}
-	facts.Agent.Version, err = engine.AgentVersion(ctx)
-	if err != nil || !agentVersion.MatchString(facts.Agent.Version) {
-		facts.Agent.Version = "" // an archive of the operator's own
-		return facts, nil
+	version, err := engine.AgentVersion(ctx)
+	if err != nil || !agentVersion.MatchString(version) { // none, or an archive of the operator's own
+		agent.Err = err
+		return agent
 	}
-	when, _, err := client.Deprecation(ctx, facts.Agent.Version)
-	facts.Agent.Deprecated = when.First() // a fleet of one job a runner registers all the time
-	return facts, err
+	agent.Version = version
+	when, _, err := client.Deprecation(ctx, version)
+	agent.Deprecated, agent.Err = when.First(), err // a fleet of one job a runner registers all the time
+	return agent
 }
 
 var agentVersion = regexp.MustCompile(`^\d+\.\d+\.\d+$`)

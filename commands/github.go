@@ -65,15 +65,23 @@ func githubClient(ctx context.Context, d deps, loaded config.Config, address str
 	return ghapi.New(target, auth, options)
 }
 
+// githubCAs are the certificates that the target's GitHub needs beyond the usual ones.
+func githubCAs(loaded config.Config) ([]byte, error) {
+	if loaded.GitHub.CAFile == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(loaded.Beside(loaded.GitHub.CAFile))
+	if err != nil {
+		return nil, &config.Error{Field: "github.caFile", Problem: err.Error()}
+	}
+	return text, nil
+}
+
 // reach is how GitHub, and what it offers for download, is reached.
 func reach(d deps, loaded config.Config) (options ghapi.Options, err error) {
 	options = ghapi.Options{Proxy: proxyOf(d.env), UserAgent: "runnerctl/" + Version}
-	if file := loaded.GitHub.CAFile; file != "" {
-		if options.CAs, err = os.ReadFile(loaded.Beside(file)); err != nil {
-			return options, &config.Error{Field: "github.caFile", Problem: err.Error()}
-		}
-	}
-	return options, nil
+	options.CAs, err = githubCAs(loaded)
+	return options, err
 }
 
 // tokenHost is the only host that is asked with what the settings have to ask with.

@@ -5,7 +5,6 @@ package commands
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -239,22 +238,28 @@ func TestUpWithAClockThatIsOff(t *testing.T) {
 	}
 }
 
-// A static fleet's runner comes back under its registration; down removes that.
-func TestStaticFleet(t *testing.T) {
+// enterpriseServer is a stand-in that runners reach at both of its addresses, and
+// only if they trust its CA.
+func enterpriseServer(t *testing.T, options ghsim.Options, target string, more ...string) (*client.Client, *ghsim.Server, string) {
+	t.Helper()
 	api := realEngine(t)
-	address := bridgeAddress(t, api)
-	github := startGitHub(t, ghsim.Options{Address: address, RunnerAddress: address})
-	name := newFleet(t, api)
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	write(t, ca, string(github.CA()))
-	archive := agenttest.Archive(t, "-file", "ca.pem="+ca, "-env", "SSL_CERT_FILE=/home/runner/actions-runner/ca.pem")
-	writeSettings(t, github, "acme", fmt.Sprintf("image: {agent: {archive: %s}}", archive), "runners: {ephemeral: false}")
+	options.Address, options.RunnerTLS = bridgeAddress(t, api), true
+	_, github, name := withGitHub(t, options, target, more...)
+	return api, github, name
+}
+
+// A static fleet's runner comes back under its registration, a job finds nothing of
+// the one before; down removes the registration.
+func TestStaticFleet(t *testing.T) {
+	api, github, name := enterpriseServer(t, ghsim.Options{}, "acme", "runners: {ephemeral: false}")
 	must(t, up(name)...)
 	runner := list(t, name)[0]
-	t.Cleanup(func() { removeImage(t, api, runner.Image) })
 	id := runner.Listing.ID
-	for range 2 {
-		if result := await(t, github, queue(t, github, "docker ps")); result.Conclusion != "success" || result.Runner != runner.Name {
+	for _, script := range []string{
+		"docker network create left && echo x >own && sudo sh -c 'umask 077 && mkdir -p deep/er && echo x >deep/er/root && chown -R 4321 deep'",
+		`left="$(find . -mindepth 1)$(docker network ls --quiet --filter name=left)" && echo "left: $left" && [ -z "$left" ]`,
+	} {
+		if result := await(t, github, queue(t, github, script)); result.Conclusion != "success" || result.Runner != runner.Name {
 			t.Fatalf("%+v", result)
 		}
 	}
@@ -268,5 +273,58 @@ func TestStaticFleet(t *testing.T) {
 	must(t, "down", "--fleet", name)
 	if got := registered(github); len(got) > 0 {
 		t.Errorf("left at GitHub: %v", got)
+	}
+}
+
+// An Enterprise Server with an authority of its own: github.caFile is enough, for
+// runnerctl and runners alike. Whatever the configuration says, the agent is told not to
+// update itself.
+func TestEnterpriseServerWithItsOwnCA(t *testing.T) {
+	_, github, name := enterpriseServer(t, ghsim.Options{JITMayUpdate: true}, "acme/api")
+	must(t, up(name)...)
+	script := `grep -q '"DisableUpdate": "True"' ~/actions-runner/.runner && curl -fsS "$GITHUB_SERVER_URL/api/v3/meta" >/dev/null && [ -s "$NODE_EXTRA_CA_CERTS" ]`
+	if result := await(t, github, queue(t, github, script)); result.Conclusion != "success" {
+		t.Errorf("%+v", result)
+	}
+}
+
+// Before 3.10 there are no JIT configurations: the runner registers itself, for one job.
+func TestEnterpriseServerWithoutJIT(t *testing.T) {
+	_, github, name := enterpriseServer(t, ghsim.Options{Version: "3.9.0"}, "acme/api", "runners: {labels: [gpu]}")
+	must(t, up(name)...)
+	registered := github.Runners()
+	if len(registered) != 1 || !registered[0].Ephemeral || !slices.Contains(registered[0].Labels, "gpu") {
+		t.Fatalf("%+v", registered)
+	}
+	if result := await(t, github, queue(t, github, "docker version")); result.Conclusion != "success" {
+		t.Errorf("%+v", result)
+	}
+	eventually(t, 20*time.Second, "the runner ends", func() bool {
+		runner := list(t, name)[0]
+		return runner.State == fleet.Exited
+	})
+	if left := github.Runners(); len(left) > 0 {
+		t.Errorf("registered: %v", left)
+	}
+	for _, asked := range github.Requests() {
+		if strings.Contains(asked.Path, "generate-jitconfig") {
+			t.Errorf("%+v", asked)
+		}
+	}
+}
+
+// The agent takes a job ten seconds before its daemon is there, and the job's first
+// step finds Docker.
+func TestDaemonIsLate(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	writeSettings(t, github, "acme/api", fmt.Sprintf("image:\n  agent: {archive: %s}\n  dockerfile: |\n    %s", agenttest.Archive(t), lateDaemon))
+	job := queue(t, github, "docker version --format 'daemon {{.Server.Version}}' && until [ -e ~/go ]; do sleep 0.2; done")
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	t.Cleanup(func() { removeImage(t, api, runner.Image) })
+	must(t, "exec", runner.Name, "--", "touch", "go")
+	result := await(t, github, job)
+	if waited := result.FirstStep.Sub(result.Acquired); result.Conclusion != "success" || !strings.Contains(result.Log, "daemon 2") || waited < 5*time.Second {
+		t.Errorf("waited %s: %+v", waited, result)
 	}
 }

@@ -44,9 +44,20 @@ func machineHere(endpoint dockerx.Endpoint) doctor.Machine {
 	pid := listener(strings.TrimPrefix(endpoint.Host, "unix://"))
 	root := fmt.Sprintf("/proc/%d/root", pid)
 	if _, err := os.Stat(filepath.Join(root, "proc/1/uid_map")); err == nil {
-		return doctor.Machine{Root: os.DirFS(root), Process: "proc/1"}
+		return doctor.Machine{Root: os.DirFS(root), Process: "proc/1", OwnNetwork: sameNetwork(pid)}
 	}
-	return doctor.Machine{Root: os.DirFS("/"), Process: fmt.Sprintf("proc/%d", pid)}
+	return doctor.Machine{Root: os.DirFS("/"), Process: fmt.Sprintf("proc/%d", pid), OwnNetwork: sameNetwork(pid)}
+}
+
+// sameNetwork tells whether a process is in this one's network namespace: each has
+// its own file of devices. (Its link below /proc/PID/ns is closed to other users.)
+func sameNetwork(pid int32) bool {
+	mine, err := os.Stat("/proc/self/net/dev")
+	if err != nil {
+		return false
+	}
+	its, err := os.Stat(fmt.Sprintf("/proc/%d/net/dev", pid))
+	return err == nil && os.SameFile(mine, its)
 }
 
 // listener is the process that listens on a socket: the engine, or who started it

@@ -17,7 +17,6 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/archive"
 	"github.com/runnerctl/runnerctl/internal/config"
-	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
 	"github.com/runnerctl/runnerctl/templates"
@@ -107,7 +106,7 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 	}
 	defer engine.Close()
 	env := doctorEnv(ctx, d, engine, endpoint, options.config, true)
-	checks := doctor.Run(ctx, doctor.Required(doctor.Catalogue()), env, checkLimit)
+	checks := requiredChecks(ctx, env)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

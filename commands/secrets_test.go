@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"io/fs"
@@ -21,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/docker/docker/client"
@@ -33,6 +33,7 @@ import (
 // tap stands before a stand-in GitHub and keeps the secrets that it answers with.
 type tap struct {
 	*httptest.Server
+	cert    []byte // PEM
 	mu      sync.Mutex
 	secrets map[string]string // what it is → the very text
 }
@@ -57,12 +58,11 @@ func newTap(t *testing.T, github *ghsim.Server) *tap {
 		}
 		if json.Unmarshal(text, &answer) == nil {
 			made.keep("the JIT configuration", answer.JIT)
-			made.keep("the token of "+response.Request.URL.Path, answer.Token)
+			made.keep("the token of "+strings.TrimPrefix(response.Request.URL.Path, "/api/v3"), answer.Token)
 		}
 		return err
 	}
-	made.Server = httptest.NewTLSServer(proxy)
-	t.Cleanup(made.Close)
+	made.Server, made.cert = onBridge(t, proxy)
 	return made
 }
 
@@ -72,10 +72,6 @@ func (p *tap) keep(what, text string) {
 	if text != "" {
 		p.secrets[what] = text
 	}
-}
-
-func (p *tap) certificate() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw})
 }
 
 // keepParts adds what an agent makes of its JIT configuration.
@@ -93,84 +89,220 @@ func (p *tap) keepParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var key map[string]string
-	if err := json.Unmarshal(inner, &key); err != nil {
-		t.Fatal(err)
-	}
 	p.keep("the agent's key file", files[".credentials_rsaparams"])
-	p.keep("the agent's key", key["d"])
+	p.keep("the agent's key", privateExponent(t, inner))
 }
 
+// privateExponent is what makes an agent's key file secret.
+func privateExponent(t *testing.T, file []byte) string {
+	t.Helper()
+	var key map[string]string
+	if err := json.Unmarshal(file, &key); err != nil || key["d"] == "" {
+		t.Fatalf("the agent's key file: %v", err)
+	}
+	return key["d"]
+}
+
+// keyFile is the agent's, in its root folder.
+const keyFile = ".credentials_rsaparams"
+
 // Neither the operator's secrets nor the runner's are anywhere afterwards but in
-// the agent's own files on their tmpfs.
+// the agent's own files: of a runner of one job on their tmpfs, of a static one on
+// its volume.
 func TestSecrets(t *testing.T) {
 	api := realEngine(t)
 	github := startGitHub(t, ghsim.Options{RunnerAddress: bridgeAddress(t, api)})
 	front := newTap(t, github)
-	token := os.Getenv("RUNNERCTL_TOKEN")
+	front.keep("the operator's token", os.Getenv("RUNNERCTL_TOKEN"))
 	id, key, err := github.App()
 	if err != nil {
 		t.Fatal(err)
 	}
 	github.Install(id, "acme", ghsim.RunnerPermissions())
+	for i, line := range strings.Split(string(key), "\n") {
+		if len(line) > 20 && !strings.HasPrefix(line, "-----") {
+			front.keep(fmt.Sprintf("line %d of the App's key", i+1), line)
+		}
+	}
 	name := newFleet(t, api)
 	write(t, "app.pem", string(key))
-	write(t, "ca.pem", string(front.certificate()))
+	write(t, "ca.pem", string(front.cert))
 	settings := fmt.Sprintf("target: %s/acme/api\nimage: {agent: {archive: %s}}\n", front.URL, agenttest.Archive(t))
+	byApp := fmt.Sprintf("github: {caFile: ca.pem, app: {id: %d, keyFile: app.pem}}\n", id)
 
-	for _, auth := range []string{"github: {caFile: ca.pem}", fmt.Sprintf("github: {caFile: ca.pem, app: {id: %d, keyFile: app.pem}}", id)} {
-		write(t, "runnerctl.yaml", settings+auth)
-		if strings.Contains(auth, "app") {
-			t.Setenv("RUNNERCTL_TOKEN", "")
-		}
-		code, stdout, stderr := runnerctl(t.Context(), up(name)...)
-		if code != 0 {
-			t.Fatal(stderr)
-		}
-		front.keepParts(t)
-		front.keep("the operator's token", token)
-		front.keep("the App's key", strings.Split(string(key), "\n")[5])
-		if want := map[bool]int{true: 6, false: 5}[strings.Contains(auth, "app")]; len(front.secrets) != want {
-			t.Fatalf("%d secrets known, want %d", len(front.secrets), want)
-		}
-		runner := list(t, name)[0]
-		searched := everyTrace(t, api, runner)
-		searched["what up says"] = []byte(stdout + stderr)
-		searched["ps"] = []byte(must(t, "ps", "--fleet", name, "-o", "json"))
-		searched["inspect"] = []byte(must(t, "inspect", "-o", "json", runner.Name))
-		if !slices.ContainsFunc(keysOf(searched), func(place string) bool { return bytes.Contains(searched[place], []byte("Runner.Listener\x00run")) }) {
-			t.Fatal("the search does not see the agent")
-		}
-		for what, text := range front.secrets {
-			for _, needle := range []string{text, base64.StdEncoding.EncodeToString([]byte(text))[:len(text)]} {
-				for place, content := range searched {
-					if bytes.Contains(content, []byte(needle)) {
-						t.Errorf("%s is in %s", what, place)
-					}
+	for _, test := range []struct {
+		name, settings string
+		secrets        []string // that this way adds
+	}{
+		{"by token", "github: {caFile: ca.pem}\n", []string{"the JIT configuration", "the agent's key"}},
+		{"by App", byApp, []string{"the token of /app/installations/"}},
+		{"static", byApp + "runners: {ephemeral: false}\n", []string{"the token of /repos/acme/api/actions/runners/registration-token"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			write(t, "runnerctl.yaml", settings+test.settings)
+			if test.name != "by token" {
+				t.Setenv("RUNNERCTL_TOKEN", "")
+			}
+			code, stdout, stderr := runnerctl(t.Context(), up(name)...)
+			if code != 0 {
+				t.Fatal(stderr)
+			}
+			runner := list(t, name)[0]
+			machine, volume := treeOf(t, runner), volumeOf(t, api, runner)
+			kept := filepath.Join(volume, "runnerctl", "agent", keyFile)
+			if test.name == "static" {
+				front.keep("the agent's key", privateExponent(t, []byte(readFile(kept))))
+			} else {
+				front.keepParts(t)
+			}
+			for _, what := range test.secrets {
+				if !slices.ContainsFunc(keysOf(front.secrets), func(one string) bool { return strings.HasPrefix(one, what) }) {
+					t.Fatalf("%s is not known", what)
 				}
 			}
-		}
-		must(t, "down", "--fleet", name)
+			needles := newNeedles(front.secrets)
+			look := func(place string, content []byte) {
+				if what := needles.in(content); what != "" {
+					t.Errorf("%s is in %s", what, place)
+				}
+			}
+			look("what up says", []byte(stdout+stderr))
+			look("ps", []byte(must(t, "ps", "--fleet", name, "-o", "json")))
+			look("inspect", []byte(must(t, "inspect", "-o", "json", runner.Name)))
+			agentSeen, keyFiles := false, []string{}
+			everyTrace(t, api, runner, func(place string, content []byte) {
+				agentSeen = agentSeen || bytes.Contains(content, []byte("Runner.Listener\x00run"))
+				if strings.HasSuffix(place, "/"+keyFile) && needles.in(content) == "the agent's key" {
+					keyFiles = append(keyFiles, place)
+					return
+				}
+				look(place, content)
+			})
+			if !agentSeen {
+				t.Fatal("the search does not see the agent")
+			}
+			// The agent's folder, seen from the host, is on the tmpfs or on the volume.
+			inside := filepath.Join(machine, "run/runnerctl/agent", keyFile)
+			if needles.in([]byte(readFile(inside))) != "the agent's key" {
+				t.Errorf("%s does not hold the key: the search is blind", inside)
+			}
+			want := []string{}
+			if test.name == "static" {
+				want = []string{kept}
+			}
+			if !slices.Equal(keyFiles, want) || isTmpfs(t, inside) == (test.name == "static") {
+				t.Errorf("the key lies in %v, want %v; on a tmpfs: %t", keyFiles, want, isTmpfs(t, inside))
+			}
+			must(t, "down", "--fleet", name)
+		})
 	}
 }
 
-func keysOf(texts map[string][]byte) (all []string) {
+// needles are secrets as they may be written down: as they are, and in base64
+// wherever in a text they begin.
+type needles struct {
+	first [1 << 16]bool // the two bytes that any begins with
+	by    map[[2]byte][]needle
+}
+
+type needle struct{ what, text string }
+
+func newNeedles(secrets map[string]string) *needles {
+	made := &needles{by: map[[2]byte][]needle{}}
+	for what, secret := range secrets {
+		texts := []string{secret}
+		for skipped := range 3 {
+			rest := secret[skipped:]
+			texts = append(texts, base64.StdEncoding.EncodeToString([]byte(rest[:len(rest)/3*3])))
+		}
+		for _, text := range texts {
+			made.first[int(text[0])<<8|int(text[1])] = true
+			begin := [2]byte{text[0], text[1]}
+			made.by[begin] = append(made.by[begin], needle{what, text})
+		}
+	}
+	return made
+}
+
+// in names a secret that the content holds, the agent's key last; "" if none.
+func (n *needles) in(content []byte) (found string) {
+	for i := 0; i+1 < len(content); i++ {
+		if !n.first[int(content[i])<<8|int(content[i+1])] {
+			continue
+		}
+		for _, one := range n.by[[2]byte{content[i], content[i+1]}] {
+			if bytes.HasPrefix(content[i:], []byte(one.text)) && (found == "" || found == "the agent's key") {
+				found = one.what
+			}
+		}
+	}
+	return found
+}
+
+func TestNeedlesAreFound(t *testing.T) {
+	const secret = "a-secret-of-some-length"
+	n := newNeedles(map[string]string{"it": secret})
+	for _, before := range []string{"", "x", "xy", "xyz"} {
+		for _, text := range []string{before + secret + "z", base64.StdEncoding.EncodeToString([]byte(before + secret)), base64.StdEncoding.EncodeToString([]byte(before + secret + "z"))} {
+			if n.in([]byte(text)) != "it" {
+				t.Errorf("not found in %q", text)
+			}
+		}
+	}
+	if found := n.in([]byte(strings.ToUpper(secret))); found != "" {
+		t.Error(found)
+	}
+}
+
+// treeOf is the file tree of a runner's machine, as the host sees it.
+func treeOf(t *testing.T, runner fleet.Runner) string {
+	t.Helper()
+	for _, path := range processesOf(t, []string{runner.ContainerID}) {
+		if strings.Contains(readFile(filepath.Join(filepath.Dir(path), "cmdline")), "Runner.Listener\x00run") {
+			return filepath.Join(filepath.Dir(path), "root")
+		}
+	}
+	t.Fatal("no agent runs")
+	return ""
+}
+
+func volumeOf(t *testing.T, api *client.Client, runner fleet.Runner) string {
+	t.Helper()
+	volume, err := api.VolumeInspect(t.Context(), runner.Name+"-data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return volume.Mountpoint
+}
+
+func isTmpfs(t *testing.T, path string) bool {
+	t.Helper()
+	const magic = 0x01021994 // statfs(2)
+	var seen syscall.Statfs_t
+	if err := syscall.Statfs(path, &seen); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return seen.Type == magic
+}
+
+func keysOf(texts map[string]string) (all []string) {
 	for key := range texts {
 		all = append(all, key)
 	}
 	return all
 }
 
-// everyTrace is all that a runner leaves to read on its host, by place.
-func everyTrace(t *testing.T, api *client.Client, runner fleet.Runner) map[string][]byte {
+// everyTrace calls see with all that a runner leaves to read on its host, and with
+// what its image brought, by place.
+func everyTrace(t *testing.T, api *client.Client, runner fleet.Runner, see func(place string, content []byte)) {
 	t.Helper()
-	found := map[string][]byte{"the container's log": []byte(containerLog(t, api, runner.ContainerID))}
+	see("the container's log", []byte(containerLog(t, api, runner.ContainerID)))
 	asJSON := func(place string, value any, err error) {
 		text, encodeErr := json.Marshal(value)
 		if err != nil || encodeErr != nil {
 			t.Fatal(err, encodeErr)
 		}
-		found[place] = text
+		see(place, text)
 	}
 	container, err := api.ContainerInspect(t.Context(), runner.ContainerID)
 	asJSON("docker inspect", container, err)
@@ -185,25 +317,31 @@ func everyTrace(t *testing.T, api *client.Client, runner fleet.Runner) map[strin
 		for _, file := range []string{"environ", "cmdline"} {
 			path := filepath.Join(filepath.Dir(path), file)
 			if content, err := os.ReadFile(path); err == nil { // else it ended meanwhile
-				found[path] = content
+				see(path, content)
 			}
 		}
 	}
-	for _, folder := range []string{container.GraphDriver.Data["UpperDir"], volume.Mountpoint} {
+	folders := append(strings.Split(container.GraphDriver.Data["LowerDir"], ":"), container.GraphDriver.Data["UpperDir"], volume.Mountpoint)
+	if len(folders) < 5 {
+		t.Fatalf("layers: %v", folders)
+	}
+	for _, folder := range folders {
 		files := 0
 		err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || !entry.Type().IsRegular() {
-				return nil // gone meanwhile, or no text
+			if err != nil {
+				return nil // gone meanwhile
+			}
+			files++
+			if !entry.Type().IsRegular() {
+				return nil
 			}
 			if content, err := os.ReadFile(path); err == nil {
-				found[path] = content
-				files++
+				see(path, content)
 			}
 			return nil
 		})
 		if err != nil || files == 0 {
-			t.Fatalf("%q: %d files read: %v", folder, files, err)
+			t.Fatalf("%q: %d files seen: %v", folder, files, err)
 		}
 	}
-	return found
 }

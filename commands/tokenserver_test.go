@@ -14,12 +14,14 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +37,20 @@ type tokenServer struct {
 }
 
 func newTokenServer(t *testing.T) *tokenServer {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	s := &tokenServer{key: strings.ReplaceAll(string(app), "\n", `\n`)}
+	server, cert := onBridge(t, s.handler(&key.PublicKey))
+	s.host, s.cert = strings.TrimPrefix(server.URL, "https://"), cert
+	return s
+}
+
+// onBridge serves on the address of Docker's bridge, with a certificate of its own.
+func onBridge(t *testing.T, handler http.Handler) (server *httptest.Server, cert []byte) {
 	t.Helper()
 	bridge, err := net.InterfaceByName("docker0")
 	if err != nil {
@@ -59,18 +75,13 @@ func newTokenServer(t *testing.T) *tokenServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	s := &tokenServer{
-		host: listener.Addr().String(), key: strings.ReplaceAll(string(app), "\n", `\n`),
-		cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-	}
-	server := httptest.NewUnstartedServer(s.handler(&key.PublicKey))
+	server = httptest.NewUnstartedServer(handler)
 	_ = server.Listener.Close()
 	server.Listener = listener
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	return s
+	return server, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 // trusted puts the certificate into the machine's own list.
@@ -103,6 +114,16 @@ func (s *tokenServer) handler(key *rsa.PublicKey) http.Handler {
 	registration := map[string]string{"token": "registration-made-inside"}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v3/repos/acme/api/actions/runners/registration-token", guard(is("ghp_good"), registration))
+	var failed atomic.Bool
+	flaky := guard(is("ghp_good"), registration)
+	mux.HandleFunc("POST /api/v3/repos/acme/flaky/actions/runners/registration-token", func(w http.ResponseWriter, r *http.Request) {
+		if failed.CompareAndSwap(false, true) {
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = io.WriteString(w, "<html><body>Unicorn!</body></html>\n")
+			return
+		}
+		flaky(w, r)
+	})
 	mux.HandleFunc("POST /api/v3/orgs/acme/actions/runners/registration-token", guard(is("ghs_installed"), registration))
 	signed := func(token string) bool { return isJWT(token, key) }
 	mux.HandleFunc("GET /api/v3/app/installations", guard(signed, []any{

@@ -79,7 +79,7 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 	}
 	defer engine.Close()
 	env := doctorEnv(ctx, d, engine, endpoint, options.config, true)
-	checks := doctor.Run(ctx, doctor.Required(doctor.Catalogue()), env, checkLimit)
+	checks := requiredChecks(ctx, env)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -131,6 +131,15 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 	}
 	fmt.Fprintf(d.streams.Err, "%d runner%s ready in %s\n", options.config.Runners.Count, plural(options.config.Runners.Count), ui.Duration(time.Since(started)))
 	return nil
+}
+
+// requiredChecks are those that a runner is not made without. On this machine no
+// container is made to look from: the runner tells itself whether one starts.
+func requiredChecks(ctx context.Context, env doctor.Env) doctor.Report {
+	if env.Known.Local {
+		env.Container = nil
+	}
+	return doctor.Run(ctx, doctor.Required(doctor.Catalogue()), env, checkLimit)
 }
 
 // lockFleet makes this the only runnerctl that changes the fleet.
@@ -201,7 +210,15 @@ func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, t
 	if err != nil {
 		return spec, err
 	}
-	spec.Bip, spec.Pool, err = fleet.Pools(blocks(networks))
+	var routes []netip.Prefix
+	if env.Known.Local {
+		machine, err := env.Machine(ctx)
+		if err != nil {
+			return spec, err
+		}
+		routes = doctor.Routes(machine)
+	}
+	spec.Bip, spec.Pool, err = fleet.Pools(blocks(networks), routes)
 	return spec, err
 }
 
@@ -224,6 +241,9 @@ func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config
 			return plan, options, nil, err
 		}
 		if err := github.checkClock(ctx, told.Now); err != nil {
+			return plan, options, nil, err
+		}
+		if options.Spec.CAs, err = githubCAs(wanted); err != nil {
 			return plan, options, nil, err
 		}
 		options.Spec.Agent = github.agent(wanted, fleet.Marker(wanted.Name, told.ID))

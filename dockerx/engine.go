@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/connhelper"
 	clicontext "github.com/docker/cli/cli/context/docker"
@@ -163,12 +164,17 @@ func (e *Engine) Networks(ctx context.Context) ([]Network, error) {
 	return networks, nil
 }
 
-// AskRegistry lets the engine ask the registry of an image whether it is there.
-func (e *Engine) AskRegistry(ctx context.Context, reference string) error {
-	if _, err := e.api.DistributionInspect(ctx, reference, ""); err != nil {
-		return fmt.Errorf("registry of %s: %w", reference, err)
+// AskRegistry lets the engine ask the registry of an image whether it is there;
+// login says that the registry answers, and tells that only to those it knows.
+func (e *Engine) AskRegistry(ctx context.Context, reference string) (login bool, err error) {
+	_, err = e.api.DistributionInspect(ctx, reference, "")
+	switch {
+	case cerrdefs.IsUnauthorized(err), cerrdefs.IsPermissionDenied(err):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("registry of %s: %w", reference, err)
 	}
-	return nil
+	return false, nil
 }
 
 // Bridge is the host's own address on the engine's default bridge: there containers

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
@@ -114,15 +115,23 @@ func (e *Engine) run(ctx context.Context, id string, options container.ExecOptio
 }
 
 // Head keeps the beginning of what is written to it and drops the rest: a job
-// must not fill runnerctl's memory.
+// must not fill runnerctl's memory. It may be read while it is still written to, as
+// a command that was given up may do.
 type Head struct {
 	Limit int
+	mutex sync.Mutex
 	text  bytes.Buffer
 }
 
 func (h *Head) Write(p []byte) (int, error) {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
 	h.text.Write(p[:min(len(p), max(0, h.Limit-h.text.Len()))])
 	return len(p), nil
 }
 
-func (h *Head) String() string { return h.text.String() }
+func (h *Head) String() string {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	return h.text.String()
+}

@@ -29,8 +29,8 @@ func (e *Engine) ImageTree(ctx context.Context, reference, fleetName string, rea
 		}
 	}
 	whole := context.WithoutCancel(ctx)
-	name := "runnerctl-probe-" + randomName()
-	made, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
+	name := probeName + randomName()
+	made, err := e.createProbe(whole, config, host, name)
 	if err != nil {
 		return fmt.Errorf("image %s: %w", reference, err)
 	}

@@ -21,6 +21,7 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/pkg/jsonmessage"
@@ -35,7 +36,7 @@ type ProbeOptions struct {
 	Images  []string // tried first, in order; any image with a shell does
 	Files   []string // of the engine's machine, as patterns below its root; none: it is not looked at
 	Connect []string // IPv4 addresses with a port: does something listen there?
-	Program string   // file of a static program for the engine's machine, used where no image is: called with "__probe" it says what probeScript says; "" for none
+	Program string   // file of a static program for the engine's machine, used where no image serves: called with "__probe" it says what probeScript says; "" for none
 }
 
 // Probed is what a probe container saw.
@@ -49,11 +50,19 @@ type Probed struct {
 }
 
 // NoImageError says that the engine has no image that a probe could be made of.
-type NoImageError struct{}
+type NoImageError struct {
+	Err error // what the last one that was tried lacks; nil where there is none
+}
 
-func (*NoImageError) Error() string {
+func (e *NoImageError) Error() string {
+	if e.Err != nil {
+		return "the engine has no image with a shell yet to look from (runnerctl build makes one): " + e.Err.Error()
+	}
 	return "the engine has no image yet to look from (runnerctl build makes one)"
 }
+
+// Unwrap gives what is lacking.
+func (e *NoImageError) Unwrap() error { return e.Err }
 
 // Passing says that a build cures it.
 func (*NoImageError) Passing() bool { return true }
@@ -122,24 +131,91 @@ func (e *Engine) Probe(ctx context.Context, options ProbeOptions) (Probed, error
 	}
 	candidates := slices.Clone(options.Images)
 	for _, one := range images {
-		candidates = append(candidates, one.ID)
+		if !isProbe(one) {
+			candidates = append(candidates, one.ID)
+		}
 	}
-	err = &NoImageError{}
+	if err := e.removeStaleProbes(ctx, images); err != nil {
+		return Probed{}, err
+	}
+	none := &NoImageError{}
 	for _, candidate := range candidates[:min(len(candidates), 6)] {
-		var probed Probed
-		probed, attempt := e.probe(ctx, candidate, []string{"/bin/sh", "-c", probeScript, "probe"}, options)
-		if attempt == nil {
+		probed, err := e.probe(ctx, candidate, []string{"/bin/sh", "-c", probeScript, "probe"}, options)
+		switch {
+		case err == nil:
 			return probed, nil
-		}
-		if !cerrdefs.IsNotFound(attempt) || ctx.Err() != nil { // of an image that is not there
-			err = attempt
+		case ctx.Err() != nil:
+			return Probed{}, err
+		case unsuited(err):
+			none.Err = err
+		case !cerrdefs.IsNotFound(err): // of an image that is not there
+			return Probed{}, err
 		}
 	}
-	var none *NoImageError
-	if errors.As(err, &none) && options.Program != "" {
+	if options.Program != "" {
 		return e.probeByProgram(ctx, options)
 	}
-	return Probed{}, err
+	return Probed{}, none
+}
+
+var errTold = errors.New("not a probe's words")
+
+// unsuited tells the failures of an image without a shell, of another architecture
+// or without the script's programs from those of the engine.
+func unsuited(err error) bool {
+	text := err.Error()
+	noShell := strings.Contains(text, `"/bin/sh"`) && strings.Contains(text, "no such file") // the engine's words around the runtime's
+	return errors.Is(err, errTold) || noShell || strings.Contains(text, "exec format error")
+}
+
+// staleProbe is how old an image of probeByProgram must be for its maker to be gone.
+const staleProbe = 2 * time.Minute
+
+// removeStaleProbes removes what a doctor that was killed left behind.
+func (e *Engine) removeStaleProbes(ctx context.Context, images []image.Summary) error {
+	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelRole+"="+string(fleet.Probe)))})
+	if err != nil {
+		return fmt.Errorf("list probe containers: %w", err)
+	}
+	images = slices.DeleteFunc(slices.Clone(images), func(one image.Summary) bool { return !isProbe(one) })
+	if len(containers)+len(images) == 0 {
+		return nil
+	}
+	now, err := e.now(ctx)
+	if err != nil {
+		return err
+	}
+	stale := func(made int64) bool { return now.Sub(time.Unix(made, 0)) > staleProbe }
+	var failures []error
+	for _, one := range containers {
+		if stale(one.Created) && strings.HasPrefix(one.Names[0], "/"+probeName) && checkSchema("", one.Labels) == nil {
+			err := e.api.ContainerRemove(ctx, one.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+			if err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) { // another doctor removes it
+				failures = append(failures, fmt.Errorf("stale probe %s: %w", one.Names[0], err))
+			}
+		}
+	}
+	for _, one := range images {
+		if stale(one.Created) {
+			if _, err := e.api.ImageRemove(ctx, one.ID, image.RemoveOptions{Force: true, PruneChildren: true}); err != nil && !cerrdefs.IsNotFound(err) {
+				failures = append(failures, fmt.Errorf("stale probe image %s: %w", one.ID, err))
+			}
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// What the names of probe containers, and the tags of their images, begin with.
+const (
+	probeName = "runnerctl-probe-"
+	probeTag  = "runnerctl/probe:"
+)
+
+// isProbe tells an image of probeByProgram from one that somebody committed from a
+// probe container: that has its labels too, but not a name that we gave.
+func isProbe(one image.Summary) bool {
+	return one.Labels[labelRole] == string(fleet.Probe) && checkSchema("", one.Labels) == nil && len(one.RepoTags) > 0 &&
+		!slices.ContainsFunc(one.RepoTags, func(tag string) bool { return !strings.HasPrefix(tag, probeTag) })
 }
 
 // probeByProgram makes an image of one file for the moment of the probe.
@@ -153,7 +229,7 @@ func (e *Engine) probeByProgram(ctx context.Context, options ProbeOptions) (_ Pr
 	_ = out.WriteHeader(&tar.Header{Name: "probe", Mode: 0o755, Size: int64(len(content))}) // none of these fails on a buffer
 	_, _ = out.Write(content)
 	_ = out.Close()
-	reference := "runnerctl/probe:" + randomName()
+	reference := probeTag + randomName()
 	whole := context.WithoutCancel(ctx)
 	defer func() {
 		bounded, cancel := context.WithTimeout(whole, probeLimit)
@@ -162,7 +238,9 @@ func (e *Engine) probeByProgram(ctx context.Context, options ProbeOptions) (_ Pr
 			err = errors.Join(err, fmt.Errorf("remove image %s: %w", reference, left))
 		}
 	}()
-	stream, err := e.api.ImageImport(ctx, image.ImportSource{Source: &body, SourceName: "-"}, reference, image.ImportOptions{})
+	stream, err := e.api.ImageImport(ctx, image.ImportSource{Source: &body, SourceName: "-"}, reference, image.ImportOptions{Changes: []string{
+		"LABEL " + labelRole + "=" + string(fleet.Probe) + " " + labelSchema + "=" + strconv.Itoa(schema), // for those who find it after we were killed
+	}})
 	if err != nil {
 		return Probed{}, fmt.Errorf("probe: import: %w", err)
 	}
@@ -194,12 +272,12 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 			host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: folder, Target: "/machine" + folder, ReadOnly: true, BindOptions: &mount.BindOptions{Propagation: mount.PropagationRPrivate}})
 		}
 	}
-	name := "runnerctl-probe-" + randomName()
+	name := probeName + randomName()
 	whole := context.WithoutCancel(ctx)
-	response, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
-	if err != nil && strings.Contains(err.Error(), "/boot") { // machines whose kernel lies elsewhere have none
+	response, err := e.createProbe(whole, config, host, name)
+	if err != nil && len(host.Mounts) > 0 && strings.Contains(err.Error(), "/boot") { // machines whose kernel lies elsewhere have none
 		host.Mounts = host.Mounts[1:]
-		response, err = e.api.ContainerCreate(whole, config, host, nil, nil, name)
+		response, err = e.createProbe(whole, config, host, name)
 	}
 	if err != nil {
 		return Probed{}, fmt.Errorf("probe container: %w", err)
@@ -235,9 +313,17 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 	}
 	probed, err := readProbe(told.String())
 	if err != nil {
-		return Probed{}, fmt.Errorf("probe container: %w: %s", err, strings.TrimSpace(complaints.String()))
+		return Probed{}, fmt.Errorf("probe container: %w: %w: %s", errTold, err, strings.TrimSpace(complaints.String()))
 	}
 	return probed, nil
+}
+
+// createProbe is done even where whoever asks has gone, or nobody would know what
+// to remove; an engine that hangs is not waited for.
+func (e *Engine) createProbe(whole context.Context, config *container.Config, host *container.HostConfig, name string) (container.CreateResponse, error) {
+	bounded, cancel := context.WithTimeout(whole, probeLimit)
+	defer cancel()
+	return e.api.ContainerCreate(bounded, config, host, nil, nil, name)
 }
 
 // readProbe reads what probeScript printed.
@@ -279,7 +365,7 @@ func readProbe(text string) (Probed, error) {
 				probed.Mounts = string(decoded)
 			}
 		default:
-			err = errors.New("not a probe's words")
+			err = errors.New("an unknown word")
 		}
 		if err != nil {
 			return Probed{}, fmt.Errorf("%s: %w", word, err)

@@ -53,6 +53,15 @@ func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory
 		}
 		all.Images = append(all.Images, fleet.Image{ID: one.ID, Tags: tags, Created: time.Unix(one.Created, 0), Size: usage.images[one.ID]})
 	}
+	probes, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelRole+"="+string(fleet.Probe)))})
+	if err != nil {
+		return all, fmt.Errorf("list images: %w", err)
+	}
+	for _, one := range probes {
+		if isProbe(one) {
+			all.Probes = append(all.Probes, fleet.Image{ID: one.ID, Tags: one.RepoTags, Created: time.Unix(one.Created, 0), Size: usage.images[one.ID]})
+		}
+	}
 	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
 		return all, fmt.Errorf("list containers: %w", err)

@@ -3,6 +3,7 @@ package dockerx
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -180,15 +181,16 @@ func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, crede
 	if err := ctx.Err(); err != nil {
 		return fleet.Runner{}, err
 	}
-	if err := e.start(whole, response.ID, credential); err != nil {
+	if err := e.start(whole, response.ID, credential, spec.CAs); err != nil {
 		return fleet.Runner{}, fmt.Errorf("runner %s: %w", name, err)
 	}
 	return made, nil
 }
 
 // start starts a container and writes the credential, where there is one, to its
-// standard input: a line that no file and no variable holds.
-func (e *Engine) start(ctx context.Context, id string, credential secret.Text) error {
+// standard input: a line that no file and no variable holds. The certificates, which
+// may be too long for a variable, go the same way.
+func (e *Engine) start(ctx context.Context, id string, credential secret.Text, cas []byte) error {
 	if credential.Empty() {
 		if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 			return fmt.Errorf("start container: %w", err)
@@ -203,7 +205,11 @@ func (e *Engine) start(ctx context.Context, id string, credential secret.Text) e
 	if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return fmt.Errorf("start container: %w", err)
 	}
-	if _, err := io.WriteString(attached.Conn, credential.Reveal()+"\n"); err != nil {
+	line := credential.Reveal()
+	if len(cas) > 0 {
+		line += " " + base64.StdEncoding.EncodeToString(cas)
+	}
+	if _, err := io.WriteString(attached.Conn, line+"\n"); err != nil {
 		return fmt.Errorf("write the credential: %w", err)
 	}
 	if err := attached.CloseWrite(); err != nil {

@@ -69,8 +69,13 @@ func (c *Client) Deprecation(ctx context.Context, version string) (when Deprecat
 }
 
 // Skew is how far the clock of the target's GitHub is ahead of this machine's. It
-// needs no rights; an error is a GitHub that does not answer.
-func (c *Client) Skew(ctx context.Context) (time.Duration, error) {
+// is asked without a token, and a refusal is an answer too; an error is a GitHub
+// that does not answer.
+func Skew(ctx context.Context, target Target, options Options) (time.Duration, error) {
+	c, err := newClient(target, Auth{}, options)
+	if err != nil {
+		return 0, err
+	}
 	refused, header := c.once(ctx, c.http.Do, http.MethodGet, "meta", nil, nil)
 	if refused != nil && header == nil {
 		return 0, c.explained(refused, nil, time.Now())

@@ -90,6 +90,10 @@ func New(target Target, auth Auth, options Options) (*Client, error) {
 			advice: "set RUNNERCTL_TOKEN, or github.tokenFile or github.app in runnerctl.yaml, or log in with gh; " + target.needs(),
 		}
 	}
+	return newClient(target, auth, options)
+}
+
+func newClient(target Target, auth Auth, options Options) (*Client, error) {
 	transport, err := options.Transport()
 	if err != nil {
 		return nil, err

@@ -2,7 +2,7 @@ package doctor
 
 import (
 	"fmt"
-	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -27,65 +27,87 @@ type Attempt struct {
 	Reason  string  `json:"reason"` // what stood in the way or was got, or why it was not tried
 }
 
-// ReadAttempts reads what scripts/escape/battery prints: a line for each attempt,
-// of id, verdict, reason, title and meaning with tabs between.
-func ReadAttempts(as, text string) []Attempt {
+// attemptLine is how scripts/escape names an attempt: id, title, meaning.
+var attemptLine = regexp.MustCompile(`(?m)^attempt "([^"]+)", "([^"]+)",\n\t"([^"]+)", sub \{`)
+
+// Attempts are those that a file of scripts/escape makes, in its order, none tried.
+func Attempts(script string) []Attempt {
 	var attempts []Attempt
-	for line := range strings.Lines(text) {
-		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if len(fields) != 5 {
-			continue // what a program that was tried printed
-		}
-		attempts = append(attempts, Attempt{ID: fields[0], As: as, Verdict: Verdict(fields[1]), Reason: fields[2], Title: fields[3], Meaning: fields[4]})
+	for _, found := range attemptLine.FindAllStringSubmatch(script, -1) {
+		attempts = append(attempts, Attempt{ID: found[1], Title: found[2], Meaning: found[3], Verdict: NotAttempted})
 	}
 	return attempts
 }
 
-// FillAttempts adds what is missing in found against those of an earlier one:
-// err kept it from being tried.
-func FillAttempts(as string, found, earlier []Attempt, err error) []Attempt {
-	seen := map[string]bool{}
-	for _, attempt := range found {
-		seen[attempt.ID] = true
+// ReadAttempts fills in what scripts/escape/battery prints: a line for each
+// attempt, of id, verdict and reason with tabs between. What has no line was not
+// attempted: err, or what the battery's end was.
+func ReadAttempts(as, text string, wanted []Attempt, err error) []Attempt {
+	said := map[string][]string{}
+	for line := range strings.Lines(text) {
+		if fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t"); len(fields) == 3 { // else what a program that was tried printed
+			said[fields[0]] = fields
+		}
 	}
-	for _, attempt := range earlier {
-		if seen[attempt.ID] {
+	attempts := slices.Clone(wanted)
+	for i := range attempts {
+		one := &attempts[i]
+		one.As, one.Reason = as, "the attempts ended early"
+		if err != nil {
+			one.Reason += ": " + err.Error()
+		}
+		fields := said[one.ID]
+		if fields == nil {
 			continue
 		}
-		seen[attempt.ID] = true
-		attempt.As, attempt.Verdict, attempt.Reason = as, NotAttempted, fmt.Sprintf("the attempts ended early: %v", err)
-		found = append(found, attempt)
+		switch verdict := Verdict(fields[1]); verdict {
+		case Blocked, Escaped, NotAttempted:
+			one.Verdict, one.Reason = verdict, fields[2]
+		default:
+			one.Reason = "no such verdict: " + fields[1]
+		}
 	}
-	return found
+	return attempts
 }
 
-// Judge makes a step of all attempts: one that escaped fails it, and where
-// somebody could try nothing it warns.
-func Judge(id, title string, attempts []Attempt, seconds float64) Step {
-	counts, tried, reasons := map[Verdict]int{}, map[string]int{}, map[string]string{}
-	var escaped []string
-	for _, attempt := range attempts {
-		counts[attempt.Verdict]++
-		switch attempt.Verdict {
-		case NotAttempted:
-			reasons[attempt.As] = attempt.Reason
-		case Escaped:
-			escaped = append(escaped, fmt.Sprintf("as %s: %s (%s): %s; so %s", attempt.As, attempt.Title, attempt.ID, attempt.Reason, attempt.Meaning))
-			fallthrough
-		default:
-			tried[attempt.As]++
+// Battery is what one of those who try came to.
+type Battery struct {
+	As       string
+	Attempts []Attempt
+	Err      error // that ended it before its end
+}
+
+// Judge makes a step of all batteries. An attempt that escaped fails it, and so does
+// a battery that came to no end; where somebody could try nothing it warns.
+func Judge(id, title string, batteries []Battery, seconds float64) Step {
+	counts := map[Verdict]int{}
+	var failures, idle []string
+	for _, battery := range batteries {
+		tried, reason := 0, ""
+		for _, attempt := range battery.Attempts {
+			counts[attempt.Verdict]++
+			switch attempt.Verdict {
+			case NotAttempted:
+				reason = attempt.Reason
+				continue
+			case Escaped:
+				failures = append(failures, fmt.Sprintf("as %s: %s (%s): %s; so %s", battery.As, attempt.Title, attempt.ID, attempt.Reason, attempt.Meaning))
+			}
+			tried++
+		}
+		if battery.Err != nil {
+			failures = append(failures, fmt.Sprintf("as %s: the attempts ended early: %v", battery.As, battery.Err))
+		} else if tried == 0 {
+			idle = append(idle, fmt.Sprintf("nothing could be tried as %s: %s", battery.As, reason))
 		}
 	}
-	step := Step{ID: id, Title: title, Status: Pass, Seconds: seconds, Error: strings.Join(escaped, "\n")}
-	step.Observed = fmt.Sprintf("%d blocked, %d escaped, %d not attempted", counts[Blocked], counts[Escaped], counts[NotAttempted])
-	for _, as := range slices.Sorted(maps.Keys(reasons)) {
-		if tried[as] == 0 {
-			step.Status = Warn
-			step.Observed += fmt.Sprintf("; nothing could be tried as %s: %s", as, reasons[as])
-		}
-	}
-	if len(escaped) > 0 {
+	step := Step{ID: id, Title: title, Status: Pass, Seconds: seconds, Error: strings.Join(failures, "\n")}
+	step.Observed = strings.Join(append([]string{fmt.Sprintf("%d blocked, %d escaped, %d not attempted", counts[Blocked], counts[Escaped], counts[NotAttempted])}, idle...), "; ")
+	switch {
+	case len(failures) > 0:
 		step.Status = Fail
+	case len(idle) > 0:
+		step.Status = Warn
 	}
 	return step
 }

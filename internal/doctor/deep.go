@@ -23,6 +23,12 @@ type Deep struct {
 	Image    string    `json:"image"`
 	Steps    []Step    `json:"steps"`
 	Attempts []Attempt `json:"attempts"` // to escape
+	Reason   string    `json:"reason"`   // why it was not tried, or came to no end; "" where it did
+}
+
+// NotTried is a runner that was not started.
+func NotTried(reason string) Deep {
+	return Deep{Steps: []Step{Skipped("runner", "not tried", reason)}, Attempts: []Attempt{}, Reason: reason}
 }
 
 // Failed tells whether a step failed or an attempt escaped.

@@ -2,42 +2,46 @@ package doctor
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
+// Of a file of attempts, which fills the gaps of what is printed: what came to no
+// end, or to something else, is not blocked.
 func TestReadAttempts(t *testing.T) {
-	got := ReadAttempts("root", "kcore\tblocked\tPermission denied\t/proc/kcore\tmemory could be read\na program's own words\n")
-	want := Attempt{ID: "kcore", As: "root", Title: "/proc/kcore", Meaning: "memory could be read", Verdict: Blocked, Reason: "Permission denied"}
-	if len(got) != 1 || got[0] != want {
+	wanted := Attempts("use strict;\nattempt \"kcore\", \"/proc/kcore\",\n\t\"memory could be read\", sub { 1 };\nattempt \"swap\", \"a swap file\",\n\t\"memory could go\", sub {\n};\nattempt \"perf\", \"a counter\",\n\t\"others could be watched\", sub {\n};\n")
+	got := ReadAttempts("root", "kcore\tblocked\tPermission denied\na program's own words\nother\tescaped\t\nperf\tblock", wanted, errors.New("killed"))
+	want := []Attempt{
+		{"kcore", "root", "/proc/kcore", "memory could be read", Blocked, "Permission denied"},
+		{"swap", "root", "a swap file", "memory could go", NotAttempted, "the attempts ended early: killed"},
+		{"perf", "root", "a counter", "others could be watched", NotAttempted, "the attempts ended early: killed"},
+	}
+	if !slices.Equal(got, want) {
 		t.Errorf("%+v", got)
 	}
-}
-
-// What did not come to an end is not blocked.
-func TestFillAttempts(t *testing.T) {
-	earlier := []Attempt{{ID: "a", As: "runner", Verdict: Blocked}, {ID: "b", As: "runner", Verdict: Blocked}, {ID: "a", As: "root", Verdict: Blocked}}
-	got := FillAttempts("container", []Attempt{{ID: "a", As: "container", Verdict: Blocked}}, earlier, errors.New("no container"))
-	if len(got) != 2 || got[1].ID != "b" || got[1].As != "container" || got[1].Verdict != NotAttempted || !strings.Contains(got[1].Reason, "no container") {
+	if got := ReadAttempts("root", "kcore\tperhaps\t\n", wanted[:1], nil)[0]; got.Verdict != NotAttempted || got.Reason != "no such verdict: perhaps" {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestJudge(t *testing.T) {
-	blocked := Attempt{ID: "a", As: "runner", Verdict: Blocked}
-	absent := Attempt{ID: "a", As: "container", Verdict: NotAttempted, Reason: "no image"}
-	escaped := Attempt{ID: "b", As: "root", Title: "a disk", Meaning: "all could be read", Verdict: Escaped, Reason: "it opened"}
+	blocked := Attempt{ID: "a", Verdict: Blocked}
+	absent := Attempt{ID: "a", Verdict: NotAttempted, Reason: "no canary"}
+	escaped := Attempt{ID: "b", Title: "a disk", Meaning: "all could be read", Verdict: Escaped, Reason: "it opened"}
+	runner := Battery{As: "runner", Attempts: []Attempt{blocked}}
 	for name, test := range map[string]struct {
-		attempts        []Attempt
+		batteries       []Battery
 		status          Status
 		observed, error string
 	}{
-		"all blocked":        {[]Attempt{blocked}, Pass, "1 blocked, 0 escaped, 0 not attempted", ""},
-		"somebody could not": {[]Attempt{blocked, absent}, Warn, "1 blocked, 0 escaped, 1 not attempted; nothing could be tried as container: no image", ""},
-		"one got out":        {[]Attempt{blocked, escaped, absent}, Fail, "1 blocked, 1 escaped, 1 not attempted; nothing could be tried as container: no image", "as root: a disk (b): it opened; so all could be read"},
+		"all blocked":        {[]Battery{runner}, Pass, "1 blocked, 0 escaped, 0 not attempted", ""},
+		"somebody could not": {[]Battery{runner, {"container", []Attempt{absent}, nil}}, Warn, "1 blocked, 0 escaped, 1 not attempted; nothing could be tried as container: no canary", ""},
+		"one came to no end": {[]Battery{runner, {"container", []Attempt{blocked, absent}, errors.New("killed")}}, Fail, "2 blocked, 0 escaped, 1 not attempted", "as container: the attempts ended early: killed"},
+		"one got out":        {[]Battery{{"root", []Attempt{blocked, escaped}, nil}}, Fail, "1 blocked, 1 escaped, 0 not attempted", "as root: a disk (b): it opened; so all could be read"},
 	} {
-		step := Judge("escape", "attempts", test.attempts, 1)
+		step := Judge("escape", "attempts", test.batteries, 1)
 		if step.Status != test.status || step.Observed != test.observed || step.Error != test.error {
 			t.Errorf("%s: %+v", name, step)
 		}

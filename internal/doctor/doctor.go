@@ -64,7 +64,7 @@ type Check struct {
 // Report is all results, in the catalogue's order.
 type Report struct {
 	Checks []Result      `json:"checks"`
-	Deep   *Deep         `json:"deep,omitempty"` // where it was asked for, and no required check failed
+	Deep   *Deep         `json:"deep,omitempty"` // where it was asked for
 	Took   time.Duration `json:"-"`
 }
 

@@ -90,12 +90,12 @@ func TestParallelAndOnce(t *testing.T) {
 	})
 }
 
-type passing struct{ error }
+type isPassing struct{ error }
 
-func (passing) Passing() bool { return true }
+func (isPassing) Passing() bool { return true }
 
 func TestOnceAsksAgainWhatWasPassing(t *testing.T) {
-	answers := []error{passing{errors.New("not yet")}, errors.New("no"), nil}
+	answers := []error{isPassing{errors.New("not yet")}, errors.New("no"), nil}
 	var mutex sync.Mutex
 	source := Once(func(context.Context) (int, error) {
 		mutex.Lock()
@@ -126,6 +126,8 @@ func TestSkips(t *testing.T) {
 	}{
 		{NeedsEngine, Env{Known: Facts{EngineErr: errors.New("no")}}, "the engine does not answer"},
 		{NeedsMachine, Env{}, "not known from here"},
+		{NeedsEngine | WantsContainer, Env{}, "not known from here"},
+		{WantsContainer, Env{Container: func(context.Context) (Container, error) { return Container{}, isPassing{errors.New("no image yet")} }}, "no image yet"},
 		{NeedsOutside, Env{Offline: true}, "offline"},
 		{NeedsOutside | NeedsGitHub, Env{Offline: true, GitHub: func(context.Context) (GitHub, error) { panic("asked") }}, "offline"},
 		{NeedsRegistry, Env{Registry: func(context.Context) (Registry, error) {
@@ -140,10 +142,29 @@ func TestSkips(t *testing.T) {
 	}
 }
 
+// Where no container can be looked from, one check fails, and those that look at
+// the machine from there say why they can't.
+func TestNoContainer(t *testing.T) {
+	facts := debian13(t)
+	dead := errors.New("probe container: context deadline exceeded")
+	away := env(facts)
+	away.Machine = func(context.Context) (Machine, error) { return Machine{}, dead }
+	away.Container = func(context.Context) (Container, error) { return Container{}, dead }
+	report := run(Required(Catalogue()), away)
+	if counts := report.Counts(); !report.Failed() || counts[Fail] != 1 || counts[Crash] != 0 || counts[Skip] == 0 {
+		t.Errorf("%+v", counts)
+	}
+	for _, result := range report.Checks {
+		if result.Status == Fail && result.ID != "engine.containers" || result.Status == Skip && result.Observed != dead.Error() {
+			t.Errorf("%+v", result)
+		}
+	}
+}
+
 func TestSelect(t *testing.T) {
 	tests := map[string]string{
 		"devices.tun":              "devices.tun",
-		"userns.max devices":       "userns.max devices.tun devices.fuse",
+		"userns.max devices":       "userns.max devices.tun",
 		"image":                    "",
 		"devices.tun devices.nosu": "",
 	}
@@ -226,6 +247,30 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "report.json", append(text, '\n'))
+}
+
+// What can't be mended does not keep the rest from it, and is told.
+func TestScriptGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "id"), []byte("#!/bin/sh\necho 0\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mended := filepath.Join(dir, "mended")
+	check := Check{ID: "x", Run: func(Facts) Outcome {
+		return Outcome{Status: Warn, Remedy: fix("", shell{"first", "false", "{ false; touch " + mended + ".wrongly; }"}, shell{"second", "false", "touch " + mended}, shell{"third", "true", "touch " + mended + ".needlessly"})}
+	}}
+	var script bytes.Buffer
+	run([]Check{check}, Env{}).Script(&script, "this machine")
+	shell := exec.Command("sh")
+	shell.Stdin, shell.Env = &script, []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
+	out, err := shell.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || string(out) != "not mended:\n  first\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+	if found, _ := filepath.Glob(mended + "*"); len(found) != 1 || found[0] != mended { // the pattern is fine
+		t.Errorf("made %v", found)
+	}
 }
 
 func TestScript(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,8 @@ var engineChecks = []Check{
 		Why: "runners are containers of it"},
 	{ID: "engine.version", Title: "engine version", Group: "Engine", Severity: Mandatory, Needs: NeedsEngine, Run: engineVersion,
 		Why: "older engines lack the build and the security options that runners need"},
+	{ID: "engine.containers", Title: "a container", Group: "Engine", Severity: Mandatory, Needs: NeedsEngine | WantsContainer | WantsMachine, Run: engineContainers,
+		Why: "runners are containers, and what containers see of the machine is seen from one only"},
 	{ID: "engine.seccomp", Title: "seccomp", Group: "Engine", Severity: Mandatory, Needs: NeedsEngine, Run: engineSeccomp,
 		Why: "runners get a profile of their own, part of the security model"},
 	{ID: "engine.cgroup", Title: "limits", Group: "Engine", Severity: Advice, Needs: NeedsEngine, Run: engineCgroup,
@@ -24,8 +27,6 @@ var engineChecks = []Check{
 		Why: "an engine can give containers only what it has"},
 	{ID: "engine.runtime", Title: "container runtime", Group: "Engine", Severity: Mandatory, Needs: NeedsEngine, Run: engineRuntime,
 		Why: "runners.runtime names it, and the engine must know it"},
-	{ID: "engine.restart", Title: "restarts of the engine", Group: "Engine", Severity: Advice, Needs: NeedsEngine, Run: engineRestart,
-		Why: "whether jobs outlive an upgrade of the engine"},
 }
 
 func engineReachable(f Facts) Outcome {
@@ -36,9 +37,19 @@ func engineReachable(f Facts) Outcome {
 	case errors.As(f.EngineErr, &refusal):
 		return skip("not asked")
 	case strings.Contains(f.EngineErr.Error(), "permission denied"):
-		return Outcome{Fail, f.EngineErr.Error(), fix("this user may not open the engine's socket; whoever may is root on that machine", shell{`[ -z "${SUDO_USER:-}" ]`, `usermod -aG docker "$SUDO_USER"`})}
+		return Outcome{Fail, f.EngineErr.Error(), joinDocker(f.Client.User)}
 	}
-	return Outcome{Fail, f.EngineErr.Error(), fix("start the engine, or point DOCKER_HOST or the docker context at one", shell{"systemctl is-active -q docker", "systemctl enable --now docker"})}
+	return Outcome{Fail, f.EngineErr.Error(), fix("start the engine, or point DOCKER_HOST or the docker context at one", shell{"start_engine", "systemctl is-active -q docker", "systemctl enable --now docker"})}
+}
+
+var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_.-]*$`)
+
+func joinDocker(user string) Remedy {
+	const text = "this user may not open the engine's socket; whoever may is root on that machine. Once in the group, log in again"
+	if !plainName.MatchString(user) {
+		return advice("%s: usermod -aG docker USER", text)
+	}
+	return fix(text, shell{"join_docker", "id -nG " + user + " | grep -qw docker", "usermod -aG docker " + user})
 }
 
 func engineVersion(f Facts) Outcome {
@@ -46,7 +57,35 @@ func engineVersion(f Facts) Outcome {
 	if major < 20 || major == 20 && minor < 10 {
 		return Outcome{Fail, f.Engine.Version, advice("upgrade the Docker Engine to 20.10 or newer")}
 	}
-	return pass("%s, API %s", f.Engine.Version, f.Engine.API)
+	restart := "runners end with it and come back (no live-restore)"
+	if f.Engine.LiveRestore {
+		restart = "runners go on without it (live-restore)"
+	}
+	return pass("%s, API %s; %s", f.Engine.Version, f.Engine.API, restart)
+}
+
+// engineContainers also tells how the root of a container and, where it can be
+// read, the machine's pass mounts on.
+func engineContainers(f Facts) Outcome {
+	if f.NoContainer != nil {
+		remedy := advice("docker run with any image fails likewise; the engine's log tells why (journalctl -u docker)")
+		if known := Explain(f.NoContainer.Error()); known != nil {
+			remedy = advice("%s: %s", known.Cause, known.Cure)
+		}
+		return Outcome{Fail, f.NoContainer.Error(), remedy}
+	}
+	root, ok := mountOf(f.Container.Mounts, "/")
+	if !ok {
+		return pass("starts")
+	}
+	observed := "starts; its root is " + root.propagation()
+	if host, ok := mountOf(f.Machine.mounts(), "/"); ok {
+		observed += ", the machine's " + host.propagation()
+	}
+	if root.propagation() != "private" {
+		observed += ` ("Setting child propagation to rslave is not supported" is a warning of rootlesskit's, and harmless)`
+	}
+	return pass("%s", observed)
 }
 
 func engineSeccomp(f Facts) Outcome {
@@ -133,11 +172,4 @@ func engineRuntime(f Facts) Outcome {
 		return Outcome{Fail, fmt.Sprintf("the engine has no runtime %s (it has %s)", f.Wanted.Runtime, strings.Join(f.Engine.Runtimes, ", ")), advice("install it and name it under \"runtimes\" in the engine's daemon.json, or leave runners.runtime out")}
 	}
 	return pass("%s", f.Wanted.Runtime)
-}
-
-func engineRestart(f Facts) Outcome {
-	if f.Engine.LiveRestore {
-		return pass("runners go on meanwhile (live-restore)")
-	}
-	return pass("runners end and come back (\"live-restore\": true in its daemon.json lets them go on)")
 }

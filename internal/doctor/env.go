@@ -17,17 +17,19 @@ type Facts struct {
 	Engine    Engine
 	Wanted    Wanted
 
-	Machine   Machine
-	Space     Space // where the engine keeps its data
-	Container Container
-	Registry  Registry
-	GitHub    GitHub
-	Image     Image
+	Machine     Machine
+	Space       Space // where the engine keeps its data
+	Container   Container
+	NoContainer error // why none could be looked from, where WantsContainer
+	Registry    Registry
+	GitHub      GitHub
+	Image       Image
 }
 
 // Client is the system that runnerctl itself runs on.
 type Client struct {
 	OS    string            // GOOS
+	User  string            // who runs it; "" where that can't be told
 	Proxy map[string]string // HTTP_PROXY, HTTPS_PROXY, NO_PROXY, where they are set; credentials taken out
 }
 
@@ -75,6 +77,9 @@ type Wanted struct {
 type Machine struct {
 	Root    fs.FS  // its "/", at least Paths of it
 	Process string // folder below Root of a process that sees the machine as the engine does, like "proc/1"
+	// OwnNetwork says that whoever reads is in the engine's network namespace: what
+	// proc/sys/net holds is the reader's, wherever that /proc is mounted.
+	OwnNetwork bool
 }
 
 // Paths are the files of a machine that checks look at, as patterns of a shell
@@ -85,9 +90,9 @@ var Paths = []string{
 	"dev/fuse", "dev/net/tun",
 	"proc/1/net/ip_tables_names", "proc/1/net/route", "proc/1/mountinfo", "proc/1/status", "proc/1/uid_map",
 	"proc/config.gz", "proc/filesystems", "proc/modules",
-	"proc/sys/fs/inotify/max_user_instances", "proc/sys/fs/pipe-user-pages-soft",
-	"proc/sys/kernel/apparmor_restrict_unprivileged_userns", "proc/sys/kernel/seccomp/actions_avail", "proc/sys/kernel/unprivileged_userns_clone",
-	"proc/sys/net/ipv4/ip_forward", "proc/sys/user/max_user_namespaces",
+	"proc/sys/fs/inotify/max_user_instances", "proc/sys/fs/inotify/max_user_watches", "proc/sys/fs/pipe-user-pages-soft",
+	"proc/sys/kernel/apparmor_restrict_unprivileged_userns", "proc/sys/kernel/keys/maxbytes", "proc/sys/kernel/keys/maxkeys",
+	"proc/sys/kernel/seccomp/actions_avail", "proc/sys/kernel/unprivileged_userns_clone", "proc/sys/user/max_user_namespaces",
 	"sys/class/net/*/mtu",
 	"sys/kernel/security/apparmor/profiles",
 	"sys/module/bridge", "sys/module/ip_tables", "sys/module/iptable_nat", "sys/module/nf_conntrack", "sys/module/nf_tables", "sys/module/nft_compat",
@@ -108,7 +113,10 @@ type Container struct {
 }
 
 // Registry is whether the bases that a build would pull can be had.
-type Registry struct{ Problems map[string]string } // by base
+type Registry struct {
+	Problems map[string]string // by base
+	Login    []string          // bases whose registry answers those it knows only
+}
 
 // Need is a set of what a check looks at beyond what is known at once.
 type Need int
@@ -119,6 +127,7 @@ const (
 	NeedsMachine                    // Facts.Machine
 	WantsMachine                    // the same, if it can be had; its Root is nil if not
 	NeedsSpace                      // Facts.Space
+	WantsContainer                  // Facts.Container, or Facts.NoContainer; skipped where there is nothing to look from yet
 	NeedsContainer                  // Facts.Container
 	NeedsRegistry                   // Facts.Registry
 	NeedsOutside                    // something beyond the engine's machine
@@ -157,12 +166,16 @@ func Once[T any](ask func(context.Context) (T, error)) func(context.Context) (T,
 		}
 		if !known {
 			answer, err = ask(ctx)
-			var later interface{ Passing() bool }
-			again := errors.As(err, &later) && later.Passing()
-			known = ctx.Err() == nil && !again
+			known = ctx.Err() == nil && !passing(err)
 		}
 		return answer, err
 	}
+}
+
+// passing tells an error that says of itself that it is.
+func passing(err error) bool {
+	var later interface{ Passing() bool }
+	return errors.As(err, &later) && later.Passing()
 }
 
 var errNobody = errors.New("not known from here")
@@ -180,6 +193,13 @@ func (e Env) facts(ctx context.Context, needs Need) (facts Facts, reason string)
 		if machine, err := e.Machine(ctx); err == nil {
 			facts.Machine = machine
 		}
+	}
+	if needs&WantsContainer != 0 {
+		err := ask(ctx, needs, e.Container, &facts.Container)
+		if errors.Is(err, errNobody) || passing(err) {
+			return facts, err.Error()
+		}
+		facts.NoContainer = err
 	}
 	for _, err := range []error{
 		ask(ctx, needs&NeedsMachine, e.Machine, &facts.Machine),

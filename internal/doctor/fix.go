@@ -18,8 +18,9 @@ type Remedy struct {
 type Fix interface {
 	// Commands mend it now and for good; they can be pasted more than once.
 	Commands() []string
-	// script is the same as one line of the script that Script writes.
-	script() string
+	// script is the same as a command of the script that Script writes, and the
+	// function of its own that the command needs; "" for none.
+	script() (call, function string)
 }
 
 // advice is a remedy of words alone.
@@ -40,12 +41,12 @@ func (s setting) Commands() []string {
 
 func (s setting) file() string { return s.Name[strings.LastIndexByte(s.Name, '.')+1:] }
 
-func (s setting) script() string {
+func (s setting) script() (string, string) {
 	word := "-eq"
 	if s.AtLeast {
 		word = "-ge"
 	}
-	return fmt.Sprintf("setting %s %s %d %s", s.Name, word, s.Value, s.file())
+	return fmt.Sprintf("setting %s %s %d %s", s.Name, word, s.Value, s.file()), ""
 }
 
 // module is a part of the kernel that is to be loaded, at each boot too.
@@ -55,27 +56,34 @@ func (m module) Commands() []string {
 	return []string{fmt.Sprintf("modprobe %s", string(m)), fmt.Sprintf("echo %s >/etc/modules-load.d/runnerctl-%[1]s.conf", string(m))}
 }
 
-func (m module) script() string { return "module " + string(m) }
+func (m module) script() (string, string) { return "module " + string(m), "" }
 
-// openTun gives /dev/net/tun the mode that udev gives it.
-type openTun struct{}
+// openTun gives /dev/net/tun the mode that udev gives it, or makes it where the
+// kernel has it built in and nobody did.
+type openTun struct{ make bool }
 
-func (openTun) Commands() []string {
-	return []string{"chmod 0666 /dev/net/tun", "echo 'z /dev/net/tun 0666' >/etc/tmpfiles.d/runnerctl.conf"}
+// At boot tmpfiles makes the device, where it is missing, before it sets the mode.
+const tunLine = "c /dev/net/tun 0666 root root - 10:200\nz /dev/net/tun 0666"
+
+func (o openTun) Commands() []string {
+	commands := []string{"chmod 0666 /dev/net/tun", `printf 'c /dev/net/tun 0666 root root - 10:200\nz /dev/net/tun 0666\n' >/etc/tmpfiles.d/runnerctl.conf`}
+	if o.make {
+		commands[0] = "[ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod -m 0666 /dev/net/tun c 10 200; }"
+	}
+	return commands
 }
 
-func (openTun) script() string { return "open_tun" }
+func (openTun) script() (string, string) { return "open_tun", "" }
 
 // shell is a command that can be run again; unless tells that it need not be.
-type shell struct{ unless, command string }
+type shell struct{ name, unless, command string } // name of the function that it becomes
 
-func (s shell) Commands() []string { return []string{s.command} }
+func (s shell) line() string { return s.unless + " || " + s.command }
 
-func (s shell) script() string {
-	if s.unless == "" {
-		return s.command
-	}
-	return s.unless + " || " + s.command
+func (s shell) Commands() []string { return []string{s.line()} }
+
+func (s shell) script() (string, string) {
+	return s.name, s.name + "() {\n\t" + s.line() + "\n}\n"
 }
 
 const prelude = `#!/bin/sh
@@ -83,6 +91,19 @@ const prelude = `#!/bin/sh
 # For root there; can be run again: what is right already is left alone.
 set -eu
 [ "$(id -u)" -eq 0 ] || { echo "this needs root" >&2; exit 1; }
+`
+
+const trying = `failed=
+try() { # COMMAND…: one fix; what fails does not stop the others
+	set +e
+	(set -e; "$@")
+	[ $? -eq 0 ] || failed="$failed
+  $*"
+	set -e
+}
+`
+
+const epilogue = `[ -z "$failed" ] || { echo "not mended:$failed" >&2; exit 1; }
 `
 
 // What the lines of a script call, each written only where it is used.
@@ -105,8 +126,9 @@ var functions = []struct{ name, text string }{
 }
 `},
 	{"open_tun", `open_tun() {
+	[ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod -m 0666 /dev/net/tun c 10 200; }
 	[ "$(stat -c %a /dev/net/tun)" = 666 ] || chmod 0666 /dev/net/tun
-	keep /etc/tmpfiles.d/runnerctl.conf "z /dev/net/tun 0666"
+	keep /etc/tmpfiles.d/runnerctl.conf "` + tunLine + `"
 }
 `},
 }
@@ -129,22 +151,25 @@ func (r Report) fixes() (all []Fix) {
 // Script writes a shell script of every fix, for root on machine; nothing but a
 // comment where there is nothing to mend by a command.
 func (r Report) Script(w io.Writer, machine string) {
-	var body strings.Builder
+	var own, calls strings.Builder
 	for _, fix := range r.fixes() {
-		body.WriteString(fix.script() + "\n")
+		call, function := fix.script()
+		own.WriteString(function)
+		calls.WriteString("try " + call + "\n")
 	}
-	fmt.Fprintf(w, prelude, machine)
-	used := body.String()
+	if calls.Len() == 0 {
+		fmt.Fprintf(w, prelude+"# Nothing to do.\n", machine)
+		return
+	}
+	used := calls.String()
 	var needed []string
 	for _, one := range slices.Backward(functions) {
-		if strings.Contains("\n"+used, "\n"+one.name) || strings.Contains(used, "\t"+one.name+" ") {
+		if strings.Contains(used, "try "+one.name) || strings.Contains(used, "\t"+one.name+" ") {
 			used += one.text
 			needed = append(needed, one.text)
 		}
 	}
 	slices.Reverse(needed)
-	fmt.Fprint(w, strings.Join(needed, "")+body.String())
-	if body.Len() == 0 {
-		fmt.Fprintln(w, "# Nothing to do.")
-	}
+	fmt.Fprintf(w, prelude, machine)
+	fmt.Fprint(w, trying, strings.Join(needed, ""), own.String(), calls.String(), epilogue)
 }

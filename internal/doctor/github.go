@@ -21,17 +21,19 @@ var githubChecks = []Check{
 
 // GitHub is what the target's GitHub says.
 type GitHub struct {
-	Host  string
-	Err   error         // it does not answer
-	Skew  time.Duration // of its clock against this one's; positive: it is ahead
-	Token error         // why whoever asks may not register runners, with a Hint; nil where he may
-	Agent Agent
+	Host    string
+	Err     error         // it does not answer
+	Skew    time.Duration // of its clock against this one's; positive: it is ahead
+	Token   error         // why whoever asks may not register runners, with a Hint; nil where he may
+	Untried error         // why that could not be tried
+	Agent   Agent
 }
 
 // Agent is GitHub's runner program in the image that runners would get.
 type Agent struct {
 	Version    string    // "" where the image, or its agent's version, is not known
 	Newest     string    // that GitHub offers; "" where it can't be read
+	Err        error     // why something of these is not known
 	Deprecated time.Time // when GitHub stops to give it jobs; zero where no date is set
 	Now        time.Time
 }
@@ -65,6 +67,9 @@ func githubToken(f Facts) Outcome {
 		}
 		return Outcome{Fail, f.GitHub.Token.Error(), advice("%s", text)}
 	}
+	if f.GitHub.Untried != nil {
+		return Outcome{Warn, "not tried: " + f.GitHub.Untried.Error(), advice("githubstatus.com tells of GitHub's troubles; try again")}
+	}
 	return pass("may register runners")
 }
 
@@ -73,6 +78,8 @@ func githubAgent(f Facts) Outcome {
 	remedy := advice("take %s for the image (image.agent in runnerctl.yaml), then runnerctl up", agent.Newest)
 	left := agent.Deprecated.Sub(agent.Now)
 	switch {
+	case agent.Err != nil:
+		return skip(agent.Err.Error())
 	case agent.Newest == "":
 		return skip("GitHub's releases can't be read")
 	case agent.Version == "":

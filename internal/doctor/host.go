@@ -18,8 +18,6 @@ var hostChecks = []Check{
 		Why: "runners share the cores; with very many on each, jobs that wait look like jobs that hang"},
 	{ID: "host.clock", Title: "clock", Group: "Host", Severity: Advice, Needs: NeedsEngine, Run: hostClock,
 		Why: "GitHub refuses tokens of a machine whose clock is wrong, and package indexes look expired or not yet valid"},
-	{ID: "host.propagation", Title: "mount propagation", Group: "Host", Severity: Advice, Needs: NeedsEngine | NeedsContainer | WantsMachine, Run: hostPropagation,
-		Why: "a root that can't be shared ends rootlesskit's usual set-up; runners make their own private mounts and need none of it"},
 }
 
 func hostOS(f Facts) Outcome {
@@ -68,23 +66,7 @@ func hostCPUs(f Facts) Outcome {
 func hostClock(f Facts) Outcome {
 	if skew := f.Engine.Skew.Abs(); skew > 30*time.Second {
 		return Outcome{Warn, fmt.Sprintf("the engine's clock and this one differ by %s", skew.Round(time.Second)),
-			fix("keep the clock by NTP", shell{"timedatectl show -p NTP --value | grep -qx yes", "timedatectl set-ntp true"})}
+			fix("keep both clocks by NTP, whichever is wrong", shell{"keep_clock", "[ ! -d /run/systemd/system ] || timedatectl show -p NTP --value | grep -qx yes", "timedatectl set-ntp true"})}
 	}
 	return pass("agrees with this one")
-}
-
-// hostPropagation tells a container's root and, where it can be read, the host's.
-func hostPropagation(f Facts) Outcome {
-	root, ok := mountOf(f.Container.Mounts, "/")
-	if !ok {
-		return skip("the container's mounts can't be read")
-	}
-	observed := root.propagation() + " in a container"
-	if host, ok := mountOf(f.Machine.mounts(), "/"); ok {
-		observed = host.propagation() + " on the host, " + observed
-	}
-	if root.propagation() != "private" {
-		observed += ` ("Setting child propagation to rslave is not supported" is a warning of rootlesskit's, and harmless)`
-	}
-	return pass("%s", observed)
 }

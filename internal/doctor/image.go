@@ -67,7 +67,8 @@ func ReadImage(name, user string, stream io.Reader) (Image, error) {
 		text := slices.Contains(imageTexts, at)
 		program := slices.Contains([]string{"bin", "sbin"}, path.Base(path.Dir(at))) && slices.Contains(imagePrograms, path.Base(at))
 		musl := strings.HasPrefix(path.Base(at), "ld-musl-")
-		if header.Typeflag == tar.TypeDir || !text && !program && !musl && !file.special() {
+		glibc := path.Base(at) == "libc.so.6"
+		if header.Typeflag == tar.TypeDir || !text && !program && !musl && !glibc && !file.special() {
 			continue
 		}
 		if text {
@@ -179,7 +180,7 @@ func imageSubIDs(f Facts) Outcome {
 			}
 			for _, other := range all[:i] {
 				if slices.ContainsFunc(one.extents[1:], func(e extent) bool { return slices.ContainsFunc(other.extents[1:], e.overlaps) }) {
-					shared = append(shared, fmt.Sprintf("/%s: %s and %s share ids", file.path, other.name, one.name))
+					shared = append(shared, fmt.Sprintf("/%s: %s and %s share ids: %s and %s", file.path, other.name, one.name, other.line(), one.line()))
 				}
 			}
 		}
@@ -293,12 +294,22 @@ func imageSetuid(f Facts) Outcome {
 }
 
 func imageLibc(f Facts) Outcome {
-	for at := range f.Image.Files {
-		if strings.HasPrefix(path.Base(at), "ld-musl-") && (strings.HasPrefix(at, "lib/") || strings.HasPrefix(at, world+"lib/")) {
+	for _, tree := range []string{"", world} {
+		var musl, glibc bool
+		for at := range f.Image.Files {
+			inside, ok := strings.CutPrefix(at, tree)
+			if !ok || tree == "" && strings.HasPrefix(at, world) {
+				continue
+			}
+			folder := strings.TrimPrefix(path.Dir(inside), "usr/") // the same where /usr is merged
+			musl = musl || folder == "lib" && strings.HasPrefix(path.Base(inside), "ld-musl-")
+			glibc = glibc || path.Base(inside) == "libc.so.6"
+		}
+		if musl && !glibc { // Debian's package musl lies beside glibc
 			return Outcome{Warn, "musl", advice("take a base of Debian or Ubuntu for jobs")}
 		}
 	}
-	return pass("no musl")
+	return pass("no musl alone")
 }
 
 func imageTools(f Facts) Outcome {

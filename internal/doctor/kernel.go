@@ -33,8 +33,10 @@ var kernelChecks = []Check{
 		Why: "the runner's own network (slirp4netns, pasta) is a tun device"},
 	{ID: "kernel.nat", Title: "packet filter", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine, Run: kernelNAT,
 		Why: "the inner daemon publishes ports and masquerades by iptables, over nf_tables or the older ip_tables"},
-	{ID: "kernel.inotify", Title: "inotify instances", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelInotify,
+	{ID: "kernel.inotify", Title: "inotify", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelInotify,
 		Why: "they are counted per user, and all runners of a machine are one user there: at the limit watchers fail with \"too many open files\""},
+	{ID: "kernel.keys", Title: "keys", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelKeys,
+		Why: "they are counted per user, and all runners of a machine are one user there: at the limit whatever asks for one gets \"disk quota exceeded\""},
 	{ID: "kernel.pipes", Title: "pipe buffers", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelPipes,
 		Why: "they are counted per user, and all runners of a machine are one user there: past the limit new pipes shrink to one page, and builds slow down"},
 }
@@ -199,9 +201,22 @@ func sysctl(f Facts, name string) (value string, ok bool) {
 	return strings.TrimSpace(string(text)), err == nil
 }
 
+// limit of the kernel for one user.
+type limit struct {
+	name              string
+	perRunner, better int
+}
+
 func kernelInotify(f Facts) Outcome {
-	// A watcher of a build tool is one instance; containerd and dockerd take a few.
-	return atLeast(f, "fs.inotify.max_user_instances", 8*f.Wanted.Count, 8192)
+	// A watcher of a build tool is one instance, and every folder of its tree a watch;
+	// containerd and dockerd take a few.
+	return enough(f, limit{"fs.inotify.max_user_instances", 8, 8192}, limit{"fs.inotify.max_user_watches", 8192, 524288})
+}
+
+func kernelKeys(f Facts) Outcome {
+	// Our seccomp profile keeps keys from containers; those of whoever gives another
+	// one take a key each.
+	return enough(f, limit{"kernel.keys.maxkeys", 8, 2000}, limit{"kernel.keys.maxbytes", 800, 200_000})
 }
 
 func kernelPipes(f Facts) Outcome {
@@ -209,22 +224,27 @@ func kernelPipes(f Facts) Outcome {
 	if value, ok := sysctl(f, "fs.pipe-user-pages-soft"); ok && value == "0" {
 		return pass("no limit")
 	}
-	return atLeast(f, "fs.pipe-user-pages-soft", pages*pipes*f.Wanted.Count, pages*pipes*200)
+	return enough(f, limit{"fs.pipe-user-pages-soft", pages * pipes, pages * pipes * 200})
 }
 
-// atLeast warns of a limit that is too low for the runners that are wanted.
-func atLeast(f Facts, name string, needed, better int) Outcome {
-	text, ok := sysctl(f, name)
-	value, err := strconv.Atoi(text)
-	if !ok || err != nil {
-		return skip(name + " can't be read")
+// enough warns of limits that are too low for the runners that are wanted.
+func enough(f Facts, limits ...limit) Outcome {
+	var observed []string
+	var fixes []Fix
+	for _, one := range limits {
+		text, ok := sysctl(f, one.name)
+		value, err := strconv.Atoi(text)
+		if !ok || err != nil {
+			return skip(one.name + " can't be read")
+		}
+		observed = append(observed, fmt.Sprintf("%s = %d", one.name, value))
+		if needed := one.perRunner * f.Wanted.Count; value < needed {
+			fixes = append(fixes, setting{one.name, max(one.better, needed), true})
+		}
 	}
-	observed := fmt.Sprintf("%d for %d runners", value, f.Wanted.Count)
-	if f.Wanted.Count == 1 {
-		observed = fmt.Sprintf("%d for 1 runner", value)
+	told := fmt.Sprintf("%s for %d runner%s", strings.Join(observed, ", "), f.Wanted.Count, map[bool]string{false: "s"}[f.Wanted.Count == 1])
+	if len(fixes) > 0 {
+		return Outcome{Warn, told, fix("raise the limit", fixes...)}
 	}
-	if value < needed {
-		return Outcome{Warn, observed, fix("raise the limit", setting{name, max(better, needed), true})}
-	}
-	return pass("%s", observed)
+	return pass("%s", told)
 }

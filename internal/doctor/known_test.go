@@ -50,8 +50,8 @@ func TestKnown(t *testing.T) {
 		for _, text := range texts {
 			// Among lines that any start has.
 			logged := "sent tapfd=5 for tap0\n" + text + "\ndockerd: level=warning msg=\"Running in rootless mode. This mode has feature limitations.\"\n"
-			if found := Explain(logged); found == nil || found.ID != id {
-				t.Errorf("%q: found %+v, want %s", text, found, id)
+			if found := Matching(logged); len(found) != 1 || found[0].ID != id {
+				t.Errorf("%q: found %+v, want %s alone", text, found, id)
 			}
 		}
 	}

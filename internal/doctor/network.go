@@ -39,6 +39,8 @@ const (
 func networkForwarding(f Facts) Outcome {
 	value, ok := sysctl(f, "net.ipv4.ip_forward")
 	switch {
+	case !f.Machine.OwnNetwork:
+		return skip("it is each network's own, and the engine's is another than that which is looked from")
 	case !ok:
 		return skip("net.ipv4.ip_forward can't be read")
 	case value != "1":
@@ -70,6 +72,19 @@ func networkIptables(f Facts) Outcome {
 type route struct {
 	device string
 	to     netip.Prefix
+}
+
+// Routes are the machine's networks, the way to all others left out.
+func Routes(machine Machine) (all []netip.Prefix) {
+	if machine.Root == nil {
+		return nil
+	}
+	for _, one := range routes(Facts{Machine: machine}) {
+		if one.to.Bits() != 0 {
+			all = append(all, one.to)
+		}
+	}
+	return all
 }
 
 // routes reads /proc/net/route, whose addresses are little-endian words in hex.
@@ -144,14 +159,22 @@ func networkPools(f Facts) Outcome {
 }
 
 func networkRoutes(f Facts) Outcome {
-	var hidden []string
+	var hidden, usual []string
 	for _, one := range routes(f) {
-		if one.to.Bits() != 0 && (one.to.Overlaps(slirp) || f.Wanted.Pool.IsValid() && one.to.Overlaps(f.Wanted.Pool)) {
-			hidden = append(hidden, fmt.Sprintf("%s (%s)", one.to, one.device))
+		told := fmt.Sprintf("%s (%s)", one.to, one.device)
+		switch {
+		case one.to.Bits() == 0:
+		case f.Wanted.Pool.IsValid() && one.to.Overlaps(f.Wanted.Pool):
+			hidden = append(hidden, told)
+		case one.to.Overlaps(slirp):
+			usual = append(usual, told)
 		}
 	}
-	if len(hidden) > 0 {
-		return Outcome{Warn, "partly hidden from jobs: " + strings.Join(hidden, ", "), advice("runners use %s and %s; where jobs need an address there, give the machine's network another range", slirp, f.Wanted.Pool)}
+	switch {
+	case len(hidden) > 0:
+		return Outcome{Warn, "partly hidden from jobs: " + strings.Join(hidden, ", "), advice("where jobs need an address of %s, give the machine's network another range, or a narrower route", f.Wanted.Pool)}
+	case len(usual) > 0: // VirtualBox and QEMU give it to every machine, with nobody else in it
+		return pass("jobs see another %s than %s", slirp, strings.Join(usual, ", "))
 	}
 	return pass("none is hidden from jobs")
 }
@@ -164,7 +187,7 @@ func networkMetadata(f Facts) Outcome {
 		host, _, _ := strings.Cut(MetadataService, ":")
 		rule := "DOCKER-USER -d " + host + " -j REJECT"
 		return Outcome{Warn, MetadataService + " answers a container", fix("block it for containers (and again after each start of the engine), or have the cloud require a session token with a hop limit of 1",
-			shell{"iptables -C " + rule + " 2>/dev/null", "iptables -I " + rule})}
+			shell{"block_metadata", "iptables -C " + rule + " 2>/dev/null", "iptables -I " + rule})}
 	}
 	return pass("none answers a container")
 }
@@ -178,6 +201,9 @@ func networkRegistry(f Facts) Outcome {
 	}
 	if len(problems) > 0 {
 		return Outcome{Warn, strings.Join(problems, "; "), advice("check image.base and the engine's way to the registry; --bootstrap-base makes debian and ubuntu bases from their packages")}
+	}
+	if len(f.Registry.Login) > 0 {
+		return pass("answers, to those it knows, of %s", strings.Join(f.Registry.Login, ", "))
 	}
 	return pass("has %s", strings.Join(f.Wanted.Missing, ", "))
 }

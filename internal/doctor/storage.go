@@ -19,15 +19,23 @@ var storageChecks = []Check{
 
 func storageDriver(f Facts) Outcome {
 	driver := f.Engine.StorageDriver
-	switch driver {
-	case "vfs":
-		return Outcome{Fail, "vfs", advice("put the engine's root on ext4 or xfs, so that it can use overlay2")}
-	case "overlay2":
-		return pass("overlay2")
-	case "overlayfs": // its name since Docker 29 made the containerd store the default
-		return pass("overlayfs, of the containerd store")
+	observed := driver
+	if f.Engine.containerdStore() {
+		observed += ", of the containerd store: its images lie in containerd's root, the runners' volumes in " + f.Engine.RootDir
 	}
-	return Outcome{Warn, driver, advice("overlay2 is what is tested")}
+	switch driver {
+	case "vfs", "native": // the containerd store's name for it
+		return Outcome{Fail, observed, advice("put the engine's root, and containerd's, on ext4 or xfs, so that it can use overlays")}
+	case "overlay2", "overlayfs":
+		return pass("%s", observed)
+	}
+	return Outcome{Warn, observed, advice("overlay2, and overlayfs of the containerd store, are what is known to do")}
+}
+
+// containerdStore tells whether the engine leaves images to containerd, as it does
+// by default from Docker 29 on.
+func (e Engine) containerdStore() bool {
+	return e.StorageStatus["driver-type"] == "io.containerd.snapshotter.v1"
 }
 
 // storageFilesystem takes the engine's word, and the mount table where it can be
@@ -41,6 +49,8 @@ func storageFilesystem(f Facts) Outcome {
 	switch {
 	case kind == "":
 		return skip("the engine does not tell")
+	case kind == "tmpfs" || kind == "ramfs":
+		return Outcome{Fail, kind + ": what runners write takes the machine's memory, and is gone after a reboot", remedy}
 	case kind == "overlay" || kind == "overlayfs" || strings.HasPrefix(kind, "nfs") || strings.HasPrefix(kind, "fuse") || slices.Contains([]string{"vfat", "cifs", "9p", "ecryptfs"}, kind):
 		return Outcome{Fail, kind, remedy}
 	case f.Engine.StorageStatus["Supports d_type"] == "false":

@@ -33,13 +33,18 @@ func tree(t *testing.T, name string) fstest.MapFS {
 	return files
 }
 
-// common is what both machines have and every source gives.
-func common(root fs.FS) Facts {
+// common is what both machines have and every source gives. Some limits are the
+// kernel's own defaults, where it has the least memory (fs/notify/inotify,
+// security/keys/key.c).
+func common(files fstest.MapFS) Facts {
+	for path, content := range map[string]string{"fs/inotify/max_user_watches": "8192\n", "kernel/keys/maxkeys": "200\n", "kernel/keys/maxbytes": "20000\n"} {
+		files["proc/sys/"+path] = &fstest.MapFile{Data: []byte(content), Mode: 0o444}
+	}
 	pool := netip.MustParsePrefix("10.213.0.0/16")
 	return Facts{
-		Client: Client{OS: "linux"}, Endpoint: "unix:///var/run/docker.sock", Local: true,
+		Client: Client{OS: "linux", User: "ada"}, Endpoint: "unix:///var/run/docker.sock", Local: true,
 		Wanted:    Wanted{Count: 1, CPUs: 2, Memory: 4 << 30, Pool: pool, Base: []string{"debian:trixie-slim"}, Missing: []string{"debian:trixie-slim"}, Driver: "slirp4netns"},
-		Machine:   Machine{Root: root, Process: "proc/1"},
+		Machine:   Machine{Root: files, Process: "proc/1", OwnNetwork: true},
 		Space:     Space{Free: 50 << 30, Inodes: 5_000_000, AllInodes: 6_000_000},
 		Container: Container{Mounts: "100 50 0:60 / / rw,relatime - overlay overlay rw\n101 100 0:61 / /proc rw - proc proc rw\n"},
 		GitHub:    GitHub{Host: "github.com", Agent: Agent{Version: "2.330.0", Newest: "2.330.0"}},

@@ -192,20 +192,23 @@ func TestPools(t *testing.T) {
 	}
 	tests := []struct {
 		outer     []netip.Prefix
+		routes    []netip.Prefix
 		bip, pool string
 	}{
-		{prefixes("172.17.0.0/16"), "10.213.0.1/17", "base=10.213.128.0/17,size=24"},
-		{prefixes("10.213.7.0/24"), "10.214.0.1/17", "base=10.214.128.0/17,size=24"},
-		{prefixes("10.208.0.0/12"), "10.224.0.1/17", "base=10.224.128.0/17,size=24"},
-		{prefixes("10.128.0.0/9"), "10.1.0.1/17", "base=10.1.128.0/17,size=24"}, // 10.0 holds slirp's own
+		{prefixes("172.17.0.0/16"), nil, "10.213.0.1/17", "base=10.213.128.0/17,size=24"},
+		{prefixes("10.213.7.0/24"), nil, "10.214.0.1/17", "base=10.214.128.0/17,size=24"},
+		{prefixes("10.208.0.0/12"), nil, "10.224.0.1/17", "base=10.224.128.0/17,size=24"},
+		{prefixes("10.128.0.0/9"), nil, "10.1.0.1/17", "base=10.1.128.0/17,size=24"}, // 10.0 holds slirp's own
+		{prefixes("172.17.0.0/16"), prefixes("10.213.4.0/24"), "10.214.0.1/17", "base=10.214.128.0/17,size=24"},
+		{prefixes("10.213.7.0/24"), prefixes("10.0.0.0/8"), "10.214.0.1/17", "base=10.214.128.0/17,size=24"}, // a VPN's
 	}
 	for _, test := range tests {
-		bip, pool, err := Pools(test.outer)
+		bip, pool, err := Pools(test.outer, test.routes)
 		if err != nil || bip != test.bip || pool != test.pool {
 			t.Errorf("Pools(%v) = %s %s %v", test.outer, bip, pool, err)
 		}
 	}
-	if _, _, err := Pools(prefixes("10.0.0.0/8")); err == nil {
+	if _, _, err := Pools(prefixes("10.0.0.0/8"), nil); err == nil {
 		t.Error("no error although every block is taken")
 	}
 }

@@ -3,15 +3,22 @@ package fleet
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // slirp is the network between slirp4netns (or pasta) and the runner.
 var slirp = netip.MustParsePrefix("10.0.2.0/24")
 
 // Pools picks the inner daemon's addresses: a /16 that overlaps none of the
-// outer networks, which it would hide from the job. Its lower half is the
-// inner docker0, its upper half 128 networks of 254 addresses.
-func Pools(outer []netip.Prefix) (bip, pool string, err error) {
+// outer networks, which it would hide from the job, nor of the machine's routes
+// where that can be had (one route may cover all of 10.0.0.0/8). Its lower half is
+// the inner docker0, its upper half 128 networks of 254 addresses.
+func Pools(outer, routes []netip.Prefix) (bip, pool string, err error) {
+	if len(routes) > 0 {
+		if bip, pool, err := Pools(slices.Concat(outer, routes), nil); err == nil {
+			return bip, pool, nil
+		}
+	}
 	for second := 213; second != 212; second = (second + 1) % 256 {
 		block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(second), 0, 0}), 16)
 		if overlaps(block, outer) || block.Overlaps(slirp) {

@@ -14,6 +14,7 @@ type Inventory struct {
 	Containers []Container
 	Volumes    []Volume
 	Images     []Image
+	Probes     []Image             // made for a moment, to look at the engine's machine
 	InUse      map[string][]string // image id → names of its containers, foreign ones too
 }
 
@@ -70,7 +71,7 @@ type Removal struct {
 	Name  string
 	ID    string
 	Tags  []string // of images; all of them go
-	Role  Role     // of containers and volumes
+	Role  Role     // of containers and volumes, and of a probe's image
 	Fleet string   // whose lock is to be held; "" for none
 	Force bool     // though it runs
 	Size  int64    // bytes
@@ -104,6 +105,9 @@ func (p PrunePlan) Write(w io.Writer, size func(int64) string) {
 // lockGrace is how long a lock may take from being made to running.
 const lockGrace = 20 * time.Second
 
+// probeGrace is how long a probe's image may be there.
+const probeGrace = 2 * time.Minute
+
 // MakePrune decides what nobody needs any more. It never names what the
 // inventory does not hold: what has no label of ours is not even looked at.
 func MakePrune(all Inventory, options PruneOptions) PrunePlan {
@@ -120,11 +124,12 @@ func MakePrune(all Inventory, options PruneOptions) PrunePlan {
 }
 
 // Leftovers are throw-away runners, and what is left of some, that no process
-// holds any more: those of a run that was killed, and those of run --keep.
+// holds any more: those of a run that was killed, and those of run --keep. Probes
+// of a doctor that was killed too.
 func Leftovers(all Inventory) []Removal {
 	var left []Removal
 	for _, one := range pruneRunners(all, true).Removals {
-		if one.Role == ThrowAway || one.Role == Kept {
+		if one.Role == ThrowAway || one.Role == Kept || one.Role == Probe {
 			left = append(left, one)
 		}
 	}
@@ -196,6 +201,11 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 			removal.Fleet = one.Fleet
 		}
 		add(removal)
+	}
+	for _, one := range all.Probes {
+		if all.Now.Sub(one.Created) >= probeGrace {
+			plan.Removals = append(plan.Removals, Removal{Kind: KindImage, Name: strings.Join(one.Tags, " "), ID: one.ID, Tags: one.Tags, Role: Probe, Size: one.Size, Cause: "its runnerctl doctor is gone"})
+		}
 	}
 	// One fleet after the other: each has a lock.
 	sort.SliceStable(plan.Removals, func(i, j int) bool { return plan.Removals[i].Fleet < plan.Removals[j].Fleet })

@@ -62,6 +62,10 @@ func TestMakePrune(t *testing.T) {
 		}, PruneOptions{}, "remove  container  ci-run-1  11  (its runnerctl run is gone)\nremove  volume     ci-run-2-data  10  (runner ci-run-2 is gone)\n"},
 		{"a lock does not keep what a killed run left", containers(container("ci-run-1", "ci", ThrowAway, Running, old), container("runnerctl-lock-ci", "ci", Lock, Running, old)), PruneOptions{},
 			"remove  container  ci-run-1  1  (its runnerctl run is gone)\n"},
+		{"a stale probe", containers(container("runnerctl-probe-1", "ci", Probe, "exited", old), container("runnerctl-probe-2", "ci", Probe, "created", fresh)), PruneOptions{},
+			"remove  container  runnerctl-probe-1  1  (stale probe)\n"},
+		{"a probe's image", Inventory{Probes: []Image{image("p", 1, "runnerctl/probe:a"), {ID: "sha256:q", Tags: []string{"runnerctl/probe:b"}, Created: fresh}}}, PruneOptions{},
+			"remove  image      runnerctl/probe:a  100  (its runnerctl doctor is gone)\n"},
 		{"a kept one stays", containers(container("ci-run-1", "ci", Kept, Running, old)), PruneOptions{}, ""},
 		{"unless asked for", containers(container("ci-run-1", "ci", Kept, Running, old)), PruneOptions{Kept: true},
 			"remove  container  ci-run-1  1  (left by run --keep)\n"},
@@ -102,12 +106,13 @@ func TestLeftovers(t *testing.T) {
 		{Name: "ci-run-2", Fleet: "ci", Role: Kept, State: Running},
 		{Name: "ci-run-3", Fleet: "ci", Role: Kept, State: Running},
 		{Name: "hold", Role: Hold, Runner: "ci-run-3", State: Running},
-	}}
+		{Name: "probe", Role: Probe, State: "exited"},
+	}, Now: time.Now()}
 	var names []string
 	for _, one := range Leftovers(all) {
 		names = append(names, one.Name)
 	}
-	if got := strings.Join(names, " "); got != "ci-run-1 ci-run-2" {
+	if got := strings.Join(names, " "); got != "ci-run-1 ci-run-2 probe" {
 		t.Error(got)
 	}
 }

@@ -371,3 +371,29 @@ func runAgent(t *testing.T, root string, env []string, args ...string) int {
 	}
 	return exit(t, a)
 }
+
+// With TLS for runners only those who know the CA come through; all that they speak
+// goes by it.
+func TestAgentOverTLS(t *testing.T) {
+	s := start(t, ghsim.Options{RunnerTLS: true})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, s.CA(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stranger := startJIT(t, mint(t, s, "repos/acme/api", "stranger", "self-hosted").Encoded)
+	a := startJIT(t, mint(t, s, "repos/acme/api", "one", "self-hosted").Encoded, "SSL_CERT_FILE="+ca)
+	online(t, s, 1)
+	result := wait(t, s, queue(t, s, `
+jobs:
+  build:
+    runs-on: self-hosted
+    steps:
+      - run: echo over TLS
+`))
+	if result.Conclusion != "success" || result.Runner != "one" || !strings.Contains(result.Log, "over TLS") || len(result.Live) == 0 {
+		t.Errorf("%+v", result)
+	}
+	if code := exit(t, a); code != 0 || !strings.Contains(stranger.said(), "certificate signed by unknown authority") {
+		t.Errorf("code %d, the stranger said: %s", code, stranger.said())
+	}
+}

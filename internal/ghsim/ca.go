@@ -23,7 +23,7 @@ type authority struct {
 
 // newAuthority makes both, valid for a day. github.com is among the names so
 // that clients which can't be told another one may be sent here.
-func newAuthority(address net.IP) (authority, error) {
+func newAuthority(addresses ...net.IP) (authority, error) {
 	now := time.Now()
 	root := &x509.Certificate{
 		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "stand-in GitHub, CA"},
@@ -33,7 +33,7 @@ func newAuthority(address net.IP) (authority, error) {
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(now.UnixNano() + 1), Subject: pkix.Name{CommonName: "stand-in GitHub"},
 		NotBefore: root.NotBefore, NotAfter: root.NotAfter,
-		DNSNames: []string{"localhost", "github.com", "api.github.com"}, IPAddresses: []net.IP{address, net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		DNSNames: []string{"localhost", "github.com", "api.github.com"}, IPAddresses: append(addresses, net.IPv4(127, 0, 0, 1), net.IPv6loopback),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	sign := func(of, by *x509.Certificate, signer crypto.Signer) ([]byte, *ecdsa.PrivateKey, error) {

@@ -20,9 +20,8 @@
 // SecondaryLimit, BadGateway, SetRateLimit, SetClockOffset, Revoke.
 //
 // The API is at s.URL/api/v3/ and at s.URL/ itself. Runners get s.RunnerURL,
-// plain HTTP, in their JIT configuration, since they don't know the CA; one that
-// is configured by a registration token comes to s.URL, and finds the CA by
-// SSL_CERT_FILE, for which testagent/pack -file and -env are made.
+// plain HTTP, in their JIT configuration, unless Options.RunnerTLS says that they
+// know the CA; one that is configured by a registration token comes to s.URL.
 //
 // What is not imitated: expressions, actions, services, matrices, secrets of
 // workflows, the older (V1) message queue, artifacts and caches.

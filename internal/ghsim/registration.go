@@ -66,6 +66,13 @@ func (s *Server) register(w wanted, p place, ephemeral bool, key *rsa.PublicKey)
 	return made
 }
 
+// hasJIT tells whether this version of the Enterprise Server makes JIT configurations.
+func (s *Server) hasJIT() bool {
+	var major, minor int
+	_, err := fmt.Sscanf(s.options.Version, "%d.%d", &major, &minor)
+	return err == nil && (major > 3 || major == 3 && minor >= 10)
+}
+
 func (s *Server) generateJIT(c *call) answer {
 	var asked struct {
 		Name       string   `json:"name"`
@@ -113,6 +120,9 @@ func (s *Server) jit(of *runner, workFolder string, key *rsa.PrivateKey) string 
 			"d": number(key.D), "dp": number(key.Precomputed.Dp), "dq": number(key.Precomputed.Dq), "exponent": number(big.NewInt(int64(key.E))),
 			"inverseQ": number(key.Precomputed.Qinv), "modulus": number(key.N), "p": number(key.Primes[0]), "q": number(key.Primes[1]),
 		},
+	}
+	if s.options.JITMayUpdate {
+		delete(files[".runner"].(map[string]string), "DisableUpdate")
 	}
 	encoded := map[string][]byte{} // encoding/json writes these in base64
 	for name, content := range files {

@@ -80,7 +80,9 @@ func (s *Server) restHandler() http.Handler {
 		placeOf, runners := inPath(kind), prefix+"/actions/runners"
 		handle("POST "+runners+"/registration-token", write, placeOf, s.registrationToken)
 		handle("POST "+runners+"/remove-token", write, placeOf, s.removeToken)
-		handle("POST "+runners+"/generate-jitconfig", write, placeOf, s.generateJIT)
+		if s.hasJIT() {
+			handle("POST "+runners+"/generate-jitconfig", write, placeOf, s.generateJIT)
+		}
 		handle("GET "+runners, need{permission: repoRunners, level: "read", admin: true}, placeOf, s.listRunners)
 		handle("GET "+runners+"/downloads", read, placeOf, s.downloads)
 		handle("GET "+runners+"/deprecations/{version}", read, placeOf, s.deprecation)
@@ -101,7 +103,7 @@ func (s *Server) restHandler() http.Handler {
 	mux.HandleFunc("POST /actions/runner-registration", func(w http.ResponseWriter, r *http.Request) { s.respond(w, r, s.runnerRegistration(r)) })
 	mux.HandleFunc("POST /actions/runners/register", func(w http.ResponseWriter, r *http.Request) { s.respond(w, r, s.registerRunner(r)) })
 	mux.HandleFunc("GET /meta", func(w http.ResponseWriter, r *http.Request) {
-		s.respond(w, r, answer{status: http.StatusOK, body: map[string]any{"verifiable_password_authentication": true, "installed_version": "3.17.0"}})
+		s.respond(w, r, answer{status: http.StatusOK, body: map[string]any{"verifiable_password_authentication": true, "installed_version": s.options.Version}})
 	})
 	mux.HandleFunc("GET /rate_limit", s.rateLimitStatus)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.respond(w, r, refusal(notFound)) })

@@ -275,3 +275,11 @@ jobs:
 		}
 	}
 }
+
+func TestOlderServerHasNoJIT(t *testing.T) {
+	for version, status := range map[string]int{"3.9.12": 404, "3.10.0": 201, "4.0.0": 201, "": 201} {
+		s := start(t, ghsim.Options{Version: version})
+		api := client(t, s, s.ClassicToken(0, "repo"))
+		api.do("POST", "/repos/acme/api/actions/runners/generate-jitconfig", map[string]any{"name": "one", "runner_group_id": 1, "labels": []string{"self-hosted"}}, status, nil)
+	}
+}

@@ -17,6 +17,10 @@ import (
 type Options struct {
 	Address       string // REST over TLS; "127.0.0.1:0" if empty
 	RunnerAddress string // what runners speak to, without TLS, since they don't know the CA; "127.0.0.1:0" if empty. A Docker bridge's address reaches containers
+	RunnerTLS     bool   // theirs is TLS too: they have been told the CA
+
+	Version      string // of the Enterprise Server; "3.17.0" if empty. Before 3.10 there are no JIT configurations
+	JITMayUpdate bool   // JIT configurations don't forbid the runner to update itself
 
 	PollTimeout    time.Duration // how long a poll for messages waits; 50 s
 	SessionTimeout time.Duration // a runner that has not polled for so long is offline; 100 s
@@ -25,7 +29,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	for field, value := range map[*string]string{&o.Address: "127.0.0.1:0", &o.RunnerAddress: "127.0.0.1:0"} {
+	for field, value := range map[*string]string{&o.Address: "127.0.0.1:0", &o.RunnerAddress: "127.0.0.1:0", &o.Version: "3.17.0"} {
 		if *field == "" {
 			*field = value
 		}
@@ -42,7 +46,7 @@ func (o Options) withDefaults() Options {
 // any goroutine.
 type Server struct {
 	URL       string // https://HOST:PORT, like a GitHub Enterprise Server's: URL/OWNER/REPO is a target, URL/api/v3/ and URL/ are the API
-	RunnerURL string // http://HOST:PORT, in the configurations of runners
+	RunnerURL string // http://HOST:PORT, in the configurations of runners; https with RunnerTLS
 
 	options Options
 	ca      authority
@@ -80,13 +84,16 @@ func Start(options Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stand-in GitHub at %s: %w", s.options.Address, err)
 	}
-	plain, err := net.Listen("tcp", s.options.RunnerAddress)
+	runners, err := net.Listen("tcp", s.options.RunnerAddress)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("stand-in GitHub for runners at %s: %w", s.options.RunnerAddress, err), secure.Close())
 	}
-	s.URL, s.RunnerURL = "https://"+secure.Addr().String(), "http://"+plain.Addr().String()
-	if s.ca, err = newAuthority(secure.Addr().(*net.TCPAddr).IP); err != nil {
-		return nil, errors.Join(fmt.Errorf("stand-in GitHub: %w", err), secure.Close(), plain.Close())
+	s.URL, s.RunnerURL = "https://"+secure.Addr().String(), "http://"+runners.Addr().String()
+	if s.options.RunnerTLS {
+		s.RunnerURL = "https://" + runners.Addr().String()
+	}
+	if s.ca, err = newAuthority(secure.Addr().(*net.TCPAddr).IP, runners.Addr().(*net.TCPAddr).IP); err != nil {
+		return nil, errors.Join(fmt.Errorf("stand-in GitHub: %w", err), secure.Close(), runners.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -98,7 +105,7 @@ func Start(options Options) (*Server, error) {
 		}
 		s.servers = append(s.servers, server)
 		s.ended.Go(func() {
-			if listener == secure {
+			if listener == secure || s.options.RunnerTLS {
 				_ = server.ServeTLS(listener, "", "") // always an error, ErrServerClosed in the end
 			} else {
 				_ = server.Serve(listener)
@@ -106,7 +113,7 @@ func Start(options Options) (*Server, error) {
 		})
 	}
 	serve(secure, s.recorded(s.restHandler()))
-	serve(plain, s.recorded(s.runnerHandler()))
+	serve(runners, s.recorded(s.runnerHandler()))
 	s.ended.Go(func() { s.watch(ctx) })
 	return s, nil
 }

@@ -27,10 +27,14 @@ attempt "engine-socket", "the socket of the host's Docker Engine",
 	return blocked($reason // "none is seen");
 };
 
-attempt "abstract-socket", "an abstract socket of somebody else's network",
+attempt "abstract-socket", "an abstract socket of another network, and of the runner's outer one",
 	"services that listen on abstract sockets (as containerd's shims did) could be asked for root", sub {
-	return not_attempted("no canary") if !$given{token};
-	my ($there, $reason) = answers(PF_UNIX, pack("Sa*", AF_UNIX, "\0$given{token}"));
-	return $there ? escaped("it answers") : blocked($reason);
+	my $result = not_attempted("no canary");
+	for my $token (grep { defined } @given{ "token", "outer" }) {
+		my ($there, $reason) = answers(PF_UNIX, pack("Sa*", AF_UNIX, "\0$token"), $token);
+		return escaped("it answers") if $there;
+		$result = blocked($reason);
+	}
+	return $result;
 };
 1;

@@ -34,8 +34,7 @@ attempt "sysctl", "a kernel setting outside the own network",
 
 attempt "sysfs", "a file of /sys outside the own network",
 	"a job could reach devices and drivers of the host", sub {
-	own_mounts();
-	call("mount", "none", "/sys", 0, 0x1020, 0); # MS_REMOUNT|MS_BIND without MS_RDONLY
+	writable("/sys");
 	my $device = (stat "/sys")[0];
 	my ($tried, @folders) = (0, "/sys");
 	my $problem = "";
@@ -115,6 +114,17 @@ attempt "keyring", "the kernel's keyrings",
 	"all runners have one uid on the host: a job could use up its quota and look for keys", sub {
 	return blocked("refused: $!") if call("keyctl", 0, -3, 0) < 0 && ($!{ENOSYS} || $!{EPERM});
 	return escaped("keyctl is answered");
+};
+
+attempt "other-key", "a key of another user of the host",
+	"passwords and tokens that others keep in the kernel could be found", sub {
+	return not_attempted("no canary key") if !$given{key};
+	if (open my $list, "<", "/proc/keys") {
+		return escaped("/proc/keys shows it") if grep { /\Q$given{token}\E/ } <$list>;
+	}
+	my $text = "\0" x 200;
+	return escaped("keyctl describes it") if call("keyctl", 6, $given{key} + 0, $text, 200) >= 0; # KEYCTL_DESCRIBE
+	return blocked("not in /proc/keys; by its number: $!");
 };
 
 attempt "priority", "precedence over the host's processes",

@@ -4,44 +4,76 @@ use Escape;
 use Fcntl;
 use POSIX ();
 
-# against gives each process of the canary to TRY, which returns true where it got in.
+# against gives each of the processes to TRY, which returns true where it got in.
 sub against {
-	my ($try) = @_;
-	return not_attempted("no canary") if !$given{token};
+	my ($try, @processes) = @_;
 	my $reason = "none of its processes is seen";
-	for my $process (processes_of_canary()) {
+	for my $process (@processes) {
 		return escaped("process $process") if $try->($process);
 		$reason = "process $process: $!";
 	}
 	return blocked($reason);
 }
 
+# other gives those of the canary in another runner, outer those of the one in the
+# own outer tree, and what makes this machine there, by name.
+sub other {
+	my ($try) = @_;
+	return $given{token} ? against($try, processes_with($given{token})) : not_attempted("no canary");
+}
+
+sub outer {
+	my ($try) = @_;
+	return not_attempted("no canary") if !$given{outer};
+	my @named = grep {
+		open my $file, "<", "/proc/$_/comm";
+		$file && (<$file> // "") =~ /^(tini|start|slirp4netns|pasta.*)$/;
+	} map { m{(\d+)$} } glob "/proc/[0-9]*";
+	return against($try, processes_with($given{outer}), @named);
+}
+
+# What is done to a process, without effect: a signal that is none, a trace that
+# does not stop it and ends with this attempt, files opened and not read.
+sub signalled { return kill 0, $_[0] }
+sub traced { return call("ptrace", 0x4206, $_[0] + 0, 0, 0) == 0 } # PTRACE_SEIZE
+sub opened { return sysopen my $file, "/proc/$_[0]/mem", O_RDWR }
+
 attempt "other-process", "a process of another runner, to be seen",
-	"command lines of others' jobs could be read", sub { against(sub { 1 }) };
+	"command lines of others' jobs could be read", sub { other(sub { 1 }) };
 
 attempt "signal", "a process of another runner, to be signalled",
-	"all runners have one uid on the host: a job could end another's", sub { against(sub { kill 0, shift }) };
+	"all runners have one uid on the host: a job could end another's", sub { other(\&signalled) };
 
 attempt "ptrace", "a process of another runner, to be traced",
-	"a job could become another's", sub { against(sub { call("ptrace", 0x4206, $_[0] + 0, 0, 0) == 0 }) }; # PTRACE_SEIZE, until this one ends
+	"a job could become another's", sub { other(\&traced) };
 
 attempt "process-memory", "the memory of a process of another runner",
-	"secrets of another's job could be read", sub { against(sub { sysopen my $file, "/proc/$_[0]/mem", O_RDWR }) };
+	"secrets of another's job could be read", sub { other(\&opened) };
 
 attempt "process-environment", "the environment of a process of another runner",
 	"tokens that others' processes hold could be read", sub {
-	return not_attempted("no canary") if !$given{token};
-	for my $path (glob "/proc/[0-9]*/environ") {
-		open my $file, "<", $path or next;
+	other(sub {
+		open my $file, "<", "/proc/$_[0]/environ" or return 0;
 		local $/;
-		return escaped("$path has the token") if index(<$file> // "", $given{token}) >= 0;
-	}
-	return blocked("in none that can be read");
+		return index(<$file> // "", "CANARY=$given{token}") >= 0;
+	});
 };
+
+attempt "outer-signal", "the runner's own outer processes, to be signalled",
+	"a job could end what the supervisor watches", sub { outer(\&signalled) };
+
+attempt "outer-ptrace", "the runner's own outer processes, to be traced",
+	"a job could leave the user namespace by becoming one", sub { outer(\&traced) };
+
+attempt "outer-memory", "the memory of the runner's own outer processes",
+	"a job could leave the user namespace by changing one", sub { outer(\&opened) };
+
+attempt "credential-input", "the standard input of the runner's own outer processes",
+	"the agent's credential comes that way", sub { outer(sub { sysopen my $file, "/proc/$_[0]/fd/0", O_RDONLY | O_NONBLOCK }) };
 
 attempt "namespace", "the mounts of another runner",
 	"a job could enter another's machine", sub {
-	against(sub {
+	other(sub {
 		sysopen my $file, "/proc/$_[0]/ns/mnt", O_RDONLY or return 0;
 		return call("setns", fileno $file, 0) == 0;
 	});

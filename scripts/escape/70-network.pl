@@ -3,27 +3,34 @@ use warnings;
 use Escape;
 use Socket;
 
-# reach tries a port at addresses.
+# reach tries a port, where somebody says TOKEN, at addresses.
 sub reach {
-	my ($port, @addresses) = @_;
+	my ($token, $port, @addresses) = @_;
+	return not_attempted("no canary") if !$port;
 	my @reasons;
-	for my $address (@addresses) {
-		my ($there, $reason) = answers(PF_INET, pack_sockaddr_in($port, inet_aton($address)));
+	for my $address (grep { defined } @addresses) {
+		my ($there, $reason) = answers(PF_INET, pack_sockaddr_in($port, inet_aton($address)), $token);
 		return escaped("$address:$port answers") if $there;
 		push @reasons, "$address: $reason";
 	}
 	return blocked(join ", ", @reasons);
 }
 
-attempt "host-loopback", "a service of the host that listens on localhost only",
-	"databases and tools that trust localhost would trust jobs", sub {
-	return not_attempted("no canary on the host") if !$given{loopback};
-	return reach($given{loopback}, "127.0.0.1", "10.0.2.2", $given{gateway} || ());
-};
+# What slirp4netns and pasta take for their own side's localhost.
+my $host = "10.0.2.2";
 
-attempt "other-port", "a port that another runner publishes",
-	"jobs of one runner could use another's services", sub {
-	return not_attempted("no canary") if !$given{port};
-	return reach($given{port}, $given{neighbour}, "127.0.0.1");
-};
+attempt "host-loopback", "a service of the host that listens on localhost only",
+	"databases and tools that trust localhost would trust jobs", sub { reach(@given{ "token", "loopback" }, "127.0.0.1", $host, $given{gateway}) };
+
+attempt "outer-loopback", "a service on localhost of the runner's outer network",
+	"what serves the runner itself would serve jobs", sub { reach(@given{ "outer", "outerloopback" }, "127.0.0.1", $host, $given{gateway}) };
+
+attempt "other-loopback", "a service on localhost of another runner's machine",
+	"jobs of one runner could use what another's keeps to itself", sub { reach(@given{ "token", "otherloopback" }, $given{neighbour}, "127.0.0.1", $host) };
+
+attempt "other-listener", "a port on which another runner's machine listens",
+	"jobs of one runner could use another's services", sub { reach(@given{ "token", "port" }, $given{neighbour}, "127.0.0.1", $host) };
+
+attempt "other-port", "a port that a container of another runner publishes",
+	"jobs of one runner could use another's containers", sub { reach(@given{ "token", "published" }, $given{neighbour}, "127.0.0.1", $host, $given{gateway}) };
 1;

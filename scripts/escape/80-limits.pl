@@ -3,21 +3,13 @@ use warnings;
 use Escape;
 use Fcntl;
 
-# groups are the folders of the control groups that can be seen, the own ones first,
-# in mounts of one's own too.
+# groups are the folders of the control groups that can be seen, the own ones first.
+# Only of what is mounted already: the mount of a hierarchy can make one, which
+# takes its controller from the host.
 sub groups {
-	own_mounts();
-	my @mounts;
-	for my $path (glob("/sys/fs/cgroup /sys/fs/cgroup/* /h/sys/fs/cgroup /h/sys/fs/cgroup/*")) {
-		next if !-e "$path/cgroup.procs";
-		push @mounts, $path;
-		call("mount", "none", $path, 0, 0x1020, 0); # MS_REMOUNT|MS_BIND, not read-only
-	}
-	for my $one (["cgroup2", ""], ["cgroup", "memory"], ["cgroup", "devices"]) {
-		my $at = mount_own(@$one);
-		push @mounts, $at if $at;
-	}
+	my @mounts = grep { -e "$_/cgroup.procs" } glob("/sys/fs/cgroup /sys/fs/cgroup/* /h/sys/fs/cgroup /h/sys/fs/cgroup/*");
 	die "no control group is seen\n" if !@mounts;
+	writable(@mounts);
 	open my $list, "<", "/proc/self/cgroup" or die "/proc/self/cgroup: $!\n";
 	my %own = map { /:(\/.+)$/ ? ($1 => 1) : () } <$list>;
 	my @own;

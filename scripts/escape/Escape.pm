@@ -11,16 +11,17 @@ use POSIX ();
 use Socket;
 use Exporter "import";
 
-our @EXPORT = qw(%given attempt blocked escaped not_attempted opens kernel call roots processes_of_canary
-	path_of_own mount_own own_mounts make_node answers write_back);
+our @EXPORT = qw(%given attempt blocked escaped not_attempted opens kernel call roots processes_with
+	path_of_own mount_own writable make_node answers write_back);
 
 our %given;    # what the battery was told: KEY=VALUE lines
 our @attempts; # in the order of the files
 
-# attempt ID, TITLE, MEANING, TRY: what it would mean if TRY said escaped.
+# attempt ID, TITLE, MEANING, TRY: what it would mean if TRY said escaped. The
+# first three are read by runnerctl too, and so are written out.
 sub attempt {
-	my ($id, $title, $meaning, $try) = @_;
-	push @attempts, { id => $id, title => $title, meaning => $meaning, try => $try };
+	my ($id, undef, undef, $try) = @_;
+	push @attempts, { id => $id, try => $try };
 }
 
 sub blocked { return ["blocked", shift] }
@@ -55,7 +56,7 @@ my %numbers = (
 	mount => [165, 40], umount2 => [166, 39], unshare => [272, 97], setns => [308, 268], mknodat => [259, 33], ptrace => [101, 117],
 	init_module => [175, 105], finit_module => [313, 273], delete_module => [176, 106], kexec_load => [246, 104], swapon => [167, 224],
 	adjtimex => [159, 171], bpf => [321, 280], perf_event_open => [298, 241], ioperm => [173], fanotify_init => [300, 262], keyctl => [250, 219],
-	syslog => [103, 116], open_by_handle_at => [304, 265],
+	syslog => [103, 116], name_to_handle_at => [303, 264], open_by_handle_at => [304, 265],
 );
 
 # call makes a system call: its result, or -1 and $!. Where the machine has none
@@ -94,15 +95,16 @@ sub roots {
 	return @found;
 }
 
-# processes_of_canary are the canary's, as numbered here. No argument and no
-# variable of this one has the token.
-sub processes_of_canary {
+# processes_with are those that have a canary's token in their arguments, as numbered
+# here. No argument and no variable of this one has it.
+sub processes_with {
+	my ($token) = @_;
 	my @found;
 	for my $process (glob "/proc/[0-9]*") {
 		open my $file, "<", "$process/cmdline" or next;
 		local $/;
 		my $line = <$file> // "";
-		push @found, $process =~ m{(\d+)$} if index($line, $given{token}) >= 0;
+		push @found, $process =~ m{(\d+)$} if index($line, $token) >= 0;
 	}
 	return @found;
 }
@@ -115,19 +117,28 @@ sub path_of_own {
 	die "no folder to write in\n";
 }
 
-# own_mounts gives this process mounts of its own, so that none is left.
+# own_mounts gives this process mounts of its own, so that none is left; where only a
+# new user namespace can, in one. Without, nothing is mounted.
 sub own_mounts {
-	call("unshare", 0x20000) == 0 or return; # CLONE_NEWNS
-	call("mount", "none", "/", 0, 0x44000, 0); # MS_REC|MS_PRIVATE
+	my ($mounts, $user) = (0x20000, 0x10000000); # CLONE_NEWNS, CLONE_NEWUSER
+	call("unshare", $mounts) == 0 or call("unshare", $mounts | $user) == 0 or die "no mounts of one's own: $!\n";
+	call("mount", "none", "/", 0, 0x44000, 0) == 0 or die "no private mounts: $!\n"; # MS_REC|MS_PRIVATE
+}
+
+# writable makes mounts writable for this process, where it can have mounts of its own.
+sub writable {
+	my (@paths) = @_;
+	eval { own_mounts(); 1 } or return;
+	call("mount", "none", $_, 0, 0x1020, 0) for @paths; # MS_REMOUNT|MS_BIND, not read-only
 }
 
 # mount_own mounts a file system: the folder, or undef and $!.
 sub mount_own {
-	my ($type, $options) = @_;
+	my ($type) = @_;
 	own_mounts();
 	my $at = path_of_own($type);
 	mkdir $at or die "$at: $!\n";
-	return $at if call("mount", "none", $at, $type, 0, $options // 0) == 0;
+	return $at if call("mount", "none", $at, $type, 0, 0) == 0;
 	my $problem = $!;
 	rmdir $at;
 	$! = $problem;
@@ -142,23 +153,15 @@ sub make_node {
 	return undef;
 }
 
-# answers tells whether the canary is behind an address: it says its token.
+# answers tells whether the canary is behind an address: it says its token. No
+# alarm: there is one already, the attempt's own.
 sub answers {
-	my ($family, $address) = @_;
-	socket(my $socket, $family, SOCK_STREAM, 0) or return 0;
-	local $SIG{ALRM} = sub { die "timed out\n" };
-	my $got = eval {
-		alarm 3;
-		connect($socket, $address) or die "$!\n";
-		sysread $socket, my $text, 200;
-		alarm 0;
-		$text // "";
-	};
-	my $problem = $@;
-	alarm 0;
-	$! = 0;
-	chomp $problem;
-	return ($got // "") =~ /\Q$given{token}\E/ ? (1, "") : (0, $problem || "somebody else answers");
+	my ($family, $address, $token) = @_;
+	socket(my $socket, $family, SOCK_STREAM, 0) or return (0, "socket: $!");
+	setsockopt $socket, SOL_SOCKET, $_, pack("qq", 3, 0) for SO_SNDTIMEO, SO_RCVTIMEO; # seconds; the first is connect's
+	connect($socket, $address) or return (0, $!{EINPROGRESS} ? "timed out" : "$!");
+	defined sysread $socket, my $text, 200 or return (0, $!{EAGAIN} ? "says nothing" : "$!");
+	return $text =~ /\Q$token\E/ ? (1, "") : (0, "somebody else answers");
 }
 
 1;

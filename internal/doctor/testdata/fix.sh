@@ -3,6 +3,14 @@
 # For root there; can be run again: what is right already is left alone.
 set -eu
 [ "$(id -u)" -eq 0 ] || { echo "this needs root" >&2; exit 1; }
+failed=
+try() { # COMMAND…: one fix; what fails does not stop the others
+	set +e
+	(set -e; "$@")
+	[ $? -eq 0 ] || failed="$failed
+  $*"
+	set -e
+}
 keep() { # FILE LINE: the file holds that line
 	[ "$(cat "$1" 2>/dev/null)" = "$2" ] && return
 	mkdir -p "${1%/*}"
@@ -18,16 +26,23 @@ module() { # NAME: loaded now, and after a reboot
 	keep "/etc/modules-load.d/runnerctl-$1.conf" "$1"
 }
 open_tun() {
+	[ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod -m 0666 /dev/net/tun c 10 200; }
 	[ "$(stat -c %a /dev/net/tun)" = 666 ] || chmod 0666 /dev/net/tun
-	keep /etc/tmpfiles.d/runnerctl.conf "z /dev/net/tun 0666"
+	keep /etc/tmpfiles.d/runnerctl.conf "c /dev/net/tun 0666 root root - 10:200
+z /dev/net/tun 0666"
 }
-module overlay
-module nf_tables
-module nft_compat
-module nf_conntrack
-module xt_addrtype
-module xt_MASQUERADE
-setting user.max_user_namespaces -ge 28633 max_user_namespaces
-setting kernel.apparmor_restrict_unprivileged_userns -eq 0 apparmor_restrict_unprivileged_userns
-open_tun
-iptables -C DOCKER-USER -d 169.254.169.254 -j REJECT 2>/dev/null || iptables -I DOCKER-USER -d 169.254.169.254 -j REJECT
+block_metadata() {
+	iptables -C DOCKER-USER -d 169.254.169.254 -j REJECT 2>/dev/null || iptables -I DOCKER-USER -d 169.254.169.254 -j REJECT
+}
+try module overlay
+try module nf_tables
+try module nft_compat
+try module nf_conntrack
+try module xt_addrtype
+try module xt_MASQUERADE
+try setting fs.inotify.max_user_watches -ge 524288 max_user_watches
+try setting user.max_user_namespaces -ge 28633 max_user_namespaces
+try setting kernel.apparmor_restrict_unprivileged_userns -eq 0 apparmor_restrict_unprivileged_userns
+try open_tun
+try block_metadata
+[ -z "$failed" ] || { echo "not mended:$failed" >&2; exit 1; }

@@ -7,10 +7,5 @@ set -eu
 run_all job-completed.d
 if [[ -p /run/runnerctl/clean ]]; then
 	tidy_docker
-	# Opening a pipe waits for the other side.
-	answer=$(timeout 60 bash -c 'echo >/run/runnerctl/clean && cat /run/runnerctl/cleaned') || answer='not done within 60s'
-	[[ -z $answer ]] || {
-		echo "cleaning the workspace: $answer" >&2
-		exit 1
-	}
+	clean_workspace
 fi

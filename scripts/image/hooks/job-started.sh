@@ -12,6 +12,10 @@ until curl -fs --max-time 5 --output /dev/null --unix-socket /run/docker.sock ht
 done
 # shellcheck source=/dev/null
 . /usr/lib/runnerctl/hooks/lib.sh
-# In a runner of many jobs the one before may have been cut off.
-if [[ -p /run/runnerctl/clean ]]; then tidy_docker; fi
+# In a runner of many jobs the one before may have been cut off, or its cleaning may
+# still be under way.
+if [[ -p /run/runnerctl/clean ]]; then
+	tidy_docker
+	clean_workspace
+fi
 run_all job-started.d

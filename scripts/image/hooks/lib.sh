@@ -25,3 +25,20 @@ tidy_docker() {
 		docker network rm "$id" >/dev/null
 	done
 }
+
+# clean_workspace has the cleaner empty the work folder, and waits for its answer to
+# this very question: one that took too long may have left its own.
+clean_workspace() {
+	local answer
+	# Opening the pipe waits until the cleaner is free.
+	# shellcheck disable=SC2016 # the inner shell expands it
+	answer=$(timeout 60 bash -c '
+		echo "$1" >/run/runnerctl/clean
+		while read -r asker said; do
+			[[ $asker != "$1" ]] || { echo "$said" && break; }
+		done </run/runnerctl/cleaned' - "$EPOCHREALTIME") || answer='not done within 60s'
+	[[ -z $answer ]] || {
+		echo "cleaning the workspace: $answer" >&2
+		return 1
+	}
+}

@@ -1,0 +1,143 @@
+//go:build linux
+
+package commands
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/docker/docker/api/types/container"
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/runnerctl/runnerctl/internal/doctor"
+)
+
+// Where a required check fails, the report says that nothing deep was done.
+func TestDeepThatDidNotRun(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
+	t.Chdir(t.TempDir())
+	code, stdout, _ := runnerctl(t.Context(), "doctor", "--deep", "--offline", "-o", "json")
+	var report doctor.Report
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	if code != exitFailure || report.Deep == nil || report.Deep.Reason != "a required check failed" || report.Deep.Steps[0].Status != doctor.Skip {
+		t.Errorf("code %d: %+v", code, report.Deep)
+	}
+	if code, stdout, _ := runnerctl(t.Context(), "doctor", "--deep", "--offline"); code != exitFailure || !strings.HasSuffix(stdout, "not tried  a required check failed\n") {
+		t.Errorf("code %d: %s", code, stdout)
+	}
+}
+
+// Offline nothing is pulled, built or asked for: what is missing is said, beside the
+// checks' report.
+func TestDeepOfflineSaysWhatIsMissing(t *testing.T) {
+	realEngine(t)
+	t.Chdir(t.TempDir())
+	for settings, want := range map[string]string{
+		"image: {base: nosuch.invalid/base:1}":      "the engine has no base image nosuch.invalid/base:1, and --offline makes none",
+		"image: {packages: [no-such-package]}":      "runner image",
+		"target: https://github.invalid/acme/tools": "only GitHub tells which agent",
+	} {
+		if err := os.WriteFile("runnerctl.yaml", []byte(settings+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, stdout, stderr := runnerctl(t.Context(), "doctor", "--deep", "--offline", "-o", "json")
+		var report doctor.Report
+		if err := json.Unmarshal([]byte(stdout), &report); err != nil {
+			t.Fatalf("%s: %v: %s", settings, err, stderr)
+		}
+		if code != exitFailure || len(report.Checks) == 0 || report.Deep == nil || !strings.Contains(report.Deep.Reason, want) {
+			t.Errorf("%s: code %d: %+v: %s", settings, code, report.Deep, stderr)
+		}
+	}
+}
+
+// The way out, to a name that only a server of this test's knows.
+func TestEgress(t *testing.T) {
+	api := realEngine(t)
+	runnerImage(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	neighbour := list(t, name)[0]
+	hand := handOf(t, api, neighbour.ContainerID)
+	_, gateway, err := hand.engine.Addresses(t.Context(), neighbour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := net.ListenPacket("udp4", net.JoinHostPort(gateway.String(), "53"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = names.Close() }()
+	go tellAddress(names, "forge.test.", gateway.As4())
+	service, err := net.Listen("tcp4", net.JoinHostPort(gateway.String(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = service.Close() }()
+	go sayToken(service, "here")
+	_, port, _ := net.SplitHostPort(service.Addr().String()) // it is one
+
+	runner, said := hand.start(t, func(_ *container.Config, host *container.HostConfig) { host.DNS = []string{gateway.String()} })
+	if said != "" {
+		t.Fatal(said)
+	}
+	pair := deepPair{tried: runner}
+	if said := hand.steps(t, pair, "run"); said != "" {
+		t.Fatal(said)
+	}
+	scripts, err := deepScripts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		target   string
+		status   doctor.Status
+		observed string
+	}{
+		{"https://forge.test:" + port + "/acme", doctor.Pass, "forge.test:" + port + " answers"},
+		{"https://forge.test:1/acme", doctor.Warn, "forge.test has an address, and port 1 does not answer"},
+		{"https://nosuch.test/acme", doctor.Warn, "no DNS: nosuch.test has no address here"},
+	} {
+		for _, script := range scripts {
+			if script.id != needsOutside {
+				continue
+			}
+			step, err := deepStep(t.Context(), hand.engine, pair, script, test.target)
+			if err != nil || step.Status != test.status || step.Observed != test.observed {
+				t.Errorf("%s: %+v, %v", test.target, step, err)
+			}
+		}
+	}
+}
+
+// tellAddress is a name server that knows one name, until the connection is closed.
+func tellAddress(connection net.PacketConn, name string, address [4]byte) {
+	packet := make([]byte, 512)
+	for {
+		n, from, err := connection.ReadFrom(packet)
+		if err != nil {
+			return
+		}
+		var message dnsmessage.Message
+		if message.Unpack(packet[:n]) != nil || len(message.Questions) != 1 {
+			continue
+		}
+		message.Response, message.Additionals = true, nil
+		question := message.Questions[0]
+		switch {
+		case question.Name.String() != name:
+			message.RCode = dnsmessage.RCodeNameError
+		case question.Type == dnsmessage.TypeA:
+			header := dnsmessage.ResourceHeader{Name: question.Name, Type: question.Type, Class: question.Class, TTL: 1}
+			message.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AResource{A: address}}}
+		}
+		if answer, err := message.Pack(); err == nil {
+			_, _ = connection.WriteTo(answer, from) // it asks again
+		}
+	}
+}
