@@ -233,10 +233,14 @@ func (r *registrar) agent(loaded config.Config, marker string) fleet.Agent {
 const maxClockError = 5 * time.Minute
 
 // checkClock holds an engine's clock, which told now a moment ago, against GitHub's.
-func (r *registrar) checkClock(ctx context.Context, now time.Time) error {
-	skew, err := r.client.Skew(ctx)
+func (r *registrar) checkClock(ctx context.Context, d deps, loaded config.Config, now time.Time) error {
+	options, err := reach(d, loaded)
 	if err != nil {
-		return fmt.Errorf("GitHub's clock: %w", err)
+		return err
+	}
+	skew, err := ghapi.Skew(ctx, r.client.Target(), options)
+	if err != nil {
+		return ctx.Err() // asked once only: an answer that gets lost is no reason to stop
 	}
 	if off := time.Until(now) - skew; !now.IsZero() && off.Abs() > maxClockError {
 		return &clockError{off}
