@@ -229,6 +229,41 @@ func (r *registrar) agent(loaded config.Config, marker string) fleet.Agent {
 	return fleet.Agent{Mode: r.mode, URL: r.client.Target().URL(), Labels: slices.Compact(labels), Group: r.group.Name, Ephemeral: loaded.Runners.Ephemeral}
 }
 
+// maxClockError is how far off GitHub lets the clock of an agent be.
+const maxClockError = 5 * time.Minute
+
+// checkClock holds an engine's clock, which told now a moment ago, against GitHub's.
+func (r *registrar) checkClock(ctx context.Context, d deps, loaded config.Config, now time.Time) error {
+	options, err := reach(d, loaded)
+	if err != nil {
+		return err
+	}
+	skew, err := ghapi.Skew(ctx, r.client.Target(), options)
+	if err != nil {
+		return ctx.Err() // asked once only: an answer that gets lost is no reason to stop
+	}
+	if off := time.Until(now) - skew; !now.IsZero() && off.Abs() > maxClockError {
+		return &clockError{off}
+	}
+	return nil
+}
+
+// clockError is how far an engine's clock is ahead of GitHub's.
+type clockError struct{ ahead time.Duration }
+
+func (e *clockError) Error() string {
+	side := "ahead of"
+	if e.ahead < 0 {
+		side = "behind"
+	}
+	return fmt.Sprintf("the engine's clock is %s %s GitHub's", e.ahead.Abs().Round(time.Second), side)
+}
+
+// Hint says what to do.
+func (e *clockError) Hint() string {
+	return "agents sign with it, and GitHub refuses them: set the clock of the engine's machine (timedatectl set-ntp true)"
+}
+
 func (r *registrar) String() string {
 	life := "runners stay"
 	if r.mode == fleet.JIT {

@@ -240,6 +240,9 @@ func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config
 		if err != nil {
 			return plan, options, nil, err
 		}
+		if err := github.checkClock(ctx, d, wanted, told.Now); err != nil {
+			return plan, options, nil, err
+		}
 		if options.Spec.CAs, err = githubCAs(wanted); err != nil {
 			return plan, options, nil, err
 		}
