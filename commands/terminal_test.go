@@ -147,21 +147,3 @@ func TestFleetOnANarrowTerminal(t *testing.T) {
 		t.Errorf("code %d: %q", code, stderr)
 	}
 }
-
-// A command on a terminal gets one of the runner's own, as wide as the window.
-func TestRunOnATerminal(t *testing.T) {
-	api := realEngine(t)
-	name := newFleet(t, api)
-	t.Setenv("TERM", "xterm")
-	code, raw := inWindow(t, 77, throwAway(name, "--", "sh", "-c", `tty; stty size; sudo sh -c 'test -t 1' && exit 7`)...)
-	if want := "/dev/pts/0\r\n50 77\r\n"; code != 7 || raw != want {
-		t.Errorf("code %d: %q, want %q", code, raw, want)
-	}
-	code, raw = inWindow(t, 77, throwAway(name, "--no-tty", "--", "tty")...)
-	if code != 1 || !strings.Contains(raw, "not a tty") {
-		t.Errorf("without a terminal: code %d: %q", code, raw)
-	}
-	if left := throwAways(t, api, name, "run"); len(left) > 0 {
-		t.Errorf("left: %v", left)
-	}
-}
