@@ -50,4 +50,4 @@ lint: ## golangci-lint, pinned in tools/go.mod
 	go tool -modfile=tools/go.mod golangci-lint run ./...
 
 golden: ## rewrite golden files
-	go test ./internal/config ./internal/doctor ./templates ./dockerx ./commands ./bench -update
+	go test ./internal/doctor ./templates ./dockerx ./commands ./bench -update

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
-	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,9 +12,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-var update = flag.Bool("update", false, "rewrite golden files")
+	"github.com/runnerctl/runnerctl/internal/golden"
+)
 
 func TestMedian(t *testing.T) {
 	for _, test := range []struct {
@@ -139,7 +138,7 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, got := range files {
-		golden(t, filepath.Join("testdata", filepath.Base(path)), got)
+		golden.Check(t, filepath.Join("testdata", filepath.Base(path)), got)
 		if strings.HasSuffix(path, ".svg") {
 			wellFormed(t, path, got)
 		}
@@ -150,22 +149,6 @@ func TestGolden(t *testing.T) {
 	}
 	if text, err := again.JSON(); err != nil || !bytes.Equal(text, files[resultsFile]) {
 		t.Errorf("results.json changes when read and written (%v)", err)
-	}
-}
-
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s changed (make golden rewrites it); got\n%s", path, got)
 	}
 }
 
@@ -199,7 +182,7 @@ func TestReportIsOfTheResults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range files {
-		golden(t, path, want)
+		golden.Check(t, path, want)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/golden"
 )
 
 // byHand starts the runner image as somebody would who leaves something out.
@@ -170,7 +171,7 @@ func TestFaultsPage(t *testing.T) {
 		}
 		text.WriteString(row(one.name, one.by+", check `"+one.cause+"`", checks[0].Why, "as the check prints it"))
 	}
-	page(t, "../docs/faults.md", text.String())
+	golden.Check(t, "../docs/faults.md", []byte(text.String()))
 }
 
 // named fails unless said names the fault's cause and no other.

@@ -3,35 +3,13 @@
 package commands
 
 import (
-	"flag"
 	"io/fs"
-	"os"
 	"strings"
 	"testing"
 
+	"github.com/runnerctl/runnerctl/internal/golden"
 	"github.com/runnerctl/runnerctl/scripts"
 )
-
-var update = flag.Bool("update", false, "rewrite golden files and generated pages")
-
-// page compares a page of docs/ with what the test found; with -update it is
-// written.
-func page(t *testing.T, path, want string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != want {
-		t.Errorf("%s is not what the test found; go test ./commands -run %s -update rewrites it:\n%s", path, t.Name(), want)
-	}
-}
 
 func row(cells ...string) string {
 	for i, cell := range cells {
@@ -81,5 +59,5 @@ func TestEscapePage(t *testing.T) {
 	if written != len(all) {
 		t.Errorf("%d of %d attempts were read", len(all), written)
 	}
-	page(t, "../docs/escape.md", text.String())
+	golden.Check(t, "../docs/escape.md", []byte(text.String()))
 }

@@ -5,16 +5,13 @@ package dockerx
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
-	"os"
 	"testing"
 
 	"github.com/moby/profiles/seccomp"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite golden files")
 
 func goldenSpec() fleet.Spec {
 	return fleet.Spec{
@@ -43,19 +40,7 @@ func TestContainerConfigGolden(t *testing.T) {
 		if err := encoder.Encode(map[string]any{"Config": config, "HostConfig": host}); err != nil {
 			t.Fatal(err)
 		}
-		path := "testdata/" + name + ".json"
-		if *update {
-			if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(got.Bytes(), want) {
-			t.Errorf("%s: the container's configuration changed; got\n%s", name, got.Bytes())
-		}
+		golden.Check(t, "testdata/"+name+".json", got.Bytes())
 	}
 }
 

@@ -2,15 +2,13 @@ package templates
 
 import (
 	"bytes"
-	"flag"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
-)
 
-var update = flag.Bool("update", false, "rewrite golden files")
+	"github.com/runnerctl/runnerctl/internal/golden"
+)
 
 func full() Data {
 	return Data{
@@ -32,19 +30,7 @@ func TestRenderGolden(t *testing.T) {
 		if _, err := parser.Parse(bytes.NewReader(got)); err != nil {
 			t.Errorf("%s: BuildKit does not parse it: %v", name, err)
 		}
-		path := "testdata/" + name + ".Dockerfile"
-		if *update {
-			if err := os.WriteFile(path, got, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s: got\n%s", name, got)
-		}
+		golden.Check(t, "testdata/"+name+".Dockerfile", got)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/runnerctl/runnerctl/internal/golden"
 )
 
 // The page of all checks is the catalogue's: -update writes it.
@@ -37,5 +39,5 @@ package manager, --privileged inside, a job in a container with the daemon's soc
 		}
 		fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", check.ID, check.Title, check.Severity, strings.ReplaceAll(check.Why, "|", `\|`))
 	}
-	golden(t, "../../../docs/doctor.md", page.Bytes())
+	golden.Check(t, "../../docs/doctor.md", page.Bytes())
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,9 +13,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-)
 
-var update = flag.Bool("update", false, "rewrite golden files")
+	"github.com/runnerctl/runnerctl/internal/golden"
+)
 
 // env gives the facts as if each source had been asked.
 func env(f Facts) Env {
@@ -210,23 +209,6 @@ func TestCatalogue(t *testing.T) {
 	}
 }
 
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s: got\n%s", name, got)
-	}
-}
-
 func TestWriteText(t *testing.T) {
 	same := func(s string) string { return s }
 	plain := Style{OK: same, Fail: same, Warn: same, Dim: same, Bold: same}
@@ -237,7 +219,7 @@ func TestWriteText(t *testing.T) {
 		report.Took = 600 * time.Millisecond
 		var out bytes.Buffer
 		WriteText(&out, report, style)
-		golden(t, name, out.Bytes())
+		golden.Check(t, filepath.Join("testdata", name), out.Bytes())
 	}
 }
 
@@ -246,7 +228,7 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "report.json", append(text, '\n'))
+	golden.Check(t, filepath.Join("testdata", "report.json"), append(text, '\n'))
 }
 
 // What can't be mended does not keep the rest from it, and is told.
@@ -276,7 +258,7 @@ func TestScriptGoesOn(t *testing.T) {
 func TestScript(t *testing.T) {
 	var out bytes.Buffer
 	run(Catalogue(), broken(t)).Script(&out, "this machine")
-	golden(t, "fix.sh", out.Bytes())
+	golden.Check(t, filepath.Join("testdata", "fix.sh"), out.Bytes())
 	shell := exec.Command("sh", "-n")
 	shell.Stdin = &out
 	if complaints, err := shell.CombinedOutput(); err != nil {

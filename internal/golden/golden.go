@@ -1,0 +1,29 @@
+// Package golden holds what tests make against files that were looked through.
+package golden
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files and generated pages")
+
+// Check fails the test where the file does not hold what the test made; with
+// -update it is written.
+func Check(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s changed (make golden rewrites it); got\n%s", path, got)
+	}
+}
