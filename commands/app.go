@@ -4,8 +4,10 @@ package commands
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -350,6 +352,13 @@ func wantJSON(c *cli.Context) (bool, error) {
 		return true, nil
 	}
 	return false, &usageError{command: c.Command.Name, problem: fmt.Sprintf("--output %q: table or json", c.String("output"))}
+}
+
+// writeJSON prints the one document of -o json.
+func writeJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
 }
 
 func connect(d deps) (*dockerx.Engine, dockerx.Endpoint, error) {

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -128,12 +127,6 @@ func listChecks(d deps, options doctorOptions) error {
 	}
 	ui.Table(d.streams.Out, []string{"ID", "SEVERITY", "WHAT"}, rows)
 	return nil
-}
-
-func writeJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
 }
 
 func runDoctor(ctx context.Context, d deps, options doctorOptions) error {

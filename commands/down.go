@@ -197,10 +197,9 @@ func (e *unaskedError) Unwrap() error { return e.error }
 
 // Hint adds to the reason's own how to do without.
 func (e *unaskedError) Hint() string {
-	own := ""
-	var advised interface{ Hint() string }
-	if errors.As(e.error, &advised) && advised.Hint() != "" {
-		own = advised.Hint() + "; "
+	own := ui.Hint(e.error)
+	if own != "" {
+		own += "; "
 	}
 	return own + "runnerctl down --force goes on without GitHub, which forgets such runners by itself after a day (with ephemeral: false, after two weeks)"
 }

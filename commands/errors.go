@@ -15,9 +15,8 @@ func advised(err error) error {
 	if known := doctor.Explain(told(err)); known != nil {
 		return ui.Hinted(err, known.Cause+": "+known.Cure)
 	}
-	var hint interface{ Hint() string }
 	switch {
-	case errors.As(err, &hint) && hint.Hint() != "":
+	case ui.Hint(err) != "":
 		return err
 	case dockerx.IsForbidden(err):
 		return ui.Hinted(err, "this user may not open the engine's socket: sudo usermod -aG docker $USER, then log in again (members of that group are root on the machine)")

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -62,9 +61,7 @@ func runInspect(ctx context.Context, d deps, options inspectOptions) error {
 		return interrupted(ctx, err)
 	}
 	if options.json {
-		encoder := json.NewEncoder(d.streams.Out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(details)
+		return writeJSON(d.streams.Out, details)
 	}
 	writeDetails(d.streams.Out, details, options.theme)
 	return nil

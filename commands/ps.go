@@ -2,8 +2,6 @@ package commands
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -80,9 +78,7 @@ func runPs(ctx context.Context, d deps, options psOptions) error {
 	}
 	askGitHub(ctx, d, engine, options.config, runners)
 	if options.json {
-		encoder := json.NewEncoder(d.streams.Out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(runners)
+		return writeJSON(d.streams.Out, runners)
 	}
 	writeRunners(d.streams.Out, runners, time.Now())
 	return nil
@@ -114,9 +110,8 @@ func askGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded confi
 
 // withHint is an error and its advice in one line.
 func withHint(err error) string {
-	var advised interface{ Hint() string }
-	if errors.As(err, &advised) && advised.Hint() != "" {
-		return err.Error() + " (" + advised.Hint() + ")"
+	if hint := ui.Hint(err); hint != "" {
+		return err.Error() + " (" + hint + ")"
 	}
 	return err.Error()
 }

@@ -101,9 +101,8 @@ func (e *unofferedError) Unwrap() error { return e.error }
 // Hint adds to the reason's own how to do without.
 func (e *unofferedError) Hint() string {
 	const own = "with image.agent.archive the image needs nothing of GitHub"
-	var advised interface{ Hint() string }
-	if errors.As(e.error, &advised) && advised.Hint() != "" {
-		return advised.Hint() + "; " + own
+	if hint := ui.Hint(e.error); hint != "" {
+		return hint + "; " + own
 	}
 	return own
 }

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -81,9 +80,7 @@ func runVersion(ctx context.Context, d deps, options versionOptions) error {
 		return err
 	}
 	if options.json {
-		encoder := json.NewEncoder(d.streams.Out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(found)
+		return writeJSON(d.streams.Out, found)
 	}
 	rows := []ui.Definition{{Term: "runnerctl", Text: fmt.Sprintf("%s (%s, %s/%s)", found.Version, found.Go, found.OS, found.Arch)}}
 	if found.Engine != nil {

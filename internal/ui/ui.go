@@ -168,10 +168,18 @@ func Error(w io.Writer, theme Theme, err error) {
 			fmt.Fprintf(w, "  %s   %s\n", theme.Dim("last"), line)
 		}
 	}
-	var hint interface{ Hint() string }
-	if errors.As(err, &hint) && hint.Hint() != "" {
-		fmt.Fprintf(w, "  %s   %s\n", theme.Dim("hint"), hint.Hint())
+	if hint := Hint(err); hint != "" {
+		fmt.Fprintf(w, "  %s   %s\n", theme.Dim("hint"), hint)
 	}
+}
+
+// Hint is what an error, or one behind it, says to do; "" where none does.
+func Hint(err error) string {
+	var hint interface{ Hint() string }
+	if errors.As(err, &hint) {
+		return hint.Hint()
+	}
+	return ""
 }
 
 type hinted struct {
