@@ -457,14 +457,14 @@ func TestDoctorAsksGitHub(t *testing.T) {
 	status("github.reachable", doctor.Pass, "answers")
 	status("github.clock", doctor.Pass, "agrees")
 	status("github.token", doctor.Pass, "may register")
-	github.SetClockOffset(10 * time.Minute)
+	github.SetClockOffset(10*time.Minute + 30*time.Second) // the Date of an answer is whole seconds
 	status("github.clock", doctor.Warn, "differ by ")
 	t.Setenv("RUNNERCTL_TOKEN", github.ClassicToken(time.Hour, "gist"))
 	status("github.token", doctor.Fail, "needs the scope repo")
 	t.Setenv("RUNNERCTL_TOKEN", "")
 	status("github.token", doctor.Fail, "set RUNNERCTL_TOKEN")
 	status("github.reachable", doctor.Pass, "answers") // whoever asks
-	status("github.clock", doctor.Warn, "differ by")
+	status("github.clock", doctor.Warn, "differ by 10m")
 	if code, checks := doctorReport(t, "github", "--offline"); code != 0 || checks["github.token"].Observed != "offline" {
 		t.Errorf("code %d, %+v", code, checks["github.token"])
 	}
