@@ -450,13 +450,15 @@ func faultsOfTheMachine(t *testing.T) {
 		engine.Inside(t, fault.unmaking)
 	}
 
+	// A sysfs shows the devices of the network in which it was mounted.
+	engine.Inside(t, "mkdir $DIR/groups; mount --rbind /sys/fs/cgroup $DIR/groups; mount -t sysfs sysfs /sys; mount --rbind $DIR/groups /sys/fs/cgroup")
 	engine.Inside(t, "ip link add up0 mtu 1400 type veth peer name up1; ip link set up0 up; ip link set up1 up; ip address add 192.0.2.1/24 dev up0; ip route add default dev up0")
 	checked(t, "a bridge with a larger MTU than the host's uplink", before)
 	engine.Inside(t, "ip link set up0 mtu 1500")
 	if after, _ := complaints(t); !slices.Equal(after, before) {
 		t.Errorf("with the uplink's MTU mended: %q, %q before", after, before)
 	}
-	engine.Inside(t, "ip link del up0")
+	engine.Inside(t, "ip link del up0; umount -l /sys; umount -l $DIR/groups")
 
 	folder := strings.TrimSpace(engine.Inside(t, `cd "$DIR"
 mkdir data/lower data/upper data/work over plain data/plain
