@@ -186,29 +186,15 @@ func imageAtHand(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 	if err != nil {
 		return "", "", false, err
 	}
-	missing := func(what string) error {
-		return ui.Hinted(fmt.Errorf("the engine has no %s, and --offline makes none", what), "runnerctl build")
+	tag, id, base, err := wanted.find(ctx, engine)
+	if err != nil || id != "" {
+		return tag, id, false, err
 	}
-	var baseIDs []string
-	for _, base := range unique(wanted.image.Base, wanted.image.Outer) {
-		id, err := engine.ImageID(ctx, base)
-		if err != nil {
-			return "", "", false, err
-		}
-		if id == "" {
-			return "", "", false, missing("base image " + base)
-		}
-		baseIDs = append(baseIDs, id)
+	missing := "runner image " + tag
+	if base != "" {
+		missing = "base image " + base
 	}
-	files, err := wanted.context("")
-	if err != nil {
-		return "", "", false, err
-	}
-	tag = repository + ":" + imageHash(files, baseIDs...)
-	if id, err = engine.ImageID(ctx, tag); err == nil && id == "" {
-		err = missing("runner image " + tag)
-	}
-	return tag, id, false, err
+	return "", "", false, ui.Hinted(fmt.Errorf("the engine has no %s, and --offline makes none", missing), "runnerctl build")
 }
 
 func unique(names ...string) []string {

@@ -107,6 +107,29 @@ func (e *unofferedError) Hint() string {
 	return own
 }
 
+// find looks for the recipe's image on the engine: its tag, and its id where it is
+// there; or the base without which there is no tag.
+func (r recipe) find(ctx context.Context, engine *dockerx.Engine) (tag, id, missing string, err error) {
+	var baseIDs []string
+	for _, base := range unique(r.image.Base, r.image.Outer) {
+		baseID, err := engine.ImageID(ctx, base)
+		if err != nil {
+			return "", "", "", err
+		}
+		if baseID == "" {
+			return "", "", base, nil
+		}
+		baseIDs = append(baseIDs, baseID)
+	}
+	files, err := r.context("")
+	if err != nil {
+		return "", "", "", err
+	}
+	tag = repository + ":" + imageHash(files, baseIDs...)
+	id, err = engine.ImageID(ctx, tag)
+	return tag, id, "", err
+}
+
 // context is every small file that the engine is sent. With a hash the image is
 // labelled; the hash itself is taken without, so that a runnerctl of another
 // version that sends the same files finds the image unchanged.

@@ -171,20 +171,10 @@ func plannedImage(ctx context.Context, d deps, engine *dockerx.Engine, loaded co
 	if err != nil {
 		return "", "", err
 	}
-	var baseIDs []string
-	for _, base := range unique(wanted.image.Base, wanted.image.Outer) {
-		baseID, err := engine.ImageID(ctx, base)
-		if err != nil || baseID == "" {
-			return repository, "", err
-		}
-		baseIDs = append(baseIDs, baseID)
+	tag, id, missing, err := wanted.find(ctx, engine)
+	if missing != "" {
+		tag = repository
 	}
-	files, err := wanted.context("")
-	if err != nil {
-		return "", "", err
-	}
-	tag = repository + ":" + imageHash(files, baseIDs...)
-	id, err = engine.ImageID(ctx, tag)
 	return tag, id, err
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -35,10 +34,8 @@ func (e *Engine) ImageTree(ctx context.Context, reference, fleetName string, rea
 		return fmt.Errorf("image %s: %w", reference, err)
 	}
 	defer func() {
-		bounded, cancel := context.WithTimeout(whole, probeLimit)
-		defer cancel()
-		if left := e.api.ContainerRemove(bounded, made.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); left != nil && !cerrdefs.IsNotFound(left) {
-			err = errors.Join(err, fmt.Errorf("remove container %s: %w", name, left))
+		if left := e.removeProbe(whole, made.ID, name); left != nil {
+			err = errors.Join(err, left)
 		}
 	}()
 	tree, err := e.api.ContainerExport(ctx, made.ID)

@@ -168,9 +168,6 @@ func unsuited(err error) bool {
 	return errors.Is(err, errTold) || noShell || strings.Contains(text, "exec format error")
 }
 
-// staleProbe is how old an image of probeByProgram must be for its maker to be gone.
-const staleProbe = 2 * time.Minute
-
 // removeStaleProbes removes what a doctor that was killed left behind.
 func (e *Engine) removeStaleProbes(ctx context.Context, images []image.Summary) error {
 	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelRole+"="+string(fleet.Probe)))})
@@ -185,7 +182,7 @@ func (e *Engine) removeStaleProbes(ctx context.Context, images []image.Summary) 
 	if err != nil {
 		return err
 	}
-	stale := func(made int64) bool { return now.Sub(time.Unix(made, 0)) > staleProbe }
+	stale := func(made int64) bool { return now.Sub(time.Unix(made, 0)) > fleet.ProbeGrace }
 	var failures []error
 	for _, one := range containers {
 		if stale(one.Created) && strings.HasPrefix(one.Names[0], "/"+probeName) && checkSchema("", one.Labels) == nil {
@@ -283,10 +280,8 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 		return Probed{}, fmt.Errorf("probe container: %w", err)
 	}
 	defer func() {
-		bounded, cancel := context.WithTimeout(whole, probeLimit)
-		defer cancel()
-		if left := e.api.ContainerRemove(bounded, response.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); left != nil && !cerrdefs.IsNotFound(left) {
-			err = errors.Join(err, fmt.Errorf("remove container %s: %w", name, left))
+		if left := e.removeProbe(whole, response.ID, name); left != nil {
+			err = errors.Join(err, left)
 		}
 	}()
 	attached, err := e.api.ContainerAttach(ctx, response.ID, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
@@ -324,6 +319,16 @@ func (e *Engine) createProbe(whole context.Context, config *container.Config, ho
 	bounded, cancel := context.WithTimeout(whole, probeLimit)
 	defer cancel()
 	return e.api.ContainerCreate(bounded, config, host, nil, nil, name)
+}
+
+// removeProbe is done even where whoever asked has gone.
+func (e *Engine) removeProbe(whole context.Context, id, name string) error {
+	bounded, cancel := context.WithTimeout(whole, probeLimit)
+	defer cancel()
+	if err := e.api.ContainerRemove(bounded, id, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !cerrdefs.IsNotFound(err) {
+		return fmt.Errorf("remove container %s: %w", name, err)
+	}
+	return nil
 }
 
 // readProbe reads what probeScript printed.

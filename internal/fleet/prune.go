@@ -105,8 +105,8 @@ func (p PrunePlan) Write(w io.Writer, size func(int64) string) {
 // lockGrace is how long a lock may take from being made to running.
 const lockGrace = 20 * time.Second
 
-// probeGrace is how long a probe's image may be there.
-const probeGrace = 2 * time.Minute
+// ProbeGrace is how old what a probe needs must be for its maker to be gone.
+const ProbeGrace = 2 * time.Minute
 
 // MakePrune decides what nobody needs any more. It never names what the
 // inventory does not hold: what has no label of ours is not even looked at.
@@ -203,7 +203,7 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 		add(removal)
 	}
 	for _, one := range all.Probes {
-		if all.Now.Sub(one.Created) >= probeGrace {
+		if all.Now.Sub(one.Created) >= ProbeGrace {
 			plan.Removals = append(plan.Removals, Removal{Kind: KindImage, Name: strings.Join(one.Tags, " "), ID: one.ID, Tags: one.Tags, Role: Probe, Size: one.Size, Cause: "its runnerctl doctor is gone"})
 		}
 	}
