@@ -95,9 +95,9 @@ func userName() string {
 	return me.Username
 }
 
-// look adds what is seen on the engine's machine; here is that where it is this one. One probe container serves the
-// checks of what containers see, and where this process can't look, of the
-// machine's files.
+// look adds what is seen on the engine's machine; here is that where it is this one.
+// One probe container serves the checks of what containers see, and where this
+// process can't look, of the machine's files.
 func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, arch string, here doctor.Machine) {
 	options := dockerx.ProbeOptions{Fleet: wanted.Name, Images: env.Known.Wanted.Base, Program: ownProgram(arch)}
 	if !env.Offline {

@@ -17,7 +17,7 @@ func goldenSpec() fleet.Spec {
 	return fleet.Spec{
 		Fleet: "ci", Image: "runnerctl/runner:x", ImageID: "sha256:x", CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30,
 		InnerPrivileged: true, NetworkDriver: "slirp4netns", MTU: 65520, AppArmor: "unconfined",
-		Runtime: "sysbox-runc", Bip: "10.213.0.1/17", Pool: "base=10.213.128.0/17,size=24",
+		Bip: "10.213.0.1/17", Pool: "base=10.213.128.0/17,size=24",
 	}
 }
 
@@ -26,9 +26,9 @@ func TestContainerConfigGolden(t *testing.T) {
 	agent := fleet.Agent{URL: "https://github.com/acme/api", Labels: []string{"gpu", "large"}, Group: "Default"}
 	jit, static := agent, agent
 	jit.Mode, static.Mode = fleet.JIT, fleet.Token
-	for name, agent := range map[string]fleet.Agent{"container": {}, "container-jit": jit, "container-static": static} {
-		spec := goldenSpec()
-		spec.Agent = agent
+	runtime, forJIT, forStatic := goldenSpec(), goldenSpec(), goldenSpec()
+	runtime.Runtime, forJIT.Agent, forStatic.Agent = "sysbox-runc", jit, static
+	for name, spec := range map[string]fleet.Spec{"container": goldenSpec(), "container-runtime": runtime, "container-jit": forJIT, "container-static": forStatic} {
 		config, host := containerConfig("ci-7k2p", spec)
 		if host.Privileged {
 			t.Fatal("privileged")

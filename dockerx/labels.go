@@ -16,7 +16,7 @@ import (
 // engine sees the same fleets.
 const (
 	labelFleet  = "dev.runnerctl.fleet"  // name of the fleet
-	labelRole   = "dev.runnerctl.role"   // fleet.Role; later supervisor, mirror
+	labelRole   = "dev.runnerctl.role"   // fleet.Role
 	labelSchema = "dev.runnerctl.schema" // version of these labels
 	labelSpec   = "dev.runnerctl.spec"   // hash of the runner's spec
 	labelCPUs   = "dev.runnerctl.cpus"   // cores

@@ -24,8 +24,8 @@ type Options struct {
 	NewName func() string // for runners beyond the plan's; nil: there are none. It is called side by side
 }
 
-// last tells whether no later execution is to be expected that clears up after this one.
-func (o Options) last() bool { return o.Wait > 0 || o.Force }
+// final tells whether no later execution is to be expected that clears up after this one.
+func (o Options) final() bool { return o.Wait > 0 || o.Force }
 
 // atOnce bounds how many runners are made or removed side by side: the engine
 // itself is the limit, and past this only its own queues grow. Who waits for
@@ -280,7 +280,7 @@ func (x *execution) afterwards(ctx context.Context, runner Runner, refused bool)
 
 // left tells of a registration that stays: in passing where a next time is to come.
 func (x *execution) left(url, name, why string) (string, error) {
-	if x.options.last() {
+	if x.options.final() {
 		return "", &LeftError{Name: name, URL: url, Why: why}
 	}
 	return "its registration stays until the next up or down: " + why, nil

@@ -30,16 +30,6 @@ type Operation struct {
 // Plan is what turns the observed fleet into the wanted one.
 type Plan struct{ Operations []Operation }
 
-// Changes tells whether the plan does anything.
-func (p Plan) Changes() bool {
-	for _, operation := range p.Operations {
-		if operation.Action != Keep {
-			return true
-		}
-	}
-	return false
-}
-
 // Write prints the plan, one line an operation.
 func (p Plan) Write(w io.Writer) {
 	for _, operation := range p.Operations {

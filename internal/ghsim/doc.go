@@ -17,7 +17,7 @@
 // Further: FineGrainedToken, App and Install; AddRepository (Public, Private),
 // AddEnterprise, AddGroup; WaitOnline, Runners, Jobs, Cancel, Requests; Inject
 // (latency, status, HTML, dropped before or after the effect, Retry-After),
-// SecondaryLimit, BadGateway, SetRateLimit, SetClockOffset, Revoke.
+// SecondaryLimit, BadGateway, SetRateLimit, SetClockOffset.
 //
 // The API is at s.URL/api/v3/ and at s.URL/ itself. Runners get s.RunnerURL,
 // plain HTTP, in their JIT configuration, unless Options.RunnerTLS says that they

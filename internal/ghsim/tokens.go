@@ -94,13 +94,6 @@ func (s *Server) Install(appID int64, owner string, permissions map[string]strin
 	return made.id
 }
 
-// Revoke makes a token unknown.
-func (s *Server) Revoke(token string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.actors, token)
-}
-
 // issue makes a token for an actor; it needs the lock.
 func (s *Server) issue(prefix string, who *actor, lifetime time.Duration) string {
 	if lifetime != 0 {
