@@ -161,8 +161,9 @@ func (x *execution) create(ctx context.Context, name string) (outcome, error) {
 	return result, nil
 }
 
-// keep waits for a runner to be ready. One that answers, but whose agent GitHub does
-// not see in all that time, would look idle for ever: it is replaced.
+// keep waits for a runner to be ready. One whose agent GitHub does not see in all that
+// time would look idle for ever, and one that ends waits for a credential that a killed
+// runnerctl did not bring: both are replaced.
 func (x *execution) keep(ctx context.Context, runner Runner) (outcome, error) {
 	result := outcome{name: runner.Name}
 	if runner.Ready && runner.hasJob() {
@@ -173,13 +174,21 @@ func (x *execution) keep(ctx context.Context, runner Runner) (outcome, error) {
 	var err error
 	result.text, err = x.await(ctx, runner, func() {})
 	var late *NotOnlineError
-	if !errors.As(err, &late) || late.Err != nil || !runner.Ready || x.options.NewName == nil {
+	var ended *EndedError
+	why := ""
+	switch {
+	case errors.As(err, &ended):
+		why = "it ended: " + Verdict(ended.Code)
+	case errors.As(err, &late) && late.Err == nil:
+		why = "GitHub showed it as " + string(late.State) + " all the time"
+	}
+	if why == "" || x.options.NewName == nil {
 		return result, err
 	}
 	if result.text, err = x.remove(ctx, runner); err != nil || result.text == staysBusy {
 		return result, err
 	}
-	x.observer.Done(runner.Name, "removed: GitHub showed it as "+string(late.State)+" all the time", time.Since(started))
+	x.observer.Done(runner.Name, "removed: "+why, time.Since(started))
 	return x.create(ctx, x.options.NewName())
 }
 

@@ -291,6 +291,22 @@ func TestKeepWithAgents(t *testing.T) {
 	}
 }
 
+// A killed runnerctl may leave a runner without a credential, which ends soon.
+func TestKeptRunnerThatEnds(t *testing.T) {
+	w := newWorld()
+	runner := w.standing("ci-a", jitSpec.Agent)
+	w.registrations["ci-a"] = Registration{URL: acme, ID: 1, Name: "ci-a"}
+	w.end("ci-a", 78)
+	keep := Plan{Operations: []Operation{{Action: Keep, Name: "ci-a", Runner: runner}}}
+	done, err := execute(t, w, keep, Options{Spec: jitSpec, Ready: 10 * time.Second, NewName: func() string { return "ci-b" }})
+	if err != nil || done["ci-a"] != "removed: it ended: "+Verdict(78) || done["ci-b"] != "daemon 26.1, online" {
+		t.Errorf("%v %v", done, err)
+	}
+	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-b"}) || !slices.Equal(registrations, runners) {
+		t.Errorf("%v %v", runners, registrations)
+	}
+}
+
 // A name that is taken at GitHub is not insisted on.
 func TestTakenName(t *testing.T) {
 	w := newWorld()
