@@ -190,6 +190,9 @@ func TestEnvironmentContractAsksGitHub(t *testing.T) {
 		"broken key":   {[]string{"REPO_URL=https://" + server.host + "/acme/api", "APP_ID=42", "APP_PRIVATE_KEY=x"}, 78, "agent: APP_PRIVATE_KEY is no private key in PEM"},
 		"nobody there": {[]string{"REPO_URL=https://127.0.0.1:1/acme/api", "ACCESS_TOKEN=ghp_good"}, 78, "no answer"},
 	} {
+		if !thorough && name != "app" && name != "wrong token" {
+			continue
+		}
 		config, host := alone(f.spec.Image, append(test.env, "EPHEMERAL=true")...)
 		id := startAlone(t, f.api, config, host)
 		if test.code == 0 {

@@ -34,6 +34,7 @@ type demoOptions struct {
 	config config.Config
 	build  buildOptions
 	agent  string // file; "" for the one beside this program
+	waves  [][]demoJob
 	json   bool
 	theme  ui.Theme
 }
@@ -57,7 +58,7 @@ func demoCommand(d deps) *cli.Command {
 			if err != nil {
 				return err
 			}
-			options := demoOptions{agent: c.String("agent")}
+			options := demoOptions{agent: c.String("agent"), waves: demoWaves()}
 			if options.json, err = wantJSON(c); err != nil {
 				return err
 			}
@@ -149,7 +150,7 @@ func (r *demo) all(ctx context.Context) (err error) {
 	}
 	defer done()
 	r.github = github
-	err = r.waves(ctx)
+	err = r.runWaves(ctx)
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
 	down := downOptions{config: r.config, fleet: r.config.Name, wait: endLimit, force: true, theme: r.theme}
@@ -185,12 +186,12 @@ func startDemoGitHub(ctx context.Context, engine *dockerx.Engine, settings *conf
 	return github, done, nil
 }
 
-// waves runs all; before each, up converges to three runners again, since each
+// runWaves runs all; before each, up converges to three runners again, since each
 // is gone after its job.
-func (r *demo) waves(ctx context.Context) error {
+func (r *demo) runWaves(ctx context.Context) error {
 	up := upOptions{config: r.config, build: r.build, timeout: time.Duration(r.config.Runners.ReadyTimeout), theme: r.theme}
 	var failures []error
-	for i, jobs := range demoWaves() {
+	for i, jobs := range r.waves {
 		if err := runUp(ctx, r.deps, up); err != nil {
 			return err
 		}

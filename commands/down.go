@@ -110,24 +110,23 @@ func withOwn(fleets []string, loaded config.Config) []string {
 }
 
 func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []string, options downOptions) error {
+	var failures []error // of one fleet: the others' plans are told all the same
 	for _, name := range fleets {
 		plan, _, err := downPlan(ctx, d, engine, name, options)
-		if err != nil {
+		if err != nil && ctx.Err() != nil {
 			return err
 		}
+		failures = append(failures, err)
 		plan.Write(d.streams.Out)
 	}
-	if options.fleet != "" {
-		return nil
+	if options.fleet == "" {
+		inventory, err := engine.Inventory(ctx, false)
+		failures = append(failures, err)
+		for _, one := range fleet.Leftovers(inventory) {
+			fmt.Fprintf(d.streams.Out, "remove  %s  (%s)\n", one.Name, one.Cause)
+		}
 	}
-	inventory, err := engine.Inventory(ctx, false)
-	if err != nil {
-		return err
-	}
-	for _, one := range fleet.Leftovers(inventory) {
-		fmt.Fprintf(d.streams.Out, "remove  %s  (%s)\n", one.Name, one.Cause)
-	}
-	return nil
+	return errors.Join(failures...)
 }
 
 // removeLeftovers removes throw-away runners that no run holds any more. One that

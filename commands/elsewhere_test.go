@@ -40,20 +40,27 @@ func TestTokenStaysAtItsHost(t *testing.T) {
 	engine := emptyEngine(t)
 	elsewhere := startGitHub(t, ghsim.Options{})
 	home := newGitHub(t, ghsim.Options{}, "acme/api") // its token is the one in the environment from here on
-	labels := map[string]string{"dev.runnerctl.fleet": "ci", "dev.runnerctl.role": "runner", "dev.runnerctl.schema": "1", "dev.runnerctl.runner": "ci-aaaa"}
-	if _, err := engine.API.VolumeCreate(t.Context(), volume.CreateOptions{Name: "ci-aaaa-data", Labels: labels}); err != nil {
-		t.Fatal(err)
+	makeDead := func(name string, env ...string) {
+		labels := map[string]string{"dev.runnerctl.fleet": name[:2], "dev.runnerctl.role": "runner", "dev.runnerctl.schema": "1", "dev.runnerctl.runner": name}
+		if _, err := engine.API.VolumeCreate(t.Context(), volume.CreateOptions{Name: name + "-data", Labels: labels}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := engine.API.ContainerCreate(t.Context(), &container.Config{
+			Image: "empty", Cmd: []string{"/none"}, Labels: labels, Env: env,
+		}, &container.HostConfig{Binds: []string{name + "-data:/rootfs/var/lib/docker"}}, nil, nil, name); err != nil {
+			t.Fatal(err)
+		}
 	}
-	_, err := engine.API.ContainerCreate(t.Context(), &container.Config{
-		Image: "empty", Cmd: []string{"/none"}, Labels: labels, Env: []string{"RUNNERCTL_AGENT=jit", "RUNNERCTL_AGENT_URL=" + elsewhere.URL + "/acme/api"},
-	}, &container.HostConfig{Binds: []string{"ci-aaaa-data:/rootfs/var/lib/docker"}}, nil, nil, "ci-aaaa")
-	if err != nil {
-		t.Fatal(err)
-	}
+	makeDead("ci-aaaa", "RUNNERCTL_AGENT=jit", "RUNNERCTL_AGENT_URL="+elsewhere.URL+"/acme/api")
+	makeDead("zz-aaaa") // of another fleet, without GitHub
 	const reason = "is not asked: the token is for "
 	code, stdout, stderr := runnerctl(t.Context(), "ps", "--fleet", "ci")
 	if code != 0 || !strings.Contains(stdout, "not asked") || !strings.Contains(stderr, elsewhere.URL+"/acme/api "+reason+strings.TrimPrefix(home.URL, "https://")) {
 		t.Errorf("ps: code %d: %s%s", code, stdout, stderr)
+	}
+	code, stdout, stderr = runnerctl(t.Context(), "down", "--all", "--dry-run")
+	if code != exitFailure || !strings.Contains(stderr, reason) || !strings.HasPrefix(stdout, "remove  zz-aaaa") {
+		t.Errorf("down --all --dry-run: code %d: %s%s", code, stdout, stderr)
 	}
 	for _, args := range [][]string{{"down", "--fleet", "ci"}, {"down", "--all"}} {
 		if code, _, stderr := runnerctl(t.Context(), args...); code != exitFailure || !strings.Contains(stderr, reason) || !strings.Contains(stderr, "--target "+elsewhere.URL+"/acme/api") || !strings.Contains(stderr, "--force") {
@@ -69,6 +76,9 @@ func TestTokenStaysAtItsHost(t *testing.T) {
 	}
 	if len(leftovers(t, engine.API, "ci")) == 0 {
 		t.Error("removed without its registration")
+	}
+	if left := leftovers(t, engine.API, "zz"); len(left) > 0 {
+		t.Errorf("down --all left of another fleet: %v", left)
 	}
 	must(t, "down", "--fleet", "ci", "--force")
 	if left := leftovers(t, engine.API, "ci"); len(left) > 0 || len(elsewhere.Requests()) > 0 {

@@ -3,10 +3,13 @@
 package commands
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/runnerctl/runnerctl/internal/agenttest"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
@@ -75,4 +78,20 @@ func onlineAfter(github *ghsim.Server, began time.Time) (after []time.Duration) 
 	}
 	slices.Sort(after)
 	return after
+}
+
+// The agent takes a job ten seconds before its daemon is there, and the job's first
+// step finds Docker.
+func TestDaemonIsLate(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	writeSettings(t, github, "acme/api", fmt.Sprintf("image:\n  agent: {archive: %s}\n  dockerfile: |\n    %s", agenttest.Archive(t), lateDaemon))
+	job := queue(t, github, "docker version --format 'daemon {{.Server.Version}}' && until [ -e ~/go ]; do sleep 0.2; done")
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	t.Cleanup(func() { removeImage(t, api, runner.Image) })
+	must(t, "exec", runner.Name, "--", "touch", "go")
+	result := await(t, github, job)
+	if waited := result.FirstStep.Sub(result.Acquired); result.Conclusion != "success" || !strings.Contains(result.Log, "daemon 2") || waited < 5*time.Second {
+		t.Errorf("waited %s: %+v", waited, result)
+	}
 }

@@ -59,7 +59,7 @@ func say(format string, args ...any) {
 func (l *listener) connect(ctx context.Context) (code int, connected bool) {
 	var conflicts time.Duration
 	for told := false; ; {
-		session, err := l.connection.CreateSession(ctx)
+		session, err := l.createSession(ctx)
 		switch {
 		case err == nil:
 			l.session = session
@@ -84,6 +84,18 @@ func (l *listener) connect(ctx context.Context) (code int, connected bool) {
 			return exitSuccess, false
 		}
 	}
+}
+
+// createSession goes on for a moment after a stop: a question cut off may have made
+// a session all the same, which nobody would end.
+func (l *listener) createSession(ctx context.Context) (*protocol.AgentMessageConnection, error) {
+	whole, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		time.Sleep(2 * time.Second)
+		cancel()
+	})()
+	return l.connection.CreateSession(whole)
 }
 
 func pause(ctx context.Context, length time.Duration) bool {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/client"
+	"golang.org/x/sys/unix"
 )
 
 //go:embed start
@@ -106,7 +108,7 @@ func (e *Engine) Run(t *testing.T) {
 	e.command.Args = append(e.command.Args, e.options.Args...)
 	e.command.Stdout, e.command.Stderr = log, log
 	e.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	if err := e.command.Start(); err != nil {
+	if err := startFor(e.command); err != nil {
 		t.Fatal(err)
 	}
 	limit := time.Now().Add(60 * time.Second)
@@ -122,6 +124,29 @@ func (e *Engine) Run(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// startFor starts a command that dies with this process. The kernel's signal for that
+// (Pdeathsig) comes when the thread ends that started it, and Go ends threads as it
+// likes: one is kept until the command has been waited for.
+func startFor(command *exec.Cmd) error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		started <- command.Start()
+		if command.Process != nil {
+			var info unix.Siginfo
+			for {
+				// Looks and leaves the end for Wait to take.
+				err := unix.Waitid(unix.P_PID, command.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+				if !errors.Is(err, unix.EINTR) {
+					return
+				}
+			}
+		}
+	}()
+	return <-started
 }
 
 // Kill ends the engine and all its containers at once.

@@ -1,5 +1,0 @@
-//go:build linux && !long
-
-package commands
-
-const killings = 4

@@ -1,0 +1,9 @@
+//go:build !long
+
+package commands
+
+// What make test leaves to make test-long: of things of one kind, all but some.
+const (
+	thorough = false
+	killings = 4
+)
