@@ -183,35 +183,35 @@ func named(t *testing.T, name, said string) {
 	}
 }
 
-// complaints are what doctor finds fault with, warnings too, and what it prints to
-// be pasted.
-func complaints(t *testing.T, args ...string) (ids []string, fixes map[string]string) {
+// complaints are what doctor finds fault with, warnings too, and what it says is to
+// be done.
+func complaints(t *testing.T, args ...string) (ids []string, remedies map[string]doctor.Remedy) {
 	t.Helper()
 	_, stdout, stderr := runnerctl(t.Context(), append([]string{"doctor", "--offline", "-o", "json"}, args...)...)
 	var report doctor.Report
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
 		t.Fatalf("%v: %s", err, stderr)
 	}
-	fixes = map[string]string{}
+	remedies = map[string]doctor.Remedy{}
 	for _, result := range report.Checks {
 		if result.Status != doctor.Pass && result.Status != doctor.Skip {
 			ids = append(ids, result.ID)
-			fixes[result.ID] = strings.Join(result.Remedy.Commands, "\n")
+			remedies[result.ID] = result.Remedy
 		}
 	}
-	return ids, fixes
+	return ids, remedies
 }
 
 // checked fails unless doctor finds this fault and no other beyond those that were
-// there before; what it prints to be pasted.
-func checked(t *testing.T, name string, before []string, args ...string) (fix string) {
+// there before; what it says is to be done.
+func checked(t *testing.T, name string, before []string, args ...string) doctor.Remedy {
 	t.Helper()
 	want := faultCalled(t, name).cause
-	ids, fixes := complaints(t, args...)
+	ids, remedies := complaints(t, args...)
 	if ids = slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(before, id) }); !slices.Equal(ids, []string{want}) {
 		t.Errorf("%s: found %q, want %s alone", name, ids, want)
 	}
-	return fixes[want]
+	return remedies[want]
 }
 
 // asTold changes a container's flags as a start's own message says.
@@ -388,6 +388,27 @@ func faultsOfTheImage(t *testing.T) {
 		named(t, fault.name, said)
 	}
 	before, _ := complaints(t, "--image", tag)
+	// cured is an image mended by a line for its Dockerfile that doctor prints.
+	cured := func(image, text, from, to string) string {
+		_, line, _ := strings.Cut(text, from)
+		line, _, found := strings.Cut(line, to)
+		if !found {
+			t.Fatalf("no line for a Dockerfile between %q and %q in: %s", from, to, text)
+		}
+		line = strings.ReplaceAll(line, "NAME", "runner") + to
+		if err := buildImage(t, api, image+"-cured", "FROM "+image+"\nUSER root\nRUN "+line+"\nUSER 1001:1001\n"); err != nil {
+			t.Fatal(err)
+		}
+		if after, _ := complaints(t, "--image", image+"-cured"); !slices.Equal(after, before) {
+			t.Errorf("%s: after %s: %q, %q before", image, line, after, before)
+		}
+		return image + "-cured"
+	}
+	_, remedies := complaints(t, "--image", "runnerctl-test/fault:0")
+	mended := cured("runnerctl-test/fault:0", remedies["image.newuidmap"].Text, "in the Dockerfile: RUN ", " cap_setgid+ep /usr/bin/newgidmap")
+	if _, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) { config.Image = mended }); said != "" {
+		t.Errorf("with newuidmap mended as printed: %s", said)
+	}
 	setuid := "runnerctl-test/fault:setuid"
 	if err := buildImage(t, api, setuid, "FROM "+tag+"\nUSER root\nRUN chmod u+s /usr/bin/mount\nUSER 1001:1001\n"); err != nil {
 		t.Fatal(err)
@@ -397,7 +418,8 @@ func faultsOfTheImage(t *testing.T) {
 	if err := buildImage(t, api, overlap, "FROM "+tag+"\nUSER root\nRUN echo runner:150000:65536 >>/etc/subuid\nUSER 1001:1001\n"); err != nil {
 		t.Fatal(err)
 	}
-	checked(t, "two subordinate ranges that overlap, in an image", before, "--image", overlap)
+	remedy := checked(t, "two subordinate ranges that overlap, in an image", before, "--image", overlap)
+	cured(overlap, remedy.Text, "one line each: ", " >/etc/subuid")
 	newuidmap := func(more string) string {
 		_, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) {
 			config.Image, config.Entrypoint = overlap, []string{"sh", "-c", "unshare --user sleep 5 & sleep 1; newuidmap $! 0 1001 1 1 100000 65536 " + more + " && echo mapped"}
@@ -450,7 +472,7 @@ func faultsOfTheMachine(t *testing.T) {
 		engine.Inside(t, fault.making)
 		fix := checked(t, fault.name, before)
 		refused()
-		engine.Inside(t, fix) // as it is printed
+		engine.Inside(t, strings.Join(fix.Commands, "\n")) // as they are printed
 		must(t, "up", "--progress", "quiet")
 		must(t, "down")
 		engine.Inside(t, fault.unmaking)
