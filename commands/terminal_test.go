@@ -147,3 +147,40 @@ func TestFleetOnANarrowTerminal(t *testing.T) {
 		t.Errorf("code %d: %q", code, stderr)
 	}
 }
+
+// On a terminal, run gives its command one of the machine's own: of the window's size,
+// with what is typed, and with the command's exit code.
+func TestRunOnATerminal(t *testing.T) {
+	api := realEngine(t)
+	runnerImage(t)
+	name := newFleet(t, api)
+	command := program(t, "run", "--fleet", name, "--progress", "quiet", "--", "sh", "-c", "tty; stty size; read word; echo got $word; exit 7")
+	window, err := pty.StartWithSize(command, &pty.Winsize{Rows: 33, Cols: 101})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer window.Close()
+	t.Cleanup(func() { _ = command.Process.Kill() }) // where it hangs
+	var said strings.Builder
+	typed := false
+	for buffer := make([]byte, 4096); ; {
+		n, err := window.Read(buffer)
+		said.Write(buffer[:n])
+		if err != nil { // EIO: the program has ended
+			break
+		}
+		if !typed && strings.Contains(said.String(), "33 101") {
+			typed = true
+			if _, err := window.WriteString("hello\r"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = command.Wait()
+	if code := command.ProcessState.ExitCode(); code != 7 || !strings.Contains(said.String(), "/dev/pts/0\r\n") || !strings.Contains(said.String(), "got hello\r\n") {
+		t.Errorf("code %d: %q", code, said.String())
+	}
+	if left := leftovers(t, api, name); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
