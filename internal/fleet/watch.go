@@ -4,24 +4,36 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 const (
 	firstLook = 300 * time.Millisecond
 	slowLook  = 5 * time.Second
+	pageSize  = 100
 )
 
 // watch asks a forge for its list once for all who wait for a change in it, ever
 // more slowly.
 type watch struct {
-	forge Forge
-	life  context.Context // of all who wait
+	forge  Forge
+	life   context.Context // of all who wait
+	budget *rate.Limiter   // in pages; nil: none
+	told   func(look)      // hears of each list; nil: nobody
 
 	mu      sync.Mutex
 	pending chan struct{} // closed when the list under way has come; nil: none is
 	pause   time.Duration
 	list    map[string]Registration
 	err     error
+}
+
+// look is one answer of a forge, by the runners' names.
+type look struct {
+	asked time.Time // what was made later may be missing
+	list  map[string]Registration
+	err   error
 }
 
 // hurry looks soon again: somebody new waits.
@@ -58,13 +70,23 @@ func (w *watch) ask(pause time.Duration, pending chan struct{}) {
 	case <-w.life.Done():
 	case <-time.After(pause):
 	}
+	if w.budget != nil {
+		w.mu.Lock()
+		pages := len(w.list)/pageSize + 1
+		w.mu.Unlock()
+		_ = w.budget.WaitN(w.life, min(pages, w.budget.Burst())) // fails where life ends, and so does the question
+	}
+	asked := time.Now()
 	all, err := w.forge.Registrations(w.life)
 	byName := map[string]Registration{}
 	for _, one := range all {
 		byName[one.Name] = one
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.list, w.err, w.pending = byName, err, nil
 	close(pending)
+	w.mu.Unlock()
+	if w.told != nil {
+		w.told(look{asked: asked, list: byName, err: err})
+	}
 }
