@@ -34,6 +34,7 @@ const (
 	envAgentLabels    = "RUNNERCTL_AGENT_LABELS" // with commas
 	envAgentGroup     = "RUNNERCTL_AGENT_GROUP"
 	envAgentEphemeral = "RUNNERCTL_AGENT_EPHEMERAL"
+	envAgentSpare     = "RUNNERCTL_AGENT_SPARE" // the credential comes when a place gets free
 )
 
 // hasAgent tells whether a container's end is its agent's.
@@ -120,6 +121,14 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 	if spec.InnerPrivileged {
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: "/sys", Target: sysfs})
 	}
+	return config, host
+}
+
+// spareConfig is a runner's whose credential comes later. It is as wanted as any
+// other, so Spec does not know the difference.
+func spareConfig(name string, spec fleet.Spec) (*container.Config, *container.HostConfig) {
+	config, host := containerConfig(name, spec)
+	config.Env = append(config.Env, envAgentSpare+"=true")
 	return config, host
 }
 

@@ -32,6 +32,10 @@ const (
 	roleRunner = string(fleet.Member)
 	roleLock   = string(fleet.Lock)
 	roleHold   = string(fleet.Hold)
+
+	roleSupervisor = string(fleet.Supervisor)
+	roleState      = string(fleet.StateRole)
+	roleCredential = string(fleet.Credential)
 )
 
 func ownLabels(fleetName, role string) map[string]string {

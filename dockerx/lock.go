@@ -3,10 +3,12 @@ package dockerx
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 )
 
 // unstartedLimit is how long a lock may take from being made to running.
@@ -16,11 +18,11 @@ const unstartedLimit = 20 * time.Second
 // machine. image is any runner image. waiting is called once if another holds
 // the lock.
 func (e *Engine) Lock(ctx context.Context, fleetName, image string, waiting func()) (unlock func(), err error) {
-	unlock, err = e.hold(ctx, "runnerctl-lock-"+fleetName, ownLabels(fleetName, roleLock), image, waiting)
+	held, err := e.hold(ctx, "runnerctl-lock-"+fleetName, ownLabels(fleetName, roleLock), image, waiting)
 	if err != nil {
 		return nil, fmt.Errorf("fleet %s: lock: %w", fleetName, err)
 	}
-	return unlock, nil
+	return held.release, nil
 }
 
 // Hold tells every runnerctl that a throw-away runner is somebody's: prune leaves
@@ -28,18 +30,24 @@ func (e *Engine) Lock(ctx context.Context, fleetName, image string, waiting func
 func (e *Engine) Hold(ctx context.Context, fleetName, runner, image string) (release func(), err error) {
 	labels := ownLabels(fleetName, roleHold)
 	labels[labelRunner] = runner
-	release, err = e.hold(ctx, "runnerctl-hold-"+runner, labels, image, func() {})
+	held, err := e.hold(ctx, "runnerctl-hold-"+runner, labels, image, func() {})
 	if err != nil {
 		return nil, fmt.Errorf("runner %s: hold: %w", runner, err)
 	}
-	return release, nil
+	return held.release, nil
+}
+
+// holding is a container that lives as long as this process.
+type holding struct {
+	release func()
+	lost    <-chan struct{} // closed when it has ended, whoever ended it
 }
 
 // hold makes a container of a fixed name that lives as long as this process
 // holds its standard input: if the process dies in any way, the connection
 // closes, the container ends and the engine removes it, so that none goes stale.
 // It runs the cat of image.
-func (e *Engine) hold(ctx context.Context, name string, labels map[string]string, image string, waiting func()) (release func(), err error) {
+func (e *Engine) hold(ctx context.Context, name string, labels map[string]string, image string, waiting func(), mounts ...mount.Mount) (holding, error) {
 	config := &container.Config{
 		Image: image, User: runnerUser, Labels: labels,
 		Entrypoint: []string{"/bin/cat"}, Cmd: []string{}, OpenStdin: true, StdinOnce: true, AttachStdin: true,
@@ -47,7 +55,7 @@ func (e *Engine) hold(ctx context.Context, name string, labels map[string]string
 	}
 	host := &container.HostConfig{
 		AutoRemove: true, NetworkMode: "none", ReadonlyRootfs: true, CapDrop: []string{"ALL"},
-		SecurityOpt: []string{"no-new-privileges"}, LogConfig: container.LogConfig{Type: "none"},
+		SecurityOpt: []string{"no-new-privileges"}, LogConfig: container.LogConfig{Type: "none"}, Mounts: mounts,
 		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else the image's VOLUME makes an anonymous one
 	}
 	var id string
@@ -60,10 +68,10 @@ func (e *Engine) hold(ctx context.Context, name string, labels map[string]string
 			break
 		}
 		if !cerrdefs.IsConflict(err) {
-			return nil, err
+			return holding{}, err
 		}
 		if err := e.clearUnstarted(ctx, name, labels[labelRole]); err != nil {
-			return nil, err
+			return holding{}, err
 		}
 		if !told {
 			waiting()
@@ -71,7 +79,7 @@ func (e *Engine) hold(ctx context.Context, name string, labels map[string]string
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return holding{}, ctx.Err()
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -83,19 +91,24 @@ func (e *Engine) hold(ctx context.Context, name string, labels map[string]string
 	attached, err := e.api.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdin: true})
 	if err != nil {
 		remove()
-		return nil, err
+		return holding{}, err
 	}
 	if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		attached.Close()
 		remove()
-		return nil, err
+		return holding{}, err
 	}
-	return func() {
+	lost := make(chan struct{})
+	go func() {
+		defer close(lost)
+		_, _ = io.Copy(io.Discard, attached.Reader) // it says nothing; its end is the connection's
+	}()
+	return holding{lost: lost, release: func() {
 		// In this order: once its input is closed the engine removes it by itself,
 		// and remove would not wait for that.
 		remove()
 		attached.Close()
-	}, nil
+	}}, nil
 }
 
 // clearUnstarted removes a lock whose holder died between making and starting

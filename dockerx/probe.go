@@ -24,7 +24,6 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/mount"
-	"github.com/docker/docker/pkg/jsonmessage"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -208,11 +207,8 @@ const (
 	probeTag  = "runnerctl/probe:"
 )
 
-// isProbe tells an image of probeByProgram from one that somebody committed from a
-// probe container: that has its labels too, but not a name that we gave.
 func isProbe(one image.Summary) bool {
-	return one.Labels[labelRole] == string(fleet.Probe) && checkSchema("", one.Labels) == nil && len(one.RepoTags) > 0 &&
-		!slices.ContainsFunc(one.RepoTags, func(tag string) bool { return !strings.HasPrefix(tag, probeTag) })
+	return one.Labels[labelRole] == string(fleet.Probe) && isOwn(one, probeTag)
 }
 
 // probeByProgram makes an image of one file for the moment of the probe.
@@ -235,16 +231,8 @@ func (e *Engine) probeByProgram(ctx context.Context, options ProbeOptions) (_ Pr
 			err = errors.Join(err, fmt.Errorf("remove image %s: %w", reference, left))
 		}
 	}()
-	stream, err := e.api.ImageImport(ctx, image.ImportSource{Source: &body, SourceName: "-"}, reference, image.ImportOptions{Changes: []string{
-		"LABEL " + labelRole + "=" + string(fleet.Probe) + " " + labelSchema + "=" + strconv.Itoa(schema), // for those who find it after we were killed
-	}})
-	if err != nil {
-		return Probed{}, fmt.Errorf("probe: import: %w", err)
-	}
-	err = jsonmessage.DisplayJSONMessagesStream(stream, io.Discard, 0, false, nil)
-	_ = stream.Close()
-	if err != nil {
-		return Probed{}, fmt.Errorf("probe: import: %w", err)
+	if err := e.importImage(ctx, &body, reference, string(fleet.Probe)); err != nil {
+		return Probed{}, fmt.Errorf("probe: %w", err)
 	}
 	return e.probe(ctx, reference, []string{"/probe", "__probe"}, options)
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
@@ -124,6 +125,7 @@ func (e *Engine) inspect(ctx context.Context, id string) (fleet.Runner, error) {
 		ImageID:     info.Image,
 		SpecHash:    info.Config.Labels[labelSpec],
 		Agent:       agentOf(info.Config.Env),
+		Spare:       slices.Contains(info.Config.Env, envAgentSpare+"=true"),
 		ExitCode:    info.State.ExitCode,
 	}, nil
 }
@@ -145,10 +147,25 @@ func (e *Engine) Names(ctx context.Context) (map[string]bool, error) {
 
 // Create makes and starts a runner. On an error nothing of it is left, and a
 // container or volume that had the name before is not touched.
-func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, credential secret.Text) (_ fleet.Runner, err error) {
+func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, credential secret.Text) (fleet.Runner, error) {
 	if wanted := spec.Agent.Mode != fleet.NoAgent; wanted == credential.Empty() {
 		return fleet.Runner{}, fmt.Errorf("runner %s: agent mode %q and a credential don't go together (there is one: %t)", name, spec.Agent.Mode, !credential.Empty())
 	}
+	config, host := containerConfig(name, spec)
+	return e.create(ctx, name, spec, config, host, credential)
+}
+
+// CreateSpare makes and starts a runner whose agent waits for the credential that Give
+// brings, however long that takes. On an error nothing of it is left.
+func (e *Engine) CreateSpare(ctx context.Context, name string, spec fleet.Spec) (fleet.Runner, error) {
+	if spec.Agent.Mode != fleet.JIT {
+		return fleet.Runner{}, fmt.Errorf("runner %s: agent mode %q has no spares", name, spec.Agent.Mode)
+	}
+	config, host := spareConfig(name, spec)
+	return e.create(ctx, name, spec, config, host, secret.Text{})
+}
+
+func (e *Engine) create(ctx context.Context, name string, spec fleet.Spec, config *container.Config, host *container.HostConfig, credential secret.Text) (_ fleet.Runner, err error) {
 	data := volumeName(name)
 	if _, err := e.api.VolumeInspect(ctx, data); err == nil {
 		return fleet.Runner{}, fmt.Errorf("runner %s: a volume named %s exists already", name, data)
@@ -172,7 +189,6 @@ func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, crede
 			err = errors.Join(err, e.remove(cleanUp, made, true))
 		}
 	}()
-	config, host := containerConfig(name, spec)
 	response, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
 	if err != nil {
 		return fleet.Runner{}, fmt.Errorf("runner %s: create container: %w", name, err)
@@ -205,6 +221,24 @@ func (e *Engine) start(ctx context.Context, id string, credential secret.Text, c
 	if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return fmt.Errorf("start container: %w", err)
 	}
+	return write(attached, credential, cas)
+}
+
+// Give hands a spare's agent its credential. The engine takes one: whoever attaches
+// first, and then closes the runner's standard input.
+func (e *Engine) Give(ctx context.Context, runner fleet.Runner, credential secret.Text, spec fleet.Spec) error {
+	attached, err := e.api.ContainerAttach(ctx, runner.ContainerID, container.AttachOptions{Stream: true, Stdin: true})
+	if err != nil {
+		return fmt.Errorf("runner %s: attach to container: %w", runner.Name, err)
+	}
+	defer attached.Close()
+	if err := write(attached, credential, spec.CAs); err != nil {
+		return fmt.Errorf("runner %s: %w", runner.Name, err)
+	}
+	return nil
+}
+
+func write(attached types.HijackedResponse, credential secret.Text, cas []byte) error {
 	line := credential.Reveal()
 	if len(cas) > 0 {
 		line += " " + base64.StdEncoding.EncodeToString(cas)
@@ -278,6 +312,17 @@ func (e *Engine) look(ctx context.Context, runner *fleet.Runner) {
 		return
 	}
 	runner.Ready, runner.Busy = true, containers > 0 || processes > 0
+	// An image from before there were spares says five words. What a job can forge is
+	// taken only of a container that was made as a spare.
+	runner.Waiting = runner.Spare && strings.HasSuffix(answer, " waiting")
+}
+
+// Look is a runner with what only its inside tells.
+func (e *Engine) Look(ctx context.Context, runner fleet.Runner) fleet.Runner {
+	if runner.State == fleet.Running {
+		e.look(ctx, &runner)
+	}
+	return runner
 }
 
 // ask runs one of the image's own programs in the outer tree.

@@ -1,0 +1,75 @@
+package dockerx
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+// Changes tells of the fleet's runners from now on. The channel is closed when ctx
+// ends and when the engine's stream breaks.
+func (e *Engine) Changes(ctx context.Context, fleetName string) (<-chan fleet.Change, error) {
+	selected := members(fleetName)
+	for _, kind := range []fleet.ChangeKind{fleet.Died, fleet.OutOfMem, fleet.Begun, fleet.Destroyed, fleet.Stilled, fleet.Resumed} {
+		selected.Add("event", string(kind))
+	}
+	changes, err := listen(ctx, e, selected, func(message events.Message) (fleet.Change, bool) {
+		return fleet.Change{Runner: message.Actor.Attributes["name"], Kind: fleet.ChangeKind(message.Action)}, true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("events of fleet %s: %w", fleetName, err)
+	}
+	return changes, nil
+}
+
+// Reloads tells whenever a fleet's supervisor is told that its wish has changed
+// (Reload), whichever form it has. The channel is closed like that of Changes.
+func (e *Engine) Reloads(ctx context.Context, fleetName string) (<-chan struct{}, error) {
+	selected := filters.NewArgs(filters.Arg("container", supervisorName(fleetName)), filters.Arg("event", string(events.ActionKill)))
+	reloads, err := listen(ctx, e, selected, func(message events.Message) (struct{}, bool) {
+		return struct{}{}, message.Actor.Attributes["signal"] == strconv.Itoa(int(syscall.SIGHUP))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("events of the supervisor of fleet %s: %w", fleetName, err)
+	}
+	return reloads, nil
+}
+
+// listen opens a stream of the engine's events; what read does not want is left out.
+func listen[T any](ctx context.Context, e *Engine, selected filters.Args, read func(events.Message) (T, bool)) (<-chan T, error) {
+	selected.Add("type", string(events.ContainerEventType))
+	// The engine answers before it listens: what happens in between it has noted.
+	since, err := e.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	messages, failed := e.api.Events(ctx, events.ListOptions{Since: since.Format(time.RFC3339Nano), Filters: selected})
+	told := make(chan T, 16)
+	go func() {
+		defer close(told)
+		for {
+			select {
+			case <-failed: // ctx ended, or the stream did
+				return
+			case message := <-messages:
+				one, wanted := read(message)
+				if !wanted {
+					continue
+				}
+				select {
+				case <-ctx.Done():
+					return
+				case told <- one:
+				}
+			}
+		}
+	}()
+	return told, nil
+}

@@ -1,0 +1,365 @@
+package dockerx
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/pkg/jsonmessage"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+const (
+	// supervisorTag is what the tags of supervisors' images begin with.
+	supervisorTag = "runnerctl/supervisor:"
+	// SupervisorSocket is where a supervisor's container has the engine's socket.
+	SupervisorSocket = "/var/run/docker.sock"
+	// CredentialFile is where it has what StartSupervisor was given.
+	CredentialFile = credentialFolder + "/" + credentialName
+
+	credentialFolder = "/credential"
+	credentialName   = "credential.json"
+	stateFolder      = "/state"
+
+	supervisorProgram = "/runnerctl"
+	supervisorRoots   = "/etc/ssl/certs/ca-certificates.crt"
+	supervisorStop    = 20        // seconds; it leaves the runners as they are
+	supervisorMemory  = 256 << 20 // bytes; it takes a tenth
+	supervisorPids    = 256
+)
+
+func supervisorName(fleetName string) string   { return "runnerctl-supervisor-" + fleetName }
+func stateVolume(fleetName string) string      { return "runnerctl-state-" + fleetName }
+func credentialVolume(fleetName string) string { return "runnerctl-credential-" + fleetName }
+
+// SupervisorOptions of the background form: a container of one program.
+type SupervisorOptions struct {
+	Fleet   string
+	Program []byte   // static, of the engine's OS and architecture
+	Roots   []byte   // PEM: the authorities that it trusts
+	Socket  string   // of the engine, on its machine
+	Command []string // arguments of the program
+}
+
+// supervisorConfig is the security model of the one container that has the engine's
+// socket: whoever has that has root on the engine's machine, so nothing but our own
+// program is in there, nobody comes in, and no runner reaches it. golden-tested.
+func supervisorConfig(options SupervisorOptions, reference string) (*container.Config, *container.HostConfig) {
+	stop, pids := supervisorStop, int64(supervisorPids)
+	config := &container.Config{
+		Image: reference, User: "0:0", Labels: ownLabels(options.Fleet, roleSupervisor), Hostname: "supervisor",
+		Entrypoint: append([]string{supervisorProgram}, options.Command...), Cmd: []string{}, StopTimeout: &stop,
+	}
+	host := &container.HostConfig{
+		CapDrop:        []string{"ALL"},
+		SecurityOpt:    []string{"no-new-privileges"},
+		ReadonlyRootfs: true,
+		// GitHub is reached as the host reaches it, and metrics are on the host's own
+		// loopback address, where no runner comes.
+		NetworkMode: "host",
+		UsernsMode:  "host", // else the socket is somebody else's where the engine remaps users
+		Mounts: []mount.Mount{
+			{Type: mount.TypeBind, Source: options.Socket, Target: SupervisorSocket, ReadOnly: true},
+			{Type: mount.TypeVolume, Source: stateVolume(options.Fleet), Target: stateFolder, VolumeOptions: &mount.VolumeOptions{NoCopy: true}},
+			{Type: mount.TypeVolume, Source: credentialVolume(options.Fleet), Target: credentialFolder, ReadOnly: true, VolumeOptions: &mount.VolumeOptions{NoCopy: true}},
+		},
+		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
+		LogConfig:     container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "10m", "max-file": "3"}},
+		Resources:     container.Resources{Memory: supervisorMemory, PidsLimit: &pids},
+	}
+	return config, host
+}
+
+// SupervisorImage makes sure that there is an image of the program and the
+// authorities, and gives its tag.
+func (e *Engine) SupervisorImage(ctx context.Context, options SupervisorOptions) (reference string, err error) {
+	var body bytes.Buffer
+	out := tar.NewWriter(&body)
+	for _, one := range []struct {
+		name    string
+		mode    int64
+		content []byte
+	}{{supervisorProgram, 0o755, options.Program}, {supervisorRoots, 0o644, options.Roots}} {
+		_ = out.WriteHeader(&tar.Header{Name: one.name[1:], Mode: one.mode, Size: int64(len(one.content))}) // none of these fails on a buffer
+		_, _ = out.Write(one.content)
+	}
+	_ = out.Close()
+	sum := sha256.Sum256(body.Bytes())
+	reference = supervisorTag + hex.EncodeToString(sum[:])[:12]
+	if id, err := e.ImageID(ctx, reference); err != nil || id != "" {
+		return reference, err
+	}
+	if err := e.importImage(ctx, &body, reference, roleSupervisor); err != nil {
+		return "", fmt.Errorf("supervisor's image: %w", err)
+	}
+	return reference, nil
+}
+
+// importImage makes an image of a file tree. Its role is for those who find it after
+// its maker was killed.
+func (e *Engine) importImage(ctx context.Context, tree io.Reader, reference, role string) error {
+	stream, err := e.api.ImageImport(ctx, image.ImportSource{Source: tree, SourceName: "-"}, reference, image.ImportOptions{Changes: []string{
+		"LABEL " + labelRole + "=" + role + " " + labelSchema + "=" + strconv.Itoa(schema),
+	}})
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	err = jsonmessage.DisplayJSONMessagesStream(stream, io.Discard, 0, false, nil)
+	_ = stream.Close()
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	return nil
+}
+
+// SupervisorState is a fleet's supervisor as the engine shows it.
+type SupervisorState struct {
+	ContainerID string // "": there is none
+	Foreground  bool   // it is a process elsewhere, and this its hold
+	Running     bool
+	Image       string // tag
+	Started     time.Time
+	Restarts    int // by the engine, after it ended
+}
+
+// Supervisor looks for a fleet's.
+func (e *Engine) Supervisor(ctx context.Context, fleetName string) (SupervisorState, error) {
+	name := supervisorName(fleetName)
+	info, err := e.api.ContainerInspect(ctx, name)
+	if cerrdefs.IsNotFound(err) {
+		return SupervisorState{}, nil
+	}
+	if err != nil {
+		return SupervisorState{}, fmt.Errorf("supervisor of fleet %s: %w", fleetName, err)
+	}
+	if info.Config.Labels[labelRole] != roleSupervisor {
+		return SupervisorState{}, fmt.Errorf("supervisor of fleet %s: %w", fleetName, &foreignError{name})
+	}
+	if err := checkSchema("container "+name, info.Config.Labels); err != nil {
+		return SupervisorState{}, err
+	}
+	state := SupervisorState{
+		ContainerID: info.ID, Foreground: info.HostConfig.AutoRemove, Running: info.State.Running || info.State.Restarting,
+		Image: info.Config.Image, Restarts: info.RestartCount,
+	}
+	if started := moment(info.State.StartedAt); started != nil {
+		state.Started = *started
+	}
+	return state, nil
+}
+
+// StartSupervisor leaves a supervisor behind. credential is one document, for the
+// supervisor alone. One that runs from the same image is told to read wish and
+// credential anew; another one is replaced, while the runners go on. The wish is to
+// be saved before. A supervisor in the foreground is refused.
+func (e *Engine) StartSupervisor(ctx context.Context, options SupervisorOptions, credential []byte) (err error) {
+	name := supervisorName(options.Fleet)
+	reference, err := e.SupervisorImage(ctx, options)
+	if err != nil {
+		return err
+	}
+	if err := e.ensureVolume(ctx, options.Fleet, stateVolume(options.Fleet), roleState); err != nil {
+		return err
+	}
+	if err := e.ensureVolume(ctx, options.Fleet, credentialVolume(options.Fleet), roleCredential); err != nil {
+		return err
+	}
+	running, err := e.Supervisor(ctx, options.Fleet)
+	if err != nil {
+		return err
+	}
+	if running.Foreground {
+		return &SupervisedError{Fleet: options.Fleet, Foreground: true}
+	}
+	if err := e.saveCredential(ctx, options.Fleet, reference, credential); err != nil {
+		return err
+	}
+	if running.Running && running.Image == reference {
+		return e.Reload(ctx, options.Fleet)
+	}
+	if running.ContainerID != "" {
+		if err := e.stopSupervisor(ctx, options.Fleet, running.ContainerID); err != nil {
+			return err
+		}
+	}
+	config, host := supervisorConfig(options, reference)
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), createLimit)
+	defer cancel()
+	made, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
+	if err != nil {
+		return fmt.Errorf("supervisor of fleet %s: create container: %w", options.Fleet, err)
+	}
+	if err := e.api.ContainerStart(whole, made.ID, container.StartOptions{}); err != nil {
+		left := e.api.ContainerRemove(whole, made.ID, container.RemoveOptions{Force: true})
+		return errors.Join(fmt.Errorf("supervisor of fleet %s: start container: %w", options.Fleet, err), left)
+	}
+	return nil
+}
+
+// SupervisedError says that a fleet has a supervisor already.
+type SupervisedError struct {
+	Fleet      string
+	Foreground bool
+}
+
+func (e *SupervisedError) Error() string {
+	if e.Foreground {
+		return "fleet " + e.Fleet + " has a supervisor in the foreground"
+	}
+	return "fleet " + e.Fleet + " has a supervisor: the container " + supervisorName(e.Fleet)
+}
+
+// Hint says what to do.
+func (e *SupervisedError) Hint() string {
+	if e.Foreground {
+		return "end the runnerctl supervise that runs somewhere; its runners stay"
+	}
+	return "runnerctl events shows what it does; runnerctl up --no-supervisor takes it away and leaves the runners"
+}
+
+// Reload tells a fleet's supervisor, in either form, that its wish has changed; one
+// that has just gone will read it when it begins.
+func (e *Engine) Reload(ctx context.Context, fleetName string) error {
+	err := e.api.ContainerKill(ctx, supervisorName(fleetName), "SIGHUP")
+	if err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) {
+		return fmt.Errorf("supervisor of fleet %s: %w", fleetName, err)
+	}
+	return nil
+}
+
+// StopSupervisor ends a fleet's supervisor, in either form, and removes its
+// container; the runners stay, and so do wish, records and events. The credential
+// goes. There may be none of it.
+func (e *Engine) StopSupervisor(ctx context.Context, fleetName string) error {
+	found, err := e.Supervisor(ctx, fleetName)
+	if err != nil {
+		return err
+	}
+	if found.ContainerID != "" {
+		if err := e.stopSupervisor(ctx, fleetName, found.ContainerID); err != nil {
+			return err
+		}
+	}
+	return e.removeOwnVolume(ctx, credentialVolume(fleetName), roleCredential)
+}
+
+func (e *Engine) stopSupervisor(ctx context.Context, fleetName, id string) error {
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
+	defer cancel()
+	if err := e.api.ContainerStop(whole, id, container.StopOptions{}); err != nil && !cerrdefs.IsNotFound(err) {
+		return fmt.Errorf("supervisor of fleet %s: stop: %w", fleetName, err)
+	}
+	err := e.api.ContainerRemove(whole, id, container.RemoveOptions{Force: true})
+	if err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) { // a hold removes itself
+		return fmt.Errorf("supervisor of fleet %s: remove container: %w", fleetName, err)
+	}
+	return nil
+}
+
+// RemoveState removes a fleet's wish, records and events. Its supervisor is to be
+// stopped before.
+func (e *Engine) RemoveState(ctx context.Context, fleetName string) error {
+	return e.removeOwnVolume(ctx, stateVolume(fleetName), roleState)
+}
+
+// HoldSupervisor is the lock of a supervisor in the foreground: a container that has
+// the state and ends with this process. It is refused while there is another one.
+// lost is closed when somebody, down say, has taken it away. image is any runner image.
+func (e *Engine) HoldSupervisor(ctx context.Context, fleetName, image string) (lost <-chan struct{}, release func(), err error) {
+	if err := e.ensureVolume(ctx, fleetName, stateVolume(fleetName), roleState); err != nil {
+		return nil, nil, err
+	}
+	found, err := e.Supervisor(ctx, fleetName)
+	if err != nil {
+		return nil, nil, err
+	}
+	if found.Running {
+		return nil, nil, &SupervisedError{Fleet: fleetName, Foreground: found.Foreground}
+	}
+	if found.ContainerID != "" && !found.Foreground { // stopped by hand
+		return nil, nil, &SupervisedError{Fleet: fleetName}
+	}
+	state := mount.Mount{Type: mount.TypeVolume, Source: stateVolume(fleetName), Target: stateFolder, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}
+	bounded, cancel := context.WithTimeout(ctx, 2*unstartedLimit)
+	defer cancel()
+	held, err := e.hold(bounded, supervisorName(fleetName), ownLabels(fleetName, roleSupervisor), image, func() {}, state)
+	if err != nil {
+		return nil, nil, fmt.Errorf("supervisor of fleet %s: %w", fleetName, err)
+	}
+	return held.lost, held.release, nil
+}
+
+// SupervisorLog copies a supervisor's log until its end: with follow until the
+// container ends or ctx does. There is none of one in the foreground.
+func (e *Engine) SupervisorLog(ctx context.Context, fleetName string, follow bool, out io.Writer) error {
+	stream, err := e.api.ContainerLogs(ctx, supervisorName(fleetName), container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: follow})
+	if err != nil {
+		return fmt.Errorf("supervisor of fleet %s: log: %w", fleetName, err)
+	}
+	defer stream.Close()
+	if _, err := stdcopy.StdCopy(out, out, stream); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("supervisor of fleet %s: log: %w", fleetName, err)
+	}
+	return nil
+}
+
+// ensureVolume makes a volume of ours unless it is there.
+func (e *Engine) ensureVolume(ctx context.Context, fleetName, name, role string) error {
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), createLimit)
+	defer cancel()
+	made, err := e.api.VolumeCreate(whole, volume.CreateOptions{Name: name, Labels: ownLabels(fleetName, role)})
+	if err != nil {
+		return fmt.Errorf("volume %s: %w", name, err)
+	}
+	if made.Labels[labelRole] != role {
+		return fmt.Errorf("volume %s: it is not runnerctl's", name)
+	}
+	return checkSchema("volume "+name, made.Labels)
+}
+
+func (e *Engine) removeOwnVolume(ctx context.Context, name, role string) error {
+	found, err := e.api.VolumeInspect(ctx, name)
+	if cerrdefs.IsNotFound(err) || err == nil && found.Labels[labelRole] != role {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("volume %s: %w", name, err)
+	}
+	if err := e.api.VolumeRemove(ctx, name, false); err != nil && !cerrdefs.IsNotFound(err) {
+		return fmt.Errorf("volume %s: %w", name, err)
+	}
+	return nil
+}
+
+// supervisorImages are those that were made here, and bear no name of somebody's own.
+func (e *Engine) supervisorImages(ctx context.Context) ([]image.Summary, error) {
+	images, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelRole+"="+roleSupervisor))})
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	return slices.DeleteFunc(images, func(one image.Summary) bool { return !isOwn(one, supervisorTag) }), nil
+}
+
+// isOwn tells an image that was imported here from one that somebody committed from
+// a container of it: that has its labels too, but not a name that we gave.
+func isOwn(one image.Summary, tag string) bool {
+	return checkSchema("", one.Labels) == nil && len(one.RepoTags) > 0 &&
+		!slices.ContainsFunc(one.RepoTags, func(name string) bool { return !strings.HasPrefix(name, tag) })
+}
