@@ -38,6 +38,13 @@ func TestContainerConfigGolden(t *testing.T) {
 	checkConfig(t, "container-spare", config, host)
 }
 
+// Nor is the supervisor privileged in the container's terms: that it has the engine's
+// socket is what it can do.
+func TestSupervisorConfigGolden(t *testing.T) {
+	config, host := supervisorConfig(SupervisorOptions{Fleet: "ci", Socket: "/var/run/docker.sock", Command: []string{"__supervise", "ci"}}, "runnerctl/supervisor:x")
+	checkConfig(t, "supervisor", config, host)
+}
+
 // checkConfig holds what a container is made with against its golden file.
 func checkConfig(t *testing.T, name string, config *container.Config, host *container.HostConfig) {
 	t.Helper()

@@ -62,6 +62,13 @@ func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory
 			all.Probes = append(all.Probes, fleet.Image{ID: one.ID, Tags: one.RepoTags, Created: time.Unix(one.Created, 0), Size: usage.images[one.ID]})
 		}
 	}
+	supervisors, err := e.supervisorImages(ctx)
+	if err != nil {
+		return all, err
+	}
+	for _, one := range supervisors {
+		all.Supervisors = append(all.Supervisors, fleet.Image{ID: one.ID, Tags: one.RepoTags, Created: time.Unix(one.Created, 0), Size: usage.images[one.ID]})
+	}
 	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
 		return all, fmt.Errorf("list containers: %w", err)

@@ -427,22 +427,30 @@ func (e *Engine) LastLines(ctx context.Context, runner fleet.Runner, n int) []st
 	return strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
 }
 
-// Fleets names every fleet that has a runner or a volume on the engine, in order.
+// Fleets names every fleet that has a runner, a supervisor or a volume on the engine,
+// in order.
 func (e *Engine) Fleets(ctx context.Context) ([]string, error) {
-	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: members("")})
+	labelled := filters.NewArgs(filters.Arg("label", labelFleet))
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: labelled})
 	if err != nil {
 		return nil, fmt.Errorf("list runners: %w", err)
 	}
-	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: members("")})
+	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: labelled})
 	if err != nil {
 		return nil, fmt.Errorf("list volumes: %w", err)
 	}
 	names := map[string]bool{}
+	add := func(labels map[string]string) {
+		switch labels[labelRole] {
+		case roleRunner, roleSupervisor, roleState, roleCredential:
+			names[labels[labelFleet]] = true
+		}
+	}
 	for _, one := range list {
-		names[one.Labels[labelFleet]] = true
+		add(one.Labels)
 	}
 	for _, one := range volumes.Volumes {
-		names[one.Labels[labelFleet]] = true
+		add(one.Labels)
 	}
 	return slices.Sorted(maps.Keys(names)), nil
 }

@@ -22,8 +22,6 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/pkg/jsonmessage"
 	"github.com/docker/docker/pkg/stdcopy"
-
-	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
 const (
@@ -64,7 +62,7 @@ type SupervisorOptions struct {
 func supervisorConfig(options SupervisorOptions, reference string) (*container.Config, *container.HostConfig) {
 	stop, pids := supervisorStop, int64(supervisorPids)
 	config := &container.Config{
-		Image: reference, User: "0:0", Labels: ownLabels(options.Fleet, roleSupervisor), Hostname: "supervisor",
+		Image: reference, User: "0:0", Labels: ownLabels(options.Fleet, roleSupervisor),
 		Entrypoint: append([]string{supervisorProgram}, options.Command...), Cmd: []string{}, StopTimeout: &stop,
 	}
 	host := &container.HostConfig{

@@ -3,6 +3,7 @@ package fleet
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -14,8 +15,10 @@ type Inventory struct {
 	Containers []Container
 	Volumes    []Volume
 	Images     []Image
-	Probes     []Image             // made for a moment, to look at the engine's machine
-	InUse      map[string][]string // image id → names of its containers, foreign ones too
+	Probes     []Image // made for a moment, to look at the engine's machine
+
+	Supervisors []Image             // of the container that a supervisor runs in
+	InUse       map[string][]string // image id → names of its containers, foreign ones too
 }
 
 // Container of ours.
@@ -120,6 +123,11 @@ func MakePrune(all Inventory, options PruneOptions) PrunePlan {
 		}
 	}
 	plan.Removals = append(plan.Removals, pruneImages(all, gone, options)...)
+	for _, one := range all.Supervisors {
+		if all.Now.Sub(one.Created) >= ProbeGrace && !all.used(one, gone) {
+			plan.Removals = append(plan.Removals, Removal{Kind: KindImage, Name: strings.Join(one.Tags, " "), ID: one.ID, Tags: one.Tags, Role: Supervisor, Size: one.Size, Cause: "no supervisor uses it"})
+		}
+	}
 	return plan
 }
 
@@ -138,7 +146,7 @@ func Leftovers(all Inventory) []Removal {
 
 func pruneRunners(all Inventory, kept bool) PrunePlan {
 	var plan PrunePlan
-	alive := map[string]bool{}  // fleets of which a runner runs
+	alive := map[string]bool{}  // fleets of which a runner runs, or the supervisor, which makes some
 	held := map[string]bool{}   // throw-away runners whose runnerctl lives
 	locked := map[string]bool{} // fleets
 	exists := map[string]bool{} // containers
@@ -150,7 +158,7 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 			locked[one.Fleet] = true
 		case one.Role == Hold && fresh:
 			held[one.Runner] = true
-		case one.Role == Member && !ended[one.State]:
+		case one.Role == Member && !ended[one.State], one.Role == Supervisor && (fresh || !ended[one.State]):
 			alive[one.Fleet] = true
 		}
 	}
@@ -184,7 +192,7 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 				removal.Force, removal.Cause = true, "left by run --keep"
 				add(removal)
 			}
-		case Member:
+		case Member, Supervisor:
 			if ended[one.State] && !alive[one.Fleet] {
 				removal.Fleet, removal.Cause = one.Fleet, fmt.Sprintf("it is %s, and so is all of fleet %s", one.State, one.Fleet)
 				add(removal)
@@ -192,6 +200,9 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 		}
 	}
 	for _, one := range all.Volumes {
+		if (one.Role == StateRole || one.Role == Credential) && !alive[one.Fleet] {
+			add(Removal{Kind: KindVolume, Name: one.Name, Role: one.Role, Fleet: one.Fleet, Size: one.Size, Cause: fmt.Sprintf("nothing of fleet %s runs", one.Fleet)})
+		}
 		// The volume of a runner that is removed goes with it.
 		if one.Runner == "" || exists[one.Runner] || held[one.Runner] {
 			continue
@@ -234,15 +245,11 @@ func pruneImages(all Inventory, gone map[string]bool, options PruneOptions) []Re
 	}
 	var removals []Removal
 	for _, one := range all.Images {
-		used := false
-		for _, container := range all.InUse[one.ID] {
-			used = used || !gone[container]
-		}
 		own := true
 		for _, tag := range one.Tags {
 			own = own && strings.HasPrefix(tag, options.Repository+":")
 		}
-		if used || !own || one.ID == keep {
+		if all.used(one, gone) || !own || one.ID == keep {
 			continue
 		}
 		name := strings.Join(one.Tags, " ")
@@ -252,6 +259,11 @@ func pruneImages(all Inventory, gone map[string]bool, options PruneOptions) []Re
 		removals = append(removals, Removal{Kind: KindImage, Name: name, ID: one.ID, Tags: one.Tags, Size: one.Size, Cause: "no container uses it, and up would not"})
 	}
 	return removals
+}
+
+// used tells whether a container needs an image that stays.
+func (all Inventory) used(one Image, gone map[string]bool) bool {
+	return slices.ContainsFunc(all.InUse[one.ID], func(container string) bool { return !gone[container] })
 }
 
 func shortID(id string) string {

@@ -21,6 +21,9 @@ func TestMakePrune(t *testing.T) {
 	data := func(runner string, role Role) Volume {
 		return Volume{Name: runner + "-data", Fleet: "ci", Role: role, Runner: runner, Size: 10}
 	}
+	state := func(fleet string) []Volume {
+		return []Volume{{Name: "runnerctl-state-" + fleet, Fleet: fleet, Role: StateRole, Size: 10}, {Name: "runnerctl-credential-" + fleet, Fleet: fleet, Role: Credential, Size: 10}}
+	}
 	image := func(id string, minute int, tags ...string) Image {
 		return Image{ID: "sha256:" + id, Tags: tags, Created: old.Add(time.Duration(minute) * time.Minute), Size: 100}
 	}
@@ -70,7 +73,23 @@ func TestMakePrune(t *testing.T) {
 		{"unless asked for", containers(container("ci-run-1", "ci", Kept, Running, old)), PruneOptions{Kept: true},
 			"remove  container  ci-run-1  1  (left by run --keep)\n"},
 		{"and not while its run is at work", containers(container("ci-run-1", "ci", Kept, Running, old), hold("ci-run-1", Running, old)), PruneOptions{Kept: true}, ""},
-		{"roles of later versions stay", containers(container("ci-s", "ci", "supervisor", "exited", old)), PruneOptions{}, ""},
+		{"roles of later versions stay", containers(container("ci-s", "ci", "later", "exited", old)), PruneOptions{}, ""},
+		{"a supervisor's fleet lives, whatever its runners do", Inventory{
+			Containers:  []Container{exited, container("runnerctl-supervisor-ci", "ci", Supervisor, Restarting, old)},
+			Volumes:     state("ci"),
+			Supervisors: []Image{image("s", 1, "runnerctl/supervisor:a")}, InUse: map[string][]string{"sha256:s": {"runnerctl-supervisor-ci"}},
+		}, PruneOptions{}, ""},
+		{"one that is just being made", Inventory{Containers: []Container{container("runnerctl-supervisor-ci", "ci", Supervisor, "created", fresh)}, Volumes: state("ci")}, PruneOptions{}, ""},
+		{"one that was stopped by hand stays while a runner runs", containers(running, container("runnerctl-supervisor-ci", "ci", Supervisor, "exited", old)), PruneOptions{}, ""},
+		{"a supervised fleet that has ended", Inventory{
+			Containers:  []Container{container("runnerctl-supervisor-ci", "ci", Supervisor, "exited", old)},
+			Volumes:     state("ci"),
+			Supervisors: []Image{image("s", 1, "runnerctl/supervisor:a"), {ID: "sha256:t", Tags: []string{"runnerctl/supervisor:b"}, Created: fresh}}, InUse: map[string][]string{"sha256:s": {"runnerctl-supervisor-ci"}},
+		}, PruneOptions{}, "remove  container  runnerctl-supervisor-ci  1  (it is exited, and so is all of fleet ci)\n" +
+			"remove  volume     runnerctl-state-ci  10  (nothing of fleet ci runs)\nremove  volume     runnerctl-credential-ci  10  (nothing of fleet ci runs)\n" +
+			"remove  image      runnerctl/supervisor:a  100  (no supervisor uses it)\n"},
+		{"the state of a fleet that is being changed", Inventory{Containers: []Container{container("runnerctl-lock-ci", "ci", Lock, Running, old)}, Volumes: state("ci")}, PruneOptions{},
+			"leave   fleet ci  (another runnerctl is changing it)\n"},
 		{"all but the image that up would use", Inventory{Images: []Image{image("a", 1, "r/r:a"), image("b", 2, "r/r:b")}}, PruneOptions{Current: "sha256:a"},
 			"remove  image      r/r:b  100  (no container uses it, and up would not)\n"},
 		{"all but the newest image, where that is not built", Inventory{Images: []Image{image("a", 1, "r/r:a"), image("b", 2, "r/r:b")}}, PruneOptions{},

@@ -1,0 +1,443 @@
+package dockerx
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+// State keeps a fleet's wish, records and events in a volume of its own. It reaches
+// that by the engine's archive API alone, so that it works alike from everywhere,
+// through the supervisor's container or, where there is none, through one that is made
+// for the moment and never started. It is the fleet.Store.
+//
+// The API can write files and can't remove any: records have a fixed number of slots,
+// events a fixed number of segments, which are written anew in turn. Nor does it write
+// at once: a reader may meet half a file, so the wish is there twice.
+type State struct {
+	engine *Engine
+	fleet  string
+
+	// Of what only the supervisor writes: known from the first writing on.
+	mu      sync.Mutex
+	slots   []slot
+	segment *segment
+}
+
+// slot holds one record, or none.
+type slot struct {
+	record *fleet.Record
+	used   bool // there are files of it
+}
+
+// segment of the events, lines of JSON behind a first one with its number.
+type segment struct {
+	number int
+	lines  []byte
+}
+
+const (
+	wishFile      = "wish.json"
+	recordsFolder = "records" // SLOT.json
+	papersFolder  = "papers"  // SLOT.log, SLOT.diag.log
+	eventsFolder  = "events"  // NUMBER modulo segments.jsonl
+	segments      = 8
+	segmentSize   = fleet.EventsSize / segments
+)
+
+// State of a fleet.
+func (e *Engine) State(fleetName string) *State { return &State{engine: e, fleet: fleetName} }
+
+// Wish gives nil where there is none.
+func (s *State) Wish(ctx context.Context) (*fleet.Wish, error) {
+	var broken error
+	for _, name := range []string{wishFile, wishFile + ".new"} {
+		files, err := s.read(ctx, name)
+		if err != nil {
+			return nil, s.failed("wish", err)
+		}
+		text, there := files[name]
+		if !there {
+			continue
+		}
+		var wish fleet.Wish
+		if err := json.Unmarshal(text, &wish); err != nil {
+			broken = err // it is just being written
+			continue
+		}
+		if wish.Schema > fleet.WishSchema {
+			return nil, s.failed("wish", &SchemaError{Object: "it", Found: strconv.Itoa(wish.Schema)})
+		}
+		return &wish, nil
+	}
+	if broken != nil {
+		return nil, s.failed("wish", broken)
+	}
+	return nil, nil
+}
+
+// SaveWish in place of the one before.
+func (s *State) SaveWish(ctx context.Context, wish fleet.Wish) error {
+	text, err := json.MarshalIndent(wish, "", "\t")
+	if err == nil {
+		err = s.write(ctx, file{wishFile + ".new", text}, file{wishFile, text})
+	}
+	return s.failed("wish", err)
+}
+
+// AppendEvents keeps the events within EventsSize.
+func (s *State) AppendEvents(ctx context.Context, events []fleet.Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.segment == nil {
+		all, err := s.readSegments(ctx)
+		if err != nil {
+			return s.failed("events", err)
+		}
+		s.segment = newSegment(0)
+		if len(all) > 0 {
+			s.segment = &all[len(all)-1]
+		}
+	}
+	var changed []segment
+	for _, event := range events {
+		line, err := json.Marshal(event)
+		if err != nil {
+			return s.failed("events", err)
+		}
+		if len(s.segment.lines)+len(line) >= segmentSize {
+			changed = append(changed, *s.segment)
+			s.segment = newSegment(s.segment.number + 1)
+		}
+		s.segment.lines = append(append(s.segment.lines, line...), '\n')
+	}
+	var files []file
+	for _, one := range append(changed, *s.segment) {
+		files = append(files, file{fmt.Sprintf("%s/%d.jsonl", eventsFolder, one.number%segments), one.lines})
+	}
+	err := s.write(ctx, files...)
+	if err != nil {
+		s.segment = nil // what is there is not known
+	}
+	return s.failed("events", err)
+}
+
+func newSegment(number int) *segment {
+	return &segment{number: number, lines: fmt.Appendf(nil, `{"segment":%d}`+"\n", number)}
+}
+
+// Events lists the kept ones, oldest first.
+func (s *State) Events(ctx context.Context) ([]fleet.Event, error) {
+	all, err := s.readSegments(ctx)
+	if err != nil {
+		return nil, s.failed("events", err)
+	}
+	var events []fleet.Event
+	for _, one := range all {
+		_, lines, _ := bytes.Cut(one.lines, []byte("\n"))
+		for line := range bytes.Lines(lines) {
+			var event fleet.Event
+			if json.Unmarshal(line, &event) == nil { // else it is just being written
+				events = append(events, event)
+			}
+		}
+	}
+	return events, nil
+}
+
+// readSegments gives them in order.
+func (s *State) readSegments(ctx context.Context) (all []segment, err error) {
+	files, err := s.read(ctx, eventsFolder)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range files {
+		first, _, _ := bytes.Cut(text, []byte("\n"))
+		var head struct {
+			Segment *int `json:"segment"`
+		}
+		if json.Unmarshal(first, &head) == nil && head.Segment != nil {
+			all = append(all, segment{*head.Segment, text[:bytes.LastIndexByte(text, '\n')+1]})
+		}
+	}
+	slices.SortFunc(all, func(a, b segment) int { return a.number - b.number })
+	return all, nil
+}
+
+// SaveRecord keeps RecordsKept for RecordsFor.
+func (s *State) SaveRecord(ctx context.Context, record fleet.Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.slots == nil {
+		slots, err := s.readSlots(ctx)
+		if err != nil {
+			return s.failed("record of "+record.Name, err)
+		}
+		s.slots = slots
+	}
+	text, err := json.Marshal(record)
+	if err != nil {
+		return s.failed("record of "+record.Name, err)
+	}
+	var files []file
+	put := func(i int, text, log, diagnostics []byte) {
+		files = append(files, file{slotFile(recordsFolder, i, "json"), text}, file{slotFile(papersFolder, i, "log"), log}, file{slotFile(papersFolder, i, "diag.log"), diagnostics})
+	}
+	chosen := choose(s.slots, record.Name)
+	for i, one := range s.slots {
+		if i != chosen && one.used && (one.record == nil || expired(*one.record, time.Now())) {
+			put(i, nil, nil, nil)
+			s.slots[i] = slot{}
+		}
+	}
+	put(chosen, text, record.Log, record.Diagnostics)
+	if err := s.write(ctx, files...); err != nil {
+		s.slots = nil
+		return s.failed("record of "+record.Name, err)
+	}
+	record.Log, record.Diagnostics = nil, nil
+	s.slots[chosen] = slot{&record, true}
+	return nil
+}
+
+// choose the slot of a record: that of one of the same name, else a free one, else
+// that of the oldest.
+func choose(slots []slot, name string) int {
+	chosen := 0
+	for i, one := range slots {
+		oldest := slots[chosen].record
+		switch {
+		case one.record != nil && one.record.Name == name:
+			return i
+		case oldest == nil:
+		case one.record == nil || ended(*one.record).Before(ended(*oldest)):
+			chosen = i
+		}
+	}
+	return chosen
+}
+
+// ended is when a runner did, as far as that is known.
+func ended(record fleet.Record) time.Time {
+	if record.Finished.IsZero() {
+		return record.Created
+	}
+	return record.Finished
+}
+
+func expired(record fleet.Record, now time.Time) bool {
+	return now.Sub(ended(record)) > fleet.RecordsFor
+}
+
+func slotFile(folder string, i int, kind string) string {
+	return fmt.Sprintf("%s/%03d.%s", folder, i, kind)
+}
+
+// readSlots gives all RecordsKept of them.
+func (s *State) readSlots(ctx context.Context) ([]slot, error) {
+	files, err := s.read(ctx, recordsFolder)
+	if err != nil {
+		return nil, err
+	}
+	slots := make([]slot, fleet.RecordsKept)
+	for i := range slots {
+		text := files[slotFile(recordsFolder, i, "json")]
+		var record fleet.Record
+		if slots[i].used = len(text) > 0; slots[i].used && json.Unmarshal(text, &record) == nil {
+			slots[i].record = &record
+		}
+	}
+	return slots, nil
+}
+
+// Records lists the kept ones, oldest first, without their texts.
+func (s *State) Records(ctx context.Context) (records []fleet.Record, err error) {
+	slots, err := s.readSlots(ctx)
+	if err != nil {
+		return nil, s.failed("records", err)
+	}
+	for _, one := range slots {
+		if one.record != nil && !expired(*one.record, time.Now()) {
+			records = append(records, *one.record)
+		}
+	}
+	slices.SortStableFunc(records, func(a, b fleet.Record) int { return ended(a).Compare(ended(b)) })
+	return records, nil
+}
+
+// Record gives one with its texts; nil where there is none.
+func (s *State) Record(ctx context.Context, name string) (*fleet.Record, error) {
+	slots, err := s.readSlots(ctx)
+	if err != nil {
+		return nil, s.failed("record of "+name, err)
+	}
+	for i, one := range slots {
+		if one.record == nil || one.record.Name != name || expired(*one.record, time.Now()) {
+			continue
+		}
+		for kind, text := range map[string]*[]byte{"log": &one.record.Log, "diag.log": &one.record.Diagnostics} {
+			from := slotFile(papersFolder, i, kind)
+			files, err := s.read(ctx, from)
+			if err != nil {
+				return nil, s.failed("record of "+name, err)
+			}
+			*text = files[path.Base(from)]
+		}
+		return one.record, nil
+	}
+	return nil, nil
+}
+
+func (s *State) failed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("fleet %s: %s: %w", s.fleet, what, err)
+}
+
+// file of the volume.
+type file struct {
+	name    string
+	content []byte
+}
+
+// write puts files into the volume, one after the other.
+func (s *State) write(ctx context.Context, files ...file) error {
+	return s.visit(ctx, true, func(id string) error { return s.engine.put(ctx, id, stateFolder, files) })
+}
+
+// put writes files, and the folders that they lie in, by the archive API. They are
+// root's alone.
+func (e *Engine) put(ctx context.Context, id, folder string, files []file) error {
+	var body bytes.Buffer
+	out := tar.NewWriter(&body)
+	made := map[string]bool{".": true}
+	for _, one := range files {
+		if dir := path.Dir(one.name); !made[dir] {
+			made[dir] = true
+			_ = out.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o700}) // none of these fails on a buffer
+		}
+		_ = out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: one.name, Mode: 0o600, Size: int64(len(one.content))})
+		_, _ = out.Write(one.content)
+	}
+	_ = out.Close()
+	return e.api.CopyToContainer(ctx, id, folder, &body, container.CopyToContainerOptions{})
+}
+
+// read gives the files of a folder, or the one, by their names in the archive; none
+// where there is no such.
+func (s *State) read(ctx context.Context, name string) (files map[string][]byte, err error) {
+	err = s.visit(ctx, false, func(id string) error {
+		files = map[string][]byte{}
+		return s.engine.files(ctx, id, stateFolder+"/"+name, func(name string, content io.Reader) error {
+			text, err := io.ReadAll(content)
+			files[name] = text
+			return err
+		})
+	})
+	return files, err
+}
+
+// visit calls do with a container that has the volume; not at all where there is no
+// volume, unless it is to be made. What is not found in it is no error.
+func (s *State) visit(ctx context.Context, making bool, do func(id string) error) error {
+	found, err := s.engine.Supervisor(ctx, s.fleet)
+	if err != nil {
+		return err
+	}
+	if found.ContainerID != "" {
+		err := do(found.ContainerID)
+		if !cerrdefs.IsNotFound(err) {
+			return err
+		}
+		// Is it the container that is not there any more?
+		if again, err := s.engine.Supervisor(ctx, s.fleet); err != nil || again.ContainerID == found.ContainerID {
+			return err
+		}
+	}
+	volume := stateVolume(s.fleet)
+	if making {
+		if err := s.engine.ensureVolume(ctx, s.fleet, volume, roleState); err != nil {
+			return err
+		}
+	} else if _, err := s.engine.api.VolumeInspect(ctx, volume); cerrdefs.IsNotFound(err) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	image, err := s.engine.carrierImage(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.engine.aside(ctx, s.fleet, image, mount.Mount{Type: mount.TypeVolume, Source: volume, Target: stateFolder, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}, do)
+	if cerrdefs.IsNotFound(err) && !making {
+		return nil
+	}
+	return err
+}
+
+// carrierImage is any of ours: nothing of it runs.
+func (e *Engine) carrierImage(ctx context.Context) (string, error) {
+	tag, err := e.AnyImage(ctx)
+	if err != nil || tag != "" {
+		return tag, err
+	}
+	images, err := e.supervisorImages(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(images) == 0 {
+		return "", errors.New("the engine has no image of runnerctl's any more, through which its volumes are reached")
+	}
+	return images[0].ID, nil
+}
+
+// aside makes a container for the moment, which is never started: the archive API
+// reaches the volume through it.
+func (e *Engine) aside(ctx context.Context, fleetName, image string, volume mount.Mount, do func(id string) error) (err error) {
+	config := &container.Config{Image: image, Labels: ownLabels(fleetName, string(fleet.Probe)), Entrypoint: []string{"/nosuch"}, Cmd: []string{}, Volumes: map[string]struct{}{}}
+	host := &container.HostConfig{
+		NetworkMode: "none", CapDrop: []string{"ALL"}, Mounts: []mount.Mount{volume},
+		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else a runner image's VOLUME makes an anonymous one
+	}
+	whole := context.WithoutCancel(ctx)
+	name := probeName + randomName()
+	made, err := e.createProbe(whole, config, host, name)
+	if err != nil {
+		return fmt.Errorf("volume %s: %w", volume.Source, err)
+	}
+	defer func() {
+		if left := e.removeProbe(whole, made.ID, name); left != nil {
+			err = errors.Join(err, left)
+		}
+	}()
+	return do(made.ID)
+}
+
+// saveCredential writes a supervisor's credential: a line of nobody's arguments,
+// environment, labels or log.
+func (e *Engine) saveCredential(ctx context.Context, fleetName, image string, credential []byte) error {
+	volume := mount.Mount{Type: mount.TypeVolume, Source: credentialVolume(fleetName), Target: credentialFolder, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}
+	err := e.aside(ctx, fleetName, image, volume, func(id string) error {
+		return e.put(ctx, id, credentialFolder, []file{{credentialName, credential}})
+	})
+	if err != nil {
+		return fmt.Errorf("fleet %s: credential: %w", fleetName, err)
+	}
+	return nil
+}
