@@ -3,8 +3,6 @@ package dockerx
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/docker/docker/api/types/events"
@@ -20,8 +18,8 @@ func (e *Engine) Changes(ctx context.Context, fleetName string) (<-chan fleet.Ch
 	for _, kind := range []fleet.ChangeKind{fleet.Died, fleet.OutOfMem, fleet.Begun, fleet.Destroyed, fleet.Stilled, fleet.Resumed} {
 		selected.Add("event", string(kind))
 	}
-	changes, err := listen(ctx, e, selected, func(message events.Message) (fleet.Change, bool) {
-		return fleet.Change{Runner: message.Actor.Attributes["name"], Kind: fleet.ChangeKind(message.Action)}, true
+	changes, err := listen(ctx, e, selected, func(message events.Message) fleet.Change {
+		return fleet.Change{Runner: message.Actor.Attributes["name"], Kind: fleet.ChangeKind(message.Action)}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("events of fleet %s: %w", fleetName, err)
@@ -32,18 +30,16 @@ func (e *Engine) Changes(ctx context.Context, fleetName string) (<-chan fleet.Ch
 // Reloads tells whenever a fleet's supervisor is told that its wish has changed
 // (Reload), whichever form it has. The channel is closed like that of Changes.
 func (e *Engine) Reloads(ctx context.Context, fleetName string) (<-chan struct{}, error) {
-	selected := filters.NewArgs(filters.Arg("container", supervisorName(fleetName)), filters.Arg("event", string(events.ActionKill)))
-	reloads, err := listen(ctx, e, selected, func(message events.Message) (struct{}, bool) {
-		return struct{}{}, message.Actor.Attributes["signal"] == strconv.Itoa(int(syscall.SIGHUP))
-	})
+	selected := filters.NewArgs(filters.Arg("container", supervisorName(fleetName)), filters.Arg("event", string(events.ActionAttach)))
+	reloads, err := listen(ctx, e, selected, func(events.Message) struct{} { return struct{}{} })
 	if err != nil {
 		return nil, fmt.Errorf("events of the supervisor of fleet %s: %w", fleetName, err)
 	}
 	return reloads, nil
 }
 
-// listen opens a stream of the engine's events; what read does not want is left out.
-func listen[T any](ctx context.Context, e *Engine, selected filters.Args, read func(events.Message) (T, bool)) (<-chan T, error) {
+// listen opens a stream of the engine's events.
+func listen[T any](ctx context.Context, e *Engine, selected filters.Args, read func(events.Message) T) (<-chan T, error) {
 	selected.Add("type", string(events.ContainerEventType))
 	// The engine answers before it listens: what happens in between it has noted.
 	since, err := e.now(ctx)
@@ -59,14 +55,10 @@ func listen[T any](ctx context.Context, e *Engine, selected filters.Args, read f
 			case <-failed: // ctx ended, or the stream did
 				return
 			case message := <-messages:
-				one, wanted := read(message)
-				if !wanted {
-					continue
-				}
 				select {
 				case <-ctx.Done():
 					return
-				case told <- one:
+				case told <- read(message):
 				}
 			}
 		}

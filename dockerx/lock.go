@@ -3,7 +3,6 @@ package dockerx
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -39,8 +38,8 @@ func (e *Engine) Hold(ctx context.Context, fleetName, runner, image string) (rel
 
 // holding is a container that lives as long as this process.
 type holding struct {
+	id      string
 	release func()
-	lost    <-chan struct{} // closed when it has ended, whoever ended it
 }
 
 // hold makes a container of a fixed name that lives as long as this process
@@ -98,12 +97,7 @@ func (e *Engine) hold(ctx context.Context, name string, labels map[string]string
 		remove()
 		return holding{}, err
 	}
-	lost := make(chan struct{})
-	go func() {
-		defer close(lost)
-		_, _ = io.Copy(io.Discard, attached.Reader) // it says nothing; its end is the connection's
-	}()
-	return holding{lost: lost, release: func() {
+	return holding{id: id, release: func() {
 		// In this order: once its input is closed the engine removes it by itself,
 		// and remove would not wait for that.
 		remove()

@@ -193,7 +193,7 @@ func (e *Engine) StartSupervisor(ctx context.Context, options SupervisorOptions,
 		return e.Reload(ctx, options.Fleet)
 	}
 	if running.ContainerID != "" {
-		if err := e.stopSupervisor(ctx, options.Fleet, running.ContainerID); err != nil {
+		if err := e.stopSupervisor(ctx, options.Fleet, running); err != nil {
 			return err
 		}
 	}
@@ -232,11 +232,14 @@ func (e *SupervisedError) Hint() string {
 	return "runnerctl events shows what it does; runnerctl up --no-supervisor takes it away and leaves the runners"
 }
 
-// Reload tells a fleet's supervisor, in either form, that its wish has changed; one
-// that has just gone will read it when it begins.
+// Reload tells a fleet's supervisor, in either form, that its wish has changed
+// (Reloads); one that has just gone will read it when it begins. Not by a signal: the
+// engine would take that for a stop, and never start the container again.
 func (e *Engine) Reload(ctx context.Context, fleetName string) error {
-	err := e.api.ContainerKill(ctx, supervisorName(fleetName), "SIGHUP")
-	if err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) {
+	attached, err := e.api.ContainerAttach(ctx, supervisorName(fleetName), container.AttachOptions{})
+	if err == nil {
+		attached.Close()
+	} else if !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) {
 		return fmt.Errorf("supervisor of fleet %s: %w", fleetName, err)
 	}
 	return nil
@@ -251,24 +254,35 @@ func (e *Engine) StopSupervisor(ctx context.Context, fleetName string) error {
 		return err
 	}
 	if found.ContainerID != "" {
-		if err := e.stopSupervisor(ctx, fleetName, found.ContainerID); err != nil {
+		if err := e.stopSupervisor(ctx, fleetName, found); err != nil {
 			return err
 		}
 	}
 	return e.removeOwnVolume(ctx, credentialVolume(fleetName), roleCredential)
 }
 
-func (e *Engine) stopSupervisor(ctx context.Context, fleetName, id string) error {
+func (e *Engine) stopSupervisor(ctx context.Context, fleetName string, found SupervisorState) error {
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
 	defer cancel()
-	if err := e.api.ContainerStop(whole, id, container.StopOptions{}); err != nil && !cerrdefs.IsNotFound(err) {
-		return fmt.Errorf("supervisor of fleet %s: stop: %w", fleetName, err)
+	if !found.Foreground { // a hold has nothing to do before its end
+		if err := e.api.ContainerStop(whole, found.ContainerID, container.StopOptions{}); err != nil && !cerrdefs.IsNotFound(err) {
+			return fmt.Errorf("supervisor of fleet %s: stop: %w", fleetName, err)
+		}
 	}
-	err := e.api.ContainerRemove(whole, id, container.RemoveOptions{Force: true})
-	if err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) { // a hold removes itself
-		return fmt.Errorf("supervisor of fleet %s: remove container: %w", fleetName, err)
+	for {
+		err := e.api.ContainerRemove(whole, found.ContainerID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+		switch {
+		case err == nil, cerrdefs.IsNotFound(err):
+			return nil
+		case !cerrdefs.IsConflict(err): // the engine is at it: a hold removes itself
+			return fmt.Errorf("supervisor of fleet %s: remove container: %w", fleetName, err)
+		}
+		select {
+		case <-whole.Done():
+			return fmt.Errorf("supervisor of fleet %s: remove container: %w", fleetName, err)
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return nil
 }
 
 // RemoveState removes a fleet's wish, records and events. Its supervisor is to be
@@ -301,7 +315,17 @@ func (e *Engine) HoldSupervisor(ctx context.Context, fleetName, image string) (l
 	if err != nil {
 		return nil, nil, fmt.Errorf("supervisor of fleet %s: %w", fleetName, err)
 	}
-	return held.lost, held.release, nil
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		ended, failed := e.api.ContainerWait(life, held.id, container.WaitConditionNotRunning)
+		select {
+		case <-ended:
+		case <-failed: // it is gone already, or the engine is, and it with that
+		}
+	}()
+	return gone, func() { end(); held.release() }, nil
 }
 
 // SupervisorLog copies a supervisor's log until its end: with follow until the
