@@ -18,8 +18,8 @@ var groups = []struct {
 	commands []string
 }{
 	{"Prepare", []string{"init", "doctor", "build"}},
-	{"Run", []string{"up", "down", "ps", "run"}},
-	{"Look inside", []string{"logs", "exec", "cp", "inspect"}},
+	{"Run", []string{"up", "down", "ps", "run", "supervise"}},
+	{"Look inside", []string{"logs", "exec", "cp", "inspect", "events"}},
 	{"Clean up", []string{"prune"}},
 	{"More", []string{"demo", "version", "completion", "help"}},
 }

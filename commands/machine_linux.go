@@ -2,12 +2,10 @@ package commands
 
 import (
 	"bytes"
-	"debug/elf"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 
@@ -103,18 +101,8 @@ func spaceAt(path string) (doctor.Space, error) {
 // is, with no libraries; else "".
 func ownProgram(arch string) string {
 	path, err := os.Executable()
-	if err != nil || map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[arch] != runtime.GOARCH {
+	if err != nil || checkProgram(path, arch) != nil {
 		return ""
-	}
-	program, err := elf.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = program.Close() }()
-	for _, part := range program.Progs {
-		if part.Type == elf.PT_INTERP {
-			return ""
-		}
 	}
 	return path
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
 // A spare waits longer than an agent is given for its credential, has its job once
@@ -272,7 +273,7 @@ func TestSupervisorContainer(t *testing.T) {
 	options := dockerx.SupervisorOptions{Fleet: name, Program: content, Roots: []byte("the roots"), Socket: dockerx.SupervisorSocket, Command: []string{"__supervise", name}}
 	start := func(credential string) {
 		t.Helper()
-		if err := f.engine.StartSupervisor(t.Context(), options, []byte(credential)); err != nil {
+		if err := f.engine.StartSupervisor(t.Context(), options, secret.New(credential)); err != nil {
 			t.Fatal(err)
 		}
 	}

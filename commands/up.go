@@ -36,11 +36,7 @@ func upCommand(d deps) *cli.Command {
 			"   runnerctl up --count 3\n" +
 			"   runnerctl up --target https://github.com/acme/api --count 3\n" +
 			"   runnerctl up --dry-run",
-		Flags: slices.Concat(configFlags(), buildFlags(), githubFlags(), []cli.Flag{
-			&cli.BoolFlag{Name: "ephemeral", Usage: "a runner is gone after one job (=false: it stays)", DefaultText: "the file's runners.ephemeral, else true", EnvVars: []string{"RUNNERCTL_EPHEMERAL"}, Category: "GitHub"},
-			&cli.BoolFlag{Name: "allow-public-repo", Usage: "take jobs of a public repository, whoever wrote them", EnvVars: []string{"RUNNERCTL_ALLOW_PUBLIC_REPO"}, Category: "GitHub"},
-			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "`N` runners", DefaultText: "the file's runners.count, else 1", EnvVars: []string{"RUNNERCTL_COUNT"}, Category: "Plan"},
-			&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for a runner to be ready: its inner daemon answers, GitHub lists it online", DefaultText: "the file's runners.readyTimeout, else 60s", EnvVars: []string{"RUNNERCTL_TIMEOUT"}, Category: "Plan"},
+		Flags: slices.Concat(configFlags(), buildFlags(), githubFlags(), wishFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
 			colorFlag(),
 		}),
@@ -48,67 +44,58 @@ func upCommand(d deps) *cli.Command {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			loaded, err := settings(c)
+			options, err := upOptionsOf(c, d)
 			if err != nil {
 				return err
 			}
-			options := upOptions{config: loaded, dryRun: c.Bool("dry-run"), public: c.Bool("allow-public-repo"), timeout: time.Duration(loaded.Runners.ReadyTimeout)}
-			if c.IsSet("timeout") {
-				options.timeout = c.Duration("timeout")
-			}
-			if options.build, err = buildOptionsOf(c, loaded); err != nil {
-				return err
-			}
-			if options.theme, err = theme(c, d, d.streams.ErrTTY); err != nil {
-				return err
-			}
+			options.dryRun = c.Bool("dry-run")
 			return runUp(c.Context, d, options)
 		},
 	}
 }
 
+// wishFlags say what a fleet is to be like.
+func wishFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "ephemeral", Usage: "a runner is gone after one job (=false: it stays)", DefaultText: "the file's runners.ephemeral, else true", EnvVars: []string{"RUNNERCTL_EPHEMERAL"}, Category: "GitHub"},
+		&cli.BoolFlag{Name: "allow-public-repo", Usage: "take jobs of a public repository, whoever wrote them", EnvVars: []string{"RUNNERCTL_ALLOW_PUBLIC_REPO"}, Category: "GitHub"},
+		&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "`N` runners", DefaultText: "the file's runners.count, else 1", EnvVars: []string{"RUNNERCTL_COUNT"}, Category: "Plan"},
+		&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for a runner to be ready: its inner daemon answers, GitHub lists it online", DefaultText: "the file's runners.readyTimeout, else 60s", EnvVars: []string{"RUNNERCTL_TIMEOUT"}, Category: "Plan"},
+	}
+}
+
+// upOptionsOf reads them, and the settings.
+func upOptionsOf(c *cli.Context, d deps) (upOptions, error) {
+	loaded, err := settings(c)
+	if err != nil {
+		return upOptions{}, err
+	}
+	options := upOptions{config: loaded, public: c.Bool("allow-public-repo"), timeout: time.Duration(loaded.Runners.ReadyTimeout)}
+	if c.IsSet("timeout") {
+		options.timeout = c.Duration("timeout")
+	}
+	if options.build, err = buildOptionsOf(c, loaded); err != nil {
+		return options, err
+	}
+	options.theme, err = theme(c, d, d.streams.ErrTTY)
+	return options, err
+}
+
 func runUp(ctx context.Context, d deps, options upOptions) error {
 	started := time.Now()
-	github, err := checkGitHub(ctx, d, options.config, options.public)
+	host, err := findHost(ctx, d, options)
 	if err != nil {
 		return err
 	}
-	engine, endpoint, err := connect(d)
-	if err != nil {
-		return err
-	}
+	engine := host.engine
 	defer engine.Close()
-	env := doctorEnv(ctx, d, engine, endpoint, options.config, true)
-	checks := requiredChecks(ctx, env)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if known := env.Known; known.EngineErr == nil {
-		fmt.Fprintf(d.streams.Err, "host   %s · Docker %s · kernel %s · cgroup v%s\n", endpoint.Name, known.Engine.Version, known.Engine.Kernel, known.Engine.Cgroup)
-	}
-	if checks.Failed() {
-		writeReport(d.streams.Err, checks, options.theme, env)
-		return errFailed
-	}
-	fmt.Fprintf(d.streams.Err, "checks %s %d passed\n", options.theme.Check(), checks.Counts()[doctor.Pass])
-
-	if github != nil {
-		fmt.Fprintf(d.streams.Err, "github %s %s\n", options.theme.Check(), github)
-	}
-
 	if options.dryRun {
-		return dryRun(ctx, d, engine, options, env, github)
+		return dryRun(ctx, d, engine, options, host.env, host.github)
 	}
-	tag, id, built, err := ensureImage(ctx, d, engine, options.build)
+	tag, id, err := host.image(ctx, d, options)
 	if err != nil {
 		return err
 	}
-	note := "unchanged"
-	if built {
-		note = "built"
-	}
-	fmt.Fprintf(d.streams.Err, "image  %s %s (%s)\n", options.theme.Check(), tag, note)
-
 	unlock, err := lockFleet(ctx, d, engine, options.config.Name, tag)
 	if err != nil {
 		return err
@@ -118,7 +105,7 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 		return err
 	}
 
-	plan, execution, forges, err := makePlan(ctx, d, engine, options.config, tag, id, env, github)
+	plan, execution, forges, err := makePlan(ctx, d, engine, options.config, tag, id, host.env, host.github)
 	if err != nil {
 		return err
 	}
@@ -131,6 +118,62 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 	}
 	fmt.Fprintf(d.streams.Err, "%d runner%s ready in %s\n", options.config.Runners.Count, plural(options.config.Runners.Count), ui.Duration(time.Since(started)))
 	return nil
+}
+
+// host is a machine that is fit for the fleet.
+type host struct {
+	engine   *dockerx.Engine
+	endpoint dockerx.Endpoint
+	env      doctor.Env
+	github   *registrar // nil where the settings name no target
+}
+
+// findHost connects and tells what it finds fit; the caller closes the engine.
+func findHost(ctx context.Context, d deps, options upOptions) (_ host, err error) {
+	var found host
+	if found.github, err = checkGitHub(ctx, d, options.config, options.public); err != nil {
+		return found, err
+	}
+	if found.engine, found.endpoint, err = connect(d); err != nil {
+		return found, err
+	}
+	defer func() {
+		if err != nil {
+			found.engine.Close()
+		}
+	}()
+	env := doctorEnv(ctx, d, found.engine, found.endpoint, options.config, true)
+	found.env = env
+	checks := requiredChecks(ctx, env)
+	if err := ctx.Err(); err != nil {
+		return found, err
+	}
+	if known := env.Known; known.EngineErr == nil {
+		fmt.Fprintf(d.streams.Err, "host   %s · Docker %s · kernel %s · cgroup v%s\n", found.endpoint.Name, known.Engine.Version, known.Engine.Kernel, known.Engine.Cgroup)
+	}
+	if checks.Failed() {
+		writeReport(d.streams.Err, checks, options.theme, env)
+		return found, errFailed
+	}
+	fmt.Fprintf(d.streams.Err, "checks %s %d passed\n", options.theme.Check(), checks.Counts()[doctor.Pass])
+	if found.github != nil {
+		fmt.Fprintf(d.streams.Err, "github %s %s\n", options.theme.Check(), found.github)
+	}
+	return found, nil
+}
+
+// image makes sure that the fleet's is there, and tells of it.
+func (h host) image(ctx context.Context, d deps, options upOptions) (tag, id string, err error) {
+	tag, id, built, err := ensureImage(ctx, d, h.engine, options.build)
+	if err != nil {
+		return "", "", err
+	}
+	note := "unchanged"
+	if built {
+		note = "built"
+	}
+	fmt.Fprintf(d.streams.Err, "image  %s %s (%s)\n", options.theme.Check(), tag, note)
+	return tag, id, nil
 }
 
 // requiredChecks are those that a runner is not made without. On this machine no
@@ -219,24 +262,32 @@ func blocks(networks []dockerx.Network) (all []netip.Prefix) {
 	return all
 }
 
+// agentSpec is specOf with the agent that takes the runners' jobs from GitHub, where
+// that is not nil.
+func agentSpec(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *registrar) (fleet.Spec, error) {
+	spec, err := specOf(ctx, engine, wanted, tag, id, env)
+	if err != nil || github == nil {
+		return spec, err
+	}
+	told, err := engine.Facts(ctx)
+	if err != nil {
+		return spec, err
+	}
+	if err := github.checkClock(ctx, d, wanted, told.Now); err != nil {
+		return spec, err
+	}
+	if spec.CAs, err = githubCAs(wanted); err != nil {
+		return spec, err
+	}
+	spec.Agent = github.agent(wanted, fleet.Marker(wanted.Name, told.ID))
+	return spec, nil
+}
+
 // makePlan observes the fleet and decides what to do; github is nil where its
 // runners have no agent.
 func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *registrar) (plan fleet.Plan, options fleet.Options, forges fleet.Forges, err error) {
-	if options.Spec, err = specOf(ctx, engine, wanted, tag, id, env); err != nil {
+	if options.Spec, err = agentSpec(ctx, d, engine, wanted, tag, id, env, github); err != nil {
 		return plan, options, nil, err
-	}
-	if github != nil {
-		told, err := engine.Facts(ctx)
-		if err != nil {
-			return plan, options, nil, err
-		}
-		if err := github.checkClock(ctx, d, wanted, told.Now); err != nil {
-			return plan, options, nil, err
-		}
-		if options.Spec.CAs, err = githubCAs(wanted); err != nil {
-			return plan, options, nil, err
-		}
-		options.Spec.Agent = github.agent(wanted, fleet.Marker(wanted.Name, told.ID))
 	}
 	observed, forges, orphans, err := observe(ctx, d, engine, wanted, wanted.Name, github)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/docker/docker/api/types/mount"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
 // State keeps a fleet's wish, records and events in a volume of its own. It reaches
@@ -431,10 +432,10 @@ func (e *Engine) aside(ctx context.Context, fleetName, image string, volume moun
 
 // saveCredential writes a supervisor's credential: a line of nobody's arguments,
 // environment, labels or log.
-func (e *Engine) saveCredential(ctx context.Context, fleetName, image string, credential []byte) error {
+func (e *Engine) saveCredential(ctx context.Context, fleetName, image string, credential secret.Text) error {
 	volume := mount.Mount{Type: mount.TypeVolume, Source: credentialVolume(fleetName), Target: credentialFolder, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}
 	err := e.aside(ctx, fleetName, image, volume, func(id string) error {
-		return e.put(ctx, id, credentialFolder, []file{{credentialName, credential}})
+		return e.put(ctx, id, credentialFolder, []file{{credentialName, []byte(credential.Reveal())}})
 	})
 	if err != nil {
 		return fmt.Errorf("fleet %s: credential: %w", fleetName, err)

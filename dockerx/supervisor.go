@@ -22,6 +22,8 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/pkg/jsonmessage"
 	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
 const (
@@ -167,7 +169,7 @@ func (e *Engine) Supervisor(ctx context.Context, fleetName string) (SupervisorSt
 // supervisor alone. One that runs from the same image is told to read wish and
 // credential anew; another one is replaced, while the runners go on. The wish is to
 // be saved before. A supervisor in the foreground is refused.
-func (e *Engine) StartSupervisor(ctx context.Context, options SupervisorOptions, credential []byte) (err error) {
+func (e *Engine) StartSupervisor(ctx context.Context, options SupervisorOptions, credential secret.Text) (err error) {
 	name := supervisorName(options.Fleet)
 	reference, err := e.SupervisorImage(ctx, options)
 	if err != nil {

@@ -42,3 +42,13 @@ func (e *Engine) ImageVersion(ctx context.Context, reference string) (string, er
 	}
 	return info.Config.Labels["org.opencontainers.image.version"], nil
 }
+
+// ImageAgent is the version of the agent that an image holds, or its archive's hash;
+// "" where it holds none.
+func (e *Engine) ImageAgent(ctx context.Context, reference string) (string, error) {
+	info, err := e.api.ImageInspect(ctx, reference)
+	if err != nil {
+		return "", fmt.Errorf("image %s: %w", reference, err)
+	}
+	return info.Config.Labels[LabelAgent], nil
+}

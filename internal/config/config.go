@@ -77,6 +77,7 @@ type Runners struct {
 	Shm             Size     `yaml:"shm"`
 	InnerPrivileged bool     `yaml:"innerPrivileged"`
 	ReadyTimeout    Duration `yaml:"readyTimeout"`
+	Spares          int      `yaml:"spares"`    // started beyond count, without an agent's credential, so that a place is refilled at once
 	Ephemeral       bool     `yaml:"ephemeral"` // with a target: one job, then the runner is gone
 	Labels          []string `yaml:"labels"`    // beyond self-hosted, Linux and the architecture
 	Group           string   `yaml:"group"`     // runner group of an organization or enterprise
@@ -167,6 +168,8 @@ func (c Config) Validate() error {
 		return bad("image.outerBase", "%q is no image reference", c.Image.Outer)
 	case c.Runners.Count < 1 || c.Runners.Count > MaxCount:
 		return &Error{Field: "runners.count", Problem: fmt.Sprintf("%d: expected 1 to %d", c.Runners.Count, MaxCount), Advice: "runnerctl down removes every runner"}
+	case c.Runners.Spares < 0 || c.Runners.Spares > c.Runners.Count:
+		return bad("runners.spares", "%d: expected 0 to runners.count, %d", c.Runners.Spares, c.Runners.Count)
 	case c.Runners.CPUs <= 0:
 		return bad("runners.cpus", "%g: expected more than 0", c.Runners.CPUs)
 	case c.Runners.Memory < 512<<20:

@@ -44,6 +44,8 @@ image:
 
 runners:
   count: {{.Runners.Count}}
+  # Started beyond these, for the supervisor to refill a place with at once.
+  spares: {{.Runners.Spares}}
   # Limits of one runner, all its containers included.
   cpus: {{.Runners.CPUs}}
   memory: {{.Runners.Memory}}

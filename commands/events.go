@@ -1,0 +1,142 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+type eventsOptions struct {
+	fleet  string
+	follow bool
+	json   bool
+	theme  ui.Theme
+}
+
+func eventsCommand(d deps) *cli.Command {
+	return &cli.Command{
+		Name:  "events",
+		Usage: "show what the fleet's supervisor did, and why",
+		Description: "Examples:\n" +
+			"   runnerctl events -f\n" +
+			"   runnerctl events -o json",
+		Flags: append(configFlags(),
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until Ctrl-C"},
+			colorFlag(), outputFlag()),
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			loaded, err := settings(c)
+			if err != nil {
+				return err
+			}
+			options := eventsOptions{fleet: loaded.Name, follow: c.Bool("follow")}
+			if options.json, err = wantJSON(c); err != nil {
+				return err
+			}
+			if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+				return err
+			}
+			return runEvents(c.Context, d, options)
+		},
+	}
+}
+
+// eventsPause is between two looks of --follow.
+const eventsPause = 2 * time.Second
+
+func runEvents(ctx context.Context, d deps, options eventsOptions) error {
+	engine, _, err := connect(d)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	state := engine.State(options.fleet)
+	events, err := state.Events(ctx)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	if len(events) == 0 && !options.follow {
+		return noEvents(ctx, d, engine, options.fleet)
+	}
+	show := printEvents(d.streams.Out, options)
+	show(events)
+	for options.follow {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(eventsPause):
+		}
+		now, err := state.Events(ctx)
+		if err != nil {
+			return interrupted(ctx, err)
+		}
+		show(since(events, now))
+		if len(now) > 0 {
+			events = now
+		}
+	}
+	return nil
+}
+
+// since gives those of now that came after the last one seen.
+func since(seen, now []fleet.Event) []fleet.Event {
+	if len(seen) == 0 {
+		return now
+	}
+	last := seen[len(seen)-1]
+	for i := len(now) - 1; i >= 0; i-- {
+		if now[i].Time.Equal(last.Time) && now[i].Text == last.Text && now[i].Runner == last.Runner {
+			return now[i+1:]
+		}
+	}
+	return now
+}
+
+func noEvents(ctx context.Context, d deps, engine *dockerx.Engine, name string) error {
+	found, err := engine.Supervisor(ctx, name)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	if found.ContainerID == "" {
+		fmt.Fprintf(d.streams.Err, "fleet %s has no supervisor, and no events\n", name)
+		return nil
+	}
+	fmt.Fprintf(d.streams.Err, "the supervisor of fleet %s has told nothing yet\n", name)
+	return nil
+}
+
+// printEvents prints one line each, and of what failed the runner's last log lines.
+func printEvents(out io.Writer, options eventsOptions) func([]fleet.Event) {
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	return func(events []fleet.Event) {
+		for _, event := range events {
+			if options.json {
+				_ = encoder.Encode(event) // a closed pipe ends the program
+				continue
+			}
+			took := ""
+			if event.Took > 0 {
+				took = "  (" + ui.Duration(time.Duration(event.Took*float64(time.Second))) + ")"
+			}
+			runner := event.Runner
+			if runner == "" {
+				runner = "–"
+			}
+			fmt.Fprintf(out, "%s  %-10s  %s  %s%s\n", options.theme.Dim(event.Time.Format("2006-01-02T15:04:05Z")), event.Kind, runner, ui.Plain(event.Text), options.theme.Dim(took))
+			for _, line := range event.Last {
+				fmt.Fprintf(out, "    %s\n", options.theme.Dim(ui.Plain(line)))
+			}
+		}
+	}
+}

@@ -1,0 +1,362 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	_ "golang.org/x/crypto/x509roots/fallback" // for a supervisor whose up found no authorities to give it
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/ghapi"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+type superviseOptions struct {
+	up        upOptions
+	logFormat string
+}
+
+func superviseCommand(d deps) *cli.Command {
+	return &cli.Command{
+		Name:  "supervise",
+		Usage: "keep the fleet as wished, in the foreground, until Ctrl-C; its runners stay",
+		Description: "What ends is replaced, what hangs too; registrations without a runner go. One supervisor a fleet.\n\nExamples:\n" +
+			"   runnerctl supervise --count 3\n" +
+			"   runnerctl supervise --target https://github.com/acme/api --log-format json",
+		Flags: slices.Concat(configFlags(), buildFlags(), githubFlags(), wishFlags(), []cli.Flag{logFormatFlag(), colorFlag()}),
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			options := superviseOptions{logFormat: c.String("log-format")}
+			if err := checkLogFormat(c); err != nil {
+				return err
+			}
+			var err error
+			if options.up, err = upOptionsOf(c, d); err != nil {
+				return err
+			}
+			return runSupervise(c.Context, d, options)
+		},
+	}
+}
+
+func logFormatFlag() cli.Flag {
+	return &cli.StringFlag{Name: "log-format", Usage: "`FORMAT` of the log: text or json", Value: "text", EnvVars: []string{"RUNNERCTL_LOG_FORMAT"}, Category: "Output"}
+}
+
+func checkLogFormat(c *cli.Context) error {
+	switch format := c.String("log-format"); format {
+	case "text", "json":
+		return nil
+	default:
+		return &usageError{command: c.Command.Name, problem: fmt.Sprintf("--log-format %q: text or json", format)}
+	}
+}
+
+func runSupervise(ctx context.Context, d deps, options superviseOptions) error {
+	host, err := findHost(ctx, d, options.up)
+	if err != nil {
+		return err
+	}
+	engine, name := host.engine, options.up.config.Name
+	defer engine.Close()
+	tag, id, err := host.image(ctx, d, options.up)
+	if err != nil {
+		return err
+	}
+	wish, err := host.wish(ctx, d, options.up, tag, id)
+	if err != nil {
+		return err
+	}
+	unlock, err := lockFleet(ctx, d, engine, name, tag)
+	if err != nil {
+		return err
+	}
+	lost, release, err := engine.HoldSupervisor(ctx, name, id)
+	if err == nil {
+		err = engine.State(name).SaveWish(ctx, wish)
+	}
+	unlock()
+	if err != nil {
+		return err
+	}
+	defer release()
+	forges := fleet.Forges{}
+	if host.github != nil {
+		if forges, err = forgesOf(ctx, engine, name, host.github.client, host.github.group.ID); err != nil {
+			return err
+		}
+	}
+	s := supervisor{engine: engine, log: newLog(d, options.logFormat), forges: forges, fleet: name, rebuild: func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
+		again := options.up.build
+		again.progress = "quiet"
+		tag, id, _, err := ensureImage(ctx, d, engine, again)
+		if err != nil {
+			return wish, err
+		}
+		wish.Spec.Image, wish.Spec.ImageID = tag, id
+		wish.Agent, err = agentIn(ctx, engine, tag)
+		return wish, err
+	}}
+	life, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		select {
+		case <-life.Done():
+		case <-lost:
+			stop(errTakenAway)
+		}
+	}()
+	if err := s.run(life, nil); err != nil {
+		return err
+	}
+	if cause := context.Cause(life); errors.Is(cause, errTakenAway) {
+		return cause
+	}
+	return context.Cause(ctx)
+}
+
+var errTakenAway = errors.New("the supervisor was ended from outside: by runnerctl down, or with the engine")
+
+// wish is what the options ask for, as a supervisor keeps it.
+func (h host) wish(ctx context.Context, d deps, options upOptions, tag, id string) (fleet.Wish, error) {
+	wish := fleet.Wish{Schema: fleet.WishSchema, Count: options.config.Runners.Count, Ready: options.timeout}
+	var err error
+	if wish.Spec, err = agentSpec(ctx, d, h.engine, options.config, tag, id, h.env, h.github); err != nil {
+		return wish, err
+	}
+	if wish.Spec.Agent.Mode == fleet.JIT {
+		wish.Spares = options.config.Runners.Spares
+	}
+	if wish.Agent, err = agentIn(ctx, h.engine, tag); err != nil {
+		return wish, err
+	}
+	wish.Rebuild, err = json.Marshal(options.config.Image)
+	return wish, err
+}
+
+// agentIn is the version of the agent in an image; "" where it is not GitHub's own.
+func agentIn(ctx context.Context, engine *dockerx.Engine, tag string) (string, error) {
+	version, err := engine.ImageAgent(ctx, tag)
+	if err != nil || !agentVersion.MatchString(version) {
+		return "", err
+	}
+	return version, nil
+}
+
+func forgesOf(ctx context.Context, engine *dockerx.Engine, fleetName string, client *ghapi.Client, groupID int64) (fleet.Forges, error) {
+	told, err := engine.Facts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	forge := ghapi.NewForge(client, fleet.Marker(fleetName, told.ID), groupID, told.Arch)
+	return fleet.Forges{client.Target().URL(): forge}, nil
+}
+
+// leaveSupervisor hands the fleet to a supervisor on its own engine, or the wish to
+// the one that is there. To be called with the fleet's lock held.
+func (h host) leaveSupervisor(ctx context.Context, d deps, loaded config.Config, wish fleet.Wish, binary string) error {
+	if h.github == nil {
+		return errors.New("a supervisor in the background needs a target")
+	}
+	told, err := h.engine.Facts(ctx)
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	options := dockerx.SupervisorOptions{Fleet: loaded.Name, Roots: systemRoots(), Socket: engineSocket(h.endpoint), Command: []string{insideName, loaded.Name}}
+	if options.Program, err = supervisorProgram(binary, told.Arch); err != nil {
+		return err
+	}
+	given, err := accessOf(ctx, d, loaded, h.github)
+	if err != nil {
+		return err
+	}
+	if err := h.engine.State(loaded.Name).SaveWish(ctx, wish); err != nil {
+		return err
+	}
+	return h.engine.StartSupervisor(ctx, options, given)
+}
+
+// engineSocket is where the engine's machine has its socket.
+func engineSocket(endpoint dockerx.Endpoint) string {
+	address, err := url.Parse(endpoint.Host)
+	if err == nil && (address.Scheme == "unix" || address.Scheme == "ssh") && address.Path != "" {
+		return address.Path
+	}
+	return dockerx.SupervisorSocket
+}
+
+const insideName = "__supervise"
+
+// insideCommand is what a supervisor's container runs: this program itself.
+func insideCommand(d deps) *cli.Command {
+	return &cli.Command{
+		Name: insideName, Hidden: true, SkipFlagParsing: true,
+		Action: func(c *cli.Context) error {
+			engine, err := dockerx.Connect(dockerx.Endpoint{Name: "local", Host: "unix://" + dockerx.SupervisorSocket})
+			if err != nil {
+				return err
+			}
+			defer engine.Close()
+			return superviseInside(c.Context, d, engine, c.Args().First(), dockerx.CredentialFile)
+		},
+	}
+}
+
+// superviseInside begins anew with another credential, and ends where its engine does
+// not answer: the container's mount of a socket is of that one, and only another start
+// sees the one that a new engine has made.
+func superviseInside(ctx context.Context, d deps, engine *dockerx.Engine, fleetName, credential string) error {
+	log := newLog(d, "text")
+	for {
+		given, text, err := readAccess(credential)
+		if err != nil {
+			return err
+		}
+		client, err := given.client()
+		if err != nil {
+			return err
+		}
+		forges, err := forgesOf(ctx, engine, fleetName, client, given.GroupID)
+		if err != nil {
+			return err
+		}
+		life, stop := context.WithCancelCause(ctx)
+		go func() {
+			if fallsSilent(life, engine) {
+				stop(errSilent)
+			}
+		}()
+		s := supervisor{engine: engine, log: log, forges: forges, fleet: fleetName}
+		err = s.run(life, func() {
+			if _, again, err := readAccess(credential); err == nil && again != text {
+				stop(errAnew)
+			}
+		})
+		cause := context.Cause(life)
+		stop(nil)
+		switch {
+		case err != nil:
+			return err
+		case errors.Is(cause, errAnew):
+		case errors.Is(cause, errSilent):
+			return cause
+		default:
+			return nil
+		}
+	}
+}
+
+var (
+	errAnew   = errors.New("another credential")
+	errSilent = errors.New("the engine does not answer")
+)
+
+const (
+	pingEvery   = 15 * time.Second
+	silentAfter = time.Minute
+)
+
+// fallsSilent tells, when it is so, that the engine has not answered for a while.
+func fallsSilent(ctx context.Context, engine *dockerx.Engine) bool {
+	heard := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(pingEvery):
+		}
+		bounded, cancel := context.WithTimeout(ctx, pingEvery)
+		_, _, err := engine.Version(bounded)
+		cancel()
+		switch {
+		case err == nil:
+			heard = time.Now()
+		case time.Since(heard) > silentAfter:
+			return ctx.Err() == nil
+		}
+	}
+}
+
+// supervisor is one in either form.
+type supervisor struct {
+	engine  *dockerx.Engine
+	log     *slog.Logger
+	forges  fleet.Forges
+	fleet   string
+	rebuild func(context.Context, fleet.Wish) (fleet.Wish, error) // nil: it can't be made from here
+}
+
+// run supervises until ctx ends, which is no error; told is called when somebody says
+// that the wish has changed.
+func (s supervisor) run(ctx context.Context, told func()) error {
+	reloads := make(chan struct{}, 1)
+	listening, deaf := context.WithCancel(ctx)
+	defer deaf()
+	go s.listen(listening, reloads, told)
+	return fleet.Supervise(ctx, fleet.Supervision{
+		Fleet: s.fleet, Engine: s.engine, Forges: s.forges, Store: s.engine.State(s.fleet), Rebuild: s.rebuild, Reload: reloads,
+		NewName: func() string { return newName(s.fleet, map[string]bool{}) },
+		Observe: s.observe,
+	})
+}
+
+// listenPause is between two tries to hear the engine.
+const listenPause = 5 * time.Second
+
+func (s supervisor) listen(ctx context.Context, reloads chan<- struct{}, told func()) {
+	for ctx.Err() == nil {
+		stream, err := s.engine.Reloads(ctx, s.fleet)
+		if err == nil {
+			for range stream {
+				if told != nil {
+					told()
+				}
+				select {
+				case reloads <- struct{}{}:
+				default:
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(listenPause):
+		}
+	}
+}
+
+func (s supervisor) observe(event fleet.Event) {
+	level := slog.LevelInfo
+	if event.Kind == fleet.FailedEvent || event.Kind == fleet.BackOffEvent {
+		level = slog.LevelWarn
+	}
+	attributes := []slog.Attr{slog.String("fleet", event.Fleet), slog.String("kind", string(event.Kind))}
+	if event.Runner != "" {
+		attributes = append(attributes, slog.String("runner", event.Runner))
+	}
+	if event.Took > 0 {
+		attributes = append(attributes, slog.Float64("took_seconds", event.Took))
+	}
+	if len(event.Last) > 0 {
+		attributes = append(attributes, slog.String("last", ui.Plain(strings.Join(event.Last, "\n"))))
+	}
+	s.log.LogAttrs(context.Background(), level, ui.Plain(event.Text), attributes...)
+}
+
+func newLog(d deps, format string) *slog.Logger {
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(d.streams.Err, nil))
+	}
+	return slog.New(slog.NewTextHandler(d.streams.Err, nil))
+}
