@@ -125,15 +125,7 @@ func printEvents(out io.Writer, options eventsOptions) func([]fleet.Event) {
 				_ = encoder.Encode(event) // a closed pipe ends the program
 				continue
 			}
-			took := ""
-			if event.Took > 0 {
-				took = "  (" + ui.Duration(time.Duration(event.Took*float64(time.Second))) + ")"
-			}
-			runner := event.Runner
-			if runner == "" {
-				runner = "–"
-			}
-			fmt.Fprintf(out, "%s  %-10s  %s  %s%s\n", options.theme.Dim(event.Time.Format("2006-01-02T15:04:05Z")), event.Kind, runner, ui.Plain(event.Text), options.theme.Dim(took))
+			fmt.Fprintf(out, "%s  %s\n", options.theme.Dim(event.Time.Format("2006-01-02T15:04:05Z")), ui.Plain(event.String()))
 			for _, line := range event.Last {
 				fmt.Fprintf(out, "    %s\n", options.theme.Dim(ui.Plain(line)))
 			}

@@ -19,9 +19,9 @@ func TestPrintEvents(t *testing.T) {
 	failed := event(1, "its agent ended \x1b[31mbadly")
 	failed.Kind, failed.Runner, failed.Took, failed.Last = fleet.FailedEvent, "ci-7k2p", 1.25, []string{"agent: ended\x07 with code 1"}
 	var text, lines bytes.Buffer
-	printEvents(&text, eventsOptions{theme: ui.Theme{}})([]fleet.Event{began, failed})
-	if want := "2026-01-02T03:04:00Z  supervisor  –  began: 3 wanted\n" +
-		"2026-01-02T03:04:01Z  failed      ci-7k2p  its agent ended badly  (1.2s)\n    agent: ended with code 1\n"; text.String() != want {
+	printEvents(&text, eventsOptions{theme: ui.NewTheme("never", false, func(string) string { return "" })})([]fleet.Event{began, failed})
+	if want := "2026-01-02T03:04:00Z  supervisor  began: 3 wanted\n" +
+		"2026-01-02T03:04:01Z  failed      ci-7k2p  its agent ended badly  1.2s\n    agent: ended with code 1\n"; text.String() != want {
 		t.Errorf("got\n%swant\n%s", text.String(), want)
 	}
 	printEvents(&lines, eventsOptions{json: true})([]fleet.Event{began, failed})

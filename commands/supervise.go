@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,7 +17,6 @@ import (
 	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
-	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 type superviseOptions struct {
@@ -308,7 +306,7 @@ func (s supervisor) run(ctx context.Context, told func()) error {
 	return fleet.Supervise(ctx, fleet.Supervision{
 		Fleet: s.fleet, Engine: s.engine, Forges: s.forges, Store: s.engine.State(s.fleet), Rebuild: s.rebuild, Reload: reloads,
 		NewName: func() string { return newName(s.fleet, map[string]bool{}) },
-		Observe: s.observe,
+		Observe: func(event fleet.Event) { event.Log(s.log) },
 	})
 }
 
@@ -334,24 +332,6 @@ func (s supervisor) listen(ctx context.Context, reloads chan<- struct{}, told fu
 		case <-time.After(listenPause):
 		}
 	}
-}
-
-func (s supervisor) observe(event fleet.Event) {
-	level := slog.LevelInfo
-	if event.Kind == fleet.FailedEvent || event.Kind == fleet.BackOffEvent {
-		level = slog.LevelWarn
-	}
-	attributes := []slog.Attr{slog.String("fleet", event.Fleet), slog.String("kind", string(event.Kind))}
-	if event.Runner != "" {
-		attributes = append(attributes, slog.String("runner", event.Runner))
-	}
-	if event.Took > 0 {
-		attributes = append(attributes, slog.Float64("took_seconds", event.Took))
-	}
-	if len(event.Last) > 0 {
-		attributes = append(attributes, slog.String("last", ui.Plain(strings.Join(event.Last, "\n"))))
-	}
-	s.log.LogAttrs(context.Background(), level, ui.Plain(event.Text), attributes...)
 }
 
 func newLog(d deps, format string) *slog.Logger {

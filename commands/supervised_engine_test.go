@@ -71,7 +71,7 @@ func TestSpare(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprintln(record.Name == spare.Name, record.ExitCode, record.Verdict, record.OOMKilled, record.Job, record.JobURL, record.Conclusion, record.Finished.After(record.Started))
-	if want := "true 3 ended to update itself false build (x64) https://github.com/acme/api/actions/runs/4711/attempts/1 failure true\n"; got != want {
+	if want := "true 3 ended to update itself false build (x64) https://github.com/acme/api/actions/runs/4711/attempts/1 failed true\n"; got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
 	if got, want := string(record.Diagnostics), "==> Worker_20260101-000000-utc.log <==\na worker spoke\n"; got != want {
@@ -335,17 +335,7 @@ func TestSupervisorContainer(t *testing.T) {
 	}
 
 	// Killed, it comes back; another program takes its place.
-	info, err := f.api.ContainerInspect(t.Context(), first.ContainerID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	killed, err := os.FindProcess(info.State.Pid)
-	if err == nil {
-		err = killed.Kill()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	killSupervisor(t, f.api, first.ContainerID)
 	eventually(t, 20*time.Second, "it comes back", func() bool {
 		again, err := f.engine.Supervisor(t.Context(), name)
 		return err == nil && again.Running && again.Restarts == 1 && strings.Contains(log(), "begun with [__supervise "+name+"] 7 <nil>\n")

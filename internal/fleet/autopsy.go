@@ -25,15 +25,10 @@ func (r Record) LogLines() (lines []LogLine) {
 
 var (
 	agentRuns = regexp.MustCompile(`^\S+ \S+: Running job: (.{1,200})$`)
-	agentDone = regexp.MustCompile(`^\S+ \S+: Job (.{1,200}) completed with result: ([A-Za-z]+)$`)
+	agentDone = regexp.MustCompile(`^\S+ \S+: Job (.{1,200}) completed with result: (Succeeded|SucceededWithIssues|Failed|Canceled|Skipped|Abandoned)$`)
 	jobName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,99}$`)
 	runPath   = regexp.MustCompile(`^(/[A-Za-z0-9_.-]{1,100}){2}/actions/runs/[0-9]{1,20}/attempts/[0-9]{1,10}$`)
 )
-
-// conclusions in GitHub's words by the agent's.
-var conclusions = map[string]string{
-	"Succeeded": "success", "SucceededWithIssues": "success", "Failed": "failure", "Canceled": "cancelled", "Skipped": "skipped", "Abandoned": "abandoned",
-}
 
 // ReadJob takes the runner's last job from its log, in which the agent's lines are
 // the agent's alone, and from the note of the job-started hook, "URL NAME": any job
@@ -54,7 +49,7 @@ func (r *Record) ReadJob(lines []LogLine, note, target string) {
 			r.Job, r.Conclusion = found[1], ""
 		}
 		if found := agentDone.FindStringSubmatch(line.Text); found != nil {
-			r.Job, r.Conclusion = found[1], conclusions[found[2]]
+			r.Job, r.Conclusion = found[1], strings.ToLower(found[2])
 		}
 	}
 }

@@ -1,0 +1,208 @@
+//go:build linux
+
+package commands
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+// supervisedFleet is the host of a fleet whose settings are in the working folder, and
+// what up would wish for.
+func supervisedFleet(t *testing.T, name string) (deps, host, upOptions, fleet.Wish) {
+	t.Helper()
+	d := deps{env: os.Getenv, goos: "linux"}
+	d.streams.Err = t.Output()
+	loaded, err := config.Load(config.DefaultFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Name = name
+	options := upOptions{config: loaded, timeout: time.Minute, theme: ui.NewTheme("never", false, d.env), build: buildOptions{config: loaded, bootstrapBase: true, progress: "quiet"}}
+	found, err := findHost(t.Context(), d, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { found.engine.Close() })
+	tag, id, err := found.image(t.Context(), d, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wish, err := found.wish(t.Context(), d, options, tag, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, found, options, wish
+}
+
+// jobs queues some side by side and holds that each succeeds, once, on a runner of its
+// own.
+func jobs(t *testing.T, github *ghsim.Server, count int) (runners []string) {
+	t.Helper()
+	var queued []int64
+	for range count {
+		queued = append(queued, queue(t, github, "docker version --format '{{.Server.Version}}'"))
+	}
+	for _, id := range queued {
+		result := await(t, github, id)
+		if result.Conclusion != "success" || slices.Contains(runners, result.Runner) {
+			t.Errorf("%+v", result)
+		}
+		runners = append(runners, result.Runner)
+	}
+	return runners
+}
+
+// online waits until so many are, beside those that had a job.
+func online(t *testing.T, github *ghsim.Server, count int, had ...string) {
+	t.Helper()
+	eventually(t, time.Minute, "all are online", func() bool {
+		idle := 0
+		for _, one := range github.Runners() {
+			if one.Online && !one.Busy && !slices.Contains(had, one.Name) {
+				idle++
+			}
+		}
+		return idle == count
+	})
+}
+
+// waiting counts the fleet's spares.
+func waiting(t *testing.T, engine *dockerx.Engine, name string) (count int) {
+	t.Helper()
+	runners, err := engine.Runners(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, runner := range runners {
+		if runner.Waiting {
+			count++
+		}
+	}
+	return count
+}
+
+// killSupervisor kills its process on the host: the engine would take docker kill for
+// a stop.
+func killSupervisor(t *testing.T, api *client.Client, id string) {
+	t.Helper()
+	info, err := api.ContainerInspect(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	process, err := os.FindProcess(info.State.Pid)
+	if err == nil {
+		err = process.Kill()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A fleet that keeps itself: first by a process in the foreground, then by the
+// container that takes over its runners, and that is started again when it dies.
+func TestSupervisors(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {count: 2, spares: 1}")
+	d, found, options, wish := supervisedFleet(t, name)
+	engine := found.engine
+	state := engine.State(name)
+	t.Cleanup(func() { // before down
+		if err := engine.StopSupervisor(context.Background(), name); err != nil {
+			t.Error(err)
+		}
+		if err := engine.RemoveState(context.Background(), name); err != nil {
+			t.Error(err)
+		}
+	})
+	if wish.Count != 2 || wish.Spares != 1 || wish.Agent != "" || wish.Spec.Agent.Mode != fleet.JIT {
+		t.Fatalf("%+v", wish)
+	}
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	type outcome struct {
+		code   int
+		stderr string
+	}
+	ended := make(chan outcome, 1)
+	go func() {
+		code, _, stderr := runnerctl(ctx, "supervise", "--fleet", name, "--bootstrap-base", "--progress", "quiet", "--log-format", "json")
+		ended <- outcome{code, stderr}
+	}()
+	online(t, github, 2)
+	if code, _, stderr := runnerctl(t.Context(), "supervise", "--fleet", name); code != exitFailure || !strings.Contains(stderr, "has a supervisor in the foreground") {
+		t.Errorf("a second one: code %d: %s", code, stderr)
+	}
+	online(t, github, 2, jobs(t, github, 2)...)
+	eventually(t, time.Minute, "a spare waits", func() bool { return waiting(t, engine, name) == 1 })
+	cancel(errInterrupted)
+	first := <-ended
+	if first.code != exitInterrupted || !strings.Contains(first.stderr, `"msg":"ended; the runners stay"`) {
+		t.Errorf("code %d: %s", first.code, first.stderr)
+	}
+	before := registered(github)
+	if len(before) != 2 {
+		t.Errorf("GitHub lists %v", before)
+	}
+
+	program := ownBinary(t)
+	leave := func() {
+		t.Helper()
+		unlock, err := lockFleet(t.Context(), d, engine, name, wish.Spec.Image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		if err := found.leaveSupervisor(t.Context(), d, options.config, wish, program); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave()
+	container, err := engine.Supervisor(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { removeImage(t, api, container.Image) })
+	events := func() string { return must(t, "events", "--fleet", name) }
+	eventually(t, time.Minute, "the container's supervisor begins", func() bool { return strings.Count(events(), "  began: 2 wanted and 1 spare") == 2 })
+	if after := registered(github); !slices.Equal(after, before) {
+		t.Errorf("%v were not adopted, now %v", before, after)
+	}
+	had := jobs(t, github, 3)
+	online(t, github, 2, had...)
+	for _, runner := range had {
+		eventually(t, 20*time.Second, "the record of "+runner, func() bool {
+			record, err := state.Record(t.Context(), runner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return record != nil && record.Job == "build" && record.Conclusion == "succeeded" && strings.HasPrefix(record.JobURL, github.URL+"/acme/api/actions/runs/") && len(record.Log) > 0
+		})
+	}
+
+	killSupervisor(t, api, container.ContainerID)
+	eventually(t, time.Minute, "the supervisor is back", func() bool { return strings.Count(events(), "  began: ") == 3 })
+	wish.Count = 3
+	leave()
+	online(t, github, 3)
+	if again, err := engine.Supervisor(t.Context(), name); err != nil || again.ContainerID != container.ContainerID || again.Restarts != 1 {
+		t.Errorf("%+v, %v", again, err)
+	}
+	if err := engine.StopSupervisor(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if told := events(); !strings.HasSuffix(told, "  supervisor  ended; the runners stay\n") {
+		t.Errorf("events:\n%s", told)
+	}
+}
