@@ -12,6 +12,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/metrics"
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
@@ -33,20 +34,22 @@ type accessApp struct {
 	Key            string `json:"key"`
 }
 
-func accessOf(ctx context.Context, d deps, loaded config.Config, github *registrar) (secret.Text, error) {
+func accessOf(ctx context.Context, d deps, loaded config.Config, github *registrar) (access, error) {
 	target := github.client.Target()
 	auth, err := githubAuth(ctx, d, loaded, target.Host)
 	if err != nil {
-		return secret.Text{}, err
+		return access{}, err
 	}
 	given := access{Target: target.URL(), GroupID: github.group.ID, Token: auth.Token.Reveal(), Proxy: proxySettings(d.env)}
 	if auth.App != nil {
 		given.App = &accessApp{ID: auth.App.ID, InstallationID: auth.App.InstallationID, Key: auth.App.Key.Reveal()}
 	}
-	if given.CAs, err = githubCAs(loaded); err != nil {
-		return secret.Text{}, err
-	}
-	text, err := json.Marshal(given)
+	given.CAs, err = githubCAs(loaded)
+	return given, err
+}
+
+func (a access) document() (secret.Text, error) {
+	text, err := json.Marshal(a)
 	return secret.New(string(text)), err
 }
 
@@ -63,7 +66,8 @@ func readAccess(path string) (access, string, error) {
 	return given, string(text), nil
 }
 
-func (a access) client() (*ghapi.Client, error) {
+// client asks GitHub; m counts its calls.
+func (a access) client(m *metrics.Metrics) (*ghapi.Client, error) {
 	target, err := ghapi.ParseTarget(a.Target)
 	if err != nil {
 		return nil, err
@@ -74,7 +78,7 @@ func (a access) client() (*ghapi.Client, error) {
 	}
 	proxy := a.Proxy.ProxyFunc()
 	return ghapi.New(target, auth, ghapi.Options{
-		CAs: a.CAs, UserAgent: "runnerctl/" + Version,
+		CAs: a.CAs, UserAgent: "runnerctl/" + Version, Through: m.Transport,
 		Proxy: func(request *http.Request) (*url.URL, error) { return proxy(request.URL) },
 	})
 }

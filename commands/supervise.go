@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"time"
@@ -17,11 +20,18 @@ import (
 	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/metrics"
 )
 
 type superviseOptions struct {
-	up        upOptions
-	logFormat string
+	up   upOptions
+	tell telling
+}
+
+// telling is what a supervisor says of itself, beside its events.
+type telling struct {
+	logFormat string // text or json
+	metrics   string // address to serve them at
 }
 
 func superviseCommand(d deps) *cli.Command {
@@ -31,16 +41,16 @@ func superviseCommand(d deps) *cli.Command {
 		Description: "What ends is replaced, what hangs too; registrations without a runner go. One supervisor a fleet.\n\nExamples:\n" +
 			"   runnerctl supervise --count 3\n" +
 			"   runnerctl supervise --target https://github.com/acme/api --log-format json",
-		Flags: slices.Concat(configFlags(), buildFlags(), githubFlags(), wishFlags(), []cli.Flag{logFormatFlag(), colorFlag()}),
+		Flags: slices.Concat(configFlags(), buildFlags(), githubFlags(), wishFlags(), tellingFlags(), []cli.Flag{colorFlag()}),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			options := superviseOptions{logFormat: c.String("log-format")}
-			if err := checkLogFormat(c); err != nil {
+			var options superviseOptions
+			var err error
+			if options.tell, err = tellingOf(c); err != nil {
 				return err
 			}
-			var err error
 			if options.up, err = upOptionsOf(c, d); err != nil {
 				return err
 			}
@@ -49,17 +59,25 @@ func superviseCommand(d deps) *cli.Command {
 	}
 }
 
-func logFormatFlag() cli.Flag {
-	return &cli.StringFlag{Name: "log-format", Usage: "`FORMAT` of the log: text or json", Value: "text", EnvVars: []string{"RUNNERCTL_LOG_FORMAT"}, Category: "Output"}
+// metricsAddress is of this machine alone: what is told there is nobody else's business.
+const metricsAddress = "127.0.0.1:9477"
+
+func tellingFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` of the supervisor's log: text or json", Value: "text", EnvVars: []string{"RUNNERCTL_LOG_FORMAT"}, Category: "Supervisor"},
+		&cli.StringFlag{Name: "metrics-address", Usage: "loopback `ADDRESS` of the supervisor's machine where it serves /metrics and /healthz", Value: metricsAddress, EnvVars: []string{"RUNNERCTL_METRICS_ADDRESS"}, Category: "Supervisor"},
+	}
 }
 
-func checkLogFormat(c *cli.Context) error {
-	switch format := c.String("log-format"); format {
-	case "text", "json":
-		return nil
-	default:
-		return &usageError{command: c.Command.Name, problem: fmt.Sprintf("--log-format %q: text or json", format)}
+func tellingOf(c *cli.Context) (telling, error) {
+	tell := telling{logFormat: c.String("log-format"), metrics: c.String("metrics-address")}
+	if tell.logFormat != "text" && tell.logFormat != "json" {
+		return tell, &usageError{command: c.Command.Name, problem: fmt.Sprintf("--log-format %q: text or json", tell.logFormat)}
 	}
+	if address, err := netip.ParseAddrPort(tell.metrics); err != nil || !address.Addr().IsLoopback() {
+		return tell, &usageError{command: c.Command.Name, problem: fmt.Sprintf("--metrics-address %q: expected a loopback address with a port, like %s", tell.metrics, metricsAddress)}
+	}
+	return tell, nil
 }
 
 func runSupervise(ctx context.Context, d deps, options superviseOptions) error {
@@ -90,13 +108,17 @@ func runSupervise(ctx context.Context, d deps, options superviseOptions) error {
 		return err
 	}
 	defer release()
-	forges := fleet.Forges{}
+	s := newSupervisor(d, engine, name, options.tell)
 	if host.github != nil {
-		if forges, err = forgesOf(ctx, engine, name, host.github.client, host.github.group.ID); err != nil {
+		given, err := accessOf(ctx, d, options.up.config, host.github)
+		if err == nil {
+			err = s.open(ctx, given)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	s := supervisor{engine: engine, log: newLog(d, options.logFormat), forges: forges, fleet: name, rebuild: func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
+	s.rebuild = func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
 		again := options.up.build
 		again.progress = "quiet"
 		tag, id, _, err := ensureImage(ctx, d, engine, again)
@@ -106,7 +128,7 @@ func runSupervise(ctx context.Context, d deps, options superviseOptions) error {
 		wish.Spec.Image, wish.Spec.ImageID = tag, id
 		wish.Agent, err = agentIn(ctx, engine, tag)
 		return wish, err
-	}}
+	}
 	life, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go func() {
@@ -116,6 +138,7 @@ func runSupervise(ctx context.Context, d deps, options superviseOptions) error {
 			stop(errTakenAway)
 		}
 	}()
+	s.serve(life)
 	if err := s.run(life, nil); err != nil {
 		return err
 	}
@@ -153,18 +176,10 @@ func agentIn(ctx context.Context, engine *dockerx.Engine, tag string) (string, e
 	return version, nil
 }
 
-func forgesOf(ctx context.Context, engine *dockerx.Engine, fleetName string, client *ghapi.Client, groupID int64) (fleet.Forges, error) {
-	told, err := engine.Facts(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("engine: %w", err)
-	}
-	forge := ghapi.NewForge(client, fleet.Marker(fleetName, told.ID), groupID, told.Arch)
-	return fleet.Forges{client.Target().URL(): forge}, nil
-}
-
 // leaveSupervisor hands the fleet to a supervisor on its own engine, or the wish to
-// the one that is there. To be called with the fleet's lock held.
-func (h host) leaveSupervisor(ctx context.Context, d deps, loaded config.Config, wish fleet.Wish, binary string) error {
+// the one that is there. binary is the file of its program; "" for the usual one. To be
+// called with the fleet's lock held.
+func (h host) leaveSupervisor(ctx context.Context, d deps, loaded config.Config, wish fleet.Wish, binary string, tell telling) error {
 	if h.github == nil {
 		return errors.New("a supervisor in the background needs a target")
 	}
@@ -172,7 +187,7 @@ func (h host) leaveSupervisor(ctx context.Context, d deps, loaded config.Config,
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
-	options := dockerx.SupervisorOptions{Fleet: loaded.Name, Roots: systemRoots(), Socket: engineSocket(h.endpoint), Command: []string{insideName, loaded.Name}}
+	options := dockerx.SupervisorOptions{Fleet: loaded.Name, Roots: systemRoots(), Socket: engineSocket(h.endpoint), Command: []string{insideName, loaded.Name, tell.logFormat, tell.metrics}}
 	if options.Program, err = supervisorProgram(binary, told.Arch); err != nil {
 		return err
 	}
@@ -180,10 +195,14 @@ func (h host) leaveSupervisor(ctx context.Context, d deps, loaded config.Config,
 	if err != nil {
 		return err
 	}
+	document, err := given.document()
+	if err != nil {
+		return err
+	}
 	if err := h.engine.State(loaded.Name).SaveWish(ctx, wish); err != nil {
 		return err
 	}
-	return h.engine.StartSupervisor(ctx, options, given)
+	return h.engine.StartSupervisor(ctx, options, document)
 }
 
 // engineSocket is where the engine's machine has its socket.
@@ -202,41 +221,40 @@ func insideCommand(d deps) *cli.Command {
 	return &cli.Command{
 		Name: insideName, Hidden: true, SkipFlagParsing: true,
 		Action: func(c *cli.Context) error {
+			args := c.Args().Slice()
+			if len(args) != 3 {
+				return &usageError{problem: insideName + ": fleet, log format, metrics' address"}
+			}
 			engine, err := dockerx.Connect(dockerx.Endpoint{Name: "local", Host: "unix://" + dockerx.SupervisorSocket})
 			if err != nil {
 				return err
 			}
 			defer engine.Close()
-			return superviseInside(c.Context, d, engine, c.Args().First(), dockerx.CredentialFile)
+			s := newSupervisor(d, engine, args[0], telling{logFormat: args[1], metrics: args[2]})
+			s.serve(c.Context)
+			return s.inside(c.Context, dockerx.CredentialFile)
 		},
 	}
 }
 
-// superviseInside begins anew with another credential, and ends where its engine does
-// not answer: the container's mount of a socket is of that one, and only another start
+// inside begins anew with another credential, and ends where its engine does not
+// answer: the container's mount of a socket is of that one, and only another start
 // sees the one that a new engine has made.
-func superviseInside(ctx context.Context, d deps, engine *dockerx.Engine, fleetName, credential string) error {
-	log := newLog(d, "text")
+func (s *supervisor) inside(ctx context.Context, credential string) error {
 	for {
 		given, text, err := readAccess(credential)
 		if err != nil {
 			return err
 		}
-		client, err := given.client()
-		if err != nil {
-			return err
-		}
-		forges, err := forgesOf(ctx, engine, fleetName, client, given.GroupID)
-		if err != nil {
+		if err := s.open(ctx, given); err != nil {
 			return err
 		}
 		life, stop := context.WithCancelCause(ctx)
 		go func() {
-			if fallsSilent(life, engine) {
+			if fallsSilent(life, s.engine) {
 				stop(errSilent)
 			}
 		}()
-		s := supervisor{engine: engine, log: log, forges: forges, fleet: fleetName}
 		err = s.run(life, func() {
 			if _, again, err := readAccess(credential); err == nil && again != text {
 				stop(errAnew)
@@ -290,15 +308,56 @@ func fallsSilent(ctx context.Context, engine *dockerx.Engine) bool {
 // supervisor is one in either form.
 type supervisor struct {
 	engine  *dockerx.Engine
-	log     *slog.Logger
-	forges  fleet.Forges
 	fleet   string
+	tell    telling
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	forges  fleet.Forges
 	rebuild func(context.Context, fleet.Wish) (fleet.Wish, error) // nil: it can't be made from here
+}
+
+func newSupervisor(d deps, engine *dockerx.Engine, fleetName string, tell telling) *supervisor {
+	var handler slog.Handler = slog.NewTextHandler(d.streams.Err, nil)
+	if tell.logFormat == "json" {
+		handler = slog.NewJSONHandler(d.streams.Err, nil)
+	}
+	return &supervisor{engine: engine, fleet: fleetName, tell: tell, log: slog.New(handler), metrics: metrics.New(fleetName)}
+}
+
+// open makes the way to GitHub.
+func (s *supervisor) open(ctx context.Context, given access) error {
+	client, err := given.client(s.metrics)
+	if err != nil {
+		return err
+	}
+	told, err := s.engine.Facts(ctx)
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	forge := ghapi.NewForge(client, fleet.Marker(s.fleet, told.ID), given.GroupID, told.Arch)
+	s.forges = fleet.Forges{client.Target().URL(): forge}
+	return nil
+}
+
+// headerLimit is for a client that dawdles.
+const headerLimit = 10 * time.Second
+
+// serve tells metrics and health until ctx ends. Where it can't, another fleet's
+// supervisor has the address: it is no reason to leave the fleet alone.
+func (s *supervisor) serve(ctx context.Context) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.tell.metrics)
+	if err != nil {
+		s.log.Warn("metrics are not served", "error", err.Error(), "hint", "--metrics-address names another address")
+		return
+	}
+	server := &http.Server{Handler: s.metrics.Handler(), ReadHeaderTimeout: headerLimit}
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	go func() { _ = server.Serve(listener) }() // ends by Close
 }
 
 // run supervises until ctx ends, which is no error; told is called when somebody says
 // that the wish has changed.
-func (s supervisor) run(ctx context.Context, told func()) error {
+func (s *supervisor) run(ctx context.Context, told func()) error {
 	reloads := make(chan struct{}, 1)
 	listening, deaf := context.WithCancel(ctx)
 	defer deaf()
@@ -306,6 +365,7 @@ func (s supervisor) run(ctx context.Context, told func()) error {
 	return fleet.Supervise(ctx, fleet.Supervision{
 		Fleet: s.fleet, Engine: s.engine, Forges: s.forges, Store: s.engine.State(s.fleet), Rebuild: s.rebuild, Reload: reloads,
 		NewName: func() string { return newName(s.fleet, map[string]bool{}) },
+		Meter:   s.metrics,
 		Observe: func(event fleet.Event) { event.Log(s.log) },
 	})
 }
@@ -313,7 +373,7 @@ func (s supervisor) run(ctx context.Context, told func()) error {
 // listenPause is between two tries to hear the engine.
 const listenPause = 5 * time.Second
 
-func (s supervisor) listen(ctx context.Context, reloads chan<- struct{}, told func()) {
+func (s *supervisor) listen(ctx context.Context, reloads chan<- struct{}, told func()) {
 	for ctx.Err() == nil {
 		stream, err := s.engine.Reloads(ctx, s.fleet)
 		if err == nil {
@@ -332,11 +392,4 @@ func (s supervisor) listen(ctx context.Context, reloads chan<- struct{}, told fu
 		case <-time.After(listenPause):
 		}
 	}
-}
-
-func newLog(d deps, format string) *slog.Logger {
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(d.streams.Err, nil))
-	}
-	return slog.New(slog.NewTextHandler(d.streams.Err, nil))
 }

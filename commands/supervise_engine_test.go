@@ -4,8 +4,13 @@ package commands
 
 import (
 	"context"
+	"io"
+	"net"
+	"net/http"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +99,31 @@ func waiting(t *testing.T, engine *dockerx.Engine, name string) (count int) {
 	return count
 }
 
+// freeAddress of this machine, a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func get(t *testing.T, address string) string {
+	t.Helper()
+	response, err := http.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // killSupervisor kills its process on the host: the engine would take docker kill for
 // a stop.
 func killSupervisor(t *testing.T, api *client.Client, id string) {
@@ -137,7 +167,7 @@ func TestSupervisors(t *testing.T) {
 	}
 	ended := make(chan outcome, 1)
 	go func() {
-		code, _, stderr := runnerctl(ctx, "supervise", "--fleet", name, "--bootstrap-base", "--progress", "quiet", "--log-format", "json")
+		code, _, stderr := runnerctl(ctx, "supervise", "--fleet", name, "--bootstrap-base", "--progress", "quiet", "--log-format", "json", "--metrics-address", freeAddress(t))
 		ended <- outcome{code, stderr}
 	}()
 	online(t, github, 2)
@@ -156,7 +186,7 @@ func TestSupervisors(t *testing.T) {
 		t.Errorf("GitHub lists %v", before)
 	}
 
-	program := ownBinary(t)
+	program, address := ownBinary(t), freeAddress(t)
 	leave := func() {
 		t.Helper()
 		unlock, err := lockFleet(t.Context(), d, engine, name, wish.Spec.Image)
@@ -164,7 +194,7 @@ func TestSupervisors(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer unlock()
-		if err := found.leaveSupervisor(t.Context(), d, options.config, wish, program); err != nil {
+		if err := found.leaveSupervisor(t.Context(), d, options.config, wish, program, telling{logFormat: "json", metrics: address}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -189,6 +219,23 @@ func TestSupervisors(t *testing.T) {
 			}
 			return record != nil && record.Job == "build" && record.Conclusion == "succeeded" && strings.HasPrefix(record.JobURL, github.URL+"/acme/api/actions/runs/") && len(record.Log) > 0
 		})
+	}
+
+	if told := get(t, "http://"+address+"/healthz"); told != "ok\n" {
+		t.Errorf("healthz: %s", told)
+	}
+	told := get(t, "http://"+address+"/metrics")
+	for _, want := range []string{`runnerctl_runners{fleet="` + name + `",state="idle"} 2`, `runnerctl_jobs_total{conclusion="succeeded",fleet="` + name + `"} 3`, `runnerctl_github_calls_total{fleet="` + name + `",method="POST",status="201"}`} {
+		if !strings.Contains(told, want) {
+			t.Errorf("no %s in\n%s", want, told)
+		}
+	}
+	if resident := regexp.MustCompile(`(?m)^process_resident_memory_bytes (\S+)$`).FindStringSubmatch(told); resident == nil {
+		t.Error("metrics do not tell the memory")
+	} else if size, err := strconv.ParseFloat(resident[1], 64); err != nil || size > 60<<20 {
+		t.Errorf("it takes %s bytes, %v", resident[1], err)
+	} else {
+		t.Logf("%.1f MiB", size/(1<<20))
 	}
 
 	killSupervisor(t, api, container.ContainerID)

@@ -78,7 +78,11 @@ func TestAccess(t *testing.T) {
 			loaded.GitHub.App = config.App{ID: 1, InstallationID: 2, KeyFile: "key.pem"}
 			given = map[string]string{"https_proxy": env["https_proxy"]}
 		}
-		document, err := accessOf(t.Context(), deps{env: func(name string) string { return given[name] }}, loaded, github)
+		asked, err := accessOf(t.Context(), deps{env: func(name string) string { return given[name] }}, loaded, github)
+		if err != nil {
+			t.Fatal(err)
+		}
+		document, err := asked.document()
 		if err != nil {
 			t.Fatal(err)
 		}
