@@ -52,7 +52,7 @@ func listen[T any](ctx context.Context, e *Engine, selected filters.Args, read f
 		defer close(told)
 		for {
 			select {
-			case <-failed: // ctx ended, or the stream did
+			case <-failed: //nolint:errcheck // ctx ended, or the stream did: whoever listens asks anew
 				return
 			case message := <-messages:
 				select {

@@ -34,8 +34,8 @@ const (
 	// CredentialFile is where it has what StartSupervisor was given.
 	CredentialFile = credentialFolder + "/" + credentialName
 
-	credentialFolder = "/credential"
-	credentialName   = "credential.json"
+	credentialFolder = "/credential"     //nolint:gosec // a path
+	credentialName   = "credential.json" //nolint:gosec // a path
 	stateFolder      = "/state"
 
 	supervisorProgram = "/runnerctl"
@@ -324,7 +324,7 @@ func (e *Engine) HoldSupervisor(ctx context.Context, fleetName, image string) (l
 		ended, failed := e.api.ContainerWait(life, held.id, container.WaitConditionNotRunning)
 		select {
 		case <-ended:
-		case <-failed: // it is gone already, or the engine is, and it with that
+		case <-failed: //nolint:errcheck // it is gone already, or the engine is, and it with that
 		}
 	}()
 	return gone, func() { end(); held.release() }, nil
