@@ -24,6 +24,10 @@ const (
 	Lock      Role = "lock"   // lives as long as the process that changes a fleet
 	Hold      Role = "hold"   // lives as long as the process that runs a throw-away runner
 	Probe     Role = "probe"  // looks at the engine's machine for a moment
+
+	Supervisor Role = "supervisor" // keeps a fleet as wished; its name is the lock
+	StateRole  Role = "state"      // volume of a fleet's wish, records and events
+	Credential Role = "credential" // volume of what a supervisor asks GitHub with
 )
 
 // Spec is how one runner is made. Two runners of equal Spec are interchangeable.
@@ -119,6 +123,8 @@ type Runner struct {
 	Agent    Agent  `json:"-"` // as it was made
 	ExitCode int    `json:"-"` // of the last end
 	Revivals int    `json:"-"` // how often the engine started its container again after it ended
+	Spare    bool   `json:"-"` // made to be given its credential later
+	Waiting  bool   `json:"-"` // its agent waits for the credential still (after a look inside)
 	ImageID  string `json:"-"`
 	SpecHash string `json:"-"`
 }
