@@ -87,6 +87,15 @@ type execution struct {
 	observer Observer
 	slots    chan struct{}
 	watches  map[string]*watch
+	farewell func(context.Context, Runner) // before a container is removed; nil: it is not looked at
+}
+
+// takeAway removes a runner's container and volume.
+func (x *execution) takeAway(ctx context.Context, runner Runner) error {
+	if x.farewell != nil {
+		x.farewell(ctx, runner)
+	}
+	return x.engine.Remove(ctx, runner)
 }
 
 // working takes one of the slots; the function returned gives it back. Nobody asks
@@ -259,7 +268,7 @@ func (x *execution) remove(ctx context.Context, runner Runner) (string, error) {
 			return "", err
 		}
 	}
-	if err := x.engine.Remove(ctx, runner); err != nil {
+	if err := x.takeAway(ctx, runner); err != nil {
 		return "", err
 	}
 	return x.afterwards(ctx, runner, busy != nil)
@@ -332,7 +341,7 @@ func (x *execution) undo(ctx context.Context, runners ...Runner) error {
 				return
 			}
 			if runner.ContainerID != "" {
-				err = errors.Join(err, x.engine.Remove(ctx, runner))
+				err = errors.Join(err, x.takeAway(ctx, runner))
 				_, late := x.afterwards(ctx, runner, false)
 				err = errors.Join(err, late)
 			}

@@ -16,12 +16,20 @@ const (
 type watch struct {
 	forge Forge
 	life  context.Context // of all who wait
+	told  func(look)      // hears of each list; nil: nobody
 
 	mu      sync.Mutex
 	pending chan struct{} // closed when the list under way has come; nil: none is
 	pause   time.Duration
 	list    map[string]Registration
 	err     error
+}
+
+// look is one answer of a forge, by the runners' names.
+type look struct {
+	asked time.Time // what was made later may be missing
+	list  map[string]Registration
+	err   error
 }
 
 // hurry looks soon again: somebody new waits.
@@ -58,13 +66,17 @@ func (w *watch) ask(pause time.Duration, pending chan struct{}) {
 	case <-w.life.Done():
 	case <-time.After(pause):
 	}
+	asked := time.Now()
 	all, err := w.forge.Registrations(w.life)
 	byName := map[string]Registration{}
 	for _, one := range all {
 		byName[one.Name] = one
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.list, w.err, w.pending = byName, err, nil
 	close(pending)
+	w.mu.Unlock()
+	if w.told != nil {
+		w.told(look{asked: asked, list: byName, err: err})
+	}
 }

@@ -1,0 +1,33 @@
+package fleet
+
+import "time"
+
+const (
+	firstPause   = time.Second
+	longestPause = 5 * time.Minute
+)
+
+// backOff is a pause that doubles with each failure. What was begun before the last
+// one failed tells nothing new: ten that fail together count once.
+type backOff struct {
+	level int
+	last  time.Time // failure
+	until time.Time
+}
+
+// failed notes a failure of what was begun then; the pause is new where it tells
+// something new.
+func (b *backOff) failed(begun, now time.Time) (pause time.Duration, fresh bool) {
+	if b.level > 0 && begun.Before(b.last) {
+		return b.until.Sub(now), false
+	}
+	pause = longestPause
+	if b.level < 9 {
+		pause = min(firstPause<<b.level, longestPause)
+	}
+	b.level++
+	b.last, b.until = now, now.Add(pause)
+	return pause, true
+}
+
+func (b *backOff) reset() { *b = backOff{} }

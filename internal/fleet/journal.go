@@ -1,0 +1,79 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	// gather is how long events wait for others, so that one write serves for all.
+	gather = 2 * time.Second
+	// unwritten is how many events are held while they can't be written.
+	unwritten = 1000
+	// writeLimit is how long the last events may take.
+	writeLimit = 10 * time.Second
+)
+
+// journal hands events on at once, and to the store now and then.
+type journal struct {
+	store   Store
+	observe func(Event)
+
+	mu      sync.Mutex
+	waiting []Event
+	some    chan struct{}
+}
+
+func newJournal(s Supervision) *journal {
+	return &journal{store: s.Store, observe: s.Observe, some: make(chan struct{}, 1)}
+}
+
+func (j *journal) add(event Event) {
+	event.Time = time.Now().UTC()
+	if j.observe != nil {
+		j.observe(event)
+	}
+	j.mu.Lock()
+	j.waiting = append(j.waiting, event)
+	j.waiting = j.waiting[max(0, len(j.waiting)-unwritten):]
+	j.mu.Unlock()
+	select {
+	case j.some <- struct{}{}:
+	default:
+	}
+}
+
+// keep writes events until ctx ends, and then the last of them.
+func (j *journal) keep(ctx context.Context) {
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-j.some:
+			sleep(ctx, gather)
+		}
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
+		j.write(last)
+		cancel()
+	}
+}
+
+func (j *journal) write(ctx context.Context) {
+	j.mu.Lock()
+	events := j.waiting
+	j.waiting = nil
+	j.mu.Unlock()
+	if len(events) == 0 {
+		return
+	}
+	if err := j.store.AppendEvents(ctx, events); err != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.waiting = append(events, j.waiting...)
+		j.waiting = j.waiting[max(0, len(j.waiting)-unwritten):]
+		if j.observe != nil {
+			j.observe(Event{Time: time.Now().UTC(), Fleet: events[0].Fleet, Kind: FailedEvent, Text: fmt.Sprintf("events are not kept: %v", err)})
+		}
+	}
+}

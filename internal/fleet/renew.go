@@ -1,0 +1,101 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// ahead of the day on which its agent is refused, an image is made anew.
+	ahead = 7 * 24 * time.Hour
+	// renewEvery is how often the forge is asked for that day.
+	renewEvery = 12 * time.Hour
+	// demandEvery is how often refused agents may have the image made anew.
+	demandEvery = time.Hour
+
+	versionRefused = 7 // exit code of the agent
+)
+
+// renewal is when to look after the age of the image's agent.
+type renewal struct {
+	next     time.Time
+	demanded time.Time // the last time that an agent was refused; zero: none is since the last renewal
+	last     time.Time // the image was made anew, or that was tried
+	underWay bool
+}
+
+func (r *renewal) demand(now time.Time) { r.demanded = now }
+
+func (r *renewal) due(now time.Time) bool {
+	refused := !r.demanded.IsZero() && (r.last.IsZero() || now.Sub(r.last) >= demandEvery)
+	return !r.underWay && (refused || !now.Before(r.next))
+}
+
+// renew asks after the age of the agent in the image, and makes the image anew where
+// its day is near: the new wish rolls the fleet.
+func (l *loop) renew(ctx context.Context) {
+	now := time.Now()
+	ages, tells := l.Forges[l.wish.Spec.Agent.URL].(Ages)
+	refused := !l.renewal.demanded.IsZero()
+	if !l.renewal.due(now) || !refused && (!tells || l.wish.Agent == "") {
+		return
+	}
+	l.renewal.underWay, l.renewal.demanded = true, time.Time{}
+	wish := l.wish
+	l.steps.Go(func() {
+		r := result{Operation: Operation{Action: Renew}, begun: now}
+		if tells && wish.Agent != "" {
+			r.day, r.err = ages.Deprecated(ctx, wish.Agent)
+		}
+		near := !r.day.IsZero() && time.Until(r.day) < ahead
+		if r.rebuild = refused || near; r.rebuild && wish.Rebuild != nil && l.Rebuild != nil {
+			var made Wish
+			if made, r.err = l.Rebuild(ctx, wish); r.err == nil {
+				r.basis, r.wish = wish, &made
+			}
+		}
+		l.results <- r
+	})
+}
+
+// renewed takes the new image in, unless somebody wished otherwise meanwhile.
+func (l *loop) renewed(r result, event Event) {
+	now := time.Now()
+	bounded, cancel := context.WithTimeout(context.Background(), writeLimit)
+	defer cancel()
+	l.reload(bounded)
+	l.renewal.underWay, l.renewal.next = false, now.Add(renewEvery)
+	if r.err != nil {
+		l.renewal.next = now.Add(demandEvery)
+	}
+	if !r.rebuild && r.err == nil {
+		return
+	}
+	l.renewal.last = now
+	why := "GitHub takes its agent " + l.wish.Agent + " no more"
+	if !r.day.IsZero() {
+		why += " from " + r.day.Format(time.DateOnly)
+	}
+	event.Kind = ImageEvent
+	switch {
+	case r.err != nil && !r.rebuild:
+		event.Kind, event.Text = FailedEvent, "the age of agent "+l.wish.Agent+" is not known: "+firstLine(r.err)
+	case r.err != nil:
+		event.Kind, event.Text = FailedEvent, "the image could not be made anew ("+why+"): "+firstLine(r.err)
+	case r.wish == nil:
+		event.Text = why + ", and the image can't be made anew from here: runnerctl up does"
+	case !l.wish.equal(r.basis):
+		event.Text = "a new image is not used, as another wish came meanwhile"
+	case r.wish.Spec.ImageID == l.wish.Spec.ImageID:
+		event.Text = why + ", and there is no newer one"
+	default:
+		if err := l.Store.SaveWish(bounded, *r.wish); err != nil {
+			event.Kind, event.Text = FailedEvent, fmt.Sprintf("a new image is not used, as the wish can't be kept: %v", err)
+			break
+		}
+		l.wish = *r.wish
+		event.Text = "made anew as " + l.wish.Spec.Image + ", runners follow one by one: " + why
+	}
+	l.tell(event)
+}

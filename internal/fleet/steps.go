@@ -1,0 +1,438 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	// autopsyLimit is how long may be spent on what a runner left.
+	autopsyLimit = 30 * time.Second
+	// retryPause is how long an operation on a runner that failed is not tried again.
+	retryPause = 10 * time.Second
+)
+
+// step is an execution of one operation.
+type step struct {
+	*execution
+	host SupervisedEngine
+}
+
+// result of one operation of a supervisor.
+type result struct {
+	Operation
+	begun   time.Time
+	text    string
+	err     error
+	waiting bool    // the runner is a spare
+	made    *Runner // it can take jobs
+	stays   bool    // nothing was done to it
+	record  *Record // of one that is gone
+
+	// Of a renewal.
+	day     time.Time // from which on the agent is refused
+	rebuild bool      // the image was to be made anew
+	basis   Wish      // what wish was made of
+	wish    *Wish
+}
+
+// begin carries an operation out beside the loop.
+func (l *loop) begin(ctx context.Context, operation Operation) {
+	now := time.Now()
+	switch operation.Action {
+	case Forget:
+		l.witnesses[operation.Registration.URL].forgetting[operation.Name] = true
+	default:
+		s := l.sights[operation.Name]
+		if s == nil {
+			s = &Sight{Runner: Runner{Name: operation.Name, Fleet: l.Fleet, Agent: l.wish.Spec.Agent, Created: now}, Since: now}
+			l.sights[operation.Name] = s
+		}
+		if operation.Action == Give {
+			s.Since = now
+		}
+		s.Doing = operation.Action
+	}
+	wish := l.wish
+	l.steps.Go(func() {
+		l.results <- l.carryOut(ctx, wish, result{Operation: operation, begun: now})
+	})
+}
+
+// carryOut needs nothing that the loop remembers: it runs beside it.
+func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
+	x := &step{host: l.Engine, execution: &execution{
+		engine: l.Engine, forges: l.Forges, options: Options{Spec: wish.Spec, Ready: wish.Ready}, observer: silent{}, slots: l.slots, watches: map[string]*watch{},
+	}}
+	for url, one := range l.witnesses {
+		x.watches[url] = one.watch
+	}
+	x.farewell = func(ctx context.Context, runner Runner) { r.record = l.autopsy(ctx, runner, r.Cause) }
+	switch r.Action {
+	case Create:
+		var done outcome
+		done, r.err = x.create(ctx, r.Name)
+		r.text, r.made = done.text, done.made
+	case MakeSpare:
+		r.Runner, r.text, r.err = x.makeSpare(ctx, r.Name)
+		r.waiting = r.err == nil
+	case Give:
+		r.text, r.stays, r.err = x.give(ctx, r.Runner)
+		if r.err == nil {
+			r.made = &r.Runner
+		}
+	case Adopt:
+		r.text, r.waiting, r.err = x.adopt(ctx, r.Runner)
+		if r.err == nil && !r.waiting {
+			r.made = &r.Runner
+		}
+	case Remove:
+		r.text, r.stays, r.err = x.dismiss(ctx, r.Runner)
+	case Replace:
+		r.text, r.stays, r.err = x.replace(ctx, r.Runner)
+	case Forget:
+		r.text, r.err = x.forget(ctx, r.Registration)
+	}
+	if r.record != nil {
+		if r.err != nil {
+			r.record.Cause = firstLine(r.err)
+		}
+		if err := l.Store.SaveRecord(context.WithoutCancel(ctx), *r.record); err != nil {
+			r.text += fmt.Sprintf("; what it left is not kept: %v", err)
+		}
+	}
+	return r
+}
+
+// autopsy is never a reason to keep what is to go.
+func (l *loop) autopsy(ctx context.Context, runner Runner, cause string) *Record {
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), autopsyLimit)
+	defer cancel()
+	record, err := l.Engine.Autopsy(bounded, runner)
+	if err != nil {
+		record = Record{Name: runner.Name, Fleet: runner.Fleet, Image: runner.Image, ImageID: runner.ImageID, SpecHash: runner.SpecHash, Created: runner.Created, ExitCode: runner.ExitCode}
+		cause += fmt.Sprintf("; what it left can't be read: %v", err)
+	}
+	record.Cause = cause
+	return &record
+}
+
+// makeSpare makes a runner that is ready but for its agent's credential.
+func (x *step) makeSpare(ctx context.Context, name string) (Runner, string, error) {
+	release := x.working(name, "creating a spare")
+	defer release()
+	if ctx.Err() != nil {
+		return Runner{}, "", ctx.Err()
+	}
+	runner, err := x.host.CreateSpare(ctx, name, x.options.Spec)
+	if err != nil {
+		return runner, "", err
+	}
+	runner.Agent, runner.State, runner.Spare = x.options.Spec.Agent, Running, true
+	started := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, x.options.Ready)
+	defer cancel()
+	version, err := x.engine.WaitReady(bounded, runner)
+	if err != nil {
+		err = &NotReadyError{Runner: name, After: time.Since(started), Err: err, Lines: x.last(ctx, runner)}
+		return runner, "", errors.Join(err, x.takeAway(context.WithoutCancel(ctx), runner))
+	}
+	runner.Ready, runner.DockerVersion = true, version
+	return runner, "daemon " + version, nil
+}
+
+// give makes a spare one that takes jobs. It stays a spare where its forge gave
+// nothing.
+func (x *step) give(ctx context.Context, runner Runner) (text string, stays bool, err error) {
+	release := x.working(runner.Name, "giving its credential")
+	defer release()
+	if ctx.Err() != nil {
+		return "", true, ctx.Err()
+	}
+	credential, err := x.register(ctx, runner)
+	if err != nil {
+		return "", true, err
+	}
+	if err = x.host.Give(ctx, runner, credential, x.options.Spec); err == nil {
+		text, err = x.await(ctx, runner, release)
+	}
+	if err != nil {
+		release()
+		return "", false, errors.Join(err, x.undo(ctx, runner))
+	}
+	return text, false, nil
+}
+
+// adopt waits for a runner that another process made. A spare that has a
+// registration already had its credential minted and not delivered.
+func (x *step) adopt(ctx context.Context, runner Runner) (text string, waiting bool, err error) {
+	if !runner.Spare {
+		text, err = x.await(ctx, runner, func() {})
+		return text, false, err
+	}
+	started := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, x.options.Ready)
+	defer cancel()
+	version, err := x.engine.WaitReady(bounded, runner)
+	if err != nil && ctx.Err() == nil {
+		text, err = x.notReady(ctx, runner, started, err)
+	}
+	if err != nil || text != "" {
+		return text, false, err
+	}
+	looked := x.host.Look(ctx, runner)
+	if !looked.Waiting {
+		runner.Ready, runner.DockerVersion = true, version
+		text, err = x.await(ctx, runner, func() {})
+		return text, false, err
+	}
+	return "daemon " + version, true, x.unregister(ctx, runner)
+}
+
+// replace takes a runner away that its forge did not list, unless that has changed.
+func (x *step) replace(ctx context.Context, runner Runner) (text string, stays bool, err error) {
+	forge, err := x.forgeOf(runner.Agent)
+	if err != nil {
+		return "", false, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, cleanUpLimit)
+	defer cancel()
+	found, err := forge.Find(bounded, runner.Name)
+	if err != nil {
+		return "", false, err
+	}
+	if found != nil && (found.Online || found.Busy) {
+		return "", true, nil
+	}
+	return x.dismiss(ctx, runner)
+}
+
+// dismiss takes a runner away, unless it has a job.
+func (x *step) dismiss(ctx context.Context, runner Runner) (text string, stays bool, err error) {
+	if ended[runner.State] {
+		return "", false, x.bury(ctx, runner)
+	}
+	text, err = x.remove(ctx, runner)
+	return text, text == staysBusy, err
+}
+
+// bury removes a runner that ended by itself. GitHub unregisters one that had its one
+// job; a registration that it holds to be busy goes when it sees the end.
+func (x *step) bury(ctx context.Context, runner Runner) error {
+	defer x.working(runner.Name, "removing")()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if runner.ExitCode != 0 || !runner.Agent.OneJob() {
+		var busy *BusyError
+		if err := x.unregister(ctx, runner); err != nil && !errors.As(err, &busy) {
+			return err
+		}
+	}
+	return x.takeAway(ctx, runner)
+}
+
+// took takes an operation's result in.
+func (l *loop) took(r result) {
+	now := time.Now()
+	l.settled[r.Name] = now
+	event := Event{Runner: r.Name, Took: now.Sub(r.begun).Seconds()}
+	switch r.Action {
+	case Forget:
+		l.forgot(r, event)
+		return
+	case Renew:
+		l.renewed(r, event)
+		return
+	}
+	s := l.sights[r.Name]
+	s.Doing = ""
+	if r.record != nil && l.Meter != nil {
+		l.Meter.Ended(*r.record)
+	}
+	switch {
+	case r.Action == Remove, r.Action == Replace:
+		l.removed(r, s, event)
+	case r.err != nil && errors.Is(r.err, context.Canceled):
+		l.unknown(r)
+	case r.err != nil:
+		l.failed(r, s, event)
+	case r.waiting:
+		r.Runner.Listing = nil
+		s.Runner, s.Waiting, s.Online, s.Missed = r.Runner, true, time.Time{}, time.Time{}
+		event.Kind, event.Text = SpareEvent, "waits as a spare, "+r.text
+		l.tell(event)
+	default:
+		s.became(*r.made, now)
+		l.taken = 0
+		if l.Meter != nil && r.Action != Adopt {
+			l.Meter.Started(now.Sub(r.begun), r.Action == Give)
+		}
+		event.Kind, event.Text = OnlineEvent, fmt.Sprintf("%s (%s)", r.text, r.Cause)
+		l.tell(event)
+	}
+}
+
+// became notes that a runner can take jobs.
+func (s *Sight) became(made Runner, now time.Time) {
+	if s.ContainerID == "" {
+		s.ContainerID = made.ContainerID
+	}
+	s.State, s.Ready, s.Waiting = Running, true, false
+	s.Online, s.Missed = now, time.Time{}
+}
+
+// unknown forgets what is remembered of a runner: if it is there, the next look
+// finds it.
+func (l *loop) unknown(r result) {
+	if r.stays {
+		return
+	}
+	delete(l.sights, r.Name)
+}
+
+func (l *loop) failed(r result, s *Sight, event Event) {
+	now := time.Now()
+	why, last := firstLine(r.err), lastOf(r.err)
+	event.Kind, event.Text, event.Last = FailedEvent, fmt.Sprintf("%s (%s): %s", r.Action, r.Cause, why), last
+	if r.Action == Adopt {
+		var late *NotOnlineError
+		var dead *NotReadyError
+		switch {
+		case errors.As(r.err, &dead), errors.As(r.err, &late) && late.Err == nil:
+			s.Failed = why
+		default:
+			s.Retry = now.Add(retryPause)
+		}
+		l.tell(event)
+		return
+	}
+	if errors.Is(r.err, ErrNameTaken) {
+		if r.stays {
+			s.Failed = "its name is registered already"
+		} else {
+			l.unknown(r)
+		}
+		if l.taken++; l.taken < drawings {
+			event.Text += ", another one instead"
+			l.tell(event)
+			return
+		}
+	} else {
+		l.unknown(r)
+	}
+	l.tell(event)
+	l.backOff(r.begun, now, r.Name+": "+why, last)
+	l.refused(r.err)
+}
+
+func (l *loop) removed(r result, s *Sight, event Event) {
+	now := time.Now()
+	switch {
+	case r.err != nil:
+		s.Retry = now.Add(retryPause)
+		if !errors.Is(r.err, context.Canceled) {
+			event.Kind, event.Text = FailedEvent, fmt.Sprintf("can't be removed (%s): %s", r.Cause, firstLine(r.err))
+			l.tell(event)
+		}
+		return
+	case r.stays:
+		s.Retry, s.Missed = now.Add(slowTick), time.Time{}
+		return
+	}
+	delete(l.sights, r.Name)
+	event.Kind, event.Text = RemovedEvent, r.Cause
+	if ended[r.Runner.State] {
+		event.Kind = EndedEvent
+		l.judge(r, s, &event)
+	}
+	if r.text != "" && r.text != "removed" {
+		event.Text += "; " + r.text
+	}
+	l.tell(event)
+}
+
+// judge adds to a runner's end what its record tells.
+func (l *loop) judge(r result, s *Sight, event *Event) {
+	record := r.record
+	if record == nil {
+		return
+	}
+	if record.OOMKilled {
+		event.Text += ", out of memory"
+	}
+	if record.HadJob() {
+		event.Text += "; job"
+		for _, word := range []string{record.Job, record.Conclusion, record.JobURL} {
+			if word != "" {
+				event.Text += " " + word
+			}
+		}
+	}
+	code := r.Runner.ExitCode
+	if code != 0 {
+		event.Last = lastLinesOf(record.Log)
+	}
+	switch {
+	case record.HadJob():
+		l.making.reset()
+	case code == 0 && s.Online.IsZero() && time.Since(s.Since) < proven:
+		l.backOff(s.Since, time.Now(), s.Name+" ended without a job, before it was seen online", lastLinesOf(record.Log))
+	}
+	if code == versionRefused {
+		l.renewal.demand(time.Now())
+	}
+}
+
+func (l *loop) forgot(r result, event Event) {
+	witness := l.witnesses[r.Registration.URL]
+	delete(witness.forgetting, r.Name)
+	delete(witness.listed, r.Name) // until it is listed again
+	event.Kind, event.Text = ForgotEvent, r.Cause
+	if r.err != nil {
+		event.Kind, event.Text = FailedEvent, "its registration stays: "+firstLine(r.err)
+	} else if r.text != "registration removed" {
+		event.Text += "; " + r.text
+	}
+	l.tell(event)
+}
+
+// refused rebuilds the image where GitHub says that its agent is too old.
+func (l *loop) refused(err error) {
+	var dead *EndedError
+	if errors.As(err, &dead) && dead.Code == versionRefused {
+		l.renewal.demand(time.Now())
+	}
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	var cause interface{ Cause() string }
+	if errors.As(err, &cause) && cause.Cause() != "" {
+		line += ": " + cause.Cause()
+	}
+	return line
+}
+
+func lastOf(err error) []string {
+	var last interface{ Last() []string }
+	if errors.As(err, &last) {
+		return last.Last()
+	}
+	return nil
+}
+
+func lastLinesOf(log []byte) []string {
+	lines := strings.Split(strings.TrimRight(string(log), "\n"), "\n")
+	return lines[max(0, len(lines)-lastLines):]
+}
+
+// silent is an Observer for who tells of operations otherwise.
+type silent struct{}
+
+func (silent) Working(string, string)             {}
+func (silent) Done(string, string, time.Duration) {}
+func (silent) Failed(string, error)               {}
