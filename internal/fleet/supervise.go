@@ -139,6 +139,7 @@ type loop struct {
 type witness struct {
 	*watch
 	asked      time.Time
+	asking     bool
 	listed     map[string]Registration
 	forgetting map[string]bool
 	failing    bool
@@ -207,7 +208,8 @@ func (l *loop) firstLists(ctx context.Context) {
 // ask looks at the forges' lists in the background, where nobody has just done so.
 func (l *loop) ask(ctx context.Context) {
 	for _, one := range l.witnesses {
-		if time.Since(one.asked) >= slowTick {
+		if !one.asking && time.Since(one.asked) >= slowTick {
+			one.asking = true
 			go func() { _, _ = one.next(ctx) }() // saw hears of it
 		}
 	}
@@ -269,6 +271,7 @@ func (l *loop) pass(ctx context.Context) {
 		l.tell(Event{Kind: SupervisorEvent, Text: "the engine answers again"})
 	}
 	l.merge(runners)
+	l.ask(ctx)
 	if time.Since(l.ticked) >= slowTick {
 		l.tick(ctx)
 	}
@@ -283,7 +286,6 @@ func (l *loop) pass(ctx context.Context) {
 func (l *loop) tick(ctx context.Context) {
 	l.ticked = time.Now()
 	l.reload(ctx)
-	l.ask(ctx)
 	l.renew(ctx)
 	for name, at := range l.settled {
 		if time.Since(at) > 2*slowTick {
@@ -357,7 +359,7 @@ func (l *loop) backOff(begun, now time.Time, why string, last []string) {
 // saw takes in a forge's list.
 func (l *loop) saw(seen lookAt) {
 	one := l.witnesses[seen.url]
-	one.asked = seen.asked
+	one.asked, one.asking = seen.asked, false
 	if seen.err != nil {
 		if !one.failing {
 			l.tell(Event{Kind: FailedEvent, Text: fmt.Sprintf("no list of %s, what runs is kept: %v", seen.url, seen.err)})

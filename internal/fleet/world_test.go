@@ -29,10 +29,17 @@ type world struct {
 	creating               func()                      // before each creation
 	connect                func(w *world, name string) // what an agent does once it is started
 	onRemove               func(w *world, name string)
+
+	// For supervisors.
+	knownErr  error
+	listeners []chan Change
+	calls     int             // of the forge, a page of a list each
+	orphaned  int             // calls for volumes
+	worked    map[string]bool // had a job
 }
 
 func newWorld() *world {
-	return &world{runners: map[string]Runner{}, registrations: map[string]Registration{}, connect: (*world).online}
+	return &world{runners: map[string]Runner{}, registrations: map[string]Registration{}, worked: map[string]bool{}, connect: (*world).online}
 }
 
 func (w *world) note(format string, args ...any) {
@@ -55,6 +62,7 @@ func (w *world) end(name string, code int) {
 	runner := w.runners[name]
 	runner.State, runner.ExitCode = Exited, code
 	w.runners[name] = runner
+	w.tell(Change{Runner: name, Kind: Died})
 	if code == 0 {
 		delete(w.registrations, name)
 	}
@@ -107,16 +115,27 @@ func (w *world) Create(_ context.Context, name string, spec Spec, credential sec
 	if want := string(spec.Agent.Mode) + " for " + name; spec.Agent.Mode != NoAgent && credential.Reveal() != want {
 		return Runner{}, fmt.Errorf("credential %q, want %q", credential.Reveal(), want)
 	}
-	runner := Runner{Name: name, Fleet: spec.Fleet, ContainerID: "id-" + name, State: Running}
-	w.runners[name] = runner
+	runner := w.start(name, spec)
 	if spec.Agent.Mode != NoAgent {
-		time.AfterFunc(10*time.Millisecond, func() {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.connect(w, name)
-		})
+		w.connects(name)
 	}
-	return runner, nil
+	return Runner{Name: name, Fleet: spec.Fleet, ContainerID: runner.ContainerID}, nil
+}
+
+func (w *world) start(name string, spec Spec) Runner {
+	runner := Runner{Name: name, Fleet: spec.Fleet, ContainerID: "id-" + name, State: Running, Created: time.Now(), Agent: spec.Agent, ImageID: spec.ImageID, SpecHash: spec.Hash()}
+	w.runners[name] = runner
+	return runner
+}
+
+func (w *world) connects(name string) {
+	time.AfterFunc(10*time.Millisecond, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.runners[name].State == Running {
+			w.connect(w, name)
+		}
+	})
 }
 
 func (w *world) WaitReady(ctx context.Context, _ Runner) (string, error) {
@@ -140,6 +159,7 @@ func (w *world) Remove(_ context.Context, runner Runner) error {
 	defer w.mu.Unlock()
 	w.note("remove %s", runner.Name)
 	delete(w.runners, runner.Name)
+	w.tell(Change{Runner: runner.Name, Kind: Destroyed})
 	if w.onRemove != nil {
 		w.onRemove(w, runner.Name)
 	}
@@ -152,6 +172,7 @@ func (w *world) Register(_ context.Context, name string, agent Agent) (secret.Te
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("register %s", name)
+	w.calls++
 	if w.registerErr != nil {
 		return secret.Text{}, w.registerErr
 	}
@@ -169,6 +190,7 @@ func (w *world) Registrations(context.Context) (all []Registration, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lists++
+	w.calls += max(1, (len(w.registrations)+99)/100)
 	if len(w.listErrs) > 0 {
 		err := w.listErrs[0]
 		w.listErrs = w.listErrs[1:]
@@ -183,6 +205,7 @@ func (w *world) Registrations(context.Context) (all []Registration, err error) {
 func (w *world) Find(_ context.Context, name string) (*Registration, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.calls++
 	if one, listed := w.registrations[name]; listed {
 		return &one, nil
 	}
@@ -192,6 +215,7 @@ func (w *world) Find(_ context.Context, name string) (*Registration, error) {
 func (w *world) Unregister(_ context.Context, registration Registration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.calls++
 	if w.unregisterErr != nil {
 		return w.unregisterErr
 	}
@@ -206,6 +230,162 @@ func (w *world) Unregister(_ context.Context, registration Registration) error {
 
 func (w *world) JobURLs(context.Context) (map[string]string, error) {
 	return nil, errors.ErrUnsupported
+}
+
+// What a supervisor asks of the engine.
+
+// tell is heard by all who listen; one who is slow misses nothing that a look does not show.
+func (w *world) tell(change Change) {
+	for _, listener := range w.listeners {
+		select {
+		case listener <- change:
+		default:
+		}
+	}
+}
+
+func (w *world) Changes(ctx context.Context, _ string) (<-chan Change, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.knownErr != nil {
+		return nil, w.knownErr
+	}
+	listener := make(chan Change, 100)
+	w.listeners = append(w.listeners, listener)
+	context.AfterFunc(ctx, func() { w.hangUp(listener) })
+	return listener, nil
+}
+
+func (w *world) hangUp(listener chan Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i := slices.Index(w.listeners, listener); i >= 0 {
+		w.listeners = slices.Delete(w.listeners, i, i+1)
+		close(listener)
+	}
+}
+
+func (w *world) Known(_ context.Context, fleet string) (all []Runner, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.knownErr != nil {
+		return nil, w.knownErr
+	}
+	for _, runner := range w.runners {
+		if runner.Fleet == fleet {
+			runner.Waiting = false // is known to who looks inside
+			all = append(all, runner)
+		}
+	}
+	return all, nil
+}
+
+func (w *world) Look(_ context.Context, of Runner) Runner {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	of.Ready, of.Waiting = true, w.runners[of.Name].Waiting
+	return of
+}
+
+func (w *world) CreateSpare(_ context.Context, name string, spec Spec) (Runner, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.note("spare %s", name)
+	if w.createErr != nil {
+		return Runner{}, w.createErr
+	}
+	runner := w.start(name, spec)
+	runner.Spare, runner.Waiting = true, true
+	w.runners[name] = runner
+	return Runner{Name: name, Fleet: spec.Fleet, ContainerID: runner.ContainerID}, nil
+}
+
+func (w *world) Give(_ context.Context, of Runner, credential secret.Text, _ Spec) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.note("give %s", of.Name)
+	runner := w.runners[of.Name]
+	if !runner.Waiting || runner.State != Running || credential.Reveal() != "jit for "+of.Name {
+		return fmt.Errorf("%s can't take %q", of.Name, credential.Reveal())
+	}
+	runner.Waiting = false
+	w.runners[of.Name] = runner
+	w.connects(of.Name)
+	return nil
+}
+
+func (w *world) Autopsy(_ context.Context, of Runner) (Record, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	runner := w.runners[of.Name]
+	record := Record{Name: of.Name, Fleet: of.Fleet, ExitCode: runner.ExitCode, Log: []byte("agent: one\nagent: its last line\n")}
+	if w.worked[of.Name] {
+		record.Job, record.Conclusion = "build", "Succeeded"
+	}
+	return record, nil
+}
+
+func (w *world) RemoveOrphans(context.Context, string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.orphaned++
+	return nil
+}
+
+// memory is a Store.
+type memory struct {
+	mu      sync.Mutex
+	wish    *Wish
+	events  []Event
+	records map[string]Record
+	err     error
+}
+
+func (m *memory) Wish(context.Context) (*Wish, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wish, m.err
+}
+
+func (m *memory) SaveWish(_ context.Context, wish Wish) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wish = &wish
+	return m.err
+}
+
+func (m *memory) AppendEvents(_ context.Context, events []Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err == nil {
+		m.events = append(m.events, events...)
+	}
+	return m.err
+}
+
+func (m *memory) Events(context.Context) ([]Event, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.events), m.err
+}
+
+func (m *memory) SaveRecord(_ context.Context, record Record) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.records[record.Name] = record
+	return m.err
+}
+
+func (m *memory) Records(context.Context) ([]Record, error) { return nil, errors.ErrUnsupported }
+
+func (m *memory) Record(_ context.Context, name string) (*Record, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	record, kept := m.records[name]
+	if !kept {
+		return nil, nil
+	}
+	return &record, nil
 }
 
 // The observer.

@@ -1,0 +1,608 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/secret"
+)
+
+var supervisedSpec = Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1", Agent: Agent{Mode: JIT, URL: acme, Ephemeral: true}}
+
+// supervised is a world with a supervisor in it, in a bubble of its own time.
+type supervised struct {
+	*world
+	t     *testing.T
+	store *memory
+	kill  context.CancelFunc
+	ended chan error
+	named int
+	with  func(*Supervision)
+}
+
+// supervise runs what happens in a world with a supervisor that keeps wish, and looks
+// that it ends well.
+func supervise(t *testing.T, wish Wish, prepare func(s *supervised), happens func(s *supervised)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		if wish.Spec.Fleet == "" {
+			wish.Spec = supervisedSpec
+		}
+		wish.Schema, wish.Ready = WishSchema, time.Minute
+		s := &supervised{world: newWorld(), t: t, store: &memory{wish: &wish, records: map[string]Record{}}}
+		if prepare != nil {
+			prepare(s)
+		}
+		s.begin()
+		happens(s)
+		s.stop()
+	})
+}
+
+func (s *supervised) begin() {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	s.kill, s.ended = cancel, make(chan error, 1)
+	supervision := Supervision{Fleet: "ci", Engine: s.world, Forges: Forges{acme: s.world}, Store: s.store, NewName: s.newName, Reload: make(chan struct{})}
+	if s.with != nil {
+		s.with(&supervision)
+	}
+	ended := s.ended
+	go func() { ended <- Supervise(ctx, supervision) }()
+}
+
+func (s *supervised) stop() {
+	s.t.Helper()
+	s.kill()
+	if err := <-s.ended; err != nil {
+		s.t.Error(err)
+	}
+}
+
+func (s *supervised) newName() string {
+	number, name := s.named, ""
+	s.named++
+	for range 4 {
+		name = string(NameLetters[number%len(NameLetters)]) + name
+		number /= len(NameLetters)
+	}
+	return "ci-" + name
+}
+
+// after some time all must have come to rest.
+func (s *supervised) after(pause time.Duration) {
+	time.Sleep(pause)
+	synctest.Wait()
+}
+
+// online are the names that can take jobs.
+func (w *world) onlineNames() (names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, one := range w.registrations {
+		if one.Online && w.runners[name].State == Running {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (w *world) count(event string) (count int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, one := range w.events {
+		if strings.HasPrefix(one, event) {
+			count++
+		}
+	}
+	return count
+}
+
+func (w *world) do(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+// told are the events that hold a text.
+func (s *supervised) told(kind EventKind, text string) (found []Event) {
+	s.after(2 * gather)
+	events, _ := s.store.Events(s.t.Context())
+	for _, one := range events {
+		if one.Kind == kind && strings.Contains(one.Text, text) {
+			found = append(found, one)
+		}
+	}
+	return found
+}
+
+// whole is a fleet with nothing but what is wished.
+func (s *supervised) whole(online, spares int) {
+	s.t.Helper()
+	runners, registrations := s.all()
+	if got := len(s.onlineNames()); got != online || len(runners) != online+spares || len(registrations) != online {
+		s.t.Errorf("%d online of %v, registered %v; want %d and %d spares", got, runners, registrations, online, spares)
+		for _, event := range s.store.events {
+			s.t.Log(event.Time.Format(time.StampMilli), event.Kind, event.Runner, event.Text)
+		}
+	}
+}
+
+func TestSuperviseMakesAFleet(t *testing.T) {
+	supervise(t, Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+		s.after(5 * time.Second)
+		s.whole(4, 1)
+		s.after(time.Hour)
+		s.whole(4, 1)
+		if got := s.count("create") + s.count("spare"); got != 5 {
+			s.t.Errorf("%d runners made for 5", got)
+		}
+		if len(s.told(OnlineEvent, "daemon 26.1, online (")) != 4 || len(s.told(SpareEvent, "")) != 1 {
+			s.t.Errorf("%v", s.store.events)
+		}
+	})
+}
+
+func TestJobsRunOnce(t *testing.T) {
+	const jobs = 200
+	supervise(t, Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+		var pauses []time.Duration
+		used := map[string]bool{}
+		var running sync.WaitGroup
+		slots := make(chan struct{}, 4)
+		for range jobs {
+			slots <- struct{}{}
+			waited := time.Now()
+			var free string
+			for free == "" {
+				s.do(func() {
+					for name, one := range s.registrations {
+						if one.Online && !one.Busy {
+							one.Busy, free = true, name
+							s.registrations[name], s.worked[name] = one, true
+							break
+						}
+					}
+				})
+				if free == "" {
+					time.Sleep(time.Millisecond)
+				}
+			}
+			if used[free] {
+				t.Fatalf("%s got a second job", free)
+			}
+			used[free] = true
+			pauses = append(pauses, time.Since(waited))
+			running.Go(func() {
+				time.Sleep(30 * time.Second)
+				s.do(func() { s.through(free) })
+				<-slots
+			})
+		}
+		running.Wait()
+		s.after(5 * time.Second)
+		s.whole(4, 1)
+		longest := time.Duration(0)
+		for _, pause := range pauses[4:] {
+			longest = max(longest, pause)
+		}
+		if longest > 100*time.Millisecond {
+			t.Errorf("a job waited %s though a spare is wished", longest)
+		}
+		if len(s.store.records) != jobs {
+			t.Errorf("%d records", len(s.store.records))
+		}
+		if got := len(s.told(EndedEvent, "it ended: done; job build Succeeded")); got != jobs {
+			t.Errorf("%d of %d ends were told", got, jobs)
+		}
+	})
+}
+
+func TestCrashLoopBacksOff(t *testing.T) {
+	for _, online := range []bool{false, true} { // when it ends
+		supervise(t, Wish{Count: 2, Spares: 1}, func(s *supervised) {
+			s.connect = func(w *world, name string) {
+				if online {
+					w.online(name)
+					time.AfterFunc(2*time.Second, func() { w.do(func() { w.end(name, 1) }) })
+					return
+				}
+				w.end(name, 1)
+			}
+		}, func(s *supervised) {
+			s.after(time.Hour)
+			if made := s.count("create") + s.count("give"); made < 10 || made > 80 {
+				t.Errorf("%d runners made in an hour", made)
+			}
+			if told := s.told(BackOffEvent, "nothing is made for 5m0s: "); len(told) == 0 {
+				t.Errorf("no word of the longest pause: %v", s.store.events)
+			}
+			if !online && s.told(BackOffEvent, "")[0].Last[0] != "its last line" {
+				t.Errorf("no last lines: %v", s.told(BackOffEvent, "")[0])
+			}
+			s.do(func() { s.connect = (*world).online })
+			s.after(10 * time.Minute)
+			s.whole(2, 1)
+		})
+	}
+}
+
+// All that die together are made anew after the first pause.
+func TestKilledTogether(t *testing.T) {
+	supervise(t, Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+		for range 3 {
+			s.after(5 * time.Second)
+			s.whole(4, 1)
+			s.do(func() {
+				for name := range s.runners {
+					s.end(name, 137)
+				}
+			})
+		}
+		s.after(10 * time.Second)
+		s.whole(4, 1)
+	})
+}
+
+func TestPhantoms(t *testing.T) {
+	tests := []struct {
+		name string
+		make func(s *supervised, name string)
+	}{
+		{"its registration is gone", func(s *supervised, name string) { delete(s.registrations, name) }},
+		{"its session is stale", func(s *supervised, name string) {
+			one := s.registrations[name]
+			one.Online = false
+			s.registrations[name] = one
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			supervise(t, Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+				s.after(5 * time.Second)
+				phantom := s.onlineNames()[0]
+				s.do(func() { test.make(s, phantom) })
+				s.after(3 * time.Minute)
+				s.whole(3, 1)
+				if len(s.told(RemovedEvent, "it runs, but GitHub")) != 1 {
+					t.Errorf("%v", s.store.events)
+				}
+			})
+		})
+	}
+	t.Run("back in time", func(t *testing.T) {
+		supervise(t, Wish{Count: 3}, nil, func(s *supervised) {
+			s.after(5 * time.Second)
+			late := s.onlineNames()[0]
+			s.do(func() { one := s.registrations[late]; one.Online = false; s.registrations[late] = one })
+			s.after(time.Minute)
+			s.do(func() { s.online(late) })
+			s.after(10 * time.Minute)
+			s.whole(3, 0)
+			if s.count("remove") > 0 {
+				t.Error("it was replaced")
+			}
+		})
+	})
+	t.Run("busy", func(t *testing.T) {
+		supervise(t, Wish{Count: 3}, nil, func(s *supervised) {
+			s.after(5 * time.Second)
+			busy := s.onlineNames()[0]
+			s.do(func() { one := s.registrations[busy]; one.Online, one.Busy = false, true; s.registrations[busy] = one })
+			s.after(10 * time.Minute)
+			if s.count("remove") > 0 {
+				t.Error("a runner with a job was replaced")
+			}
+		})
+	})
+}
+
+func TestOrphansAreForgotten(t *testing.T) {
+	supervise(t, Wish{Count: 1}, func(s *supervised) {
+		for i, one := range []Registration{{Name: "ci-zzzz"}, {Name: "ci-yyyy", Online: true}, {Name: "ci-xxxx", Busy: true}, {Name: "other"}} {
+			one.ID, one.URL = int64(900+i), acme
+			s.registrations[one.Name] = one
+		}
+	}, func(s *supervised) {
+		s.after(10 * time.Second)
+		_, registrations := s.all()
+		if got, want := fmt.Sprint(registrations), "[ci-2222 ci-xxxx ci-yyyy other]"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+}
+
+func TestRoll(t *testing.T) {
+	supervise(t, Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+		s.after(5 * time.Second)
+		before := s.onlineNames()
+		s.setBusy(before[0], true)
+		fewest := 4
+		s.onRemove = func(w *world, _ string) {
+			online := 0
+			for name, one := range w.registrations {
+				if one.Online && w.runners[name].State == Running {
+					online++
+				}
+			}
+			fewest = min(fewest, online)
+		}
+		next := *s.store.wish
+		next.Spec.ImageID = "sha256:2"
+		_ = s.store.SaveWish(t.Context(), next)
+		s.after(5 * time.Minute)
+		if fewest < 3 {
+			t.Errorf("%d online while it rolled", fewest)
+		}
+		s.whole(4, 1)
+		old := func() (names []string) {
+			for name, runner := range s.runners {
+				if runner.ImageID != "sha256:2" {
+					names = append(names, name)
+				}
+			}
+			return names
+		}
+		if got := old(); len(got) != 1 || got[0] != before[0] {
+			t.Errorf("of the old image: %v, want %s that has a job", got, before[0])
+		}
+		s.do(func() { s.through(before[0]) })
+		s.after(5 * time.Second)
+		s.whole(4, 1)
+		if got := old(); len(got) > 0 {
+			t.Errorf("of the old image: %v", got)
+		}
+	})
+}
+
+func TestOtherCounts(t *testing.T) {
+	supervise(t, Wish{Count: 4, Spares: 2}, nil, func(s *supervised) {
+		reload := make(chan struct{})
+		s.stop()
+		s.with = func(supervision *Supervision) { supervision.Reload = reload }
+		s.begin()
+		for _, counts := range [][2]int{{2, 0}, {6, 1}, {0, 0}, {3, 1}} {
+			next := *s.store.wish
+			next.Count, next.Spares = counts[0], counts[1]
+			_ = s.store.SaveWish(t.Context(), next)
+			reload <- struct{}{}
+			s.after(20 * time.Second)
+			s.whole(counts[0], counts[1])
+		}
+	})
+}
+
+func TestForgeFails(t *testing.T) {
+	supervise(t, Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+		s.after(5 * time.Second)
+		s.do(func() {
+			s.registerErr, s.unregisterErr = errors.New("500"), errors.New("500")
+			for range 1000 {
+				s.listErrs = append(s.listErrs, errors.New("500"))
+			}
+			s.through("ci-2222")
+		})
+		s.after(10 * time.Minute)
+		if got := len(s.onlineNames()); got != 2 {
+			t.Errorf("%d online of the 2 that had no fault", got)
+		}
+		if got := s.count("register"); got > 25 {
+			t.Errorf("%d tries to register", got)
+		}
+		if got := s.told(FailedEvent, "what runs is kept"); len(got) != 1 {
+			t.Errorf("%v", got)
+		}
+		s.do(func() { s.registerErr, s.unregisterErr, s.listErrs = nil, nil, nil })
+		s.after(6 * time.Minute)
+		s.whole(3, 1)
+	})
+}
+
+func TestEngineGoneAndBack(t *testing.T) {
+	supervise(t, Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+		s.after(5 * time.Second)
+		s.do(func() {
+			s.knownErr = errors.New("connection refused")
+			for _, listener := range s.listeners {
+				close(listener)
+			}
+			s.listeners = nil
+		})
+		s.after(10 * time.Minute)
+		if got := s.told(FailedEvent, "the engine does not answer"); len(got) != 1 {
+			t.Errorf("%v", got)
+		}
+		s.do(func() {
+			s.knownErr = nil
+			for name := range s.runners {
+				s.end(name, 137) // as after a reboot
+			}
+		})
+		s.after(enginePause + 5*time.Second)
+		s.whole(3, 1)
+	})
+}
+
+// Whoever was killed leaves half of something, and the next takes it on.
+func TestTakesOver(t *testing.T) {
+	supervise(t, Wish{Count: 3, Spares: 1}, func(s *supervised) {
+		s.standing("ci-aaaa", supervisedSpec.Agent)
+		s.start("ci-aaaa", supervisedSpec)
+		s.start("ci-bbbb", supervisedSpec) // registered, no credential written
+		s.registrations["ci-bbbb"] = Registration{URL: acme, ID: 800, Name: "ci-bbbb"}
+		spare := s.start("ci-cccc", supervisedSpec)
+		spare.Spare, spare.Waiting = true, true
+		s.runners["ci-cccc"] = spare // registered, its credential is lost
+		s.registrations["ci-cccc"] = Registration{URL: acme, ID: 801, Name: "ci-cccc"}
+		made := s.start("ci-dddd", supervisedSpec)
+		made.State = "created"
+		s.runners["ci-dddd"] = made
+	}, func(s *supervised) {
+		s.after(3 * time.Minute)
+		s.whole(3, 1)
+		for _, gone := range []string{"ci-bbbb", "ci-dddd"} {
+			if _, there := s.runners[gone]; there {
+				t.Errorf("%s is there still", gone)
+			}
+		}
+		if _, there := s.runners["ci-aaaa"]; !there {
+			t.Error("a good runner was replaced")
+		}
+	})
+}
+
+func TestNamesTaken(t *testing.T) {
+	supervise(t, Wish{Count: 1}, func(s *supervised) {
+		s.listErrs = []error{errors.New("500")} // else it would know
+		s.registrations["ci-2222"] = Registration{URL: "elsewhere", ID: 900, Name: "ci-2222", Online: true}
+	}, func(s *supervised) {
+		s.after(5 * time.Second)
+		if got := len(s.told(FailedEvent, "another one instead")); got != 1 || s.count("create ci-2223") != 1 {
+			t.Errorf("%v %v", s.events, s.store.events)
+		}
+	})
+}
+
+func TestContainerTakenAway(t *testing.T) {
+	supervise(t, Wish{Count: 2}, nil, func(s *supervised) {
+		s.after(5 * time.Second)
+		s.do(func() {
+			delete(s.runners, "ci-2222")
+			one := s.registrations["ci-2222"]
+			one.Online = false
+			s.registrations["ci-2222"] = one
+			s.tell(Change{Runner: "ci-2222", Kind: Destroyed})
+		})
+		s.after(90 * time.Second)
+		s.whole(2, 0)
+	})
+}
+
+// Who is told to stop leaves no half of anything.
+func TestStopsInTheMiddle(t *testing.T) {
+	for _, pause := range []time.Duration{0, 3 * time.Millisecond, 12 * time.Millisecond, 100 * time.Millisecond, 320 * time.Millisecond} {
+		supervise(t, Wish{Count: 3, Spares: 1}, func(s *supervised) { s.listErrs = []error{errors.New("slow")} }, func(s *supervised) {
+			s.after(pause)
+			s.stop()
+			runners, registrations := s.all()
+			for _, name := range registrations {
+				if s.runners[name].State != Running {
+					t.Errorf("after %s: %s is registered and has no runner", pause, name)
+				}
+			}
+			for _, name := range runners {
+				if !s.runners[name].Waiting && s.registrations[name].ID == 0 {
+					t.Errorf("after %s: %s runs and is not registered", pause, name)
+				}
+			}
+			s.begin()
+			s.after(2 * time.Minute)
+			s.whole(3, 1)
+		})
+	}
+}
+
+func TestFleetWithoutAgents(t *testing.T) {
+	supervise(t, Wish{Count: 3, Spares: 1, Spec: Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1"}}, func(s *supervised) {
+		s.with = func(supervision *Supervision) { supervision.Forges = nil }
+	}, func(s *supervised) {
+		s.after(5 * time.Second)
+		s.do(func() { s.end("ci-2222", 1) })
+		s.after(10 * time.Second)
+		runners, _ := s.all()
+		if len(runners) != 3 || runners[0] == "ci-2222" || s.calls > 0 {
+			t.Errorf("%v, %d calls", runners, s.calls)
+		}
+	})
+}
+
+// ageing is a forge that tells of deprecations.
+type ageing struct {
+	*world
+	day time.Time
+}
+
+func (a *ageing) Deprecated(context.Context, string) (time.Time, error) { return a.day, nil }
+
+func TestAgentAges(t *testing.T) {
+	for _, can := range []bool{true, false} {
+		supervise(t, Wish{Count: 2, Spares: 1, Agent: "2.330.0", Rebuild: []byte("{}")}, func(s *supervised) {
+			s.with = func(supervision *Supervision) {
+				supervision.Forges[acme] = &ageing{s.world, time.Now().Add(10 * 24 * time.Hour)}
+				if can {
+					supervision.Rebuild = func(_ context.Context, wish Wish) (Wish, error) {
+						wish.Spec.ImageID, wish.Agent = "sha256:2", "2.331.0"
+						return wish, nil
+					}
+				}
+			}
+		}, func(s *supervised) {
+			s.after(48 * time.Hour)
+			if got := s.told(ImageEvent, ""); len(got) > 0 {
+				t.Errorf("8 days before: %v", got)
+			}
+			s.after(48 * time.Hour)
+			if !can {
+				if len(s.told(ImageEvent, "can't be made anew from here")) == 0 {
+					t.Errorf("%v", s.store.events)
+				}
+				return
+			}
+			if got := s.told(ImageEvent, "made anew"); len(got) != 1 {
+				t.Errorf("6 days before: %v", got)
+			}
+			for name, runner := range s.runners {
+				if runner.ImageID != "sha256:2" {
+					t.Errorf("%s has image %s", name, runner.ImageID)
+				}
+			}
+			if s.store.wish.Agent != "2.331.0" {
+				t.Errorf("kept: %v", s.store.wish)
+			}
+		})
+	}
+}
+
+func TestRefusedAgentIsRenewed(t *testing.T) {
+	supervise(t, Wish{Count: 2, Spares: 1, Rebuild: []byte("{}")}, func(s *supervised) {
+		s.connect = func(w *world, name string) {
+			if w.runners[name].ImageID == "sha256:2" {
+				w.online(name)
+				return
+			}
+			w.end(name, versionRefused)
+		}
+		s.with = func(supervision *Supervision) {
+			supervision.Rebuild = func(_ context.Context, wish Wish) (Wish, error) {
+				wish.Spec.ImageID = "sha256:2"
+				return wish, nil
+			}
+		}
+	}, func(s *supervised) {
+		s.after(6 * time.Minute)
+		s.whole(2, 1)
+	})
+}
+
+func TestWithoutAWish(t *testing.T) {
+	var none *NoWishError
+	if err := Supervise(t.Context(), Supervision{Fleet: "ci", Store: &memory{}}); !errors.As(err, &none) {
+		t.Error(err)
+	}
+}
+
+func TestNoSecretIsTold(t *testing.T) {
+	supervise(t, Wish{Count: 1, Spares: 1}, func(s *supervised) {
+		s.createErr = fmt.Errorf("bad %v", secret.New("hunter2"))
+	}, func(s *supervised) {
+		s.after(10 * time.Second)
+		if strings.Contains(fmt.Sprint(s.store.events, s.store.records), "hunter2") || len(s.told(FailedEvent, "[redacted]")) == 0 {
+			t.Errorf("%v", s.store.events)
+		}
+	})
+}
