@@ -68,10 +68,13 @@ func Reconcile(v View) Plan {
 	var serving, waiting []Sight
 	var making, preparing, replacing int
 	for _, s := range v.Runners {
-		switch {
-		case s.Doing == Remove:
-		case s.Doing == Replace:
+		if s.Doing == Replace {
 			replacing++
+		}
+	}
+	for _, s := range v.Runners {
+		switch {
+		case s.Doing == Remove, s.Doing == Replace:
 		case s.Doing == MakeSpare, s.Doing == Adopt && s.Spare && !s.connected():
 			preparing++
 		case s.Doing != "":

@@ -46,20 +46,7 @@ func Supervise(ctx context.Context, supervision Supervision) error {
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	l := &loop{
-		Supervision: supervision, wish: *wish,
-		sights: map[string]*Sight{}, witnesses: map[string]*witness{}, settled: map[string]time.Time{},
-		slots: make(chan struct{}, atOnce), results: make(chan result), looks: make(chan lookAt),
-		journal: newJournal(supervision),
-	}
-	for url, forge := range supervision.Forges {
-		l.witnesses[url] = &witness{watch: &watch{forge: forge, life: life, told: func(seen look) {
-			select {
-			case l.looks <- lookAt{url, seen}:
-			case <-life.Done():
-			}
-		}}, forgetting: map[string]bool{}}
-	}
+	l := newLoop(life, supervision, *wish)
 	var background sync.WaitGroup
 	defer background.Wait()
 	listening, deaf := context.WithCancel(ctx)
@@ -133,6 +120,25 @@ type loop struct {
 	results chan result
 	looks   chan lookAt
 	journal *journal
+}
+
+// newLoop remembers nothing yet; life is that of its questions to forges.
+func newLoop(life context.Context, supervision Supervision, wish Wish) *loop {
+	l := &loop{
+		Supervision: supervision, wish: wish,
+		sights: map[string]*Sight{}, witnesses: map[string]*witness{}, settled: map[string]time.Time{},
+		slots: make(chan struct{}, atOnce), results: make(chan result), looks: make(chan lookAt),
+		journal: newJournal(supervision),
+	}
+	for url, forge := range supervision.Forges {
+		l.witnesses[url] = &witness{watch: &watch{forge: forge, life: life, told: func(seen look) {
+			select {
+			case l.looks <- lookAt{url, seen}:
+			case <-life.Done():
+			}
+		}}, forgetting: map[string]bool{}}
+	}
+	return l
 }
 
 // witness is a forge and its last word.

@@ -606,3 +606,63 @@ func TestNoSecretIsTold(t *testing.T) {
 		}
 	})
 }
+
+// thousand runners that are well, and the supervisor that finds them.
+func thousand(w *world) Wish {
+	wish := Wish{Count: 1000, Spec: supervisedSpec, Ready: time.Minute}
+	names := &supervised{}
+	for range wish.Count {
+		name := names.newName()
+		w.start(name, wish.Spec)
+		w.online(name)
+	}
+	return wish
+}
+
+func TestThousandRunnersCostFewCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		wish := thousand(w)
+		s := &supervised{world: w, t: t, store: &memory{wish: &wish, records: map[string]Record{}}}
+		s.begin()
+		s.after(time.Minute)
+		before := w.calls
+		s.after(time.Hour)
+		if calls := w.calls - before; calls < 500 || calls > 1000 {
+			t.Errorf("%d calls of GitHub in an hour", calls)
+		}
+		s.whole(1000, 0)
+		if len(w.events) > 0 {
+			t.Errorf("%v", w.events)
+		}
+		s.stop()
+	})
+}
+
+func TestThousandRunnersCostLittleTime(t *testing.T) {
+	w := newWorld()
+	wish := thousand(w)
+	l := newLoop(t.Context(), Supervision{Fleet: "ci", Engine: w, Forges: Forges{acme: w}, Store: &memory{}}, wish)
+	for _, runner := range w.runners {
+		l.sights[runner.Name] = &Sight{Runner: runner}
+	}
+	list, _ := w.Registrations(t.Context())
+	seen := look{asked: time.Now(), list: map[string]Registration{}}
+	for _, one := range list {
+		seen.list[one.Name] = one
+	}
+	l.ticked = time.Now()
+	best := time.Hour
+	for range 10 { // others work on this machine too
+		started := time.Now()
+		l.saw(lookAt{acme, seen})
+		l.pass(t.Context())
+		best = min(best, time.Since(started))
+	}
+	if best > 100*time.Millisecond {
+		t.Errorf("one look at 1000 runners takes %s", best)
+	}
+	if len(w.events) > 0 || l.all()[0].Online.IsZero() {
+		t.Errorf("%v", w.events)
+	}
+}

@@ -1,0 +1,120 @@
+package fleet
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestReconcile(t *testing.T) {
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	spec := supervisedSpec
+	minute := 0
+	good := func(name string, changes ...func(*Sight)) Sight {
+		minute++
+		s := Sight{
+			Runner: Runner{Name: name, State: Running, ImageID: spec.ImageID, SpecHash: spec.Hash(), Agent: spec.Agent, Created: now.Add(time.Duration(minute-100) * time.Minute), Listing: &Listing{State: Online}},
+			Since:  now.Add(-time.Hour), Online: now.Add(-time.Hour), Looked: now,
+		}
+		for _, change := range changes {
+			change(&s)
+		}
+		return s
+	}
+	busy := func(s *Sight) { s.Listing.Busy = true }
+	old := func(s *Sight) { s.ImageID = "sha256:0" }
+	changed := func(s *Sight) { s.SpecHash = "other" }
+	exited := func(s *Sight) { s.State, s.ExitCode = Exited, 137 }
+	spare := func(s *Sight) { s.Spare, s.Waiting, s.Listing, s.Online = true, true, nil, time.Time{} }
+	unseen := func(s *Sight) { s.Online = time.Time{} }
+	later := func(s *Sight) { s.Retry = now.Add(time.Second) }
+	missed := func(ago time.Duration) func(*Sight) {
+		return func(s *Sight) { s.Listing, s.Missed = &Listing{State: Offline}, now.Add(-ago) }
+	}
+	doing := func(action Action) func(*Sight) { return func(s *Sight) { s.Doing = action } }
+
+	tests := []struct {
+		name    string
+		count   int
+		spares  int
+		runners []Sight
+		held    bool
+		want    string
+	}{
+		{"from nothing", 2, 1, nil, false, "create  new-1  (1 of 2)\ncreate  new-2  (2 of 2)\n"},
+		{"a spare when all others are made", 1, 1, []Sight{good("a")}, false, "spare   new-1  (spare 1 of 1)\n"},
+		{"no spare while others are made", 2, 1, []Sight{good("a"), good("b", doing(Create))}, false, ""},
+		{"as wished", 1, 1, []Sight{good("a"), good("s", spare)}, false, ""},
+		{"one ended", 2, 1, []Sight{good("a"), good("b", exited), good("s", spare)}, false,
+			"remove  b  (it ended: killed: out of memory, or not stopped in time)\ngive    s  (2 of 2)\n"},
+		{"one ended, back-off", 2, 1, []Sight{good("a"), good("b", exited), good("s", spare)}, true,
+			"remove  b  (it ended: killed: out of memory, or not stopped in time)\n"},
+		{"one is being removed", 1, 0, []Sight{good("a", doing(Remove))}, false, "create  new-1  (1 of 1)\n"},
+		{"a removal failed a moment ago", 1, 0, []Sight{good("a", exited, later), good("b")}, false, ""},
+		{"more ended than there are spares", 2, 1, []Sight{good("s", spare)}, false, "give    s  (1 of 2)\ncreate  new-1  (2 of 2)\n"},
+		{"missed once", 1, 0, []Sight{good("a", missed(time.Second))}, false, ""},
+		{"missed twice", 1, 0, []Sight{good("a", missed(time.Minute))}, false, "replace a  (it runs, but GitHub shows it as offline)\ncreate  new-1  (1 of 1)\n"},
+		{"missed twice, has a job", 1, 0, []Sight{good("a", missed(time.Minute), busy)}, false, ""},
+		{"missed twice, back-off", 1, 0, []Sight{good("a", missed(time.Minute))}, true, ""},
+		{"all missed, a few at a time", 8, 0, []Sight{good("a", missed(time.Hour)), good("b", missed(time.Hour)), good("c", missed(time.Hour)), good("d", missed(time.Hour)), good("e", missed(time.Hour)), good("f", missed(time.Hour)), good("g", missed(time.Hour), doing(Replace)), good("h", missed(time.Hour))}, false,
+			"replace a  (it runs, but GitHub shows it as offline)\ncreate  new-1  (7 of 8)\ncreate  new-2  (8 of 8)\n"},
+		{"found", 1, 0, []Sight{good("a", unseen)}, false, "adopt   a  (found on the engine)\n"},
+		{"found a spare", 1, 1, []Sight{good("a"), good("s", spare, func(s *Sight) { s.Waiting = false })}, false, "adopt   s  (found on the engine)\n"},
+		{"never ready", 1, 0, []Sight{good("a", func(s *Sight) { s.Failed = "its daemon is dead" })}, false, "remove  a  (its daemon is dead)\ncreate  new-1  (1 of 1)\n"},
+		{"paused", 1, 0, []Sight{good("a", func(s *Sight) { s.State = Paused })}, false, "remove  a  (it is paused)\ncreate  new-1  (1 of 1)\n"},
+		{"paused with a job", 1, 0, []Sight{good("a", busy, func(s *Sight) { s.State = Paused })}, false, ""},
+		{"again and again", 1, 0, []Sight{good("a", func(s *Sight) { s.State, s.Revivals = Restarting, revivals })}, false, "remove  a  (it ends again and again)\ncreate  new-1  (1 of 1)\n"},
+		{"started again by the engine", 1, 0, []Sight{good("a", func(s *Sight) { s.State, s.Revivals = Restarting, 1 })}, false, ""},
+
+		{"fewer wished", 1, 0, []Sight{good("a"), good("b"), good("c")}, false, "remove  c  (surplus, 1 wanted)\nremove  b  (surplus, 1 wanted)\n"},
+		{"fewer wished, some have a job", 1, 0, []Sight{good("a"), good("b", busy), good("c", busy)}, false, "remove  a  (surplus, 1 wanted)\n"},
+		{"surplus that is not connected goes first", 1, 0, []Sight{good("a", missed(time.Second)), good("b")}, false, "remove  a  (surplus, 1 wanted)\n"},
+		{"no spare wished", 1, 0, []Sight{good("a"), good("s", spare)}, false, "remove  s  (surplus, 0 spare wanted)\n"},
+
+		{"roll begins with one more", 2, 0, []Sight{good("a", old), good("b", old)}, false, "create  new-1  (before one of another spec goes)\n"},
+		{"roll uses the spare", 2, 1, []Sight{good("a", old), good("b", old), good("s", spare)}, false, "give    s  (before one of another spec goes)\n"},
+		{"roll waits for the new one", 2, 0, []Sight{good("a", old), good("b", old), good("c", doing(Create), unseen)}, false, ""},
+		{"roll goes on", 2, 0, []Sight{good("a", changed), good("b", old), good("c")}, false, "remove  b  (its image is not runner:1)\n"},
+		{"roll leaves jobs", 2, 0, []Sight{good("a", old, busy), good("b")}, false, ""},
+		{"roll of what is not connected", 1, 0, []Sight{good("a", old, missed(time.Second)), good("b", doing(Create), unseen)}, false, "remove  a  (its image is not runner:1)\n"},
+		{"old spares go at once", 1, 1, []Sight{good("a"), good("s", spare, old)}, false, "remove  s  (its image is not runner:1)\nspare   new-1  (spare 1 of 1)\n"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			made := 0
+			view := View{Now: now, Wish: Wish{Count: test.count, Spares: test.spares, Spec: spec, Ready: time.Minute}, Runners: test.runners, NewName: func() string {
+				made++
+				return fmt.Sprintf("new-%d", made)
+			}}
+			if test.held {
+				view.NotBefore = now.Add(time.Second)
+			}
+			var got strings.Builder
+			Reconcile(view).Write(&got)
+			if got.String() != test.want {
+				t.Errorf("got:\n%s\nwant:\n%s", got.String(), test.want)
+			}
+		})
+	}
+}
+
+func TestBackOff(t *testing.T) {
+	var b backOff
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	want := []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300}
+	for i, seconds := range want {
+		pause, fresh := b.failed(now, now.Add(time.Second))
+		if pause != seconds*time.Second || !fresh {
+			t.Errorf("pause %d: %s, fresh %t", i, pause, fresh)
+		}
+		if _, fresh := b.failed(now, now.Add(2*time.Second)); fresh {
+			t.Errorf("pause %d: what was begun before tells something new", i)
+		}
+		now = now.Add(pause + time.Second)
+	}
+	b.reset()
+	if pause, _ := b.failed(now, now); pause != time.Second {
+		t.Errorf("after a reset %s", pause)
+	}
+}
