@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -21,6 +23,9 @@ const (
 	// proven is how long a runner must last for its start to count as good, and as long
 	// no death is the start's fault.
 	proven = time.Minute
+	// Looks at a forge's list while somebody waits to be seen in it: one in so many
+	// seconds, and so many at once, in pages.
+	lookEvery, looksAtOnce = 2 * time.Second, 600
 )
 
 // NoWishError says that there is nothing to supervise.
@@ -65,7 +70,10 @@ func Supervise(ctx context.Context, supervision Supervision) error {
 		case <-ctx.Done():
 		case <-wake:
 		case <-timer.C:
-		case <-l.Reload:
+		case _, open := <-l.Reload:
+			if !open {
+				l.Reload = nil
+			}
 			l.reload(ctx)
 		case ended := <-l.results:
 			l.took(ended)
@@ -131,7 +139,7 @@ func newLoop(life context.Context, supervision Supervision, wish Wish) *loop {
 		journal: newJournal(supervision),
 	}
 	for url, forge := range supervision.Forges {
-		l.witnesses[url] = &witness{watch: &watch{forge: forge, life: life, told: func(seen look) {
+		l.witnesses[url] = &witness{watch: &watch{forge: forge, life: life, budget: rate.NewLimiter(rate.Every(lookEvery), looksAtOnce), told: func(seen look) {
 			select {
 			case l.looks <- lookAt{url, seen}:
 			case <-life.Done():

@@ -4,19 +4,23 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 const (
 	firstLook = 300 * time.Millisecond
 	slowLook  = 5 * time.Second
+	pageSize  = 100
 )
 
 // watch asks a forge for its list once for all who wait for a change in it, ever
 // more slowly.
 type watch struct {
-	forge Forge
-	life  context.Context // of all who wait
-	told  func(look)      // hears of each list; nil: nobody
+	forge  Forge
+	life   context.Context // of all who wait
+	budget *rate.Limiter   // in pages; nil: none
+	told   func(look)      // hears of each list; nil: nobody
 
 	mu      sync.Mutex
 	pending chan struct{} // closed when the list under way has come; nil: none is
@@ -65,6 +69,12 @@ func (w *watch) ask(pause time.Duration, pending chan struct{}) {
 	select {
 	case <-w.life.Done():
 	case <-time.After(pause):
+	}
+	if w.budget != nil {
+		w.mu.Lock()
+		pages := len(w.list)/pageSize + 1
+		w.mu.Unlock()
+		_ = w.budget.WaitN(w.life, min(pages, w.budget.Burst())) // fails where life ends, and so does the question
 	}
 	asked := time.Now()
 	all, err := w.forge.Registrations(w.life)
