@@ -44,6 +44,7 @@ type Options struct {
 	CAs       []byte                                // PEM, beyond the system's
 	Proxy     func(*http.Request) (*url.URL, error) // nil: none
 	UserAgent string
+	Through   func(http.RoundTripper) http.RoundTripper // what all calls of a Client go through; nil: nothing
 }
 
 // Transport reaches GitHub and whatever else lies behind the same proxy. Dialling, TLS
@@ -99,6 +100,9 @@ func newClient(target Target, auth Auth, options Options) (*Client, error) {
 		return nil, err
 	}
 	client := &http.Client{Transport: transport, CheckRedirect: sameHost}
+	if options.Through != nil {
+		client.Transport = options.Through(transport)
+	}
 	api := github.NewClient(client)
 	api.UserAgent = options.UserAgent
 	base, err := url.Parse(target.APIURL())

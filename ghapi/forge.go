@@ -3,6 +3,7 @@ package ghapi
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/secret"
@@ -17,7 +18,11 @@ type Forge struct {
 	system []string
 }
 
-var _ fleet.Forge = (*Forge)(nil)
+var (
+	_ fleet.Forge  = (*Forge)(nil)
+	_ fleet.Ages   = (*Forge)(nil)
+	_ fleet.Queues = (*Forge)(nil)
+)
 
 // NewForge shows a target as fleet sees it. groupID and arch (the engine's, as
 // uname says it) are for Register only.
@@ -81,6 +86,17 @@ func (f *Forge) Unregister(ctx context.Context, registration fleet.Registration)
 
 // JobURLs is fleet.Forge's.
 func (f *Forge) JobURLs(ctx context.Context) (map[string]string, error) { return f.client.JobURLs(ctx) }
+
+// Deprecated is fleet.Ages's.
+func (f *Forge) Deprecated(ctx context.Context, version string) (time.Time, error) {
+	when, _, err := f.client.Deprecation(ctx, version)
+	return when.First(), err
+}
+
+// Queued is fleet.Queues's.
+func (f *Forge) Queued(ctx context.Context, jobURL, runner string) (time.Duration, error) {
+	return f.client.Queued(ctx, jobURL, runner)
+}
 
 func (f *Forge) registration(one Runner) fleet.Registration {
 	return fleet.Registration{URL: f.client.target.URL(), ID: one.ID, Name: one.Name, Online: one.Online, Busy: one.Busy}

@@ -4,9 +4,32 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
+	"time"
 
 	"github.com/google/go-github/v60/github"
 )
+
+var runOfJob = regexp.MustCompile(`/actions/runs/([0-9]{1,19})(/|$)`)
+
+// Queued tells how long the job that a runner had waited for it; 0 where GitHub does
+// not tell, as it does of repositories only. jobURL is a page of the job or of its run.
+func (c *Client) Queued(ctx context.Context, jobURL, runner string) (time.Duration, error) {
+	run := runOfJob.FindStringSubmatch(jobURL)
+	if c.target.Kind != Repo || run == nil {
+		return 0, nil
+	}
+	var jobs github.Jobs
+	if err := c.call(ctx, http.MethodGet, fmt.Sprintf("%s/actions/runs/%s/jobs?per_page=%d", c.target.route(), run[1], perPage), nil, &jobs); err != nil {
+		return 0, fmt.Errorf("jobs of run %s of %s: %w", run[1], c.target, err)
+	}
+	for _, job := range jobs.Jobs {
+		if job.GetRunnerName() == runner && !job.GetCreatedAt().IsZero() && job.GetStartedAt().After(job.GetCreatedAt().Time) {
+			return job.GetStartedAt().Sub(job.GetCreatedAt().Time), nil
+		}
+	}
+	return 0, nil
+}
 
 // mostRuns is how many workflow runs are asked for their jobs, one call each.
 const mostRuns = 20

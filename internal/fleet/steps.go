@@ -11,6 +11,8 @@ import (
 const (
 	// autopsyLimit is how long may be spent on what a runner left.
 	autopsyLimit = 30 * time.Second
+	// queuedLimit is for a figure that is nice to have.
+	queuedLimit = 5 * time.Second
 	// retryPause is how long an operation on a runner that failed is not tried again.
 	retryPause = 10 * time.Second
 )
@@ -100,11 +102,25 @@ func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 		if r.err != nil {
 			r.record.Cause = firstLine(r.err)
 		}
+		l.askQueued(ctx, r.Runner, r.record)
 		if err := l.Store.SaveRecord(context.WithoutCancel(ctx), *r.record); err != nil {
 			r.text += fmt.Sprintf("; what it left is not kept: %v", err)
 		}
 	}
 	return r
+}
+
+// askQueued adds how long the job waited, of as many jobs as calls are to be spent on.
+func (l *loop) askQueued(ctx context.Context, runner Runner, record *Record) {
+	forge, tells := l.Forges[runner.Agent.URL].(Queues)
+	if !tells || record.JobURL == "" || !l.sample.Allow() {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, queuedLimit)
+	defer cancel()
+	if waited, err := forge.Queued(bounded, record.JobURL, record.Name); err == nil {
+		record.Queued = waited.Seconds()
+	}
 }
 
 // autopsy is never a reason to keep what is to go.

@@ -26,6 +26,8 @@ const (
 	// Looks at a forge's list while somebody waits to be seen in it: one in so many
 	// seconds, and so many at once, in pages.
 	lookEvery, looksAtOnce = 2 * time.Second, 600
+	// What a job's wait was is asked of some.
+	sampleEvery, samplesAtOnce = 10 * time.Second, 20
 )
 
 // NoWishError says that there is nothing to supervise.
@@ -124,6 +126,7 @@ type loop struct {
 	renewal   renewal
 
 	slots   chan struct{}
+	sample  *rate.Limiter
 	steps   sync.WaitGroup
 	results chan result
 	looks   chan lookAt
@@ -136,6 +139,7 @@ func newLoop(life context.Context, supervision Supervision, wish Wish) *loop {
 		Supervision: supervision, wish: wish,
 		sights: map[string]*Sight{}, witnesses: map[string]*witness{}, settled: map[string]time.Time{},
 		slots: make(chan struct{}, atOnce), results: make(chan result), looks: make(chan lookAt),
+		sample:  rate.NewLimiter(rate.Every(sampleEvery), samplesAtOnce),
 		journal: newJournal(supervision),
 	}
 	for url, forge := range supervision.Forges {
@@ -446,7 +450,7 @@ func (l *loop) measure(started time.Time, err error) {
 	for _, s := range l.sights {
 		count[s.standing()]++
 	}
-	l.Meter.Runners(count)
+	l.Meter.Runners(count, l.wish.Count)
 }
 
 func (s Sight) standing() Standing {

@@ -666,3 +666,79 @@ func TestThousandRunnersCostLittleTime(t *testing.T) {
 		t.Errorf("%v", w.events)
 	}
 }
+
+// counted is a Meter.
+type counted struct {
+	mu                    sync.Mutex
+	looks, failed, wanted int
+	spares, fresh         int
+	ended                 []Record
+	last                  map[Standing]int
+}
+
+func (c *counted) Reconciled(_ time.Duration, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.looks++
+	if err != nil {
+		c.failed++
+	}
+}
+
+func (c *counted) Runners(count map[Standing]int, wanted int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last, c.wanted = count, wanted
+}
+
+func (c *counted) Started(_ time.Duration, fromSpare bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if fromSpare {
+		c.spares++
+	} else {
+		c.fresh++
+	}
+}
+
+func (c *counted) Ended(record Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = append(c.ended, record)
+}
+
+// queueing is a forge that tells how long jobs waited.
+type queueing struct{ *world }
+
+func (q *queueing) Queued(_ context.Context, jobURL, runner string) (time.Duration, error) {
+	if jobURL != acme+"/api/actions/runs/1" {
+		return 0, fmt.Errorf("job %s of %s", jobURL, runner)
+	}
+	return 7 * time.Second, nil
+}
+
+func TestMeter(t *testing.T) {
+	var meter counted
+	supervise(t, Wish{Count: 3, Spares: 1}, func(s *supervised) {
+		s.with = func(supervision *Supervision) {
+			supervision.Meter = &meter
+			supervision.Forges[acme] = &queueing{s.world}
+		}
+	}, func(s *supervised) {
+		s.after(5 * time.Second)
+		if meter.fresh != 3 || meter.last[StandingIdle] != 3 || meter.last[StandingSpare] != 1 || meter.wanted != 3 {
+			t.Errorf("%+v", &meter)
+		}
+		s.setBusy("ci-2223", true)
+		s.do(func() { s.worked["ci-2222"] = true; s.through("ci-2222") })
+		s.after(2 * time.Minute)
+		if meter.spares != 1 || meter.last[StandingBusy] != 1 || meter.last[StandingIdle] != 2 || len(meter.ended) != 1 || meter.ended[0].Queued != 7 {
+			t.Errorf("%+v", &meter)
+		}
+		s.do(func() { s.knownErr = errors.New("gone") })
+		s.after(5 * time.Minute)
+		if meter.failed == 0 || meter.failed > 60 {
+			t.Errorf("%d looks of %d failed", meter.failed, meter.looks)
+		}
+	})
+}

@@ -89,10 +89,11 @@ type Record struct {
 	ExitCode   int       `json:"exit_code"`
 	Verdict    string    `json:"verdict"` // the exit code in words
 	OOMKilled  bool      `json:"oom_killed"`
-	Job        string    `json:"job"`        // its name; "" where it had none
-	JobURL     string    `json:"job_url"`    // "" where that is not known
-	Conclusion string    `json:"conclusion"` // of the job, in GitHub's word; "" where the agent did not tell
-	Cause      string    `json:"cause"`      // why the supervisor removed it
+	Job        string    `json:"job"`                      // its name; "" where it had none
+	JobURL     string    `json:"job_url"`                  // "" where that is not known
+	Conclusion string    `json:"conclusion"`               // of the job, in GitHub's word; "" where the agent did not tell
+	Queued     float64   `json:"queued_seconds,omitempty"` // the job's wait for the runner; 0 where that is not known, or was not asked
+	Cause      string    `json:"cause"`                    // why the supervisor removed it
 
 	Log         []byte `json:"-"` // the end of the container's log: start, daemons, agent
 	Diagnostics []byte `json:"-"` // the end of the agent's own
@@ -150,8 +151,8 @@ type Store interface {
 type Meter interface {
 	// Reconciled one time: what it cost to look and decide.
 	Reconciled(took time.Duration, err error)
-	// Runners that there are, by their standing.
-	Runners(count map[Standing]int)
+	// Runners that there are, by their standing, and how many are wished.
+	Runners(count map[Standing]int, wanted int)
 	// Started a runner: from the decision until it was online.
 	Started(took time.Duration, fromSpare bool)
 	// Ended a runner.
@@ -170,6 +171,15 @@ const (
 	StandingSpare    Standing = "spare"
 	StandingGoing    Standing = "going" // being removed
 )
+
+// Standings are all of them.
+var Standings = []Standing{StandingStarting, StandingIdle, StandingBusy, StandingOffline, StandingSpare, StandingGoing}
+
+// Queues is what a Forge may tell beyond its other duties.
+type Queues interface {
+	// Queued tells how long a job waited for its runner; 0 where that is not known.
+	Queued(ctx context.Context, jobURL, runner string) (time.Duration, error)
+}
 
 // Ages is what a Forge may tell beyond its other duties.
 type Ages interface {

@@ -1,0 +1,181 @@
+// Package metrics counts what a supervisor does, in Prometheus's form, and tells
+// whether it is well.
+package metrics
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+// stale is how long a supervisor that is well may go without a look at its fleet.
+const stale = 5 * time.Minute
+
+// Metrics of one fleet's supervisor; a fleet.Meter.
+type Metrics struct {
+	registry  *prometheus.Registry
+	runners   *prometheus.GaugeVec
+	wanted    prometheus.Gauge
+	jobs      *prometheus.CounterVec
+	exits     *prometheus.CounterVec
+	queued    prometheus.Histogram
+	startUp   *prometheus.HistogramVec
+	reconcile prometheus.Histogram
+	failures  prometheus.Counter
+	calls     *prometheus.CounterVec
+	limit     prometheus.Gauge
+
+	mu      sync.Mutex
+	looked  time.Time // at the fleet, with success; at first when the supervisor began
+	failure error     // of the last look
+}
+
+var _ fleet.Meter = (*Metrics)(nil)
+
+// New counts from zero.
+func New(fleetName string) *Metrics {
+	registry := prometheus.NewRegistry()
+	m := &Metrics{
+		registry: registry,
+		runners: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "runnerctl_runners", Help: "Runners that there are, by what they are at: starting, idle, busy, offline, spare, going."}, []string{"state"}),
+		wanted: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "runnerctl_runners_wanted", Help: "Runners that are to be online, without spares."}),
+		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "runnerctl_jobs_total", Help: "Jobs of runners that ended, by conclusion; unknown where the agent did not tell any."}, []string{"conclusion"}),
+		exits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "runnerctl_runner_exits_total", Help: "Runners that ended by themselves, by exit code."}, []string{"code"}),
+		queued: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "runnerctl_job_queue_seconds", Help: "Time from a job's making to its start on a runner, of a sample of the jobs.",
+			Buckets: []float64{1, 2, 5, 10, 20, 60, 120, 300, 900, 3600}}),
+		startUp: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "runnerctl_runner_start_seconds", Help: "Time from the decision until GitHub lists a runner online, from nothing or from a spare.",
+			Buckets: []float64{.2, .4, .7, 1, 1.5, 2, 3, 5, 10, 20, 60}}, []string{"from"}),
+		reconcile: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "runnerctl_reconcile_seconds", Help: "Time of one look at the fleet and the decision what to do.",
+			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10}}),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "runnerctl_reconcile_errors_total", Help: "Looks at the fleet that the engine did not answer."}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "runnerctl_github_calls_total", Help: "Calls of GitHub's API, by method and status; status error where no answer came."}, []string{"method", "status"}),
+		limit: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "runnerctl_github_calls_left", Help: "Calls that GitHub's limit leaves until it begins anew, as it said last."}),
+		looked: time.Now(),
+	}
+	prometheus.WrapRegistererWith(prometheus.Labels{"fleet": fleetName}, registry).MustRegister(
+		m.runners, m.wanted, m.jobs, m.exits, m.queued, m.startUp, m.reconcile, m.failures, m.calls, m.limit)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Reconciled is fleet.Meter's.
+func (m *Metrics) Reconciled(took time.Duration, err error) {
+	m.mu.Lock()
+	if m.failure = err; err == nil {
+		m.looked = time.Now()
+	}
+	m.mu.Unlock()
+	m.reconcile.Observe(took.Seconds())
+	if err != nil {
+		m.failures.Inc()
+	}
+}
+
+// Runners is fleet.Meter's.
+func (m *Metrics) Runners(count map[fleet.Standing]int, wanted int) {
+	for _, standing := range fleet.Standings {
+		m.runners.WithLabelValues(string(standing)).Set(float64(count[standing]))
+	}
+	m.wanted.Set(float64(wanted))
+}
+
+// Started is fleet.Meter's.
+func (m *Metrics) Started(took time.Duration, fromSpare bool) {
+	from := "nothing"
+	if fromSpare {
+		from = "spare"
+	}
+	m.startUp.WithLabelValues(from).Observe(took.Seconds())
+}
+
+// Ended is fleet.Meter's.
+func (m *Metrics) Ended(record fleet.Record) {
+	if !record.Finished.IsZero() {
+		m.exits.WithLabelValues(strconv.Itoa(record.ExitCode)).Inc()
+	}
+	if record.HadJob() {
+		m.jobs.WithLabelValues(conclusion(record.Conclusion)).Inc()
+	}
+	if record.Queued > 0 {
+		m.queued.Observe(record.Queued)
+	}
+}
+
+// conclusion keeps to GitHub's words: a job could make the agent's log say anything.
+func conclusion(word string) string {
+	switch word = strings.ToLower(word); word {
+	case "succeeded", "failed", "canceled", "skipped", "abandoned":
+		return word
+	}
+	return "unknown"
+}
+
+// Transport counts the calls that go through it.
+func (m *Metrics) Transport(next http.RoundTripper) http.RoundTripper {
+	return counting{m, next}
+}
+
+type counting struct {
+	*Metrics
+	next http.RoundTripper
+}
+
+// RoundTrip is http.RoundTripper's.
+func (c counting) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := c.next.RoundTrip(request)
+	if err != nil {
+		c.calls.WithLabelValues(request.Method, "error").Inc()
+		return response, err
+	}
+	c.calls.WithLabelValues(request.Method, strconv.Itoa(response.StatusCode)).Inc()
+	if left, err := strconv.Atoi(response.Header.Get("X-RateLimit-Remaining")); err == nil {
+		c.limit.Set(float64(left))
+	}
+	return response, nil
+}
+
+// Handler serves /metrics and /healthz: 503 with the reason while the last look at
+// the fleet failed, or was long ago.
+func (m *Metrics) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := m.health(time.Now()); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux
+}
+
+func (m *Metrics) health(now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.failure != nil:
+		return fmt.Errorf("the last look at the fleet failed: %w", m.failure)
+	case now.Sub(m.looked) > stale:
+		return fmt.Errorf("the last look at the fleet was %s ago", now.Sub(m.looked).Round(time.Second))
+	}
+	return nil
+}
