@@ -13,6 +13,8 @@ const (
 	autopsyLimit = 30 * time.Second
 	// queuedLimit is for a figure that is nice to have.
 	queuedLimit = 5 * time.Second
+	// createGrace is what a busy engine may take for a container, beside the runner's own time.
+	createGrace = 2 * time.Minute
 	// retryPause is how long an operation on a runner that failed is not tried again.
 	retryPause = 10 * time.Second
 )
@@ -73,6 +75,13 @@ func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 		x.watches[url] = one.watch
 	}
 	x.farewell = func(ctx context.Context, runner Runner) { r.record = l.autopsy(ctx, runner, r.Cause) }
+	switch r.Action {
+	case Create, MakeSpare, Give, Adopt:
+		// What is to make a runner has a limit: GitHub may say to ask again in an hour.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 2*wish.Ready+createGrace)
+		defer cancel()
+	}
 	switch r.Action {
 	case Create:
 		var done outcome
@@ -236,19 +245,17 @@ func (x *step) dismiss(ctx context.Context, runner Runner) (text string, stays b
 }
 
 // bury removes a runner that ended by itself. GitHub unregisters one that had its one
-// job; a registration that it holds to be busy goes when it sees the end.
+// job; what can't be unregistered now is found in its list later.
 func (x *step) bury(ctx context.Context, runner Runner) error {
 	defer x.working(runner.Name, "removing")()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if runner.ExitCode != 0 || !runner.Agent.OneJob() {
-		var busy *BusyError
-		if err := x.unregister(ctx, runner); err != nil && !errors.As(err, &busy) {
-			return err
-		}
+	if err := x.takeAway(ctx, runner); err != nil || runner.ExitCode == 0 && runner.Agent.OneJob() {
+		return err
 	}
-	return x.takeAway(ctx, runner)
+	_ = x.unregister(ctx, runner)
+	return nil
 }
 
 // took takes an operation's result in.
@@ -404,9 +411,7 @@ func (l *loop) judge(r result, s *Sight, event *Event) {
 }
 
 func (l *loop) forgot(r result, event Event) {
-	witness := l.witnesses[r.Registration.URL]
-	delete(witness.forgetting, r.Name)
-	delete(witness.listed, r.Name) // until it is listed again
+	delete(l.witnesses[r.Registration.URL].forgetting, r.Name)
 	event.Kind, event.Text = ForgotEvent, r.Cause
 	if r.err != nil {
 		event.Kind, event.Text = FailedEvent, "its registration stays: "+firstLine(r.err)

@@ -18,6 +18,8 @@ const (
 	slowTick = time.Minute
 	// firstList is how long a supervisor that begins waits for its forges' lists.
 	firstList = 10 * time.Second
+	// engineLimit is how long an engine may take for one look at a fleet.
+	engineLimit = time.Minute
 	// enginePause is the longest pause between two questions to an engine that does not answer.
 	enginePause = 10 * time.Second
 	// proven is how long a runner must last for its start to count as good, and as long
@@ -143,7 +145,7 @@ func newLoop(life context.Context, supervision Supervision, wish Wish) *loop {
 		journal: newJournal(supervision),
 	}
 	for url, forge := range supervision.Forges {
-		l.witnesses[url] = &witness{watch: &watch{forge: forge, life: life, budget: rate.NewLimiter(rate.Every(lookEvery), looksAtOnce), told: func(seen look) {
+		l.witnesses[url] = &witness{url: url, watch: &watch{forge: forge, life: life, budget: rate.NewLimiter(rate.Every(lookEvery), looksAtOnce), told: func(seen look) {
 			select {
 			case l.looks <- lookAt{url, seen}:
 			case <-life.Done():
@@ -156,6 +158,7 @@ func newLoop(life context.Context, supervision Supervision, wish Wish) *loop {
 // witness is a forge and its last word.
 type witness struct {
 	*watch
+	url        string
 	asked      time.Time
 	asking     bool
 	listed     map[string]Registration
@@ -272,7 +275,9 @@ func (l *loop) next() time.Time {
 // pass looks at all, decides, and begins what is to be done.
 func (l *loop) pass(ctx context.Context) {
 	started := time.Now()
-	runners, err := l.Engine.Known(ctx, l.Fleet)
+	bounded, cancel := context.WithTimeout(ctx, engineLimit)
+	defer cancel()
+	runners, err := l.Engine.Known(bounded, l.Fleet)
 	if ctx.Err() != nil {
 		return
 	}
@@ -291,7 +296,7 @@ func (l *loop) pass(ctx context.Context) {
 	l.merge(runners)
 	l.ask(ctx)
 	if time.Since(l.ticked) >= slowTick {
-		l.tick(ctx)
+		l.tick(bounded)
 	}
 	plan := Reconcile(l.view())
 	l.measure(started, nil)
@@ -334,7 +339,12 @@ func (l *loop) merge(runners []Runner) {
 		listed[runner.Name] = true
 		s := l.sights[runner.Name]
 		if s == nil {
-			s = &Sight{Since: now}
+			s = &Sight{Runner: runner, Since: runner.Created}
+			if s.Since.After(now) { // the engine's clock is another
+				s.Since = now
+			}
+			s.State = ""
+			l.witnesses[runner.Agent.URL].shows(s)
 			l.sights[runner.Name] = s
 		}
 		ran := s.State == Running
@@ -391,25 +401,30 @@ func (l *loop) saw(seen lookAt) {
 	}
 	one.listed = seen.list
 	for _, s := range l.sights {
-		if s.Agent.Mode == NoAgent || s.Agent.URL != seen.url || !s.Since.Before(seen.asked) {
-			continue
+		one.shows(s)
+	}
+}
+
+// shows a runner in the witness's last list, where that is young enough to have it.
+func (w *witness) shows(s *Sight) {
+	if w == nil || w.listed == nil || s.Agent.Mode == NoAgent || !s.Since.Before(w.asked) || s.Agent.URL != w.url {
+		return
+	}
+	registration, listed := w.listed[s.Name]
+	s.Listing = &Listing{State: NotListed}
+	if listed {
+		s.Listing = registration.listing()
+	}
+	s.Looked, s.Busy = w.asked, s.hasJob()
+	switch {
+	case s.Doing != "" && s.Doing != Adopt:
+	case listed && (registration.Online || registration.Busy):
+		s.Missed, s.Waiting = time.Time{}, false
+		if s.Online.IsZero() {
+			s.Online = w.asked
 		}
-		registration, listed := seen.list[s.Name]
-		s.Listing = &Listing{State: NotListed}
-		if listed {
-			s.Listing = registration.listing()
-		}
-		s.Looked, s.Busy = seen.asked, s.hasJob()
-		switch {
-		case s.Doing != "" && s.Doing != Adopt:
-		case listed && (registration.Online || registration.Busy):
-			s.Missed, s.Waiting = time.Time{}, false
-			if s.Online.IsZero() {
-				s.Online = seen.asked
-			}
-		case s.Missed.IsZero() && !s.Waiting:
-			s.Missed = seen.asked
-		}
+	case s.Missed.IsZero() && !s.Waiting:
+		s.Missed = w.asked
 	}
 }
 
