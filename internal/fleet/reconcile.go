@@ -74,7 +74,9 @@ func Reconcile(v View) Plan {
 	}
 	for _, s := range v.Runners {
 		switch {
-		case s.Doing == Remove, s.Doing == Replace:
+		case s.Doing == Remove:
+		case s.Doing == Replace: // it may be well after all
+			serving = append(serving, s)
 		case s.Doing == MakeSpare, s.Doing == Adopt && s.Spare && !s.connected():
 			preparing++
 		case s.Doing != "":
@@ -91,6 +93,8 @@ func Reconcile(v View) Plan {
 			}
 		case s.phantom(v) && !held && !v.Now.Before(s.Retry) && replacing < max(1, v.Wish.Count/4):
 			add(Operation{Action: Replace, Name: s.Name, Cause: s.missing(), Runner: s.Runner})
+			s.Doing = Replace
+			serving = append(serving, s)
 			replacing++
 		case s.Online.IsZero() && !v.Now.Before(s.Retry):
 			add(Operation{Action: Adopt, Name: s.Name, Cause: "found on the engine", Runner: s.Runner})

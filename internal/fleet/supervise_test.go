@@ -235,6 +235,17 @@ func TestCrashLoopBacksOff(t *testing.T) {
 			s.do(func() { s.connect = (*world).online })
 			s.after(10 * time.Minute)
 			s.whole(2, 1)
+
+			// What went well since begins the pauses anew.
+			short := len(s.told(BackOffEvent, "nothing is made for 1s: "))
+			for range 2 { // the second one soon after its start
+				s.do(func() { s.end(youngest(s.world), 1) })
+				s.after(5 * time.Second)
+			}
+			s.whole(2, 1)
+			if got := len(s.told(BackOffEvent, "nothing is made for 1s: ")); got != short+1 {
+				t.Errorf("%d short pauses, want %d", got, short+1)
+			}
 		})
 	}
 }
@@ -296,6 +307,16 @@ func TestPhantoms(t *testing.T) {
 			}
 		})
 	})
+	t.Run("only in the list", func(t *testing.T) {
+		supervise(t, Wish{Count: 3}, func(s *supervised) {
+			s.with = func(supervision *Supervision) { supervision.Forges[acme] = &lagging{world: s.world} }
+		}, func(s *supervised) {
+			s.after(10 * time.Minute)
+			if s.count("remove") > 0 {
+				t.Error("it was replaced, though it is online")
+			}
+		})
+	})
 	t.Run("busy", func(t *testing.T) {
 		supervise(t, Wish{Count: 3}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
@@ -307,6 +328,60 @@ func TestPhantoms(t *testing.T) {
 			}
 		})
 	})
+}
+
+// lagging is a forge whose list, after a while, has lost one that Find finds.
+type lagging struct {
+	*world
+	asked int
+}
+
+func (l *lagging) Registrations(ctx context.Context) ([]Registration, error) {
+	all, err := l.world.Registrations(ctx)
+	if l.asked++; l.asked > 5 {
+		all = slices.DeleteFunc(all, func(one Registration) bool { return one.Name == "ci-2222" })
+	}
+	return all, err
+}
+
+// youngest of the runners that are online.
+func youngest(w *world) (name string) {
+	for _, runner := range w.runners {
+		if w.registrations[runner.Name].Online && (name == "" || runner.Created.After(w.runners[name].Created)) {
+			name = runner.Name
+		}
+	}
+	return name
+}
+
+// A list that was asked for before a runner was there says nothing of it.
+func TestListsOfBefore(t *testing.T) {
+	now := time.Now()
+	w := &witness{url: acme, asked: now, listed: map[string]Registration{}}
+	for since, missed := range map[time.Time]bool{now.Add(-time.Second): true, now.Add(time.Second): false} {
+		s := Sight{Runner: Runner{Name: "ci-2222", Agent: supervisedSpec.Agent}, Since: since}
+		if w.shows(&s); s.Missed.IsZero() == missed {
+			t.Errorf("since %s: missed %t", since, !missed)
+		}
+	}
+}
+
+func TestWhichEndsSpeakAgainstStarts(t *testing.T) {
+	now := time.Now()
+	young := Sight{Runner: Runner{Name: "ci-2222", State: Exited, ExitCode: 137, Agent: supervisedSpec.Agent}, Since: now.Add(-time.Second)}
+	through, working, grown := young, young, young
+	through.ExitCode = 0
+	working.Busy = true
+	grown.Since = now.Add(-2 * proven)
+	for name, test := range map[string]struct {
+		sight Sight
+		pause bool
+	}{"young": {young, true}, "through": {through, false}, "at work": {working, false}, "grown": {grown, false}} {
+		l := newLoop(t.Context(), Supervision{Fleet: "ci", Store: &memory{}}, Wish{})
+		if l.died(&test.sight, now); l.making.until.After(now) != test.pause {
+			t.Errorf("%s: a pause until %s", name, l.making.until)
+		}
+	}
 }
 
 func TestOrphansAreForgotten(t *testing.T) {
@@ -460,6 +535,9 @@ func TestTakesOver(t *testing.T) {
 				t.Errorf("%s is there still", gone)
 			}
 		}
+		if !slices.Contains(runners, "ci-cccc") || s.count("unregister ci-cccc") != 1 {
+			t.Error("the spare was not used on")
+		}
 		if !slices.Contains(runners, "ci-aaaa") || len(s.told(OnlineEvent, "ci-aaaa")) > 0 {
 			t.Error("a good runner was replaced, or looked into")
 		}
@@ -576,6 +654,30 @@ func TestAgentAges(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What an operator wishes while the image is made anew is not overruled.
+func TestOtherWishWhileRenewing(t *testing.T) {
+	supervise(t, Wish{Count: 2, Agent: "2.330.0", Rebuild: []byte("{}")}, func(s *supervised) {
+		s.with = func(supervision *Supervision) {
+			supervision.Forges[acme] = &ageing{s.world, time.Now().Add(24 * time.Hour)}
+			supervision.Rebuild = func(ctx context.Context, wish Wish) (Wish, error) {
+				if wish.Count == 2 {
+					other := wish
+					other.Count = 3
+					_ = s.store.SaveWish(ctx, other)
+				}
+				wish.Spec.ImageID = "sha256:2"
+				return wish, nil
+			}
+		}
+	}, func(s *supervised) {
+		s.after(time.Hour)
+		s.whole(3, 0)
+		if len(s.told(ImageEvent, "another wish came meanwhile")) != 1 {
+			t.Errorf("%v", s.store.events)
+		}
+	})
 }
 
 func TestRefusedAgentIsRenewed(t *testing.T) {
