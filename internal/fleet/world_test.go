@@ -65,6 +65,9 @@ func (w *world) end(name string, code int) {
 	w.tell(Change{Runner: name, Kind: Died})
 	if code == 0 {
 		delete(w.registrations, name)
+	} else if one, listed := w.registrations[name]; listed {
+		one.Online = false
+		w.registrations[name] = one
 	}
 }
 
