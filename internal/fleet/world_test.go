@@ -65,7 +65,13 @@ func (w *world) end(name string, code int) {
 	w.tell(Change{Runner: name, Kind: Died})
 	if code == 0 {
 		delete(w.registrations, name)
-	} else if one, listed := w.registrations[name]; listed {
+	} else {
+		w.disconnect(name)
+	}
+}
+
+func (w *world) disconnect(name string) {
+	if one, listed := w.registrations[name]; listed {
 		one.Online = false
 		w.registrations[name] = one
 	}
@@ -162,6 +168,7 @@ func (w *world) Remove(_ context.Context, runner Runner) error {
 	defer w.mu.Unlock()
 	w.note("remove %s", runner.Name)
 	delete(w.runners, runner.Name)
+	w.disconnect(runner.Name)
 	w.tell(Change{Runner: runner.Name, Kind: Destroyed})
 	if w.onRemove != nil {
 		w.onRemove(w, runner.Name)
