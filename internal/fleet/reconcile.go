@@ -98,7 +98,7 @@ func Reconcile(v View) Plan {
 			replacing++
 		case s.Online.IsZero() && !v.Now.Before(s.Retry):
 			add(Operation{Action: Adopt, Name: s.Name, Cause: "found on the engine", Runner: s.Runner})
-			if s.Spare {
+			if s.Doing = Adopt; s.Spare {
 				preparing++
 			} else {
 				serving = append(serving, s)

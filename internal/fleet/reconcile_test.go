@@ -61,6 +61,7 @@ func TestReconcile(t *testing.T) {
 			"replace a  (it runs, but GitHub shows it as offline)\n"},
 		{"found", 1, 0, []Sight{good("a", unseen)}, false, "adopt   a  (found on the engine)\n"},
 		{"found a spare", 1, 1, []Sight{good("a"), good("s", spare, func(s *Sight) { s.Waiting = false })}, false, "adopt   s  (found on the engine)\n"},
+		{"found one too many", 1, 0, []Sight{good("a", unseen), good("b"), good("c")}, false, "adopt   a  (found on the engine)\nremove  c  (surplus, 1 wanted)\n"},
 		{"never ready", 1, 0, []Sight{good("a", func(s *Sight) { s.Failed = "its daemon is dead" })}, false, "remove  a  (its daemon is dead)\ncreate  new-1  (1 of 1)\n"},
 		{"paused", 1, 0, []Sight{good("a", func(s *Sight) { s.State = Paused })}, false, "remove  a  (it is paused)\ncreate  new-1  (1 of 1)\n"},
 		{"paused with a job", 1, 0, []Sight{good("a", busy, func(s *Sight) { s.State = Paused })}, false, ""},

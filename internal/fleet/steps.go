@@ -113,7 +113,7 @@ func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 		}
 		l.askQueued(ctx, r.Runner, r.record)
 		if err := l.Store.SaveRecord(context.WithoutCancel(ctx), *r.record); err != nil {
-			r.text += fmt.Sprintf("; what it left is not kept: %v", err)
+			r.text = strings.TrimPrefix(r.text+fmt.Sprintf("; what it left is not kept: %v", err), "; ")
 		}
 	}
 	return r
@@ -415,6 +415,7 @@ func (l *loop) forgot(r result, event Event) {
 	event.Kind, event.Text = ForgotEvent, r.Cause
 	if r.err != nil {
 		event.Kind, event.Text = FailedEvent, "its registration stays: "+firstLine(r.err)
+		l.settled[r.Name] = time.Now().Add(slowTick) // only a list of then tells something new
 	} else if r.text != "registration removed" {
 		event.Text += "; " + r.text
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -779,6 +780,76 @@ func TestThousandRunnersCostLittleTime(t *testing.T) {
 	}
 	if len(w.events) > 0 || l.all()[0].Online.IsZero() {
 		t.Errorf("%v", w.events)
+	}
+}
+
+// Whatever happens, in whatever order: afterwards the fleet is whole, and no more
+// than that.
+func TestHeals(t *testing.T) {
+	for seed := range uint64(40) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			supervise(t, Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+				any := func() string {
+					var names []string
+					for name := range s.runners {
+						names = append(names, name)
+					}
+					slices.Sort(names)
+					return names[random.IntN(len(names))]
+				}
+				broken := errors.New("broken")
+				faults := []func(){
+					func() { s.through(any()) },
+					func() { s.end(any(), 137) },
+					func() { delete(s.registrations, any()) },
+					func() { s.disconnect(any()) },
+					func() {
+						name := any()
+						delete(s.runners, name)
+						s.disconnect(name)
+						s.tell(Change{Runner: name, Kind: Destroyed})
+					},
+					func() { s.registerErr = broken },
+					func() { s.unregisterErr = broken },
+					func() { s.createErr = broken },
+					func() { s.listErrs = append(s.listErrs, broken, broken, broken) },
+					func() { s.connect = func(w *world, name string) { w.end(name, 1) } },
+					func() { s.connect = func(*world, string) {} },
+					func() {
+						s.knownErr = broken
+						for _, listener := range s.listeners {
+							close(listener)
+						}
+						s.listeners = nil
+					},
+					func() { s.store.err = broken },
+				}
+				heal := func() {
+					s.registerErr, s.unregisterErr, s.createErr, s.listErrs, s.connect, s.knownErr, s.store.err = nil, nil, nil, nil, (*world).online, nil, nil
+				}
+				for range 60 {
+					s.after(time.Duration(random.IntN(20000)) * time.Millisecond)
+					switch random.IntN(8) {
+					case 0:
+						s.stop()
+						s.do(heal) // a supervisor does not begin without its wish
+						s.begin()
+					case 1, 2:
+						s.do(heal)
+					default:
+						s.do(func() {
+							if len(s.runners) > 0 {
+								faults[random.IntN(len(faults))]()
+							}
+						})
+					}
+				}
+				s.do(heal)
+				s.after(20 * time.Minute)
+				s.whole(4, 1)
+			})
+		})
 	}
 }
 

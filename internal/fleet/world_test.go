@@ -65,6 +65,15 @@ func (w *world) end(name string, code int) {
 	w.tell(Change{Runner: name, Kind: Died})
 	if code == 0 {
 		delete(w.registrations, name)
+	} else {
+		w.disconnect(name)
+	}
+}
+
+func (w *world) disconnect(name string) {
+	if one, listed := w.registrations[name]; listed {
+		one.Online = false
+		w.registrations[name] = one
 	}
 }
 
@@ -159,6 +168,7 @@ func (w *world) Remove(_ context.Context, runner Runner) error {
 	defer w.mu.Unlock()
 	w.note("remove %s", runner.Name)
 	delete(w.runners, runner.Name)
+	w.disconnect(runner.Name)
 	w.tell(Change{Runner: runner.Name, Kind: Destroyed})
 	if w.onRemove != nil {
 		w.onRemove(w, runner.Name)
