@@ -217,7 +217,7 @@ func TestSupervisors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return record != nil && record.Job == "build" && record.Conclusion == "succeeded" && strings.HasPrefix(record.JobURL, github.URL+"/acme/api/actions/runs/") && len(record.Log) > 0
+			return record != nil && record.Job == "build" && record.Conclusion == "success" && strings.HasPrefix(record.JobURL, github.URL+"/acme/api/actions/runs/") && len(record.Log) > 0
 		})
 	}
 
@@ -225,7 +225,7 @@ func TestSupervisors(t *testing.T) {
 		t.Errorf("healthz: %s", told)
 	}
 	told := get(t, "http://"+address+"/metrics")
-	for _, want := range []string{`runnerctl_runners{fleet="` + name + `",state="idle"} 2`, `runnerctl_jobs_total{conclusion="succeeded",fleet="` + name + `"} 3`, `runnerctl_github_calls_total{fleet="` + name + `",method="POST",status="201"}`} {
+	for _, want := range []string{`runnerctl_runners{fleet="` + name + `",state="idle"} 2`, `runnerctl_jobs_total{conclusion="success",fleet="` + name + `"} 3`, `runnerctl_github_calls_total{fleet="` + name + `",method="POST",status="201"}`} {
 		if !strings.Contains(told, want) {
 			t.Errorf("no %s in\n%s", want, told)
 		}

@@ -71,7 +71,7 @@ func TestSpare(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprintln(record.Name == spare.Name, record.ExitCode, record.Verdict, record.OOMKilled, record.Job, record.JobURL, record.Conclusion, record.Finished.After(record.Started))
-	if want := "true 3 ended to update itself false build (x64) https://github.com/acme/api/actions/runs/4711/attempts/1 failed true\n"; got != want {
+	if want := "true 3 ended to update itself false build (x64) https://github.com/acme/api/actions/runs/4711/attempts/1 failure true\n"; got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
 	if got, want := string(record.Diagnostics), "==> Worker_20260101-000000-utc.log <==\na worker spoke\n"; got != want {

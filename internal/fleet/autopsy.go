@@ -26,8 +26,10 @@ func (r Record) LogLines() (lines []LogLine) {
 var (
 	agentRuns = regexp.MustCompile(`^\S+ \S+: Running job: (.{1,200})$`)
 	agentDone = regexp.MustCompile(`^\S+ \S+: Job (.{1,200}) completed with result: (Succeeded|SucceededWithIssues|Failed|Canceled|Skipped|Abandoned)$`)
-	jobName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,99}$`)
-	runPath   = regexp.MustCompile(`^(/[A-Za-z0-9_.-]{1,100}){2}/actions/runs/[0-9]{1,20}/attempts/[0-9]{1,10}$`)
+	// conclusions are GitHub's words for the agent's.
+	conclusions = map[string]string{"Succeeded": "success", "SucceededWithIssues": "success", "Failed": "failure", "Abandoned": "failure", "Canceled": "cancelled", "Skipped": "skipped"}
+	jobName     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,99}$`)
+	runPath     = regexp.MustCompile(`^(/[A-Za-z0-9_.-]{1,100}){2}/actions/runs/[0-9]{1,20}/attempts/[0-9]{1,10}$`)
 )
 
 // ReadJob takes the runner's last job from its log, in which the agent's lines are
@@ -49,7 +51,7 @@ func (r *Record) ReadJob(lines []LogLine, note, target string) {
 			r.Job, r.Conclusion = found[1], ""
 		}
 		if found := agentDone.FindStringSubmatch(line.Text); found != nil {
-			r.Job, r.Conclusion = found[1], strings.ToLower(found[2])
+			r.Job, r.Conclusion = found[1], conclusions[found[2]]
 		}
 	}
 }

@@ -22,7 +22,7 @@ func TestReadJob(t *testing.T) {
 	}{
 		"a job": {
 			agent("agent: 2026-01-01 00:00:00Z: Running job: build (x64)", "agent: 2026-01-01 00:00:09Z: Job build (x64) completed with result: Failed"), run + " build\n",
-			Record{Job: "build (x64)", JobURL: run, Conclusion: "failed"},
+			Record{Job: "build (x64)", JobURL: run, Conclusion: "failure"},
 		},
 		"cut off": {agent("agent: 2026-01-01 00:00:00Z: Running job: build"), run + " build\n", Record{Job: "build", JobURL: run}},
 		"the second of two": {

@@ -205,7 +205,7 @@ func TestJobsRunOnce(t *testing.T) {
 		if len(s.store.records) != jobs {
 			t.Errorf("%d records", len(s.store.records))
 		}
-		if got := len(s.told(EndedEvent, "it ended: done; job build Succeeded")); got != jobs {
+		if got := len(s.told(EndedEvent, "it ended: done; job build success")); got != jobs {
 			t.Errorf("%d of %d ends were told", got, jobs)
 		}
 	})

@@ -330,7 +330,7 @@ func (w *world) Autopsy(_ context.Context, of Runner) (Record, error) {
 	runner := w.runners[of.Name]
 	record := Record{Name: of.Name, Fleet: of.Fleet, ExitCode: runner.ExitCode, Log: []byte("agent: one\nagent: its last line\n")}
 	if w.worked[of.Name] {
-		record.Job, record.JobURL, record.Conclusion = "build", acme+"/api/actions/runs/1", "Succeeded"
+		record.Job, record.JobURL, record.Conclusion = "build", acme+"/api/actions/runs/1", "success"
 	}
 	return record, nil
 }

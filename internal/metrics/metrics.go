@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -120,10 +119,10 @@ func (m *Metrics) Ended(record fleet.Record) {
 	}
 }
 
-// conclusion keeps to GitHub's words: a job could make the agent's log say anything.
+// conclusion keeps to the words that there are.
 func conclusion(word string) string {
-	switch word = strings.ToLower(word); word {
-	case "succeeded", "failed", "canceled", "skipped", "abandoned":
+	switch word {
+	case "success", "failure", "cancelled", "skipped":
 		return word
 	}
 	return "unknown"

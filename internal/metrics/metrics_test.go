@@ -25,7 +25,7 @@ func TestMetrics(t *testing.T) {
 	m.Runners(map[fleet.Standing]int{fleet.StandingIdle: 2}, 4)
 	m.Started(300*time.Millisecond, true)
 	m.Started(2*time.Second, false)
-	m.Ended(fleet.Record{Job: "build", Conclusion: "Succeeded", Finished: time.Now(), Queued: 3})
+	m.Ended(fleet.Record{Job: "build", Conclusion: "success", Finished: time.Now(), Queued: 3})
 	m.Ended(fleet.Record{Job: "build", Conclusion: "forged\nword", Finished: time.Now(), ExitCode: 137})
 	m.Ended(fleet.Record{Cause: "surplus"})
 
@@ -37,7 +37,7 @@ func TestMetrics(t *testing.T) {
 		`runnerctl_runners{fleet="ci",state="idle"} 2`,
 		`runnerctl_runners{fleet="ci",state="busy"} 0`,
 		`runnerctl_runners_wanted{fleet="ci"} 4`,
-		`runnerctl_jobs_total{conclusion="succeeded",fleet="ci"} 1`,
+		`runnerctl_jobs_total{conclusion="success",fleet="ci"} 1`,
 		`runnerctl_jobs_total{conclusion="unknown",fleet="ci"} 1`,
 		`runnerctl_runner_exits_total{code="137",fleet="ci"} 1`,
 		`runnerctl_runner_exits_total{code="0",fleet="ci"} 1`,
