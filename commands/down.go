@@ -25,6 +25,9 @@ type downOptions struct {
 	theme  ui.Theme
 }
 
+// jobsWait is how long down waits for jobs unless it is told otherwise.
+const jobsWait = 30 * time.Minute
+
 func downCommand(d deps) *cli.Command {
 	return &cli.Command{
 		Name:  "down",
@@ -35,7 +38,7 @@ func downCommand(d deps) *cli.Command {
 		Flags: slices.Concat(configFlags(), githubFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "every fleet on this engine, and what is left of runs", Category: "Plan"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
-			&cli.DurationFlag{Name: "wait", Usage: "`LIMIT` for jobs to end", Value: 30 * time.Minute, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
+			&cli.DurationFlag{Name: "wait", Usage: "`LIMIT` for jobs to end", Value: jobsWait, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
 			&cli.BoolFlag{Name: "force", Usage: "cancel jobs, and go on though GitHub can't be asked", Category: "GitHub"},
 			colorFlag(),
 		}),

@@ -18,7 +18,6 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/ghapi"
-	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/metrics"
 )
@@ -152,19 +151,25 @@ var errTakenAway = errors.New("the supervisor was ended from outside: by runnerc
 
 // wish is what the options ask for, as a supervisor keeps it.
 func (h host) wish(ctx context.Context, d deps, options upOptions, tag, id string) (fleet.Wish, error) {
-	wish := fleet.Wish{Schema: fleet.WishSchema, Count: options.config.Runners.Count, Ready: options.timeout}
-	var err error
-	if wish.Spec, err = agentSpec(ctx, d, h.engine, options.config, tag, id, h.env, h.github); err != nil {
-		return wish, err
+	spec, err := agentSpec(ctx, d, h.engine, options.config, tag, id, h.env, h.github)
+	if err != nil {
+		return fleet.Wish{}, err
 	}
-	if wish.Spec.Agent.Mode == fleet.JIT {
-		wish.Spares = options.config.Runners.Spares
-	}
+	wish := options.wish(spec)
 	if wish.Agent, err = agentIn(ctx, h.engine, tag); err != nil {
 		return wish, err
 	}
 	wish.Rebuild, err = json.Marshal(options.config.Image)
 	return wish, err
+}
+
+// wish for runners of spec, as far as options tell.
+func (o upOptions) wish(spec fleet.Spec) fleet.Wish {
+	wish := fleet.Wish{Schema: fleet.WishSchema, Count: o.config.Runners.Count, Spec: spec, Ready: o.timeout}
+	if spec.Agent.Mode == fleet.JIT {
+		wish.Spares = o.config.Runners.Spares
+	}
+	return wish
 }
 
 // agentIn is the version of the agent in an image; "" where it is not GitHub's own.
@@ -174,35 +179,6 @@ func agentIn(ctx context.Context, engine *dockerx.Engine, tag string) (string, e
 		return "", err
 	}
 	return version, nil
-}
-
-// leaveSupervisor hands the fleet to a supervisor on its own engine, or the wish to
-// the one that is there. binary is the file of its program; "" for the usual one. To be
-// called with the fleet's lock held.
-func (h host) leaveSupervisor(ctx context.Context, d deps, loaded config.Config, wish fleet.Wish, binary string, tell telling) error {
-	if h.github == nil {
-		return errors.New("a supervisor in the background needs a target")
-	}
-	told, err := h.engine.Facts(ctx)
-	if err != nil {
-		return fmt.Errorf("engine: %w", err)
-	}
-	options := dockerx.SupervisorOptions{Fleet: loaded.Name, Roots: systemRoots(), Socket: engineSocket(h.endpoint), Command: []string{insideName, loaded.Name, tell.logFormat, tell.metrics}}
-	if options.Program, err = supervisorProgram(binary, told.Arch); err != nil {
-		return err
-	}
-	given, err := accessOf(ctx, d, loaded, h.github)
-	if err != nil {
-		return err
-	}
-	document, err := given.document()
-	if err != nil {
-		return err
-	}
-	if err := h.engine.State(loaded.Name).SaveWish(ctx, wish); err != nil {
-		return err
-	}
-	return h.engine.StartSupervisor(ctx, options, document)
 }
 
 // engineSocket is where the engine's machine has its socket.

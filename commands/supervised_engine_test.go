@@ -280,7 +280,7 @@ func TestSupervisorContainer(t *testing.T) {
 	log := func() string {
 		t.Helper()
 		var out bytes.Buffer
-		if err := f.engine.SupervisorLog(t.Context(), name, false, &out); err != nil {
+		if err := f.engine.SupervisorLog(t.Context(), name, dockerx.LogOptions{Tail: -1}, &out); err != nil {
 			t.Fatal(err)
 		}
 		return out.String()

@@ -26,17 +26,25 @@ type upOptions struct {
 	timeout time.Duration // for each runner to be ready
 	public  bool          // allowed
 	theme   ui.Theme
+
+	// Of the supervisor in the background.
+	supervised   bool // one is left behind
+	noSupervisor bool // said so: one in the foreground goes too
+	attach       bool
+	binary       string // file of its program; "": the usual one
+	tell         telling
 }
 
 func upCommand(d deps) *cli.Command {
 	return &cli.Command{
 		Name:  "up",
 		Usage: "bring the fleet to its count of runners and wait until each is ready",
-		Description: "Examples:\n" +
+		Description: "With a target and one job a runner, a supervisor stays behind and keeps the fleet so: a small container on the engine.\n\nExamples:\n" +
 			"   runnerctl up --count 3\n" +
 			"   runnerctl up --target https://github.com/acme/api --count 3\n" +
+			"   runnerctl up --attach\n" +
 			"   runnerctl up --dry-run",
-		Flags: slices.Concat(configFlags(), buildFlags(), githubFlags(), wishFlags(), []cli.Flag{
+		Flags: slices.Concat(configFlags(), buildFlags(), githubFlags(), wishFlags(), supervisorFlags(), tellingFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
 			colorFlag(),
 		}),
@@ -49,6 +57,9 @@ func upCommand(d deps) *cli.Command {
 				return err
 			}
 			options.dryRun = c.Bool("dry-run")
+			if err := options.superviseAs(c); err != nil {
+				return err
+			}
 			return runUp(c.Context, d, options)
 		},
 	}
@@ -62,6 +73,33 @@ func wishFlags() []cli.Flag {
 		&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "`N` runners", DefaultText: "the file's runners.count, else 1", EnvVars: []string{"RUNNERCTL_COUNT"}, Category: "Plan"},
 		&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for a runner to be ready: its inner daemon answers, GitHub lists it online", DefaultText: "the file's runners.readyTimeout, else 60s", EnvVars: []string{"RUNNERCTL_TIMEOUT"}, Category: "Plan"},
 	}
+}
+
+func supervisorFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "no-supervisor", Usage: "leave none behind, and take away the one that is there; its runners stay", DefaultText: "true without a target and with runners.ephemeral: false", EnvVars: []string{"RUNNERCTL_NO_SUPERVISOR"}, Category: "Supervisor"},
+		&cli.BoolFlag{Name: "attach", Usage: "show the supervisor's log; Ctrl-C stops the fleet, as down does", Category: "Supervisor"},
+		&cli.StringFlag{Name: "supervisor-binary", Usage: "`FILE` of its program: a static runnerctl for the engine's machine", DefaultText: "runnerctl-linux-ARCH beside this program, else this program", EnvVars: []string{"RUNNERCTL_SUPERVISOR_BINARY"}, Category: "Supervisor"},
+	}
+}
+
+// superviseAs reads what is said of the supervisor.
+func (o *upOptions) superviseAs(c *cli.Context) (err error) {
+	o.attach, o.binary = c.Bool("attach"), c.String("supervisor-binary")
+	o.noSupervisor = c.Bool("no-supervisor")
+	o.supervised = o.config.Target != "" && o.config.Runners.Ephemeral
+	if c.IsSet("no-supervisor") {
+		o.supervised = !o.noSupervisor
+	}
+	wrong := func(problem string) error { return &usageError{command: "up", problem: problem} }
+	switch {
+	case o.supervised && o.config.Target == "":
+		return wrong("--no-supervisor=false: without a target there is nothing that ends a runner; runnerctl supervise keeps such a fleet in the foreground")
+	case o.attach && !o.supervised:
+		return wrong("--attach: this fleet has no supervisor, since it has no target, or runners.ephemeral: false, or --no-supervisor")
+	}
+	o.tell, err = tellingOf(c)
+	return err
 }
 
 // upOptionsOf reads them, and the settings.
@@ -87,37 +125,122 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 	if err != nil {
 		return err
 	}
-	engine := host.engine
+	engine, name := host.engine, options.config.Name
 	defer engine.Close()
+	before, err := engine.Supervisor(ctx, name)
+	if err != nil {
+		return err
+	}
+	var to heir // found before anything is made
+	if options.supervised && !before.Foreground {
+		if to, err = host.heir(ctx, d, options.config, options.binary, options.tell); err != nil {
+			return err
+		}
+	} else if options.attach {
+		return &dockerx.SupervisedError{Fleet: name, Foreground: true}
+	}
 	if options.dryRun {
-		return dryRun(ctx, d, engine, options, host.env, host.github)
+		return dryRun(ctx, d, host, options, before)
 	}
 	tag, id, err := host.image(ctx, d, options)
 	if err != nil {
 		return err
 	}
-	unlock, err := lockFleet(ctx, d, engine, options.config.Name, tag)
+	unlock, err := lockFleet(ctx, d, engine, name, tag)
 	if err != nil {
 		return err
 	}
+	unlock = sync.OnceFunc(unlock)
 	defer unlock()
-	if err := engine.RemoveOrphans(ctx, options.config.Name); err != nil {
+	foreground := before.Foreground
+	if before, err = engine.Supervisor(ctx, name); err != nil {
 		return err
 	}
+	if foreground != before.Foreground {
+		return ui.Hinted(fmt.Errorf("fleet %s: a supervisor in the foreground came or went meanwhile", name), "run runnerctl up again")
+	}
+	if err := host.bring(ctx, d, options, tag, id, before, to); err != nil {
+		return err
+	}
+	fmt.Fprintf(d.streams.Err, "%d runner%s ready in %s\n", options.config.Runners.Count, plural(options.config.Runners.Count), ui.Duration(time.Since(started)))
+	unlock()
+	if options.attach {
+		return host.attach(ctx, d, options, before)
+	}
+	return nil
+}
 
-	plan, execution, forges, err := makePlan(ctx, d, engine, options.config, tag, id, host.env, host.github)
+// course is what up does about a supervisor.
+type course string
+
+const (
+	unaided course = "unaided" // it makes the fleet itself; a supervisor that is there goes
+	leaves  course = "leaves"  // it makes the fleet itself, and leaves a supervisor behind
+	tells   course = "tells"   // the supervisor that is there
+)
+
+func (o upOptions) course(before dockerx.SupervisorState) course {
+	switch {
+	case before.Running && (o.supervised || before.Foreground && !o.noSupervisor):
+		return tells
+	case o.supervised:
+		return leaves
+	}
+	return unaided
+}
+
+// bring makes the fleet as the options say. before is the supervisor that there is, to
+// the one that is left behind.
+func (h host) bring(ctx context.Context, d deps, options upOptions, tag, id string, before dockerx.SupervisorState, to heir) error {
+	name, course := options.config.Name, options.course(before)
+	var wish fleet.Wish
+	var err error
+	if course != unaided {
+		if wish, err = h.wish(ctx, d, options, tag, id); err != nil {
+			return err
+		}
+	}
+	if course == tells {
+		kept, err := h.engine.State(name).Wish(ctx)
+		switch {
+		case err != nil:
+			return err
+		case kept == nil || kept.Spec.Agent.URL == wish.Spec.Agent.URL:
+			return h.handOver(ctx, d, options, before, to, wish)
+		case before.Foreground:
+			return &dockerx.SupervisedError{Fleet: name, Foreground: true}
+		}
+		course = leaves // with the access to the new target it can't take leave of the old one's runners
+	}
+	if before.ContainerID != "" {
+		if err := h.engine.StopSupervisor(ctx, name); err != nil {
+			return err
+		}
+		fmt.Fprintf(d.streams.Err, "%s supervisor   taken away; its runners stay\n", options.theme.Check())
+	}
+	if err := h.converge(ctx, d, options, tag, id); err != nil || course == unaided {
+		return err
+	}
+	if err := h.entrust(ctx, to, wish); err != nil {
+		return err
+	}
+	fmt.Fprintf(d.streams.Err, "%s supervisor   keeps %s\n", options.theme.Check(), wish)
+	return nil
+}
+
+// converge makes what is missing and removes what is too much, without a supervisor.
+func (h host) converge(ctx context.Context, d deps, options upOptions, tag, id string) error {
+	if err := h.engine.RemoveOrphans(ctx, options.config.Name); err != nil {
+		return err
+	}
+	plan, execution, forges, err := makePlan(ctx, d, h.engine, options.config, tag, id, h.env, h.github)
 	if err != nil {
 		return err
 	}
 	execution.Ready = options.timeout
 	show := newProgress(d, options.theme)
-	err = fleet.Execute(ctx, engine, forges, plan, execution, show)
-	show.Close()
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(d.streams.Err, "%d runner%s ready in %s\n", options.config.Runners.Count, plural(options.config.Runners.Count), ui.Duration(time.Since(started)))
-	return nil
+	defer show.Close()
+	return fleet.Execute(ctx, h.engine, forges, plan, execution, show)
 }
 
 // host is a machine that is fit for the fleet.
@@ -192,19 +315,54 @@ func lockFleet(ctx context.Context, d deps, engine *dockerx.Engine, name, image 
 	})
 }
 
-func dryRun(ctx context.Context, d deps, engine *dockerx.Engine, options upOptions, env doctor.Env, github *registrar) error {
-	tag, id, err := plannedImage(ctx, d, engine, options.config)
-	if err != nil {
-		return err
-	}
-	plan, _, _, err := makePlan(ctx, d, engine, options.config, tag, id, env, github)
+func dryRun(ctx context.Context, d deps, host host, options upOptions, before dockerx.SupervisorState) error {
+	tag, id, err := plannedImage(ctx, d, host.engine, options.config)
 	if err != nil {
 		return err
 	}
 	if id == "" {
 		fmt.Fprintln(d.streams.Out, "build   the runner image  (none fits)")
 	}
+	course := options.course(before)
+	if course == tells {
+		return host.dryTell(ctx, d, options, tag, id)
+	}
+	plan, planned, _, err := makePlan(ctx, d, host.engine, options.config, tag, id, host.env, host.github)
+	if err != nil {
+		return err
+	}
+	if before.ContainerID != "" {
+		fmt.Fprintln(d.streams.Out, "stop    the supervisor  (its runners stay)")
+	}
 	plan.Write(d.streams.Out)
+	if course == leaves {
+		fmt.Fprintf(d.streams.Out, "leave   a supervisor  (%s)\n", options.wish(planned.Spec))
+	}
+	return nil
+}
+
+// dryTell prints what the supervisor would be told.
+func (h host) dryTell(ctx context.Context, d deps, options upOptions, tag, id string) error {
+	kept, err := h.engine.State(options.config.Name).Wish(ctx)
+	if err != nil {
+		return err
+	}
+	spec, err := agentSpec(ctx, d, h.engine, options.config, tag, id, h.env, h.github)
+	if err != nil {
+		return err
+	}
+	wish := options.wish(spec)
+	said := wish.String()
+	switch {
+	case kept == nil:
+	case kept.Spec.Hash() != wish.Spec.Hash():
+		said += "; its runners are replaced one by one, each after its job"
+	case kept.Count == wish.Count && kept.Spares == wish.Spares:
+		said = "nothing new: " + said
+	default:
+		said += "; so far " + kept.String()
+	}
+	fmt.Fprintf(d.streams.Out, "tell    the supervisor  (%s)\n", said)
 	return nil
 }
 

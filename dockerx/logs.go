@@ -22,16 +22,22 @@ type LogOptions struct {
 	Since  time.Time // zero: from the start
 }
 
+func (o LogOptions) wanted() container.LogsOptions {
+	wanted := container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: o.Follow}
+	if o.Tail >= 0 {
+		wanted.Tail = strconv.Itoa(o.Tail)
+	}
+	if !o.Since.IsZero() {
+		wanted.Since = o.Since.Format(time.RFC3339Nano)
+	}
+	return wanted
+}
+
 // Logs reads a runner's log, line by line, until its end: with Follow until the
 // container ends or ctx does.
 func (e *Engine) Logs(ctx context.Context, runner fleet.Runner, options LogOptions, yield func(fleet.LogLine)) error {
-	wanted := container.LogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true, Follow: options.Follow}
-	if options.Tail >= 0 {
-		wanted.Tail = strconv.Itoa(options.Tail)
-	}
-	if !options.Since.IsZero() {
-		wanted.Since = options.Since.Format(time.RFC3339Nano)
-	}
+	wanted := options.wanted()
+	wanted.Timestamps = true
 	stream, err := e.api.ContainerLogs(ctx, runner.ContainerID, wanted)
 	if cerrdefs.IsNotFound(err) {
 		return nil // removed meanwhile

@@ -133,8 +133,9 @@ func (e *Engine) importImage(ctx context.Context, tree io.Reader, reference, rol
 type SupervisorState struct {
 	ContainerID string // "": there is none
 	Foreground  bool   // it is a process elsewhere, and this its hold
-	Running     bool
+	Running     bool   // or just being started again
 	Image       string // tag
+	Command     []string
 	Started     time.Time
 	Restarts    int // by the engine, after it ended
 }
@@ -157,7 +158,7 @@ func (e *Engine) Supervisor(ctx context.Context, fleetName string) (SupervisorSt
 	}
 	state := SupervisorState{
 		ContainerID: info.ID, Foreground: info.HostConfig.AutoRemove, Running: info.State.Running || info.State.Restarting,
-		Image: info.Config.Image, Restarts: info.RestartCount,
+		Image: info.Config.Image, Command: info.Config.Entrypoint[1:], Restarts: info.RestartCount,
 	}
 	if started := moment(info.State.StartedAt); started != nil {
 		state.Started = *started
@@ -166,8 +167,8 @@ func (e *Engine) Supervisor(ctx context.Context, fleetName string) (SupervisorSt
 }
 
 // StartSupervisor leaves a supervisor behind. credential is one document, for the
-// supervisor alone. One that runs from the same image is told to read wish and
-// credential anew; another one is replaced, while the runners go on. The wish is to
+// supervisor alone. One that runs with the same image and command is told to read wish
+// and credential anew; another one is replaced, while the runners go on. The wish is to
 // be saved before. A supervisor in the foreground is refused.
 func (e *Engine) StartSupervisor(ctx context.Context, options SupervisorOptions, credential secret.Text) (err error) {
 	name := supervisorName(options.Fleet)
@@ -191,7 +192,7 @@ func (e *Engine) StartSupervisor(ctx context.Context, options SupervisorOptions,
 	if err := e.saveCredential(ctx, options.Fleet, reference, credential); err != nil {
 		return err
 	}
-	if running.Running && running.Image == reference {
+	if running.Running && running.Image == reference && slices.Equal(running.Command, options.Command) {
 		return e.Reload(ctx, options.Fleet)
 	}
 	if running.ContainerID != "" {
@@ -293,6 +294,28 @@ func (e *Engine) RemoveState(ctx context.Context, fleetName string) error {
 	return e.removeOwnVolume(ctx, stateVolume(fleetName), roleState)
 }
 
+// SupervisorParts names what there is of a fleet's supervisor: its container, and the
+// volumes of its state and its credential, in the order in which they may go.
+func (e *Engine) SupervisorParts(ctx context.Context, fleetName string) (names []string, err error) {
+	found, err := e.Supervisor(ctx, fleetName)
+	if err != nil {
+		return nil, err
+	}
+	if found.ContainerID != "" {
+		names = append(names, supervisorName(fleetName))
+	}
+	for _, one := range []struct{ name, role string }{{credentialVolume(fleetName), roleCredential}, {stateVolume(fleetName), roleState}} {
+		volume, err := e.api.VolumeInspect(ctx, one.name)
+		switch {
+		case err == nil && volume.Labels[labelRole] == one.role:
+			names = append(names, one.name)
+		case err != nil && !cerrdefs.IsNotFound(err):
+			return nil, fmt.Errorf("volume %s: %w", one.name, err)
+		}
+	}
+	return names, nil
+}
+
 // HoldSupervisor is the lock of a supervisor in the foreground: a container that has
 // the state and ends with this process. It is refused while there is another one.
 // lost is closed when somebody, down say, has taken it away. image is any runner image.
@@ -330,10 +353,13 @@ func (e *Engine) HoldSupervisor(ctx context.Context, fleetName, image string) (l
 	return gone, func() { end(); held.release() }, nil
 }
 
-// SupervisorLog copies a supervisor's log until its end: with follow until the
+// SupervisorLog copies a supervisor's log until its end: with Follow until the
 // container ends or ctx does. There is none of one in the foreground.
-func (e *Engine) SupervisorLog(ctx context.Context, fleetName string, follow bool, out io.Writer) error {
-	stream, err := e.api.ContainerLogs(ctx, supervisorName(fleetName), container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: follow})
+func (e *Engine) SupervisorLog(ctx context.Context, fleetName string, options LogOptions, out io.Writer) error {
+	stream, err := e.api.ContainerLogs(ctx, supervisorName(fleetName), options.wanted())
+	if cerrdefs.IsNotFound(err) {
+		return nil // removed meanwhile
+	}
 	if err != nil {
 		return fmt.Errorf("supervisor of fleet %s: log: %w", fleetName, err)
 	}

@@ -32,6 +32,9 @@ const (
 	sampleEvery, samplesAtOnce = 10 * time.Second, 20
 )
 
+// Began is what the first event of a supervisor begins with.
+const Began = "began: "
+
 // NoWishError says that there is nothing to supervise.
 type NoWishError struct{ Fleet string }
 
@@ -65,7 +68,7 @@ func Supervise(ctx context.Context, supervision Supervision) error {
 	background.Go(func() { l.journal.keep(life) })
 	defer stop()
 
-	l.tell(Event{Kind: SupervisorEvent, Text: "began: " + wish.String()})
+	l.tell(Event{Kind: SupervisorEvent, Text: Began + wish.String()})
 	l.firstLists(ctx)
 	for ctx.Err() == nil {
 		l.pass(ctx)
