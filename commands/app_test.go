@@ -74,7 +74,7 @@ func TestUsageErrors(t *testing.T) {
 		"init --yes --count 0":  "runners.count: 0",
 		"init --target= --base debian:trixie-slim": "give --count, or --yes",
 		"logs --tail -1":                        "--tail -1: 0 or more",
-		"logs a --source kernel":                `--source "kernel": start, containerd, dockerd, agent`,
+		"logs a --source kernel":                `--source "kernel": start, containerd, dockerd, agent, diagnostics`,
 		"logs --since yesterday":                `--since "yesterday"`,
 		"logs -o yaml":                          `--output "yaml"`,
 		"logs --color pink":                     `--color "pink"`,

@@ -31,7 +31,7 @@ const jobsWait = 30 * time.Minute
 func downCommand(d deps) *cli.Command {
 	return &cli.Command{
 		Name:  "down",
-		Usage: "stop the fleet's runners and remove them with their volumes",
+		Usage: "stop the fleet's runners and its supervisor, and remove all that is theirs",
 		Description: "Examples:\n" +
 			"   runnerctl down\n" +
 			"   runnerctl down --all --dry-run",
@@ -119,7 +119,11 @@ func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []str
 		if err != nil && ctx.Err() != nil {
 			return err
 		}
-		failures = append(failures, err)
+		parts, partsErr := engine.SupervisorParts(ctx, name)
+		failures = append(failures, err, partsErr)
+		for _, part := range parts {
+			fmt.Fprintf(d.streams.Out, "remove  %s  (down)\n", part)
+		}
 		plan.Write(d.streams.Out)
 	}
 	if options.fleet == "" {
@@ -163,6 +167,14 @@ func removeFleet(ctx context.Context, d deps, engine *dockerx.Engine, name strin
 		}
 		defer unlock()
 	}
+	parts, err := engine.SupervisorParts(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	// First, or it would make anew what goes.
+	if err := engine.StopSupervisor(ctx, name); err != nil {
+		return 0, err
+	}
 	plan, forges, err := downPlan(ctx, d, engine, name, options)
 	if err != nil {
 		return 0, err
@@ -173,7 +185,13 @@ func removeFleet(ctx context.Context, d deps, engine *dockerx.Engine, name strin
 	if err != nil {
 		return 0, err
 	}
-	return len(plan.Operations), engine.RemoveOrphans(ctx, name)
+	if err := errors.Join(engine.RemoveOrphans(ctx, name), engine.RemoveState(ctx, name)); err != nil {
+		return len(plan.Operations), err
+	}
+	for _, part := range parts {
+		fmt.Fprintf(d.streams.Err, "%s %s   removed\n", options.theme.Check(), part)
+	}
+	return len(plan.Operations) + len(parts), nil
 }
 
 // downPlan removes all of a fleet. With --force it does without GitHub's view

@@ -11,7 +11,6 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/fleet"
-	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 type execOptions struct {
@@ -68,10 +67,18 @@ func namedRunner(ctx context.Context, engine *dockerx.Engine, name string) (flee
 		return runner, err
 	}
 	if runner.ContainerID == "" {
-		return runner, ui.Hinted(fmt.Errorf("no runner named %s", name), "runnerctl ps --all lists them")
+		return runner, &noRunnerError{name}
 	}
 	return runner, nil
 }
+
+// noRunnerError is a name that no runner has.
+type noRunnerError struct{ name string }
+
+func (e *noRunnerError) Error() string { return "no runner named " + e.name }
+
+// Hint says what to do.
+func (e *noRunnerError) Hint() string { return "runnerctl ps --all lists them" }
 
 // execIn runs a command on this process's own streams.
 func execIn(ctx context.Context, d deps, engine *dockerx.Engine, runner fleet.Runner, options execOptions) error {

@@ -252,7 +252,11 @@ func enterpriseServer(t *testing.T, options ghsim.Options, target string, more .
 // the one before; down removes the registration.
 func TestStaticFleet(t *testing.T) {
 	api, github, name := enterpriseServer(t, ghsim.Options{}, "acme", "runners: {ephemeral: false}")
+	supervised(t) // if it were not static
 	must(t, up(name)...)
+	if left := leftovers(t, api, name); len(left) != 2 {
+		t.Errorf("more than a runner and its volume: %v", left)
+	}
 	runner := list(t, name)[0]
 	id := runner.Listing.ID
 	for _, script := range []string{

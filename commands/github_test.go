@@ -17,7 +17,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// startGitHub starts a stand-in, with a token for it in the environment.
+// startGitHub starts a stand-in, with a token for it in the environment. What runners
+// come to is the tests' own business: no supervisor stays behind.
 func startGitHub(t *testing.T, options ghsim.Options) *ghsim.Server {
 	t.Helper()
 	github, err := ghsim.Start(options)
@@ -26,6 +27,7 @@ func startGitHub(t *testing.T, options ghsim.Options) *ghsim.Server {
 	}
 	t.Cleanup(github.Close)
 	t.Setenv("RUNNERCTL_TOKEN", github.ClassicToken(time.Hour, "repo", "admin:org", "manage_runners:enterprise"))
+	t.Setenv("RUNNERCTL_NO_SUPERVISOR", "true")
 	return github
 }
 

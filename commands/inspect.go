@@ -24,7 +24,7 @@ type inspectOptions struct {
 func inspectCommand(d deps) *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
-		Usage:     "tell all that is known of one runner",
+		Usage:     "tell all that is known of one runner, also of one that is gone",
 		ArgsUsage: "NAME",
 		Description: "Examples:\n" +
 			"   runnerctl inspect ci-7k2p\n" +
@@ -52,9 +52,15 @@ func runInspect(ctx context.Context, d deps, options inspectOptions) error {
 		return err
 	}
 	defer engine.Close()
-	runner, err := namedRunner(ctx, engine, options.name)
-	if err != nil {
-		return err
+	runner, record, err := foundOrGone(ctx, engine, options.name)
+	switch {
+	case err != nil:
+		return interrupted(ctx, err)
+	case record != nil && options.json:
+		return writeJSON(d.streams.Out, record)
+	case record != nil:
+		writeRecord(d.streams.Out, record, options.theme)
+		return nil
 	}
 	details, err := engine.Details(ctx, runner)
 	if err != nil {

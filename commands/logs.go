@@ -35,14 +35,14 @@ func logsCommand(d deps) *cli.Command {
 		Name:      "logs",
 		Usage:     "show what runners say: their start, their containerd, dockerd and agent",
 		ArgsUsage: "[NAME…]",
-		Description: "Without a NAME: those of the whole fleet, in the order of time.\n\nExamples:\n" +
+		Description: "Without a NAME: those of the whole fleet, in the order of time. Of a runner that is gone: what its supervisor kept.\n\nExamples:\n" +
 			"   runnerctl logs -f\n" +
 			"   runnerctl logs --source dockerd --since 10m ci-7k2p",
 		Flags: append(configFlags(),
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until Ctrl-C, or until every runner has ended"},
 			&cli.IntFlag{Name: "tail", Usage: "the last `N` lines of each runner", DefaultText: "all"},
 			&cli.StringFlag{Name: "since", Usage: "from `TIME` on: how long ago (10m) or RFC 3339"},
-			&cli.StringSliceFlag{Name: "source", Usage: "of these only, one `SOURCE` or some with commas: " + strings.Join(fleet.Sources, ", ")},
+			&cli.StringSliceFlag{Name: "source", Usage: "of these only, one `SOURCE` or some with commas: " + strings.Join(fleet.Sources, ", ") + "; of one that is gone also " + fleet.Diagnostics},
 			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "tell each line's time", Category: "Output"},
 			colorFlag(), outputFlag()),
 		Action: func(c *cli.Context) error {
@@ -63,8 +63,8 @@ func logsCommand(d deps) *cli.Command {
 				}
 			}
 			for _, source := range options.sources {
-				if !slices.Contains(fleet.Sources, source) {
-					return wrong("--source %q: %s", source, strings.Join(fleet.Sources, ", "))
+				if !slices.Contains(fleet.Sources, source) && source != fleet.Diagnostics {
+					return wrong("--source %q: %s, %s", source, strings.Join(fleet.Sources, ", "), fleet.Diagnostics)
 				}
 			}
 			if text := c.String("since"); text != "" {
@@ -96,14 +96,14 @@ func runLogs(ctx context.Context, d deps, options logsOptions) error {
 		return err
 	}
 	defer engine.Close()
-	runners, err := logged(ctx, engine, options)
+	runners, records, err := logged(ctx, engine, options)
 	if err != nil {
 		return err
 	}
 	show := newLogPrinter(d.streams.Out, runners, options)
 	readers := make([]*logReader, len(runners))
 	for i, runner := range runners {
-		readers[i] = &logReader{engine: engine, runner: runner, options: options}
+		readers[i] = &logReader{engine: engine, runner: runner, options: options, record: records[runner.Name]}
 	}
 
 	// What is there comes in the order of time, whichever runner it is from.
@@ -134,25 +134,28 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// logged finds the runners that are asked for; every unknown name is told.
-func logged(ctx context.Context, engine *dockerx.Engine, options logsOptions) ([]fleet.Runner, error) {
+// logged finds the runners that are asked for, and the records of those that are gone,
+// by name.
+func logged(ctx context.Context, engine *dockerx.Engine, options logsOptions) ([]fleet.Runner, map[string]*fleet.Record, error) {
 	if len(options.names) == 0 {
 		runners, err := engine.Known(ctx, options.fleet)
 		if err == nil && len(runners) == 0 {
-			return nil, ui.Hinted(fmt.Errorf("fleet %s has no runners", options.fleet), "runnerctl up makes them, runnerctl ps --all lists those of other fleets")
+			return nil, nil, ui.Hinted(fmt.Errorf("fleet %s has no runners", options.fleet), "runnerctl up makes them, runnerctl ps --all lists those of other fleets")
 		}
 		slices.SortFunc(runners, func(a, b fleet.Runner) int { return strings.Compare(a.Name, b.Name) })
-		return runners, err
+		return runners, nil, err
 	}
 	var runners []fleet.Runner
+	records := map[string]*fleet.Record{}
 	for _, name := range options.names {
-		runner, err := namedRunner(ctx, engine, name)
+		runner, record, err := foundOrGone(ctx, engine, name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		runners = append(runners, runner)
+		records[name] = record
 	}
-	return runners, nil
+	return runners, records, nil
 }
 
 // logReader reads one runner's log: first what is there, then what comes.
@@ -160,6 +163,7 @@ type logReader struct {
 	engine  *dockerx.Engine
 	runner  fleet.Runner
 	options logsOptions
+	record  *fleet.Record // of a runner that is gone
 	cursor  fleet.Cursor
 }
 
@@ -180,7 +184,7 @@ func (r *logReader) history(ctx context.Context, yield func(fleet.LogLine)) erro
 		wanted.Tail += pieces
 	}
 	tail := fleet.NewTail(r.options.tail)
-	err := r.engine.Logs(ctx, r.runner, wanted, func(line fleet.LogLine) {
+	err := r.read(ctx, wanted, func(line fleet.LogLine) {
 		r.cursor.New(line)
 		switch {
 		case !r.wanted(line):
@@ -198,8 +202,21 @@ func (r *logReader) history(ctx context.Context, yield func(fleet.LogLine)) erro
 	return err
 }
 
+// read from the runner, or from what was kept of it.
+func (r *logReader) read(ctx context.Context, wanted dockerx.LogOptions, yield func(fleet.LogLine)) error {
+	if r.record == nil {
+		return r.engine.Logs(ctx, r.runner, wanted, yield)
+	}
+	for _, line := range linesOf(r.record, slices.Contains(r.options.sources, fleet.Diagnostics)) {
+		if !line.Time.Before(wanted.Since) {
+			yield(line)
+		}
+	}
+	return nil
+}
+
 func (r *logReader) follow(ctx context.Context, yield func(fleet.LogLine)) error {
-	for {
+	for r.record == nil {
 		since := r.cursor.Since()
 		if since.IsZero() {
 			since = r.options.since
@@ -223,6 +240,7 @@ func (r *logReader) follow(ctx context.Context, yield func(fleet.LogLine)) error
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+	return nil
 }
 
 // logPrinter prints lines, side by side callers' too.

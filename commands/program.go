@@ -44,9 +44,11 @@ func supervisorProgram(named, arch string) ([]byte, error) {
 	if _, known := machines[arch]; !known {
 		return nil, fmt.Errorf("no runnerctl for the engine's machine, which is %s", arch)
 	}
+	advice := "make build makes a static runnerctl (GOARCH=" + machines[arch].goarch + "): put it beside this program as runnerctl-linux-" + machines[arch].goarch +
+		", or name it: --supervisor-binary FILE; --no-supervisor leaves no supervisor behind"
 	if named != "" {
 		if err := checkProgram(named, arch); err != nil {
-			return nil, fmt.Errorf("--supervisor-binary: %w", err)
+			return nil, ui.Hinted(fmt.Errorf("--supervisor-binary: %w", err), advice)
 		}
 		return os.ReadFile(named)
 	}
@@ -62,8 +64,7 @@ func supervisorProgram(named, arch string) ([]byte, error) {
 			unfit = append(unfit, err)
 		}
 	}
-	return nil, ui.Hinted(fmt.Errorf("supervisor's program: %w", errors.Join(unfit...)),
-		"put runnerctl-linux-"+machines[arch].goarch+" beside this program, or name it: --supervisor-binary FILE")
+	return nil, ui.Hinted(fmt.Errorf("supervisor's program: %w", errors.Join(unfit...)), advice)
 }
 
 // bundles are where systems keep the authorities that they trust.

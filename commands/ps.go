@@ -77,6 +77,7 @@ func runPs(ctx context.Context, d deps, options psOptions) error {
 		return nil
 	}
 	askGitHub(ctx, d, engine, options.config, runners)
+	tellAbsentSupervisors(ctx, d, engine, options.fleet)
 	if options.json {
 		return writeJSON(d.streams.Out, runners)
 	}
@@ -104,6 +105,27 @@ func askGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded confi
 		}
 		for _, one := range orphans {
 			fmt.Fprintf(d.streams.Err, "GitHub lists %s, which no runner here is: the next up or down removes it once it is offline\n", one.Name)
+		}
+	}
+}
+
+// tellAbsentSupervisors says on stderr which fleets have a supervisor that does not run.
+func tellAbsentSupervisors(ctx context.Context, d deps, engine *dockerx.Engine, name string) {
+	fleets := []string{name}
+	if name == "" {
+		var err error
+		if fleets, err = engine.Fleets(ctx); err != nil {
+			fmt.Fprintf(d.streams.Err, "supervisors are not shown: %s\n", withHint(err))
+			return
+		}
+	}
+	for _, one := range fleets {
+		why, err := engine.SupervisorAway(ctx, one)
+		switch {
+		case err != nil:
+			fmt.Fprintf(d.streams.Err, "the supervisor of fleet %s is not shown: %s\n", one, withHint(err))
+		case why != "":
+			fmt.Fprintf(d.streams.Err, "the supervisor of fleet %s does not run: %s; runnerctl up brings it back\n", one, why)
 		}
 	}
 }

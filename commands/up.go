@@ -94,7 +94,7 @@ func (o *upOptions) superviseAs(c *cli.Context) (err error) {
 	wrong := func(problem string) error { return &usageError{command: "up", problem: problem} }
 	switch {
 	case o.supervised && o.config.Target == "":
-		return wrong("--no-supervisor=false: without a target there is nothing that ends a runner; runnerctl supervise keeps such a fleet in the foreground")
+		return wrong("--no-supervisor=false: one in the background needs a target; runnerctl supervise does without")
 	case o.attach && !o.supervised:
 		return wrong("--attach: this fleet has no supervisor, since it has no target, or runners.ephemeral: false, or --no-supervisor")
 	}
@@ -160,6 +160,10 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 		return ui.Hinted(fmt.Errorf("fleet %s: a supervisor in the foreground came or went meanwhile", name), "run runnerctl up again")
 	}
 	if err := host.bring(ctx, d, options, tag, id, before, to); err != nil {
+		if options.attach && ctx.Err() != nil {
+			unlock()
+			return host.stop(ctx, d, options)
+		}
 		return err
 	}
 	fmt.Fprintf(d.streams.Err, "%d runner%s ready in %s\n", options.config.Runners.Count, plural(options.config.Runners.Count), ui.Duration(time.Since(started)))

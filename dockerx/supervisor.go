@@ -137,6 +137,7 @@ type SupervisorState struct {
 	Image       string // tag
 	Command     []string
 	Started     time.Time
+	ExitCode    int // of the last end, while it does not run
 	Restarts    int // by the engine, after it ended
 }
 
@@ -158,7 +159,7 @@ func (e *Engine) Supervisor(ctx context.Context, fleetName string) (SupervisorSt
 	}
 	state := SupervisorState{
 		ContainerID: info.ID, Foreground: info.HostConfig.AutoRemove, Running: info.State.Running || info.State.Restarting,
-		Image: info.Config.Image, Command: info.Config.Entrypoint[1:], Restarts: info.RestartCount,
+		Image: info.Config.Image, Command: info.Config.Entrypoint[1:], ExitCode: info.State.ExitCode, Restarts: info.RestartCount,
 	}
 	if started := moment(info.State.StartedAt); started != nil {
 		state.Started = *started
@@ -314,6 +315,28 @@ func (e *Engine) SupervisorParts(ctx context.Context, fleetName string) (names [
 		}
 	}
 	return names, nil
+}
+
+// SupervisorAway tells why a fleet's supervisor does not run; "" where it does, and
+// where the fleet is to have none.
+func (e *Engine) SupervisorAway(ctx context.Context, fleetName string) (string, error) {
+	found, err := e.Supervisor(ctx, fleetName)
+	switch {
+	case err != nil || found.Running && found.ExitCode == 0:
+		return "", err
+	case found.Running:
+		return fmt.Sprintf("it ended with exit code %d and is started again, %d times so far", found.ExitCode, found.Restarts), nil
+	case found.ContainerID != "":
+		return fmt.Sprintf("it is stopped, exit code %d", found.ExitCode), nil
+	}
+	left, err := e.api.VolumeInspect(ctx, credentialVolume(fleetName))
+	switch {
+	case cerrdefs.IsNotFound(err) || err == nil && left.Labels[labelRole] != roleCredential:
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("volume %s: %w", credentialVolume(fleetName), err)
+	}
+	return "its container is gone", nil
 }
 
 // HoldSupervisor is the lock of a supervisor in the foreground: a container that has

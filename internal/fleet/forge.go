@@ -73,8 +73,18 @@ func Marker(fleet, engineID string) string {
 const NameLetters = "23456789abcdefghjkmnpqrstuvwxyz"
 
 // IsName tells whether a runner of the fleet could have been named so by us.
-func IsName(fleet, name string) bool {
-	return regexp.MustCompile("^" + regexp.QuoteMeta(fleet) + "-[" + NameLetters + "]{4}$").MatchString(name)
+func IsName(fleet, name string) bool { return FleetOf(name) == fleet }
+
+var nameForm = regexp.MustCompile("^([a-z0-9][a-z0-9-]{0,30})-[" + NameLetters + "]{4}$")
+
+// FleetOf is the fleet that a runner of that name is of; "" where we would not have
+// named one so.
+func FleetOf(name string) string {
+	found := nameForm.FindStringSubmatch(name)
+	if found == nil {
+		return ""
+	}
+	return found[1]
 }
 
 // ListingState is what a forge says of a runner.

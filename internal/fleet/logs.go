@@ -8,6 +8,10 @@ import (
 // Sources are the programs whose lines a runner's log holds.
 var Sources = []string{"start", "containerd", "dockerd", "agent"}
 
+// Diagnostics is a source beside these: what the agent of a runner that is gone wrote
+// into its own files.
+const Diagnostics = "diagnostics"
+
 // LogLine is one line of a runner's log. The JSON form is the public shape of
 // `logs -o json`.
 type LogLine struct {

@@ -1,0 +1,103 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+// foundOrGone finds a runner, or else the record that its fleet's supervisor kept.
+func foundOrGone(ctx context.Context, engine *dockerx.Engine, name string) (fleet.Runner, *fleet.Record, error) {
+	runner, err := namedRunner(ctx, engine, name)
+	var none *noRunnerError
+	if err == nil || !errors.As(err, &none) || fleet.FleetOf(name) == "" {
+		return runner, nil, err
+	}
+	record, failed := engine.State(fleet.FleetOf(name)).Record(ctx, name)
+	if failed != nil {
+		return runner, nil, errors.Join(err, failed)
+	}
+	if record == nil {
+		return runner, nil, err
+	}
+	return fleet.Runner{Name: record.Name, Fleet: record.Fleet, State: fleet.Exited}, record, nil
+}
+
+// lastOfRecord is how much of a runner's last words inspect tells.
+const lastOfRecord = 10
+
+func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
+	known := func(text string) string {
+		if text == "" {
+			return "–"
+		}
+		return ui.Plain(text)
+	}
+	at := func(when time.Time) string {
+		if when.IsZero() {
+			return "–"
+		}
+		return when.Format(time.RFC3339)
+	}
+	end := fmt.Sprintf("%s, exit code %d: %s", at(of.Finished), of.ExitCode, of.Verdict)
+	if of.Finished.IsZero() {
+		end = "it ran when it was removed"
+	}
+	if of.OOMKilled {
+		end += ", out of memory"
+	}
+	diagnostics := "–"
+	if size := len(of.Diagnostics); size > 0 {
+		diagnostics = fmt.Sprintf("%s: runnerctl logs --source %s %s", ui.Bytes(int64(size)), fleet.Diagnostics, of.Name)
+	}
+	fmt.Fprintln(out, theme.Bold(of.Name))
+	for _, row := range [][2]string{
+		{"fleet", of.Fleet},
+		{"state", "gone"},
+		{"cause", known(of.Cause)},
+		{"created", at(of.Created)},
+		{"started", at(of.Started)},
+		{"end", end},
+		{"job", known(of.Job)},
+		{"conclusion", known(of.Conclusion)},
+		{"page", known(of.JobURL)},
+		{"image", of.Image},
+		{"image id", of.ImageID},
+		{"spec", of.SpecHash},
+		{"diagnostics", diagnostics},
+	} {
+		fmt.Fprintf(out, "  %-12s %s\n", row[0], row[1])
+	}
+	lines := of.LogLines()
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintln(out, theme.Bold("last words"))
+	for _, line := range lines[max(0, len(lines)-lastOfRecord):] {
+		fmt.Fprintf(out, "  %-12s %s\n", line.Source, ui.Plain(line.Text))
+	}
+}
+
+// linesOf a record: its log's, and where they are asked for the agent's own, which have
+// no time but the runner's end.
+func linesOf(record *fleet.Record, diagnostics bool) []fleet.LogLine {
+	lines := record.LogLines()
+	if !diagnostics {
+		return lines
+	}
+	end := record.Finished
+	if end.IsZero() && len(lines) > 0 {
+		end = lines[len(lines)-1].Time
+	}
+	for line := range strings.Lines(string(record.Diagnostics)) {
+		lines = append(lines, fleet.LogLine{Time: end, Runner: record.Name, Source: fleet.Diagnostics, Text: strings.TrimSuffix(line, "\n")})
+	}
+	return lines
+}

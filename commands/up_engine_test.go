@@ -1,0 +1,179 @@
+//go:build linux
+
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+)
+
+// supervised lets up leave supervisors behind, as it does by default.
+func supervised(t *testing.T) {
+	t.Helper()
+	if err := os.Unsetenv("RUNNERCTL_NO_SUPERVISOR"); err != nil { // startGitHub sets it, and its end restores it
+		t.Fatal(err)
+	}
+	t.Setenv("RUNNERCTL_SUPERVISOR_BINARY", ownBinary(t))
+	t.Setenv("RUNNERCTL_METRICS_ADDRESS", freeAddress(t))
+}
+
+// supervisorOf a fleet; its image goes after the test.
+func supervisorOf(t *testing.T, api *client.Client, name string) dockerx.SupervisorState {
+	t.Helper()
+	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	found, err := engine.Supervisor(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found.Image != "" {
+		t.Cleanup(func() { removeImage(t, api, found.Image) })
+	}
+	return found
+}
+
+// What up leaves behind: a fleet that refills itself, tells of runners that are gone,
+// takes another wish, and goes without a trace.
+func TestUpLeavesASupervisor(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {count: 2, spares: 1}")
+	supervised(t)
+	if plan := must(t, up(name, "--dry-run")...); !strings.Contains(plan, "leave   a supervisor  (2 wanted and 1 spare, of ") {
+		t.Errorf("plan:\n%s", plan)
+	}
+	must(t, up(name)...)
+	first := supervisorOf(t, api, name)
+	if !first.Running || first.Foreground || len(registered(github)) != 2 {
+		t.Fatalf("%+v, registered: %v", first, registered(github))
+	}
+	if plan := must(t, up(name, "--dry-run")...); !strings.HasPrefix(plan, "tell    the supervisor  (nothing new: 2 wanted and 1 spare, of ") {
+		t.Errorf("plan:\n%s", plan)
+	}
+
+	had := jobs(t, github, 1)[0]
+	online(t, github, 2, had)
+	var record fleet.Record
+	eventually(t, 30*time.Second, "it is gone, and remembered", func() bool {
+		code, stdout, _ := runnerctl(t.Context(), "inspect", "-o", "json", had)
+		return code == 0 && json.Unmarshal([]byte(stdout), &record) == nil && !record.Finished.IsZero()
+	})
+	if record.Name != had || record.Job != "build" || record.Conclusion != "success" || !strings.HasPrefix(record.JobURL, github.URL+"/acme/api/actions/runs/") || record.ExitCode != 0 {
+		t.Errorf("%+v", record)
+	}
+	for _, want := range []string{"state        gone\n", "conclusion   success\n", "page         " + record.JobURL + "\n", "exit code 0: done", "last words\n"} {
+		if told := must(t, "inspect", had); !strings.Contains(told, want) {
+			t.Errorf("no %q in\n%s", want, told)
+		}
+	}
+	if told := must(t, "logs", had, "--source", "agent", "--tail", "3"); strings.Count(told, "\n") != 3 || !strings.Contains(told, "Job build completed with result: Succeeded") {
+		t.Errorf("its log:\n%s", told)
+	}
+	if code, _, stderr := runnerctl(t.Context(), "logs", name+"-2222"); code != exitFailure || !strings.Contains(stderr, "no runner named") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+
+	// Another wish goes to the one that is there.
+	if plan := must(t, up(name, "--count", "1", "--dry-run")...); !strings.HasPrefix(plan, "tell    the supervisor  (1 wanted and 1 spare, of ") || !strings.Contains(plan, "; so far 2 wanted and 1 spare") {
+		t.Errorf("plan:\n%s", plan)
+	}
+	must(t, up(name, "--count", "1")...)
+	if left := github.Runners(); len(left) != 1 || !left[0].Online {
+		t.Errorf("%+v", left)
+	}
+	if again := supervisorOf(t, api, name); again.ContainerID != first.ContainerID {
+		t.Errorf("%+v", again)
+	}
+
+	// Stopped by hand, ps tells, and up brings it back.
+	if err := api.ContainerStop(t.Context(), first.ContainerID, container.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, stderr := runnerctl(t.Context(), "ps", "--fleet", name); !strings.Contains(stderr, "the supervisor of fleet "+name+" does not run: it is stopped, exit code 0; runnerctl up brings it back\n") {
+		t.Errorf("ps: %s", stderr)
+	}
+	must(t, up(name, "--count", "2")...)
+	if _, _, stderr := runnerctl(t.Context(), "ps", "--fleet", name); stderr != "" {
+		t.Errorf("ps: %s", stderr)
+	}
+
+	// Without one the runners stay, and what is remembered too.
+	before := registered(github)
+	must(t, up(name, "--count", "2", "--no-supervisor")...)
+	if after := registered(github); !slices.Equal(after, before) {
+		t.Errorf("registered: %v, before %v", after, before)
+	}
+	if gone := supervisorOf(t, api, name); gone.ContainerID != "" {
+		t.Errorf("%+v", gone)
+	}
+	must(t, "inspect", had)
+	must(t, up(name, "--count", "2")...)
+
+	if plan := must(t, "down", "--fleet", name, "--dry-run"); strings.Count(plan, "remove  runnerctl-") != 3 {
+		t.Errorf("plan:\n%s", plan)
+	}
+	must(t, "down", "--fleet", name)
+	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
+		t.Errorf("left: %v, registered: %v", left, registered(github))
+	}
+}
+
+// Attached, the supervisor's log is shown and Ctrl-C takes the fleet down.
+func TestUpAttached(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	supervised(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	type outcome struct {
+		code           int
+		stdout, stderr string
+	}
+	ended := make(chan outcome, 1)
+	go func() {
+		code, stdout, stderr := runnerctl(ctx, up(name, "--attach")...)
+		ended <- outcome{code, stdout, stderr}
+	}()
+	eventually(t, 2*time.Minute, "the supervisor runs", func() bool {
+		select {
+		case early := <-ended:
+			t.Fatalf("%+v", early)
+		default:
+		}
+		return strings.Contains(must(t, "events", "--fleet", name), "  began: 1 wanted")
+	})
+	supervisorOf(t, api, name)
+	online(t, github, 1, jobs(t, github, 1)...)
+	cancel(errInterrupted)
+	told := <-ended
+	if told.code != exitInterrupted || !strings.Contains(told.stdout, "began: 1 wanted") || !strings.Contains(told.stdout, "job build success") || !strings.Contains(told.stderr, "runnerctl-supervisor-"+name+"   removed\n") {
+		t.Errorf("%+v", told)
+	}
+	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
+		t.Errorf("left: %v, registered: %v", left, registered(github))
+	}
+}
+
+// What a supervisor needs is looked for before anything is made.
+func TestUpWithoutASupervisorsProgram(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	supervised(t)
+	code, _, stderr := runnerctl(t.Context(), up(name, "--supervisor-binary", "/nosuch")...)
+	if code != exitFailure || !strings.Contains(stderr, "--supervisor-binary: /nosuch: no program of Linux") || !strings.Contains(stderr, "make build") || !strings.Contains(stderr, "--no-supervisor") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	if strings.Contains(stderr, "image ") || len(leftovers(t, api, name)) > 0 || len(github.Runners()) > 0 {
+		t.Errorf("something was made: %s", stderr)
+	}
+}
