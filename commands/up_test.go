@@ -38,9 +38,9 @@ func TestUpsOfWhatCantBeSupervised(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for args, want := range map[string]string{
 		"up --attach": "--attach: this fleet has no supervisor",
-		"up --attach --target https://github.com/acme/api --no-supervisor":     "--attach: this fleet has no supervisor",
-		"up --attach --target https://github.com/acme/api --ephemeral=false":   "--attach: this fleet has no supervisor",
-		"up --no-supervisor=false":                                             "one in the background needs a target",
+		"up --attach --target https://github.com/acme/api --no-supervisor":   "--attach: this fleet has no supervisor",
+		"up --attach --target https://github.com/acme/api --ephemeral=false": "--attach: this fleet has no supervisor",
+		"up --no-supervisor=false": "one in the background needs a target",
 		"up --target https://github.com/acme/api --metrics-address 0.0.0.0:80": "expected a loopback address",
 	} {
 		if code, _, stderr := runnerctl(t.Context(), strings.Fields(args)...); code != exitUsage || !strings.Contains(stderr, want) {
