@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
+
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/secret"
@@ -205,6 +207,11 @@ func TestState(t *testing.T) {
 	}
 	if records, err := f.engine.State(name).Records(t.Context()); err != nil || len(records) != 2 {
 		t.Errorf("without a supervisor: %+v, %v", records, err)
+	}
+	// Somebody was killed while reading.
+	labels := map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "probe", "dev.runnerctl.schema": "1"}
+	if _, err := f.api.ContainerCreate(t.Context(), &container.Config{Image: f.spec.Image, Labels: labels}, &container.HostConfig{Binds: []string{"runnerctl-state-" + name + ":/state"}}, nil, nil, ""); err != nil {
+		t.Fatal(err)
 	}
 	if err := f.engine.RemoveState(t.Context(), name); err != nil {
 		t.Fatal(err)

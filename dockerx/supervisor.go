@@ -23,6 +23,7 @@ import (
 	"github.com/docker/docker/pkg/jsonmessage"
 	"github.com/docker/docker/pkg/stdcopy"
 
+	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
@@ -415,8 +416,31 @@ func (e *Engine) removeOwnVolume(ctx context.Context, name, role string) error {
 	if err != nil {
 		return fmt.Errorf("volume %s: %w", name, err)
 	}
-	if err := e.api.VolumeRemove(ctx, name, false); err != nil && !cerrdefs.IsNotFound(err) {
+	err = e.api.VolumeRemove(ctx, name, false)
+	if cerrdefs.IsConflict(err) {
+		if err := e.removeAsides(ctx, found.Labels[labelFleet]); err != nil {
+			return err
+		}
+		err = e.api.VolumeRemove(ctx, name, false)
+	}
+	if err != nil && !cerrdefs.IsNotFound(err) {
 		return fmt.Errorf("volume %s: %w", name, err)
+	}
+	return nil
+}
+
+// removeAsides removes what somebody who was killed reached a fleet's volumes through.
+// Who is just reading finds nothing then, as after the volumes' end.
+func (e *Engine) removeAsides(ctx context.Context, fleetName string) error {
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
+		filters.Arg("label", labelFleet+"="+fleetName), filters.Arg("label", labelRole+"="+string(fleet.Probe)))})
+	if err != nil {
+		return fmt.Errorf("list containers: %w", err)
+	}
+	for _, one := range list {
+		if err := e.api.ContainerRemove(ctx, one.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) {
+			return fmt.Errorf("container %s: %w", one.ID, err)
+		}
 	}
 	return nil
 }
