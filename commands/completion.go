@@ -67,6 +67,7 @@ type names string
 const (
 	runnerNames names = "runners"
 	fleetNames  names = "fleets"
+	hostNames   names = "hosts"
 
 	files   = ":files"
 	folders = ":folders"
@@ -74,6 +75,9 @@ const (
 
 // askNames is silent where no engine answers: there is nothing to complete.
 func askNames(ctx context.Context, d deps, what names) []string {
+	if what == hostNames {
+		return d.hosts.names()
+	}
 	engine, _, err := connect(d)
 	if err != nil {
 		return nil
@@ -181,6 +185,8 @@ func valuesOf(flag cli.Flag, current string, ask func(names) []string) []ui.Defi
 		return matching(current, terms(flagValues[name]))
 	case name == "fleet":
 		return matching(current, terms(ask(fleetNames)))
+	case name == "host":
+		return matching(current, terms(ask(hostNames)))
 	case placeholder(flag) == "FILE":
 		return terms([]string{files})
 	case strings.HasPrefix(placeholder(flag), "DIR"):
