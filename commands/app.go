@@ -106,11 +106,12 @@ func report(ctx context.Context, d deps, err error) int {
 		return int(code)
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
-	case errors.Is(err, errFailed):
-		return exitFailure
 	}
 	theme := ui.NewTheme(d.color, d.streams.ErrTTY, d.env)
 	for _, one := range flatten(err) {
+		if errors.Is(one, errFailed) {
+			continue
+		}
 		ui.Error(d.streams.Err, theme, advised(one))
 	}
 	if errors.As(err, &usage) {

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -78,22 +79,27 @@ func askNames(ctx context.Context, d deps, what names) []string {
 	if what == hostNames {
 		return d.hosts.names()
 	}
-	engine, _, err := connect(d)
-	if err != nil {
-		return nil
-	}
-	defer engine.Close()
 	ctx, cancel := context.WithTimeout(ctx, completeLimit)
 	defer cancel()
-	list := engine.Fleets
-	if what == runnerNames {
-		list = engine.RunnerNames
-	}
-	found, err := list(ctx)
-	if err != nil {
-		return nil
-	}
-	return found
+	var mu sync.Mutex
+	var all []string
+	_ = onEach(eachHost(d), func(d deps) error { // what answers is offered
+		engine, _, err := connect(d)
+		if err != nil {
+			return err
+		}
+		defer engine.Close()
+		list := engine.Fleets
+		if what == runnerNames {
+			list = engine.RunnerNames
+		}
+		found, err := list(ctx)
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, found...)
+		return err
+	})
+	return unique(all...)
 }
 
 // flagValues are the values of flags that have only a few, on whatever command.

@@ -46,31 +46,15 @@ func execCommand(d deps) *cli.Command {
 }
 
 func runExec(ctx context.Context, d deps, options execOptions) error {
-	engine, _, err := connect(d)
+	engine, runner, err := connectTo(ctx, d, options.name)
 	if err != nil {
 		return err
 	}
 	defer engine.Close()
-	runner, err := namedRunner(ctx, engine, options.name)
-	if err != nil {
-		return err
-	}
 	if runner.State != fleet.Running {
 		return fmt.Errorf("runner %s is %s", runner.Name, runner.State)
 	}
 	return execIn(ctx, d, engine, runner, options)
-}
-
-// namedRunner finds a runner of any fleet.
-func namedRunner(ctx context.Context, engine *dockerx.Engine, name string) (fleet.Runner, error) {
-	runner, err := engine.Runner(ctx, name)
-	if err != nil {
-		return runner, err
-	}
-	if runner.ContainerID == "" {
-		return runner, ui.Hinted(fmt.Errorf("no runner named %s", name), "runnerctl ps --all lists them")
-	}
-	return runner, nil
 }
 
 // execIn runs a command on this process's own streams.

@@ -47,15 +47,11 @@ func inspectCommand(d deps) *cli.Command {
 }
 
 func runInspect(ctx context.Context, d deps, options inspectOptions) error {
-	engine, _, err := connect(d)
+	engine, runner, err := connectTo(ctx, d, options.name)
 	if err != nil {
 		return err
 	}
 	defer engine.Close()
-	runner, err := namedRunner(ctx, engine, options.name)
-	if err != nil {
-		return err
-	}
 	details, err := engine.Details(ctx, runner)
 	if err != nil {
 		return interrupted(ctx, err)
