@@ -158,7 +158,7 @@ func newApp(d deps) *cli.App {
 			initCommand(d), doctorCommand(d), buildCommand(d), upCommand(d),
 			psCommand(d), execCommand(d), downCommand(d), demoCommand(d), versionCommand(d),
 			logsCommand(d), runCommand(d), cpCommand(d), inspectCommand(d), pruneCommand(d),
-			superviseCommand(d), insideCommand(d), eventsCommand(d),
+			superviseCommand(d), insideCommand(d), eventsCommand(d), hostCommand(d),
 			completionCommand(d), completeCommand(d), probeCommand(d), manCommand(d), simCommand(d), helpCommand(d),
 		},
 		Before: func(c *cli.Context) error {

@@ -44,6 +44,11 @@ func onEach(all []deps, command func(deps) error) error {
 	if len(all) == 1 {
 		return command(all[0])
 	}
+	return onEvery(all, command)
+}
+
+// onEvery is onEach for hosts of several, however many of them.
+func onEvery(all []deps, command func(deps) error) error {
 	failures := make([]error, len(all))
 	var wait sync.WaitGroup
 	for i, one := range all {

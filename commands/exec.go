@@ -11,7 +11,6 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/fleet"
-	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 type execOptions struct {

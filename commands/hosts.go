@@ -108,3 +108,12 @@ func (e *severalHostsError) Error() string {
 
 // Hint says how to tell.
 func (e *severalHostsError) Hint() string { return "--host " + e.names[0] }
+
+// countOn is how many runners the one host that a command is about is to have.
+func countOn(d deps, loaded config.Config) int {
+	name := d.host
+	if names := d.hosts.names(); name == "" && len(names) == 1 {
+		name = names[0]
+	}
+	return loaded.CountOn(name)
+}
