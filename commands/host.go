@@ -17,22 +17,31 @@ import (
 
 // hostVerbs are what can be done with hosts, and the flags of each that no other heeds.
 var hostVerbs = map[string][]string{
-	"ls":    nil,
-	"drain": {"force"},
+	"ls":         nil,
+	"drain":      {"force"},
+	"prepare":    {"yes", "dry-run", "allow-metadata"},
+	"cloud-init": {"allow-metadata"},
 }
 
 func hostCommand(d deps) *cli.Command {
 	return &cli.Command{
 		Name:      "host",
-		Usage:     "list the machines that runners live on, empty one",
-		ArgsUsage: "ls|drain NAME",
+		Usage:     "list the machines that runners live on, empty one, make one ready",
+		ArgsUsage: "ls|drain NAME|prepare HOST|cloud-init",
 		Description: "ls asks every host of the file's hosts:, side by side. drain is down for one of them: jobs are waited for;\n" +
-			"with count: 0 in the file, up leaves it empty.\n\nExamples:\n" +
+			"with count: 0 in the file, up leaves it empty. prepare makes a host of a machine behind ssh: Docker Engine from the distribution's\n" +
+			"packages, what runners need of the kernel, the AppArmor profile runnerctl-runner, no cloud metadata for containers. It tells the plan and asks.\n" +
+			"cloud-init prints user-data that does the same at a VM's first boot (Debian 12 and 13, Ubuntu 22.04 and 24.04, Amazon Linux 2023).\n\nExamples:\n" +
 			"   runnerctl host ls\n" +
-			"   runnerctl host drain vm2",
+			"   runnerctl host drain vm2\n" +
+			"   runnerctl host prepare ssh://admin@vm --dry-run\n" +
+			"   runnerctl host cloud-init >user-data",
 		Flags: slices.Concat(configFlags(), githubFlags(), []cli.Flag{
 			&cli.DurationFlag{Name: "wait", Usage: "drain: `LIMIT` for jobs to end", Value: 30 * time.Minute, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
 			&cli.BoolFlag{Name: "force", Usage: "drain: cancel jobs, and go on though GitHub can't be asked", Category: "GitHub"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "prepare: print the plan only", Category: "Plan"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "prepare: don't ask", Category: "Plan"},
+			&cli.BoolFlag{Name: "allow-metadata", Usage: "prepare, cloud-init: let containers reach the cloud's metadata service", Category: "Plan"},
 			outputFlag(), colorFlag(),
 		}),
 		Action: func(c *cli.Context) error {
@@ -54,10 +63,23 @@ func hostCommand(d deps) *cli.Command {
 					return err
 				}
 				return runDrain(c.Context, d, args[0], options)
-			default:
-				if len(args) > 0 {
-					return &usageError{command: "host", problem: fmt.Sprintf("unexpected argument %q", args[0])}
+			case "prepare":
+				if len(args) != 1 {
+					return &usageError{command: "host", problem: "one machine is needed: runnerctl host prepare ssh://USER@VM"}
 				}
+				options := prepareOptions{config: loaded, dryRun: c.Bool("dry-run"), yes: c.Bool("yes"), allowMetadata: c.Bool("allow-metadata")}
+				if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+					return err
+				}
+				return runPrepare(c.Context, d, args[0], options)
+			}
+			if len(args) > 0 {
+				return &usageError{command: "host", problem: fmt.Sprintf("unexpected argument %q", args[0])}
+			}
+			switch verb {
+			case "cloud-init":
+				return writeCloudInit(d.streams.Out, c.Bool("allow-metadata"))
+			default:
 				json, err := wantJSON(c)
 				if err != nil {
 					return err
