@@ -3,6 +3,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,9 +18,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/config"
-	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -58,6 +57,8 @@ type deps struct {
 	prompt  ui.Prompter
 	goos    string // this client's operating system
 	color   ui.ColorMode
+	host    string // what --host names; "": the settings' hosts, else docker's own choice
+	hosts   inventory
 }
 
 // redraws tells whether stderr is a terminal that can move its cursor.
@@ -87,7 +88,9 @@ var errInterrupted = errors.New("interrupted")
 
 // run is Main with everything given.
 func run(ctx context.Context, d deps, args []string) int {
-	d.color = wantedColor(newApp(d), args, d.env) // this app only tells which words are flags
+	words := newApp(d) // tells which words are flags
+	d.color = wantedColor(words, args, d.env)
+	d.host, d.hosts = wantedHost(words, args, d.env)
 	ui.PromptColor(d.color != "never")
 	app := newApp(d)
 	return report(ctx, d, app.RunContext(ctx, helpFirst(app, flagsFirst(app, args))))
@@ -103,11 +106,12 @@ func report(ctx context.Context, d deps, err error) int {
 		return int(code)
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
-	case errors.Is(err, errFailed):
-		return exitFailure
 	}
 	theme := ui.NewTheme(d.color, d.streams.ErrTTY, d.env)
 	for _, one := range flatten(err) {
+		if errors.Is(one, errFailed) {
+			continue
+		}
 		ui.Error(d.streams.Err, theme, advised(one))
 	}
 	if errors.As(err, &usage) {
@@ -154,7 +158,7 @@ func newApp(d deps) *cli.App {
 			initCommand(d), doctorCommand(d), buildCommand(d), upCommand(d),
 			psCommand(d), execCommand(d), downCommand(d), demoCommand(d), versionCommand(d),
 			logsCommand(d), runCommand(d), cpCommand(d), inspectCommand(d), pruneCommand(d),
-			superviseCommand(d), insideCommand(d), eventsCommand(d),
+			superviseCommand(d), insideCommand(d), eventsCommand(d), hostCommand(d),
 			completionCommand(d), completeCommand(d), probeCommand(d), manCommand(d), simCommand(d), helpCommand(d),
 		},
 		Before: func(c *cli.Context) error {
@@ -189,6 +193,9 @@ func newApp(d deps) *cli.App {
 func addCommonFlags(command *cli.Command) {
 	if !slices.ContainsFunc(command.Flags, func(flag cli.Flag) bool { return flag.Names()[0] == "color" }) {
 		command.Flags = append(command.Flags, colorFlag())
+	}
+	if !slices.Contains(withoutEngine, command.Name) {
+		command.Flags = append(command.Flags, hostFlag())
 	}
 	command.Before = func(c *cli.Context) error {
 		if _, err := ui.ParseColorMode(c.String("color")); err != nil {
@@ -261,25 +268,27 @@ func takeApart(app *cli.App, args []string) (flags, positional []string, ok bool
 // wantedColor is known before the command line is parsed, so that its errors
 // have it too. A wrong value is told by the command.
 func wantedColor(app *cli.App, args []string, env func(string) string) ui.ColorMode {
-	wanted := "auto"
-	if set := env("RUNNERCTL_COLOR"); set != "" {
-		wanted = set
-	}
-	flags, _, _ := takeApart(app, args)
-	for i, word := range flags {
-		name, value, joined := strings.Cut(strings.TrimLeft(word, "-"), "=")
-		if name == "color" && !joined && i+1 < len(flags) {
-			value = flags[i+1]
-		}
-		if name == "color" {
-			wanted = value
-		}
-	}
-	mode, err := ui.ParseColorMode(wanted)
+	mode, err := ui.ParseColorMode(cmp.Or(flagValue(app, args, "color"), env("RUNNERCTL_COLOR"), "auto"))
 	if err != nil {
 		return "auto"
 	}
 	return mode
+}
+
+// flagValue is what a command line gives a flag, by any of its names; "" where it does
+// not.
+func flagValue(app *cli.App, args []string, names ...string) (value string) {
+	flags, _, _ := takeApart(app, args)
+	for i, word := range flags {
+		name, given, joined := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		if !joined && i+1 < len(flags) {
+			given = flags[i+1]
+		}
+		if strings.HasPrefix(word, "-") && slices.Contains(names, name) {
+			value = given
+		}
+	}
+	return value
 }
 
 // noArguments refuses positional arguments where a command takes none.
@@ -360,16 +369,4 @@ func writeJSON(w io.Writer, value any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(value)
-}
-
-func connect(d deps) (*dockerx.Engine, dockerx.Endpoint, error) {
-	endpoint, err := dockerx.FindEndpoint(d.env)
-	if err != nil {
-		return nil, endpoint, err
-	}
-	if err := doctor.RefuseLocal(d.goos, endpoint.Host); err != nil {
-		return nil, endpoint, err
-	}
-	engine, err := dockerx.Connect(endpoint)
-	return engine, endpoint, err
 }

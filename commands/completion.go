@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -67,6 +68,7 @@ type names string
 const (
 	runnerNames names = "runners"
 	fleetNames  names = "fleets"
+	hostNames   names = "hosts"
 
 	files   = ":files"
 	folders = ":folders"
@@ -74,22 +76,30 @@ const (
 
 // askNames is silent where no engine answers: there is nothing to complete.
 func askNames(ctx context.Context, d deps, what names) []string {
-	engine, _, err := connect(d)
-	if err != nil {
-		return nil
+	if what == hostNames {
+		return d.hosts.names()
 	}
-	defer engine.Close()
 	ctx, cancel := context.WithTimeout(ctx, completeLimit)
 	defer cancel()
-	list := engine.Fleets
-	if what == runnerNames {
-		list = engine.RunnerNames
-	}
-	found, err := list(ctx)
-	if err != nil {
-		return nil
-	}
-	return found
+	var mu sync.Mutex
+	var all []string
+	_ = onEach(eachHost(d), func(d deps) error { // what answers is offered
+		engine, _, err := connect(d)
+		if err != nil {
+			return err
+		}
+		defer engine.Close()
+		list := engine.Fleets
+		if what == runnerNames {
+			list = engine.RunnerNames
+		}
+		found, err := list(ctx)
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, found...)
+		return err
+	})
+	return unique(all...)
 }
 
 // flagValues are the values of flags that have only a few, on whatever command.
@@ -181,6 +191,8 @@ func valuesOf(flag cli.Flag, current string, ask func(names) []string) []ui.Defi
 		return matching(current, terms(flagValues[name]))
 	case name == "fleet":
 		return matching(current, terms(ask(fleetNames)))
+	case name == "host":
+		return matching(current, terms(ask(hostNames)))
 	case placeholder(flag) == "FILE":
 		return terms([]string{files})
 	case strings.HasPrefix(placeholder(flag), "DIR"):

@@ -20,7 +20,7 @@ func TestComplete(t *testing.T) {
 		}
 	}
 	ask := func(what names) []string {
-		return map[names][]string{runnerNames: {"ci-7k2p", "ci-9xqd"}, fleetNames: {"blue", "ci"}}[what]
+		return map[names][]string{runnerNames: {"ci-7k2p", "ci-9xqd"}, fleetNames: {"blue", "ci"}, hostNames: {"vm1", "vm2"}}[what]
 	}
 	for line, want := range map[string]string{
 		"ver":                         "version",
@@ -57,7 +57,8 @@ func TestComplete(t *testing.T) {
 		"completion ":                 "bash zsh fish",
 		"completion bash ":            "",
 		"ps --fleet --color ":         "auto always never",
-		"exec --fleet blue ci-7k2p -": "--root --no-tty --config --fleet --color --help",
+		"exec --fleet blue ci-7k2p -": "--root --no-tty --config --fleet --host --color --help",
+		"up --host v":                 "vm1 vm2",
 	} {
 		words := strings.Split(line, " ")
 		var got []string

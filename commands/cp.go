@@ -99,15 +99,11 @@ func cpCommand(d deps) *cli.Command {
 // outer tree, and it sees none of the machine's own mounts. Inside, the kernel
 // resolves each path in the job's own world and for runner's own rights.
 func runCp(ctx context.Context, d deps, options cpOptions) error {
-	engine, _, err := connect(d)
+	engine, runner, err := connectTo(ctx, d, options.from.runner+options.to.runner)
 	if err != nil {
 		return err
 	}
 	defer engine.Close()
-	runner, err := namedRunner(ctx, engine, options.from.runner+options.to.runner)
-	if err != nil {
-		return err
-	}
 	if runner.State != fleet.Running {
 		return fmt.Errorf("runner %s is %s", runner.Name, runner.State)
 	}

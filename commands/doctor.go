@@ -84,7 +84,7 @@ func doctorCommand(d deps) *cli.Command {
 					return err
 				}
 			}
-			return runDoctor(c.Context, d, options)
+			return doctorEverywhere(c.Context, d, options)
 		},
 	}
 }

@@ -60,7 +60,7 @@ func downCommand(d deps) *cli.Command {
 			if options.theme, err = theme(c, d, d.streams.ErrTTY); err != nil {
 				return err
 			}
-			return runDown(c.Context, d, options)
+			return onEach(eachHost(d), func(d deps) error { return runDown(c.Context, d, options) })
 		},
 	}
 }

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 
 	"github.com/runnerctl/runnerctl/dockerx"
@@ -12,6 +13,10 @@ import (
 // advised adds to an error what to do about it: a known fault's cure goes
 // before the error's own, more general hint.
 func advised(err error) error {
+	var away *dockerx.HostError
+	if errors.As(err, &away) {
+		return &hostError{away, clientWords.ReplaceAllString(err.Error(), "")}
+	}
 	if known := doctor.Explain(told(err)); known != nil {
 		return ui.Hinted(err, known.Cause+": "+known.Cure)
 	}
@@ -21,10 +26,21 @@ func advised(err error) error {
 	case dockerx.IsForbidden(err):
 		return ui.Hinted(err, "this user may not open the engine's socket: sudo usermod -aG docker $USER, then log in again (members of that group are root on the machine)")
 	case dockerx.IsUnreachable(err):
-		return ui.Hinted(err, "is the Docker Engine running, and DOCKER_HOST or the docker context right? runnerctl doctor tells")
+		return ui.Hinted(err, "is the Docker Engine running, and --host, DOCKER_HOST or the docker context right? runnerctl doctor tells")
 	}
 	return err
 }
+
+// hostError is a HostError with the object that it was met at, and without what the
+// client puts between them.
+type hostError struct {
+	*dockerx.HostError
+	text string
+}
+
+func (e *hostError) Error() string { return e.text }
+
+var clientWords = regexp.MustCompile(`error during connect: |[A-Z][a-z]+ "https?://[^"]*": `)
 
 // told is all that an error and what stands behind it say.
 func told(err error) string {
@@ -43,4 +59,13 @@ func told(err error) string {
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
+}
+
+// unadorned is the host's own error where there is one.
+func unadorned(err error) error {
+	var away *dockerx.HostError
+	if errors.As(err, &away) {
+		return away
+	}
+	return err
 }

@@ -45,40 +45,16 @@ func execCommand(d deps) *cli.Command {
 }
 
 func runExec(ctx context.Context, d deps, options execOptions) error {
-	engine, _, err := connect(d)
+	engine, runner, err := connectTo(ctx, d, options.name)
 	if err != nil {
 		return err
 	}
 	defer engine.Close()
-	runner, err := namedRunner(ctx, engine, options.name)
-	if err != nil {
-		return err
-	}
 	if runner.State != fleet.Running {
 		return fmt.Errorf("runner %s is %s", runner.Name, runner.State)
 	}
 	return execIn(ctx, d, engine, runner, options)
 }
-
-// namedRunner finds a runner of any fleet.
-func namedRunner(ctx context.Context, engine *dockerx.Engine, name string) (fleet.Runner, error) {
-	runner, err := engine.Runner(ctx, name)
-	if err != nil {
-		return runner, err
-	}
-	if runner.ContainerID == "" {
-		return runner, &noRunnerError{name}
-	}
-	return runner, nil
-}
-
-// noRunnerError is a name that no runner has.
-type noRunnerError struct{ name string }
-
-func (e *noRunnerError) Error() string { return "no runner named " + e.name }
-
-// Hint says what to do.
-func (e *noRunnerError) Hint() string { return "runnerctl ps --all lists them" }
 
 // execIn runs a command on this process's own streams.
 func execIn(ctx context.Context, d deps, engine *dockerx.Engine, runner fleet.Runner, options execOptions) error {

@@ -24,8 +24,12 @@ import (
 // checkLimit is how long one check may take.
 const checkLimit = 30 * time.Second
 
-// engineLimit is how long the engine may take to tell what it is.
-const engineLimit = 10 * time.Second
+// engineLimit is how long the engine may take to tell what it is; one elsewhere may
+// take longer, once it has answered at all (dockerx.HostError).
+const (
+	engineLimit = 10 * time.Second
+	awayLimit   = 60 * time.Second
+)
 
 // doctorEnv is where doctor's checks look. What costs something is asked when the
 // first check needs it; offline, nothing outside. Without an engine only EngineErr
@@ -38,13 +42,18 @@ func doctorEnv(ctx context.Context, d deps, engine *dockerx.Engine, endpoint doc
 			Runtime: wanted.Runners.Runtime, Driver: wanted.Network.Driver, Target: wanted.Target,
 		},
 	}}
-	bounded, cancel := context.WithTimeout(ctx, engineLimit)
+	limit := engineLimit
+	if !endpoint.Local() {
+		limit = awayLimit
+	}
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	told, err := askEngine(bounded, engine, wanted, &env.Known)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%s did not answer within %s", endpoint.Host, engineLimit)
+		err = fmt.Errorf("%s did not answer within %s", endpoint.Host, limit)
 	}
 	if err != nil {
+		err = unadorned(err)
 		env.Known.EngineErr = err
 		return env
 	}

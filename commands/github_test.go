@@ -185,7 +185,7 @@ func TestPsShowsBothViews(t *testing.T) {
 		{Name: "ci-t8zf", Fleet: "ci", State: fleet.Running, Created: now, CPUs: 2, Memory: 4 << 30},
 	}
 	var out strings.Builder
-	writeRunners(&out, runners, now)
+	writeRunners(&out, runners, false, now)
 	want := `NAME     FLEET  STATE         DOCKER  GITHUB           UP    CPUS  MEMORY  JOB
 ci-7k2p  ci     ready         26.1.5  online           4m    2     4GiB    –
 ci-9xqd  ci     busy          26.1.5  busy             4m    2     4GiB    acme/api/actions/runs/3/job/4

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -13,18 +12,15 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// foundOrGone finds a runner, or else the record that its fleet's supervisor kept.
+// foundOrGone finds a runner, or else the record that its fleet's supervisor kept;
+// neither is no error.
 func foundOrGone(ctx context.Context, engine *dockerx.Engine, name string) (fleet.Runner, *fleet.Record, error) {
-	runner, err := namedRunner(ctx, engine, name)
-	var none *noRunnerError
-	if err == nil || !errors.As(err, &none) || fleet.FleetOf(name) == "" {
+	runner, err := engine.Runner(ctx, name)
+	if err != nil || runner.ContainerID != "" || fleet.FleetOf(name) == "" {
 		return runner, nil, err
 	}
-	record, failed := engine.State(fleet.FleetOf(name)).Record(ctx, name)
-	if failed != nil {
-		return runner, nil, errors.Join(err, failed)
-	}
-	if record == nil {
+	record, err := engine.State(fleet.FleetOf(name)).Record(ctx, name)
+	if err != nil || record == nil {
 		return runner, nil, err
 	}
 	return fleet.Runner{Name: record.Name, Fleet: record.Fleet, State: fleet.Exited}, record, nil

@@ -17,7 +17,7 @@ var groups = []struct {
 	title    string
 	commands []string
 }{
-	{"Prepare", []string{"init", "doctor", "build"}},
+	{"Prepare", []string{"init", "doctor", "build", "host"}},
 	{"Run", []string{"up", "down", "ps", "run", "supervise"}},
 	{"Look inside", []string{"logs", "exec", "cp", "inspect", "events"}},
 	{"Clean up", []string{"prune"}},

@@ -47,15 +47,12 @@ func inspectCommand(d deps) *cli.Command {
 }
 
 func runInspect(ctx context.Context, d deps, options inspectOptions) error {
-	engine, _, err := connect(d)
+	engine, runner, record, err := connectToGone(ctx, d, options.name)
 	if err != nil {
-		return err
+		return interrupted(ctx, err)
 	}
 	defer engine.Close()
-	runner, record, err := foundOrGone(ctx, engine, options.name)
 	switch {
-	case err != nil:
-		return interrupted(ctx, err)
 	case record != nil && options.json:
 		return writeJSON(d.streams.Out, record)
 	case record != nil:

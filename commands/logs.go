@@ -1,8 +1,10 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -91,20 +93,16 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 }
 
 func runLogs(ctx context.Context, d deps, options logsOptions) error {
-	engine, _, err := connect(d)
-	if err != nil {
-		return err
+	readers, failed := logged(ctx, d, options)
+	defer func() {
+		for _, reader := range readers {
+			reader.engine.Close()
+		}
+	}()
+	if failed != nil && len(readers) == 0 {
+		return failed
 	}
-	defer engine.Close()
-	runners, records, err := logged(ctx, engine, options)
-	if err != nil {
-		return err
-	}
-	show := newLogPrinter(d.streams.Out, runners, options)
-	readers := make([]*logReader, len(runners))
-	for i, runner := range runners {
-		readers[i] = &logReader{engine: engine, runner: runner, options: options, record: records[runner.Name]}
-	}
+	show := newLogPrinter(d.streams.Out, readers, options)
 
 	// What is there comes in the order of time, whichever runner it is from.
 	var group errgroup.Group
@@ -119,12 +117,12 @@ func runLogs(ctx context.Context, d deps, options logsOptions) error {
 	}
 	fleet.Merge(histories, show.line)
 	if err := group.Wait(); err != nil || ctx.Err() != nil || !options.follow {
-		return interrupted(ctx, err)
+		return errors.Join(failed, interrupted(ctx, err))
 	}
 	for _, reader := range readers {
 		group.Go(func() error { return reader.follow(ctx, show.line) })
 	}
-	return interrupted(ctx, group.Wait())
+	return errors.Join(failed, interrupted(ctx, group.Wait()))
 }
 
 func interrupted(ctx context.Context, err error) error {
@@ -134,15 +132,50 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// logged finds the runners that are asked for, and the records of those that are gone,
-// by name.
-func logged(ctx context.Context, engine *dockerx.Engine, options logsOptions) ([]fleet.Runner, map[string]*fleet.Record, error) {
+// logged finds the runners that are asked for, on every host; each unknown name is
+// told. What other hosts have is read though one fails.
+func logged(ctx context.Context, d deps, options logsOptions) (readers []*logReader, err error) {
+	var mu sync.Mutex
+	err = onEach(eachHost(d), func(d deps) error {
+		engine, _, err := connect(d)
+		if err != nil {
+			return err
+		}
+		runners, records, err := loggedOn(ctx, engine, options)
+		if len(runners) == 0 {
+			engine.Close()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, runner := range runners {
+			readers = append(readers, &logReader{engine: engine, runner: runner, options: options, record: records[runner.Name]})
+		}
+		return err
+	})
+	if err != nil {
+		return readers, err
+	}
+	if len(options.names) == 0 && len(readers) == 0 {
+		return nil, ui.Hinted(fmt.Errorf("fleet %s has no runners", options.fleet), "runnerctl up makes them, runnerctl ps --all lists those of other fleets")
+	}
+	slices.SortStableFunc(readers, func(a, b *logReader) int {
+		if len(options.names) > 0 {
+			return cmp.Compare(slices.Index(options.names, a.runner.Name), slices.Index(options.names, b.runner.Name))
+		}
+		return strings.Compare(a.runner.Name, b.runner.Name)
+	})
+	for _, name := range options.names {
+		if !slices.ContainsFunc(readers, func(reader *logReader) bool { return reader.runner.Name == name }) {
+			return nil, noRunner(name)
+		}
+	}
+	return readers, nil
+}
+
+// loggedOn is logged for one host, with the records of runners that are gone, by name.
+func loggedOn(ctx context.Context, engine *dockerx.Engine, options logsOptions) ([]fleet.Runner, map[string]*fleet.Record, error) {
 	if len(options.names) == 0 {
 		runners, err := engine.Known(ctx, options.fleet)
-		if err == nil && len(runners) == 0 {
-			return nil, nil, ui.Hinted(fmt.Errorf("fleet %s has no runners", options.fleet), "runnerctl up makes them, runnerctl ps --all lists those of other fleets")
-		}
-		slices.SortFunc(runners, func(a, b fleet.Runner) int { return strings.Compare(a.Name, b.Name) })
 		return runners, nil, err
 	}
 	var runners []fleet.Runner
@@ -152,8 +185,10 @@ func logged(ctx context.Context, engine *dockerx.Engine, options logsOptions) ([
 		if err != nil {
 			return nil, nil, err
 		}
-		runners = append(runners, runner)
-		records[name] = record
+		if runner.ContainerID != "" || record != nil {
+			runners = append(runners, runner)
+			records[name] = record
+		}
 	}
 	return runners, records, nil
 }
@@ -253,18 +288,19 @@ type logPrinter struct {
 	json       *json.Encoder // nil: text
 }
 
-func newLogPrinter(out io.Writer, runners []fleet.Runner, options logsOptions) *logPrinter {
+func newLogPrinter(out io.Writer, readers []*logReader, options logsOptions) *logPrinter {
 	p := &logPrinter{out: out, prefix: map[string]string{}, timestamps: options.timestamps, theme: options.theme}
 	if options.json {
 		p.json = json.NewEncoder(out)
 		p.json.SetEscapeHTML(false)
 	}
 	width := 0
-	for _, runner := range runners {
-		width = max(width, len(runner.Name))
+	for _, reader := range readers {
+		width = max(width, len(reader.runner.Name))
 	}
-	for i, runner := range runners {
-		p.prefix[runner.Name] = options.theme.Pick(i, fmt.Sprintf("%-*s", width, runner.Name))
+	for i, reader := range readers {
+		name := reader.runner.Name
+		p.prefix[name] = options.theme.Pick(i, fmt.Sprintf("%-*s", width, name))
 	}
 	return p
 }

@@ -1,7 +1,9 @@
 package commands
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -10,6 +12,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -60,29 +63,47 @@ func psCommand(d deps) *cli.Command {
 }
 
 func runPs(ctx context.Context, d deps, options psOptions) error {
-	engine, _, err := connect(d)
-	if err != nil {
+	all := eachHost(d)
+	var mu sync.Mutex
+	runners := []fleet.Runner{}
+	failed := onEach(all, func(d deps) error {
+		found, err := runnersOf(ctx, d, options)
+		mu.Lock()
+		defer mu.Unlock()
+		runners = append(runners, found...)
 		return err
+	})
+	if failed != nil && len(all) == 1 {
+		return failed
 	}
-	defer engine.Close()
-	runners, err := engine.Runners(ctx, options.fleet)
-	if err != nil {
-		return err
-	}
-	sort.Slice(runners, func(i, j int) bool { return runners[i].Name < runners[j].Name })
-	if options.quiet {
+	sort.Slice(runners, func(i, j int) bool {
+		return cmp.Or(strings.Compare(runners[i].Host, runners[j].Host), strings.Compare(runners[i].Name, runners[j].Name)) < 0
+	})
+	switch {
+	case options.quiet:
 		for _, runner := range runners {
 			fmt.Fprintln(d.streams.Out, runner.Name)
 		}
-		return nil
+	case options.json:
+		return errors.Join(writeJSON(d.streams.Out, runners), failed)
+	default:
+		writeRunners(d.streams.Out, runners, len(all) > 1, time.Now())
 	}
-	askGitHub(ctx, d, engine, options.config, runners)
-	tellAbsentSupervisors(ctx, d, engine, options.fleet)
-	if options.json {
-		return writeJSON(d.streams.Out, runners)
+	return failed
+}
+
+func runnersOf(ctx context.Context, d deps, options psOptions) ([]fleet.Runner, error) {
+	engine, _, err := connect(d)
+	if err != nil {
+		return nil, err
 	}
-	writeRunners(d.streams.Out, runners, time.Now())
-	return nil
+	defer engine.Close()
+	runners, err := engine.Runners(ctx, options.fleet)
+	if err == nil && !options.quiet {
+		askGitHub(ctx, d, engine, options.config, runners)
+		tellAbsentSupervisors(ctx, d, engine, options.fleet)
+	}
+	return runners, err
 }
 
 // askGitHub adds GitHub's view to the runners, and says on stderr what no row can.
@@ -163,13 +184,17 @@ func addJobs(ctx context.Context, forges fleet.Forges, runners []fleet.Runner) e
 // psLimit bounds the asking of GitHub: the engine's view is shown without it too.
 const psLimit = 15 * time.Second
 
-// writeRunners prints the table; GitHub has a column where a runner has an agent.
-func writeRunners(out io.Writer, runners []fleet.Runner, now time.Time) {
+// writeRunners prints the table; GitHub has a column where a runner has an agent,
+// hosts where there are several.
+func writeRunners(out io.Writer, runners []fleet.Runner, hosts bool, now time.Time) {
 	agents := slices.ContainsFunc(runners, func(runner fleet.Runner) bool { return runner.Agent.Mode != fleet.NoAgent })
 	header := []string{"NAME", "FLEET", "STATE", "DOCKER", "GITHUB", "UP", "CPUS", "MEMORY", "JOB"}
 	const github = 4
 	if !agents {
 		header = slices.Delete(header[:len(header)-1], github, github+1)
+	}
+	if hosts {
+		header = slices.Insert(header, 1, "HOST")
 	}
 	rows := make([][]string, 0, len(runners))
 	for _, runner := range runners {
@@ -183,6 +208,9 @@ func writeRunners(out io.Writer, runners []fleet.Runner, now time.Time) {
 		}
 		if !agents {
 			row = slices.Delete(row[:len(row)-1], github, github+1)
+		}
+		if hosts {
+			row = slices.Insert(row, 1, runner.Host)
 		}
 		rows = append(rows, row)
 	}

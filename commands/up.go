@@ -60,7 +60,7 @@ func upCommand(d deps) *cli.Command {
 			if err := options.superviseAs(c); err != nil {
 				return err
 			}
-			return runUp(c.Context, d, options)
+			return upEverywhere(c.Context, d, options, c.IsSet("count"))
 		},
 	}
 }
@@ -107,6 +107,9 @@ func upOptionsOf(c *cli.Context, d deps) (upOptions, error) {
 	loaded, err := settings(c)
 	if err != nil {
 		return upOptions{}, err
+	}
+	if !c.IsSet("count") {
+		loaded.Runners.Count = countOn(d, loaded)
 	}
 	options := upOptions{config: loaded, public: c.Bool("allow-public-repo"), timeout: time.Duration(loaded.Runners.ReadyTimeout)}
 	if c.IsSet("timeout") {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -14,10 +13,6 @@ import (
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
-	"github.com/docker/cli/cli/config"
-	"github.com/docker/cli/cli/connhelper"
-	clicontext "github.com/docker/cli/cli/context/docker"
-	"github.com/docker/cli/cli/context/store"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
 )
@@ -26,75 +21,6 @@ import (
 type Engine struct {
 	api  *client.Client
 	host string // how runnerctl names it
-}
-
-// Endpoint is where an engine is reached.
-type Endpoint struct {
-	Name string // "local", or the context's name
-	Host string // unix://, tcp://, ssh://…
-}
-
-// Local tells whether the engine's machine is this one.
-func (e Endpoint) Local() bool {
-	return strings.HasPrefix(e.Host, "unix://") || strings.HasPrefix(e.Host, "npipe://")
-}
-
-// FindEndpoint chooses like the docker CLI: DOCKER_HOST, then DOCKER_CONTEXT,
-// then the current context of the CLI's configuration, then the default socket.
-func FindEndpoint(env func(string) string) (Endpoint, error) {
-	if host := env("DOCKER_HOST"); host != "" {
-		name := "local"
-		if !strings.HasPrefix(host, "unix://") {
-			name = host
-		}
-		return Endpoint{Name: name, Host: host}, nil
-	}
-	local := Endpoint{Name: "local", Host: client.DefaultDockerHost}
-	file, err := config.Load(env("DOCKER_CONFIG"))
-	if err != nil {
-		return local, fmt.Errorf("docker's own configuration: %w", err)
-	}
-	name := env("DOCKER_CONTEXT")
-	if name == "" {
-		name = file.CurrentContext
-	}
-	if name == "" || name == "default" {
-		return local, nil
-	}
-	contexts := store.New(config.ContextStoreDir(), store.NewConfig(
-		func() any { return &map[string]any{} },
-		store.EndpointTypeGetter(clicontext.DockerEndpoint, func() any { return &clicontext.EndpointMeta{} }),
-	))
-	metadata, err := contexts.GetMetadata(name)
-	if err != nil {
-		return local, fmt.Errorf("docker context %q: %w", name, err)
-	}
-	endpoint, err := clicontext.EndpointFromContext(metadata)
-	if err != nil {
-		return local, fmt.Errorf("docker context %q: %w", name, err)
-	}
-	return Endpoint{Name: name, Host: endpoint.Host}, nil
-}
-
-// Connect opens the engine; nothing is sent yet.
-func Connect(endpoint Endpoint) (*Engine, error) {
-	options := []client.Opt{client.WithAPIVersionNegotiation()}
-	helper, err := connhelper.GetConnectionHelper(endpoint.Host)
-	if err != nil {
-		return nil, fmt.Errorf("engine %s: %w", endpoint.Host, err)
-	}
-	if helper != nil {
-		options = append(options,
-			client.WithHTTPClient(&http.Client{Transport: &http.Transport{DialContext: helper.Dialer}}),
-			client.WithHost(helper.Host), client.WithDialContext(helper.Dialer))
-	} else {
-		options = append(options, client.WithTLSClientConfigFromEnv(), client.WithHost(endpoint.Host))
-	}
-	api, err := client.NewClientWithOpts(options...)
-	if err != nil {
-		return nil, fmt.Errorf("engine %s: %w", endpoint.Host, err)
-	}
-	return &Engine{api: api, host: endpoint.Name}, nil
 }
 
 // Close frees the connections.

@@ -30,3 +30,8 @@ var Deep embed.FS
 //
 //go:embed escape
 var Escape embed.FS
+
+// Host makes a host of a machine: host/prepare, and the files that it puts there.
+//
+//go:embed host/prepare host/block-metadata host/runnerctl-runner host/runnerctl-metadata.service
+var Host embed.FS

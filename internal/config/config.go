@@ -23,6 +23,7 @@ type Config struct {
 	Runners Runners `yaml:"runners"`
 	Network Network `yaml:"network"`
 	GitHub  GitHub  `yaml:"github"`
+	Hosts   []Host  `yaml:"hosts"` // none: the one that docker itself uses
 
 	Dir string `yaml:"-"` // of the file; "" where there is none
 }
@@ -82,6 +83,13 @@ type Runners struct {
 	Labels          []string `yaml:"labels"`    // beyond self-hosted, Linux and the architecture
 	Group           string   `yaml:"group"`     // runner group of an organization or enterprise
 	Runtime         string   `yaml:"runtime"`   // of the engine, like sysbox-runc; "" for its default
+}
+
+// Host is a machine with a Docker Engine.
+type Host struct {
+	Name    string `yaml:"name"`
+	Address string `yaml:"address"` // a docker context's name, ssh://user@vm, tcp:// with TLS, unix://
+	Count   *int   `yaml:"count"`   // of runners there; nil: runners.count
 }
 
 // Network is how runners reach out.
@@ -148,6 +156,7 @@ var (
 	runtimePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	packagePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
 	versionPattern = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
+	hostPattern    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
 	sha256Pattern  = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 )
 
@@ -207,10 +216,45 @@ func (c Config) Validate() error {
 			return &Error{Field: "image.agent.archive", Problem: "a URL needs image.agent.sha256 beside it", Advice: "GitHub's release page tells the SHA-256 of each archive"}
 		}
 	}
+	if err := c.validateHosts(); err != nil {
+		return err
+	}
 	if c.Target != "" {
 		if target, err := url.Parse(c.Target); err != nil || target.Scheme != "https" || target.Host == "" {
 			return bad("target", "%q: expected a URL like https://github.com/OWNER/REPO", c.Target)
 		}
 	}
 	return nil
+}
+
+func (c Config) validateHosts() error {
+	seen := map[string]bool{}
+	for _, host := range c.Hosts {
+		problem := ""
+		switch {
+		case !hostPattern.MatchString(host.Name):
+			problem = fmt.Sprintf("name %q: expected letters, digits, _, . and -", host.Name)
+		case seen[host.Name]:
+			problem = fmt.Sprintf("%s is there twice", host.Name)
+		case host.Address == "":
+			problem = host.Name + " has no address: a docker context's name, ssh://user@vm, tcp:// with TLS, or unix://"
+		case host.Count != nil && (*host.Count < 0 || *host.Count > MaxCount):
+			problem = fmt.Sprintf("%s: count %d: expected 0 to %d", host.Name, *host.Count, MaxCount)
+		}
+		if problem != "" {
+			return &Error{Field: "hosts", Problem: problem}
+		}
+		seen[host.Name] = true
+	}
+	return nil
+}
+
+// CountOn is how many runners a host is to have.
+func (c Config) CountOn(name string) int {
+	for _, host := range c.Hosts {
+		if host.Name == name && host.Count != nil {
+			return *host.Count
+		}
+	}
+	return c.Runners.Count
 }

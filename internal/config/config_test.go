@@ -16,10 +16,15 @@ func TestWriteLoadsBack(t *testing.T) {
 	odd.Image.Dockerfile = "RUN echo \"a: b # c\"\nRUN true"
 	odd.Image.Agent = Agent{Version: "2.330.0", Archive: "agents/a.tar.gz", SHA256: strings.Repeat("0a", 32)}
 	odd.Runners.Runtime = "sysbox-runc"
+	none := 0
+	odd.Hosts = []Host{{Name: "vm1", Address: "ssh://ci@vm1:2222"}, {Name: "vm2", Address: "work", Count: &none}}
 	odd.Runners.Memory, odd.Runners.CPUs = 512<<20, 0.5
 	for _, want := range []Config{Default(), odd} {
 		if want.Image.Packages == nil {
 			want.Image.Packages = []string{}
+		}
+		if want.Hosts == nil {
+			want.Hosts = []Host{}
 		}
 		var text bytes.Buffer
 		if err := Write(&text, want); err != nil {
@@ -57,6 +62,11 @@ func TestLoadErrors(t *testing.T) {
 		{"image:\n  agent:\n    archive: https://x/a.tar.gz\n", ":3: image.agent.archive: a URL needs image.agent.sha256 beside it"},
 		{"image:\n  agent:\n    archive: ftp://x/a.tar.gz\n", ":3: image.agent.archive: "},
 		{"runners:\n  runtime: \"a b\"\n", ":2: runners.runtime: "},
+		{"name: a\nhosts: [{name: a b, address: x}]\n", `:2: hosts: name "a b": expected letters`},
+		{"hosts: [{name: a}]\n", ":1: hosts: a has no address"},
+		{"hosts:\n- {name: a, address: x}\n- {name: a, address: y}\n", ":1: hosts: a is there twice"},
+		{"hosts:\n- {name: a, address: x, count: 201}\n", ":1: hosts: a: count 201: expected 0 to 200"},
+		{"hosts:\n- name: a\n  adress: x\n", `:3: unknown key "adress": did you mean "address"?`},
 		{"network:\n  driver: magic\n", ":2: network.driver: "},
 		{"name: A B\n", ":1: name: "},
 		{"target: http://github.com/a/b\n", ":1: target: "},

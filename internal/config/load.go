@@ -107,8 +107,11 @@ func keys(t reflect.Type) []string {
 		if tag := field.Tag.Get("yaml"); tag != "-" {
 			all = append(all, tag)
 		}
-		if field.Type.Kind() == reflect.Struct {
-			all = append(all, keys(field.Type)...)
+		switch inner := field.Type; {
+		case inner.Kind() == reflect.Struct:
+			all = append(all, keys(inner)...)
+		case inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct:
+			all = append(all, keys(inner.Elem())...)
 		}
 	}
 	return all

@@ -60,6 +60,11 @@ runners:
   # How long a runner's Docker daemon may take to answer.
   readyTimeout: {{.Runners.ReadyTimeout}}
 
+# Machines with a Docker Engine; none: the one that docker itself uses. Each has a
+# name, an address (a docker context's name, ssh://user@vm, tcp:// with TLS, unix://)
+# and a count of runners (default: runners.count).
+hosts: [{{range $i, $h := .Hosts}}{{if $i}}, {{end}}{name: {{q $h.Name}}, address: {{q $h.Address}}{{with $h.Count}}, count: {{.}}{{end}}}{{end}}]
+
 network:
   # slirp4netns, or pasta: faster down, but its uploads can stall.
   driver: {{.Network.Driver}}

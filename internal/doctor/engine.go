@@ -31,11 +31,14 @@ var engineChecks = []Check{
 
 func engineReachable(f Facts) Outcome {
 	var refusal *LocalRefusal
+	var hinted interface{ Hint() string }
 	switch {
 	case f.EngineErr == nil:
 		return pass("%s", f.Endpoint)
 	case errors.As(f.EngineErr, &refusal):
 		return skip("not asked")
+	case errors.As(f.EngineErr, &hinted): // an engine elsewhere: what mends it is not to be done here
+		return Outcome{Fail, f.EngineErr.Error(), advice("%s", hinted.Hint())}
 	case strings.Contains(f.EngineErr.Error(), "permission denied"):
 		return Outcome{Fail, f.EngineErr.Error(), joinDocker(f.Client.User)}
 	}

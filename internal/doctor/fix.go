@@ -148,6 +148,14 @@ func (r Report) fixes() (all []Fix) {
 	return all
 }
 
+// Commands are the lines of all that Script mends.
+func (r Report) Commands() (lines []string) {
+	for _, fix := range r.fixes() {
+		lines = append(lines, fix.Commands()...)
+	}
+	return lines
+}
+
 // Script writes a shell script of every fix, for root on machine; nothing but a
 // comment where there is nothing to mend by a command.
 func (r Report) Script(w io.Writer, machine string) {

@@ -11,7 +11,7 @@ func (e *LocalRefusal) Error() string {
 
 // Hint is the way out.
 func (e *LocalRefusal) Hint() string {
-	return "use a Linux machine or VM: export DOCKER_HOST=ssh://user@vm, or docker context use NAME"
+	return "use a Linux machine or VM: --host ssh://user@vm, export DOCKER_HOST=ssh://user@vm, or docker context use NAME"
 }
 
 // RefuseLocal refuses a local engine on systems other than Linux; a remote one

@@ -58,6 +58,7 @@ if [ -n "$tests" ]; then
 	need fish fish
 	need groff groff-base
 	need gh gh
+	need sshd openssh-server
 fi
 [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || packages+=(debian-archive-keyring)

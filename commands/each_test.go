@@ -1,0 +1,180 @@
+//go:build linux
+
+package commands
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+)
+
+// hostEngines are engines of their own, as hosts of runnerctl.yaml by these names.
+func hostEngines(t *testing.T, lines ...string) map[string]*enginetest.Engine {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	engines := map[string]*enginetest.Engine{}
+	var file strings.Builder
+	file.WriteString("hosts:\n")
+	for _, line := range lines {
+		name, more, _ := strings.Cut(line, " ")
+		engines[name] = enginetest.Start(t, enginetest.Options{DiskMiB: 8192})
+		fmt.Fprintf(&file, "- {name: %s, address: \"%s\"%s}\n", name, engines[name].Host, more)
+	}
+	write(t, "runnerctl.yaml", file.String())
+	return engines
+}
+
+func runnersOn(t *testing.T, api *client.Client) int {
+	t.Helper()
+	count := 0
+	for _, name := range leftovers(t, api, "ci") {
+		if strings.HasPrefix(name, "/ci-") {
+			count++
+		}
+	}
+	return count
+}
+
+// A fleet on several hosts: the image travels, each has its count, one is drained, one
+// dies and comes back, one hangs; the others go on.
+func TestSeveralHosts(t *testing.T) {
+	machine := realEngine(t)
+	tag := runnerImage(t)
+	engines := hostEngines(t, "one , count: 1", "two , count: 2")
+	one, two := engines["one"], engines["two"]
+	one.CopyImage(t, machine, tag, "debian:trixie-slim")
+
+	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
+	if code != 0 || !strings.Contains(stderr, "✔ two   image from one") || !strings.Contains(stderr, "one  1 runner ready") || !strings.Contains(stderr, "two  2 runners ready") {
+		t.Fatalf("up: code %d: %s", code, stderr)
+	}
+	if code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet"); code != 0 || strings.Contains(stderr, "image from") {
+		t.Errorf("a second up: code %d: %s", code, stderr)
+	}
+	if a, b := runnersOn(t, one.API), runnersOn(t, two.API); a != 1 || b != 2 {
+		t.Fatalf("runners: %d, %d", a, b)
+	}
+	table := must(t, "ps")
+	if !strings.HasPrefix(table, "NAME     HOST  FLEET") || strings.Count(table, "  two  ") != 2 || strings.Count(table, "  one  ") != 1 {
+		t.Errorf("ps:\n%s", table)
+	}
+	names := strings.Fields(must(t, "ps", "-q"))
+	for _, name := range names { // whichever host it is on
+		if got := must(t, "exec", name, "--", "hostname"); strings.TrimSpace(got) != name {
+			t.Errorf("exec: %q, want %q", got, name)
+		}
+	}
+	if log := must(t, "logs", "--tail", "1"); strings.Count(log, "\n") != 3 {
+		t.Errorf("logs of %v:\n%s", names, log)
+	}
+	if listed := must(t, "host", "ls"); strings.Count(listed, "1/1") != 1 || strings.Count(listed, "2/2") != 1 {
+		t.Errorf("host ls:\n%s", listed)
+	}
+	for args, want := range map[string]string{
+		"build":            "which host? the settings have one, two",
+		"up --count 3":     "--count: of which host?",
+		"ps --host three":  "the settings' hosts are one, two",
+		"host drain tow":   `did you mean "two"?`,
+		"doctor --deep":    "which host?",
+		"exec nosuch true": "no runner named nosuch",
+	} {
+		if code, _, stderr := runnerctl(t.Context(), strings.Fields(args)...); code == 0 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: code %d: %s", args, code, stderr)
+		}
+	}
+
+	two.Kill() // and all that ran there
+	started := time.Now()
+	code, stdout, stderr := runnerctl(t.Context(), "ps")
+	if code != exitFailure || !strings.Contains(stdout, "  one  ") || !strings.Contains(stderr, "host two: ") || time.Since(started) > within {
+		t.Errorf("ps without two: code %d: %s%s", code, stdout, stderr)
+	}
+	if code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet"); code != exitFailure || !strings.Contains(stderr, "one  1 runner ready") {
+		t.Errorf("up without two: code %d: %s", code, stderr)
+	}
+	two.Run(t)
+	must(t, "up", "--progress", "quiet")
+	if a, b := runnersOn(t, one.API), runnersOn(t, two.API); a != 1 || b != 2 {
+		t.Errorf("after two came back: %d, %d", a, b)
+	}
+	must(t, "host", "drain", "two")
+	if a, b := runnersOn(t, one.API), len(leftovers(t, two.API, "ci")); a != 1 || b != 0 {
+		t.Errorf("after the drain: %d on one, %d objects on two", a, b)
+	}
+	must(t, "down")
+	if left := append(leftovers(t, one.API, "ci"), leftovers(t, two.API, "ci")...); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// A host dies in the middle of up: the other one's runners are there, and what the
+// next up makes is neither doubled nor lost.
+func TestHostDiesInUp(t *testing.T) {
+	machine := realEngine(t)
+	tag := runnerImage(t)
+	engines := hostEngines(t, "one , count: 1", "two , count: 2")
+	for _, engine := range engines {
+		engine.CopyImage(t, machine, tag, "debian:trixie-slim")
+	}
+	done := make(chan string)
+	go func() {
+		code, _, stderr := runnerctl(context.Background(), "up", "--progress", "quiet")
+		done <- fmt.Sprint(code, stderr)
+	}()
+	for runnersOn(t, engines["two"].API) == 0 {
+		time.Sleep(20 * time.Millisecond)
+	}
+	engines["two"].Kill()
+	said := <-done
+	if !strings.HasPrefix(said, "1") || !strings.Contains(said, "one  1 runner ready") {
+		t.Errorf("up: %s", said)
+	}
+	engines["two"].Run(t)
+	must(t, "up", "--progress", "quiet")
+	if a, b := runnersOn(t, engines["one"].API), runnersOn(t, engines["two"].API); a != 1 || b != 2 {
+		t.Errorf("runners: %d, %d", a, b)
+	}
+}
+
+// A disk that is too small for the image is told as such; the other host has its
+// runner.
+func TestFullHost(t *testing.T) {
+	machine := realEngine(t)
+	tag := runnerImage(t)
+	engines := hostEngines(t, "one ", "two ")
+	engines["one"].CopyImage(t, machine, tag, "debian:trixie-slim")
+	empty := engines["two"].Fill(t, 100)
+	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
+	if code != exitFailure || !strings.Contains(stderr, "host two: image runnerctl/runner:") || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, "one  1 runner ready") {
+		t.Errorf("up: code %d: %s", code, stderr)
+	}
+	empty()
+	must(t, "up", "--progress", "quiet")
+	if b := runnersOn(t, engines["two"].API); b != 1 {
+		t.Errorf("%d runners", b)
+	}
+}
+
+// The reports of several hosts, for people and for programs.
+func TestDoctorOfSeveralHosts(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "runnerctl.yaml", fmt.Sprintf("hosts:\n- {name: here, address: %q}\n- {name: gone, address: \"unix:///nosuch.sock\"}\n", cmp.Or(os.Getenv("DOCKER_HOST"), "default")))
+	realEngine(t)
+	code, stdout, _ := runnerctl(t.Context(), "doctor", "engine", "--offline")
+	here, gone, _ := strings.Cut(stdout, "Host gone\n")
+	if code != exitFailure || !strings.HasPrefix(here, "Host here\n") || strings.Contains(here, "✘ engine.reachable") || !strings.Contains(gone, "✘ engine.reachable") {
+		t.Errorf("code %d:\n%s", code, stdout)
+	}
+	code, stdout, _ = runnerctl(t.Context(), "doctor", "engine.reachable", "-o", "json")
+	if code != exitFailure || !strings.Contains(stdout, `"gone": {`) || !strings.Contains(stdout, `"here": {`) {
+		t.Errorf("code %d:\n%s", code, stdout)
+	}
+}

@@ -1,0 +1,199 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+// hostVerbs are what can be done with hosts, and the flags of each that no other heeds.
+var hostVerbs = map[string][]string{
+	"ls":         nil,
+	"drain":      {"force"},
+	"prepare":    {"yes", "dry-run", "allow-metadata"},
+	"cloud-init": {"allow-metadata"},
+}
+
+func hostCommand(d deps) *cli.Command {
+	return &cli.Command{
+		Name:      "host",
+		Usage:     "list the machines that runners live on, empty one, make one ready",
+		ArgsUsage: "ls|drain NAME|prepare HOST|cloud-init",
+		Description: "ls asks every host of the file's hosts:, side by side. drain is down for one of them: jobs are waited for;\n" +
+			"with count: 0 in the file, up leaves it empty. prepare makes a host of a machine behind ssh: Docker Engine from the distribution's\n" +
+			"packages, what runners need of the kernel, the AppArmor profile runnerctl-runner, no cloud metadata for containers. It tells the plan and asks.\n" +
+			"cloud-init prints user-data that does the same at a VM's first boot (Debian 12 and 13, Ubuntu 22.04 and 24.04, Amazon Linux 2023).\n\nExamples:\n" +
+			"   runnerctl host ls\n" +
+			"   runnerctl host drain vm2\n" +
+			"   runnerctl host prepare ssh://admin@vm --dry-run\n" +
+			"   runnerctl host cloud-init >user-data",
+		Flags: slices.Concat(configFlags(), githubFlags(), []cli.Flag{
+			&cli.DurationFlag{Name: "wait", Usage: "drain: `LIMIT` for jobs to end", Value: 30 * time.Minute, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
+			&cli.BoolFlag{Name: "force", Usage: "drain: cancel jobs, and go on though GitHub can't be asked", Category: "GitHub"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "prepare: print the plan only", Category: "Plan"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "prepare: don't ask", Category: "Plan"},
+			&cli.BoolFlag{Name: "allow-metadata", Usage: "prepare, cloud-init: let containers reach the cloud's metadata service", Category: "Plan"},
+			outputFlag(), colorFlag(),
+		}),
+		Action: func(c *cli.Context) error {
+			verb, args := c.Args().First(), c.Args().Tail()
+			if err := checkHostWords(c, verb); err != nil {
+				return err
+			}
+			loaded, err := settings(c)
+			if err != nil {
+				return err
+			}
+			switch verb {
+			case "drain":
+				if len(args) != 1 {
+					return &usageError{command: "host", problem: "one host's name is needed: runnerctl host drain NAME"}
+				}
+				options := downOptions{config: loaded, fleet: loaded.Name, wait: c.Duration("wait"), force: c.Bool("force")}
+				if options.theme, err = theme(c, d, d.streams.ErrTTY); err != nil {
+					return err
+				}
+				return runDrain(c.Context, d, args[0], options)
+			case "prepare":
+				if len(args) != 1 {
+					return &usageError{command: "host", problem: "one machine is needed: runnerctl host prepare ssh://USER@VM"}
+				}
+				options := prepareOptions{config: loaded, dryRun: c.Bool("dry-run"), yes: c.Bool("yes"), allowMetadata: c.Bool("allow-metadata")}
+				if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+					return err
+				}
+				return runPrepare(c.Context, d, args[0], options)
+			}
+			if len(args) > 0 {
+				return &usageError{command: "host", problem: fmt.Sprintf("unexpected argument %q", args[0])}
+			}
+			switch verb {
+			case "cloud-init":
+				return writeCloudInit(d.streams.Out, c.Bool("allow-metadata"))
+			default:
+				json, err := wantJSON(c)
+				if err != nil {
+					return err
+				}
+				return runHostLs(c.Context, d, loaded, json)
+			}
+		},
+	}
+}
+
+// checkHostWords refuses what is no verb, and flags of another.
+func checkHostWords(c *cli.Context, verb string) error {
+	var verbs, own []string
+	for name, flags := range hostVerbs {
+		verbs = append(verbs, name)
+		if name != verb {
+			own = append(own, flags...)
+		}
+	}
+	slices.Sort(verbs)
+	if _, known := hostVerbs[verb]; !known {
+		return &usageError{command: "host", problem: "what to do? " + strings.Join(verbs, ", ")}
+	}
+	for _, flag := range own {
+		if c.IsSet(flag) && !slices.Contains(hostVerbs[verb], flag) {
+			return &usageError{command: "host", problem: fmt.Sprintf("host %s has no --%s", verb, flag)}
+		}
+	}
+	return nil
+}
+
+// runDrain empties one host of the settings.
+func runDrain(ctx context.Context, d deps, name string, options downOptions) error {
+	names := d.hosts.names()
+	if !slices.Contains(names, name) {
+		problem := fmt.Sprintf("the settings have no host %q", name)
+		if near := config.Nearest(name, names); near != "" {
+			problem += fmt.Sprintf(": did you mean %q?", near)
+		}
+		return &usageError{command: "host", problem: problem}
+	}
+	d.host = name
+	if err := runDown(ctx, d, options); err != nil {
+		return err
+	}
+	if options.config.CountOn(name) > 0 {
+		fmt.Fprintf(d.streams.Err, "the next up fills %s again, unless its count: is 0\n", name)
+	}
+	return nil
+}
+
+// hostEntry is one of `host ls -o json`.
+type hostEntry struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	Count   int    `json:"count"`   // wanted
+	Runners int    `json:"runners"` // of the fleet, there now
+	Docker  string `json:"docker"`
+	Kernel  string `json:"kernel"`
+	CPUs    int    `json:"cpus"`
+	Memory  int64  `json:"memory"`
+	Problem string `json:"problem,omitempty"`
+}
+
+func runHostLs(ctx context.Context, d deps, loaded config.Config, json bool) error {
+	entries := []hostEntry{}
+	var mu sync.Mutex
+	failed := onEach(eachHost(d), func(d deps) error {
+		entry, err := lookAtHost(ctx, d, loaded)
+		mu.Lock()
+		defer mu.Unlock()
+		entries = append(entries, entry)
+		return err
+	})
+	order := d.hosts.names()
+	slices.SortFunc(entries, func(a, b hostEntry) int { return slices.Index(order, a.Name) - slices.Index(order, b.Name) })
+	if json {
+		return errors.Join(writeJSON(d.streams.Out, entries), failed)
+	}
+	var rows [][]string
+	for _, one := range entries {
+		row := []string{one.Name, one.Address, fmt.Sprintf("%d/%d", one.Runners, one.Count), one.Docker, one.Kernel, fmt.Sprint(one.CPUs), ui.Bytes(one.Memory)}
+		if one.Problem != "" {
+			row = []string{one.Name, one.Address, fmt.Sprintf("?/%d", one.Count), "–", "–", "–", "–"}
+		}
+		rows = append(rows, row)
+	}
+	ui.Table(d.streams.Out, []string{"NAME", "ADDRESS", "RUNNERS", "DOCKER", "KERNEL", "CPUS", "MEMORY"}, rows)
+	return failed
+}
+
+func lookAtHost(ctx context.Context, d deps, loaded config.Config) (entry hostEntry, err error) {
+	endpoint, err := endpointOf(d)
+	entry = hostEntry{Name: endpoint.Name, Address: endpoint.Host, Count: loaded.CountOn(endpoint.Name)}
+	defer func() {
+		if err != nil {
+			entry.Problem = unadorned(err).Error()
+		}
+	}()
+	if err != nil {
+		entry.Name = d.host
+		return entry, err
+	}
+	engine, _, err := connect(d)
+	if err != nil {
+		return entry, err
+	}
+	defer engine.Close()
+	told, err := engine.Facts(ctx)
+	if err != nil {
+		return entry, err
+	}
+	entry.Docker, entry.Kernel, entry.CPUs, entry.Memory = told.Version, told.Kernel, told.CPUs, told.Memory
+	runners, err := engine.Known(ctx, loaded.Name)
+	entry.Runners = len(runners)
+	return entry, err
+}

@@ -1,0 +1,164 @@
+package commands
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"sync"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/doctor"
+	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/scripts"
+)
+
+type prepareOptions struct {
+	config        config.Config
+	dryRun, yes   bool
+	allowMetadata bool
+	theme         ui.Theme
+}
+
+// prepareScript is scripts/host/prepare with the files that it needs, as one script.
+func prepareScript() (string, error) {
+	var text strings.Builder
+	text.WriteString("#!/bin/sh\n# runnerctl: makes a host of this machine.\nset -eu\nFILES=$(mktemp -d)\nexport FILES\ntrap 'rm -rf \"$FILES\"' EXIT\n")
+	err := fs.WalkDir(scripts.Host, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := scripts.Host.ReadFile(name)
+		fmt.Fprintf(&text, "cat >\"$FILES/%s\" <<'END-OF-FILE'\n%sEND-OF-FILE\n", path.Base(name), content)
+		return err
+	})
+	text.WriteString("sh \"$FILES/prepare\" \"$@\"\n")
+	return text.String(), err
+}
+
+// writeCloudInit prints the same as user-data: a script that cloud-init runs once, as
+// root, at the first boot.
+func writeCloudInit(w io.Writer, allowMetadata bool) error {
+	script, err := prepareScript()
+	if err != nil {
+		return err
+	}
+	args := `--apply --user "$(id -nu 1000 2>/dev/null || echo root)"`
+	if allowMetadata {
+		args += " --allow-metadata"
+	}
+	_, err = io.WriteString(w, strings.Replace(script, `sh "$FILES/prepare" "$@"`, `sh "$FILES/prepare" `+args, 1))
+	return err
+}
+
+// runPrepare makes a host of a machine behind ssh: what the script would do and what
+// doctor would mend is told, asked for, and done.
+func runPrepare(ctx context.Context, d deps, address string, options prepareOptions) error {
+	d.host = address
+	endpoint, err := endpointOf(d)
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(endpoint.Host, "ssh://") {
+		return &usageError{command: "host", problem: fmt.Sprintf("host prepare %s: only machines behind ssh:// are prepared from here (this one: scripts/host/prepare)", address)}
+	}
+	script, err := prepareScript()
+	if err != nil {
+		return err
+	}
+	args := []string{}
+	if options.allowMetadata {
+		args = append(args, "--allow-metadata")
+	}
+	if user, _, found := strings.Cut(strings.TrimPrefix(endpoint.Host, "ssh://"), "@"); found {
+		args = append(args, "--user", user)
+	}
+	var plan bytes.Buffer
+	if err := dockerx.RunAsRoot(ctx, endpoint, script, &plan, append([]string{"--plan"}, args...)...); err != nil {
+		return err
+	}
+	for line := range strings.Lines(plan.String()) {
+		fmt.Fprintf(d.streams.Err, "will %s\n", ui.Plain(strings.TrimSuffix(line, "\n")))
+	}
+	switch {
+	case plan.Len() == 0:
+		fmt.Fprintf(d.streams.Err, "%s is prepared already\n", endpoint.Name)
+	case options.dryRun:
+		return nil
+	default:
+		if err := sure(d, options, "Do this on "+endpoint.Name+"?"); err != nil {
+			return err
+		}
+		show := &labelled{w: d.streams.Err, mu: new(sync.Mutex), prefix: "       "}
+		if err := dockerx.RunAsRoot(ctx, endpoint, script, show, append([]string{"--apply"}, args...)...); err != nil {
+			return err
+		}
+	}
+	return mend(ctx, d, endpoint, options)
+}
+
+// sure asks, unless --yes has answered.
+func sure(d deps, options prepareOptions, question string) error {
+	if options.yes {
+		return nil
+	}
+	if !d.streams.InTTY || !d.streams.ErrTTY {
+		return &usageError{command: "host", problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
+	}
+	yes, err := d.prompt.Confirm(question, false)
+	switch {
+	case errors.Is(err, ui.ErrInterrupted):
+		return exitCode(exitInterrupted)
+	case err == nil && !yes:
+		return errFailed
+	}
+	return err
+}
+
+// mend runs doctor there, then what it would mend, and doctor again.
+func mend(ctx context.Context, d deps, endpoint dockerx.Endpoint, options prepareOptions) error {
+	report, env, err := examine(ctx, d, options.config)
+	if err != nil {
+		return err
+	}
+	var fixes bytes.Buffer
+	report.Script(&fixes, machineOf(env, endpoint.Name))
+	if commands := report.Commands(); len(commands) > 0 {
+		for _, line := range commands {
+			fmt.Fprintf(d.streams.Err, "will run %s\n", line)
+		}
+		if options.dryRun {
+			return nil
+		}
+		if err := sure(d, options, "Mend this on "+endpoint.Name+"?"); err != nil {
+			return err
+		}
+		if err := dockerx.RunAsRoot(ctx, endpoint, fixes.String(), d.streams.Err); err != nil {
+			return err
+		}
+		if report, env, err = examine(ctx, d, options.config); err != nil {
+			return err
+		}
+	}
+	writeReport(d.streams.Out, report, options.theme, env)
+	if report.Failed() {
+		return errFailed
+	}
+	return nil
+}
+
+func examine(ctx context.Context, d deps, wanted config.Config) (doctor.Report, doctor.Env, error) {
+	engine, endpoint, err := connect(d)
+	if err != nil {
+		return doctor.Report{}, doctor.Env{}, err
+	}
+	defer engine.Close()
+	env := doctorEnv(ctx, d, engine, endpoint, wanted, false)
+	report := doctor.Run(ctx, doctor.Catalogue(), env, checkLimit)
+	return report, env, ctx.Err()
+}

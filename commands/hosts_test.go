@@ -1,0 +1,100 @@
+//go:build linux
+
+package commands
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+// within is how soon an operator knows what is wrong with a host.
+const within = 15 * time.Second
+
+// refused runs a command that must fail in time with these words.
+func refused(t *testing.T, args []string, words ...string) {
+	t.Helper()
+	started := time.Now()
+	code, stdout, stderr := runnerctl(t.Context(), args...)
+	if took := time.Since(started); code != exitFailure || stdout != "" || took > within {
+		t.Errorf("%v: code %d after %s: %s", args, code, took, stdout)
+	}
+	for _, word := range words {
+		if !strings.Contains(stderr, word) {
+			t.Errorf("%v: no %q in\n%s", args, word, stderr)
+		}
+	}
+	if strings.Contains(stderr, "docker.example.com") || strings.Contains(stderr, "command [ssh") {
+		t.Errorf("%v: words of the client's:\n%s", args, stderr)
+	}
+}
+
+// What can be wrong with a machine behind ssh, and how it is told.
+func TestSSHHost(t *testing.T) {
+	realEngine(t)
+	t.Chdir(t.TempDir())
+	host := enginetest.StartSSH(t, enginetest.SSHOptions{})
+	at := []string{"ps", "--host", host.Address}
+	port := host.Address[strings.LastIndex(host.Address, ":")+1:]
+	must(t, at...)
+	for _, goos := range []string{"darwin", "windows"} {
+		var out, errs bytes.Buffer
+		d := deps{streams: ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, env: os.Getenv, goos: goos}
+		if code := run(t.Context(), d, append([]string{"runnerctl"}, at...)); code != 0 {
+			t.Errorf("%s: code %d: %s", goos, code, errs.String())
+		}
+	}
+
+	host.Know(t, "")
+	refused(t, at, "its host key is not known here", "Host key verification failed.", "hint   ssh -p "+port+" ")
+	host.Know(t, "other")
+	refused(t, at, "its host key is not the one that this machine trusts", "IDENTIFICATION HAS CHANGED", "ssh-keygen -R '[127.0.0.1]:"+port+"'")
+	host.Know(t, "host")
+	host.Allow(t, "other")
+	refused(t, at, "the ssh login is refused", "Permission denied (publickey).")
+	host.Allow(t, "user")
+	must(t, at...)
+
+	code, stdout, _ := runnerctl(t.Context(), "doctor", "--host", "ssh://127.0.0.1:1", "--offline")
+	if code != exitFailure || !strings.Contains(stdout, "✘ engine.reachable") || !strings.Contains(stdout, "nothing listens at that address") {
+		t.Errorf("doctor: code %d: %s", code, stdout)
+	}
+	refused(t, []string{"ps", "--host", "ssh://nosuch.invalid"}, "its name is not known")
+}
+
+// A machine without Docker, and one whose engine does not run.
+func TestSSHHostWithoutDocker(t *testing.T) {
+	t.Chdir(t.TempDir())
+	none := enginetest.StartSSH(t, enginetest.SSHOptions{Env: []string{"PATH=/nosuch"}})
+	refused(t, []string{"ps", "--host", none.Address}, "it has no docker command", "runnerctl host prepare "+none.Address)
+	stopped := enginetest.StartSSH(t, enginetest.SSHOptions{Env: []string{"DOCKER_HOST=unix:///nosuch.sock"}})
+	refused(t, []string{"ps", "--host", stopped.Address}, "its Docker Engine does not run", "systemctl enable --now docker")
+}
+
+// Hosts that take the connection and say nothing.
+func TestSilentHost(t *testing.T) {
+	t.Chdir(t.TempDir())
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			if _, err := listener.Accept(); err != nil {
+				return
+			}
+		}
+	}()
+	for _, scheme := range []string{"ssh", "tcp"} {
+		t.Run(scheme, func(t *testing.T) {
+			refused(t, []string{"ps", "--host", scheme + "://" + listener.Addr().String()}, "answer", "is the machine up")
+		})
+	}
+}

@@ -1,0 +1,200 @@
+package dockerx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limits for a host that does not answer, or does so no more: whoever waits knows
+// within 15 seconds.
+const (
+	dialLimit   = 10 * time.Second
+	answerLimit = 12 * time.Second // for the first answer, dialling included
+)
+
+var sshLimits = []string{"-o ConnectTimeout=10", "-o ServerAliveInterval=5", "-o ServerAliveCountMax=2"}
+
+var tcpDialer = net.Dialer{
+	Timeout:         dialLimit,
+	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3},
+	Control:         limitSilence,
+}
+
+func dialTCP(ctx context.Context, network, address string) (net.Conn, error) {
+	return tcpDialer.DialContext(ctx, network, address)
+}
+
+// HostError is an engine elsewhere that can't be reached, in words for whoever can
+// mend that.
+type HostError struct {
+	Name    string // of the host
+	Problem string
+	lines   []string // what ssh said
+	advice  string
+	err     error
+}
+
+func (e *HostError) Error() string { return "host " + e.Name + ": " + e.Problem }
+
+// Last holds what ssh said.
+func (e *HostError) Last() []string { return e.lines }
+
+// Hint says what to do.
+func (e *HostError) Hint() string { return e.advice }
+
+// Unwrap gives the client's own error.
+func (e *HostError) Unwrap() error { return e.err }
+
+// errSilent is the cause of a request that is given up.
+var errSilent = fmt.Errorf("no answer within %s", answerLimit)
+
+// patient is the transport to an engine elsewhere. It bounds the wait for the first
+// answer, and explains what is in the way.
+type patient struct {
+	next     http.RoundTripper
+	endpoint Endpoint
+	answered atomic.Bool
+	first    sync.Mutex // held by the request that asks first
+	failed   error      // of the last one, which failed at that time
+	when     time.Time
+}
+
+func newPatient(next http.RoundTripper, endpoint Endpoint) *patient {
+	return &patient{next: next, endpoint: endpoint}
+}
+
+// again is how long a failure stands for what is asked next: the client asks for the
+// engine's version before each call, and goes on where that fails.
+const again = time.Second
+
+func (p *patient) RoundTrip(request *http.Request) (*http.Response, error) {
+	if p.answered.Load() {
+		response, err := p.next.RoundTrip(request)
+		return response, p.explained(request, err)
+	}
+	p.first.Lock()
+	defer p.first.Unlock()
+	if p.failed != nil && time.Since(p.when) < again {
+		return nil, p.failed
+	}
+	ctx, cancel := context.WithCancelCause(request.Context())
+	timer := time.AfterFunc(answerLimit, func() { cancel(errSilent) })
+	response, err := p.next.RoundTrip(request.WithContext(ctx))
+	if timer.Stop(); err != nil {
+		if errors.Is(context.Cause(ctx), errSilent) {
+			err = errSilent
+		}
+		cancel(nil)
+		err = p.explained(request, err)
+		p.failed, p.when = err, time.Now()
+		return nil, err
+	}
+	p.answered.Store(true)
+	response.Body = &cancelled{response.Body, cancel}
+	return response, nil
+}
+
+// cancelled is a body whose context ends with it.
+type cancelled struct {
+	io.ReadCloser
+	cancel context.CancelCauseFunc
+}
+
+func (c *cancelled) Close() error {
+	defer c.cancel(nil)
+	return c.ReadCloser.Close()
+}
+
+func (p *patient) explained(request *http.Request, err error) error {
+	if err == nil || request.Context().Err() != nil {
+		return err
+	}
+	return explain(p.endpoint, err)
+}
+
+// saidBySSH is where docker's ssh connection quotes what ssh wrote.
+var saidBySSH = regexp.MustCompile(`(?s)stderr="?(.*)`)
+
+// symptoms, by what ssh, docker's own client there or the system says; the first that
+// fits is told.
+var symptoms = []struct{ sign, problem, advice string }{
+	{"REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key is not the one that this machine trusts",
+		"was that machine made anew? then ssh-keygen -R '{key}' forgets the old key, and {ssh} true shows the new one and asks; if it was not, somebody else may answer in its place"},
+	{"Host key verification failed", "its host key is not known here", "{ssh} true shows the key's fingerprint and asks whether to trust it; ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub on that machine tells the true one"},
+	{"permission denied while trying to connect to the", "the login may not open the engine's socket", "there, as root: usermod -aG docker {user} (members of that group are root on that machine)"},
+	{"connect: permission denied", "the login may not open the engine's socket", "there, as root: usermod -aG docker {user} (members of that group are root on that machine)"},
+	{"Permission denied", "the ssh login is refused", "{ssh} true must work without a question: a key in the agent or named in ~/.ssh/config, its public half in ~/.ssh/authorized_keys there"},
+	{"Too many authentication failures", "the ssh login is refused", "name the key in ~/.ssh/config, with IdentitiesOnly yes"},
+	{"docker: not found", "it has no docker command", "runnerctl host prepare {host} installs the Docker Engine there"},
+	{"docker: command not found", "it has no docker command", "runnerctl host prepare {host} installs the Docker Engine there"},
+	{"failed to open the raw stream connection", "its Docker Engine does not run", "there, as root: systemctl enable --now docker"},
+	{"Is the docker daemon running", "its Docker Engine does not run", "there, as root: systemctl enable --now docker"},
+	{"Could not resolve hostname", "its name is not known", "a spelling mistake? {ssh} true says the same"},
+	{"no such host", "its name is not known", "a spelling mistake?"},
+	{"onnection refused", "nothing listens at that address", "is the machine up, and the port right?"},
+	{"x509:", "its certificate is not one to trust", "ca.pem, in DOCKER_CERT_PATH or in the docker context, must be that of who signed the engine's certificate, which must name this address"},
+	{"remote error: tls:", "it refuses this client's certificate", "cert.pem and key.pem, in DOCKER_CERT_PATH or in the docker context, must be signed by the authority that the engine trusts"},
+	{"gave HTTP response to HTTPS client", "it speaks no TLS", "dockerd --tlsverify makes it do so; ssh:// needs nothing set up"},
+	{"no answer within", "no answer within " + answerLimit.String(), "is the machine up, and does a firewall drop packets on the way?"},
+	{"not responding", "the connection is lost: it answers no more", "is the machine up, and the way to it?"},
+	{"timed out", "it does not answer", "is the machine up, and does a firewall drop packets on the way?"},
+	{"i/o timeout", "it does not answer", "is the machine up, and does a firewall drop packets on the way?"},
+	{"o route to host", "there is no way to it", "is the machine up, and this one's network?"},
+	{"etwork is unreachable", "there is no way to it", "is this machine's network up?"},
+}
+
+// explain tells what is in the way of an endpoint.
+func explain(endpoint Endpoint, err error) error {
+	var known *HostError
+	if errors.As(err, &known) {
+		return err
+	}
+	told := &HostError{Name: endpoint.Name, Problem: "it can't be reached: " + err.Error(), err: err}
+	text := err.Error()
+	if said := saidBySSH.FindStringSubmatch(text); said != nil {
+		told.Problem = "ssh does not get there"
+		text = strings.TrimSuffix(strings.TrimSpace(said[1]), `"`)
+		for line := range strings.Lines(text) {
+			if line = strings.Trim(line, "@ \r\n"); line != "" {
+				told.lines = append(told.lines, line)
+			}
+		}
+	}
+	for _, one := range symptoms {
+		if strings.Contains(text, one.sign) {
+			told.Problem, told.advice = one.problem, filled(one.advice, endpoint.Host)
+			break
+		}
+	}
+	return told
+}
+
+// filled puts an address into advice: {host} is all of it, {ssh} the command line that
+// logs in there, {key} what ssh calls it in known_hosts.
+func filled(advice, address string) string {
+	at, err := url.Parse(address)
+	if err != nil {
+		return advice
+	}
+	ssh, key, user := "ssh ", at.Hostname(), at.User.Username()
+	if at.Port() != "" {
+		ssh += "-p " + at.Port() + " "
+		key = "[" + key + "]:" + at.Port()
+	}
+	if user != "" {
+		ssh += user + "@"
+	} else {
+		user = "USER"
+	}
+	return strings.NewReplacer("{host}", address, "{ssh}", ssh+at.Hostname(), "{key}", key, "{user}", user).Replace(advice)
+}

@@ -1,0 +1,159 @@
+//go:build linux
+
+package enginetest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// SSH is an sshd on loopback with keys of its own, and the ssh that logs in there.
+// Nobody's ~/.ssh is read or written.
+type SSH struct {
+	Address string // ssh://…, of this user
+
+	dir string
+}
+
+// SSHOptions of one.
+type SSHOptions struct {
+	Env []string // NAME=VALUE of the commands that run there
+}
+
+// StartSSH starts an sshd, ends it with the test, and puts an ssh before the machine's
+// that knows it.
+func StartSSH(t *testing.T, options SSHOptions) *SSH {
+	t.Helper()
+	sshd, err := exec.LookPath("sshd")
+	if err != nil {
+		sshd = "/usr/sbin/sshd"
+	}
+	if _, err := os.Stat(sshd); err != nil || os.Getuid() != 0 {
+		problem := fmt.Sprintf("a private sshd needs root and openssh-server (uid %d, %v)", os.Getuid(), err)
+		if os.Getenv("CI") != "" {
+			t.Fatal(problem)
+		}
+		t.Skip(problem)
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	s := &SSH{Address: fmt.Sprintf("ssh://%s@127.0.0.1:%s", me.Username, port), dir: t.TempDir()}
+	for _, key := range []string{"host", "user", "other"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", s.path(key)).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v: %s", err, out)
+		}
+	}
+	env := ""
+	if len(options.Env) > 0 {
+		env = "SetEnv " + strings.Join(options.Env, " ") + "\n"
+	}
+	s.write(t, "sshd_config", "ListenAddress 127.0.0.1:"+port+"\nHostKey "+s.path("host")+"\nAuthorizedKeysFile "+s.path("authorized_keys")+
+		"\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"+env, 0o600)
+	s.write(t, "ssh_config", "IdentityFile "+s.path("user")+"\nIdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile "+s.path("known_hosts")+"\nGlobalKnownHostsFile none\n", 0o600)
+	s.Allow(t, "user")
+	s.Know(t, "host")
+	client, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(s.path("bin"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "bin/ssh", "#!/bin/sh\nexec "+client+" -F "+s.path("ssh_config")+" \"$@\"\n", 0o700)
+	t.Setenv("PATH", s.path("bin")+":"+os.Getenv("PATH"))
+
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // sshd insists
+		t.Fatal(err)
+	}
+	command := exec.Command(sshd, "-D", "-e", "-f", s.path("sshd_config"))
+	log, err := os.Create(s.path("log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command.Stdout, command.Stderr = log, log
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := startFor(command); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+		_ = log.Close()
+		if said, err := os.ReadFile(s.path("log")); t.Failed() && err == nil {
+			t.Logf("sshd:\n%s", said)
+		}
+	})
+	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		connection, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			_ = connection.Close()
+			return s
+		}
+		if time.Now().After(limit) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	_, port, _ := net.SplitHostPort(listener.Addr().String()) //nolint:errcheck // a listener's address has a port
+	return port
+}
+
+func (s *SSH) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *SSH) write(t *testing.T, name, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(s.path(name), []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *SSH) public(t *testing.T, key string) string {
+	t.Helper()
+	text, err := os.ReadFile(s.path(key + ".pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Allow lets those in who have the key "user", or "other", which nobody has; "" lets in
+// nobody.
+func (s *SSH) Allow(t *testing.T, key string) {
+	t.Helper()
+	text := ""
+	if key != "" {
+		text = s.public(t, key)
+	}
+	s.write(t, "authorized_keys", text, 0o600)
+}
+
+// Know makes the client trust the key "host", which the sshd has, or "other"; "" none.
+func (s *SSH) Know(t *testing.T, key string) {
+	t.Helper()
+	text := ""
+	if key != "" {
+		at := strings.TrimPrefix(s.Address[strings.Index(s.Address, "@")+1:], "@")
+		host, port, _ := net.SplitHostPort(at) //nolint:errcheck // StartSSH wrote it
+		text = "[" + host + "]:" + port + " " + s.public(t, key)
+	}
+	s.write(t, "known_hosts", text, 0o600)
+}
