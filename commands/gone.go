@@ -17,10 +17,10 @@ import (
 func foundOrGone(ctx context.Context, engine *dockerx.Engine, name string) (fleet.Runner, *fleet.Record, error) {
 	runner, err := namedRunner(ctx, engine, name)
 	var none *noRunnerError
-	if err == nil || !errors.As(err, &none) || fleet.FleetOf(name) == "" {
+	if err == nil || !errors.As(err, &none) || fleet.NamedIn(name) == "" {
 		return runner, nil, err
 	}
-	record, failed := engine.State(fleet.FleetOf(name)).Record(ctx, name)
+	record, failed := engine.State(fleet.NamedIn(name)).Record(ctx, name)
 	if failed != nil {
 		return runner, nil, errors.Join(err, failed)
 	}
