@@ -77,8 +77,7 @@ func IsName(fleet, name string) bool { return NamedIn(name) == fleet }
 
 var nameForm = regexp.MustCompile("^([a-z0-9][a-z0-9-]{0,30})-[" + NameLetters + "]{4}$")
 
-// NamedIn is the fleet in which we would have named a runner so; "" where in
-// none.
+// NamedIn is the fleet in which we would have named a runner so; "" where there is none.
 func NamedIn(name string) string {
 	found := nameForm.FindStringSubmatch(name)
 	if found == nil {
