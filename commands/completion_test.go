@@ -27,7 +27,7 @@ func TestComplete(t *testing.T) {
 		"d":                           "doctor down demo",
 		"--v":                         "--version",
 		"nosuch ":                     "",
-		"up --no":                     "",
+		"up --nosuch":                 "",
 		"up --dr":                     "--dry-run",
 		"up --progress ":              "auto tty plain quiet",
 		"up --progress=p":             "--progress=plain",

@@ -16,10 +16,10 @@ import (
 // neither is no error.
 func foundOrGone(ctx context.Context, engine *dockerx.Engine, name string) (fleet.Runner, *fleet.Record, error) {
 	runner, err := engine.Runner(ctx, name)
-	if err != nil || runner.ContainerID != "" || fleet.FleetOf(name) == "" {
+	if err != nil || runner.ContainerID != "" || fleet.NamedIn(name) == "" {
 		return runner, nil, err
 	}
-	record, err := engine.State(fleet.FleetOf(name)).Record(ctx, name)
+	record, err := engine.State(fleet.NamedIn(name)).Record(ctx, name)
 	if err != nil || record == nil {
 		return runner, nil, err
 	}

@@ -35,7 +35,7 @@ func TestRecordOfOneThatIsGone(t *testing.T) {
   spec         bb
   diagnostics  34B: runnerctl logs --source diagnostics ci-7k2p
 last words
-  agent        Killed [2J
+  agent        Killed 
 `
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)

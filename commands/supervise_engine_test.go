@@ -176,6 +176,9 @@ func TestSupervisors(t *testing.T) {
 	}
 	online(t, github, 2, jobs(t, github, 2)...)
 	eventually(t, time.Minute, "a spare waits", func() bool { return waiting(t, engine, name) == 1 })
+	eventually(t, time.Minute, "the first two and the two after them are known to be online", func() bool {
+		return strings.Count(must(t, "events", "--fleet", name), "  online      ") >= 4
+	})
 	cancel(errInterrupted)
 	first := <-ended
 	if first.code != exitInterrupted || !strings.Contains(first.stderr, `"msg":"ended; the runners stay"`) {

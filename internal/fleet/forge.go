@@ -73,13 +73,12 @@ func Marker(fleet, engineID string) string {
 const NameLetters = "23456789abcdefghjkmnpqrstuvwxyz"
 
 // IsName tells whether a runner of the fleet could have been named so by us.
-func IsName(fleet, name string) bool { return FleetOf(name) == fleet }
+func IsName(fleet, name string) bool { return NamedIn(name) == fleet }
 
 var nameForm = regexp.MustCompile("^([a-z0-9][a-z0-9-]{0,30})-[" + NameLetters + "]{4}$")
 
-// FleetOf is the fleet that a runner of that name is of; "" where we would not have
-// named one so.
-func FleetOf(name string) string {
+// NamedIn is the fleet in which we would have named a runner so; "" where there is none.
+func NamedIn(name string) string {
 	found := nameForm.FindStringSubmatch(name)
 	if found == nil {
 		return ""
