@@ -22,6 +22,7 @@ import (
 const (
 	thorough = true
 	killings = 20
+	manyJobs = 200
 )
 
 func TestTwentyRunners(t *testing.T) {
