@@ -6,5 +6,5 @@ package commands
 const (
 	thorough = false
 	killings = 4
-	manyJobs = 20
+	manyJobs = 10
 )

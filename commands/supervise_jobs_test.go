@@ -47,13 +47,13 @@ func supervise(t *testing.T, api *client.Client, github *ghsim.Server, name stri
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { s.end() })
-	s.leave(wish)
 	t.Cleanup(func() {
 		if t.Failed() {
 			s.tell()
 		}
+		s.end()
 	})
+	s.leave(wish)
 	return s
 }
 
@@ -88,6 +88,9 @@ func (s *supervised) tell() {
 // down takes all away and holds that nothing is left, at GitHub neither.
 func (s *supervised) down() {
 	s.t.Helper()
+	if s.t.Failed() {
+		s.tell()
+	}
 	s.end()
 	must(s.t, "down", "--fleet", s.name)
 	if left := leftovers(s.t, s.api, s.name); len(left) > 0 {
@@ -124,7 +127,7 @@ func once(t *testing.T, github *ghsim.Server, results []ghsim.Result) {
 	}
 	for _, asked := range github.Requests() {
 		if strings.HasSuffix(asked.Path, "/acquirejob") && asked.Status == 200 {
-			took = append(took, asked.Who)
+			took = append(took, strings.TrimPrefix(asked.Who, "runner "))
 		}
 	}
 	slices.Sort(had)
@@ -218,5 +221,6 @@ func TestJobsThroughAFleet(t *testing.T) {
 	if median > 1500*time.Millisecond {
 		t.Errorf("the fleet is whole only after %v", after)
 	}
+	s.tell()
 	s.down()
 }
