@@ -4,7 +4,7 @@ ARCH ?= $(shell go env GOARCH)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build agent man demo test test-long bench bench-quick vet lint golden
+.PHONY: help setup build agent man demo test test-long chaos bench bench-quick vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ test: setup vet build ## every test but the long ones, on a real engine
 
 test-long: setup vet build ## the long ones too, up to 45 minutes
 	$(WITH_DOCKER) go test -count=1 -timeout 45m -tags long ./...
+
+chaos: FOR := --tests
+chaos: export CHAOS_FOR ?= 10m
+chaos: setup vet build ## a supervised fleet, struck at random for CHAOS_FOR=10m; CHAOS_SEED=… repeats a run's choices
+	$(WITH_DOCKER) go test -count=1 -timeout 90m -run 'TestChaos$$' -v ./commands
 
 bench: setup build ## measure the claims (bench/results.json, docs/bench), fail where a limit is missed
 	$(WITH_DOCKER) go run ./bench

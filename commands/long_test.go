@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
@@ -20,8 +21,11 @@ import (
 
 // All of each kind (short_test.go).
 const (
-	thorough = true
-	killings = 20
+	thorough      = true
+	killings      = 20
+	manyJobs      = 200
+	wholeWithin   = 1500 * time.Millisecond
+	wholeAfterAll = 10 * time.Second
 )
 
 func TestTwentyRunners(t *testing.T) {

@@ -2,8 +2,13 @@
 
 package commands
 
+import "time"
+
 // What make test leaves to make test-long: of things of one kind, all but some.
 const (
-	thorough = false
-	killings = 4
+	thorough      = false
+	killings      = 4
+	manyJobs      = 20
+	wholeWithin   = 5 * time.Second  // beside other tests
+	wholeAfterAll = 30 * time.Second // the same
 )

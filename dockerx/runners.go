@@ -221,20 +221,30 @@ func (e *Engine) start(ctx context.Context, id string, credential secret.Text, c
 	if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return fmt.Errorf("start container: %w", err)
 	}
-	return write(attached, credential, cas)
+	if err := write(attached, credential, cas); err != nil {
+		return err
+	}
+	hangUp(attached)
+	return nil
 }
 
 // Give hands a spare's agent its credential. The engine takes one: whoever attaches
-// first, and then closes the runner's standard input.
+// first, and then closes the runner's standard input. It passes on at once, and hangs up
+// only when the container ends: that is not waited for, since the agent tells by
+// connecting, or by its end, what it got.
 func (e *Engine) Give(ctx context.Context, runner fleet.Runner, credential secret.Text, spec fleet.Spec) error {
 	attached, err := e.api.ContainerAttach(ctx, runner.ContainerID, container.AttachOptions{Stream: true, Stdin: true})
 	if err != nil {
 		return fmt.Errorf("runner %s: attach to container: %w", runner.Name, err)
 	}
-	defer attached.Close()
 	if err := write(attached, credential, spec.CAs); err != nil {
+		attached.Close()
 		return fmt.Errorf("runner %s: %w", runner.Name, err)
 	}
+	go func() {
+		defer attached.Close()
+		hangUp(attached)
+	}()
 	return nil
 }
 
@@ -249,11 +259,14 @@ func write(attached types.HijackedResponse, credential secret.Text, cas []byte) 
 	if err := attached.CloseWrite(); err != nil {
 		return fmt.Errorf("write the credential: %w", err)
 	}
-	// The engine hangs up once it has passed all on; a call cut off before might
-	// lose the end of it.
+	return nil
+}
+
+// hangUp waits for the engine to do so, which it does once it has passed all on: a call
+// cut off before might lose the end of it.
+func hangUp(attached types.HijackedResponse) {
 	_ = attached.Conn.SetReadDeadline(time.Now().Add(handOver))
 	_, _ = io.Copy(io.Discard, attached.Reader)
-	return nil
 }
 
 // WaitReady blocks until the inner daemon answers, or the container ends. A

@@ -34,12 +34,14 @@ type Options struct {
 	DiskMiB int         // size of the data-root's file system; 0: 4096 (sparse)
 	TunMode os.FileMode // of its /dev/net/tun; 0: 0666
 	Args    []string    // further arguments of dockerd
+	Linked  bool        // it and its containers reach this machine at Gateway, and nothing else
 }
 
 // Engine is a private Docker Engine.
 type Engine struct {
-	Host string // for DOCKER_HOST
-	API  *client.Client
+	Host    string // for DOCKER_HOST
+	API     *client.Client
+	Gateway string // this machine's address, of Options.Linked
 
 	dir     string
 	options Options
@@ -111,6 +113,9 @@ func (e *Engine) Run(t *testing.T) {
 	if err := startFor(e.command); err != nil {
 		t.Fatal(err)
 	}
+	if e.options.Linked {
+		e.link(t)
+	}
 	limit := time.Now().Add(60 * time.Second)
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -164,14 +169,52 @@ func (e *Engine) Kill() {
 	}
 }
 
+// link joins the engine's network namespace to the machine's own by a cable, which goes
+// with that namespace. The addresses are of a block that no network has (RFC 2544).
+func (e *Engine) link(t *testing.T) {
+	t.Helper()
+	for limit := time.Now().Add(10 * time.Second); len(e.children()) == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("the private engine has no process:\n%s", e.Log(20))
+		}
+	}
+	block := os.Getpid() % (1 << 14) * 4
+	address := func(n int) string { return fmt.Sprintf("198.18.%d.%d", block>>8, block&255+n) }
+	e.Gateway = address(1)
+	e.script(t, exec.Command("sh", "-euc", `
+		ip link delete "$1" 2>/dev/null || true
+		ip link add "$1" type veth peer name eth0 netns "$2"
+		ip address add "$3/30" dev "$1"
+		ip link set "$1" up
+		nsenter --target "$2" --net sh -euc 'ip address add "$1/30" dev eth0; ip link set eth0 up; ip route add default via "$2"' link "$4" "$3"`,
+		"link", fmt.Sprintf("rctl%d", os.Getpid()), e.first(t), e.Gateway, address(2)))
+}
+
+func (e *Engine) script(t *testing.T, command *exec.Cmd) string {
+	t.Helper()
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("private engine: %v: %s", err, out)
+	}
+	return string(out)
+}
+
+func (e *Engine) children() []string {
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", e.command.Process.Pid))
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(children))
+}
+
 // first is the first process of the engine's namespaces.
 func (e *Engine) first(t *testing.T) string {
 	t.Helper()
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", e.command.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
+	children := e.children()
+	if len(children) == 0 {
+		t.Fatal("the private engine has ended")
 	}
-	return strings.Fields(string(children))[0]
+	return children[0]
 }
 
 // Inside runs a script as root in the engine's own process, mount and network
@@ -180,11 +223,7 @@ func (e *Engine) Inside(t *testing.T, script string) string {
 	t.Helper()
 	command := exec.Command("nsenter", "--target", e.first(t), "--mount", "--net", "--pid", "sh", "-euc", script)
 	command.Env = append(os.Environ(), "DIR="+e.dir)
-	out, err := command.CombinedOutput()
-	if err != nil {
-		t.Fatalf("inside the private engine: %v: %s", err, out)
-	}
-	return string(out)
+	return e.script(t, command)
 }
 
 // Fill leaves the engine's data-root that many MiB of free space; the returned

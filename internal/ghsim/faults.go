@@ -62,6 +62,20 @@ func (s *Server) Inject(fault Fault) (remove func()) {
 	}
 }
 
+// DropSessions forgets all sessions, as GitHub now and then does: the listeners are told
+// at their next poll.
+func (s *Server) DropSessions() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.runners {
+		if r.session != nil {
+			r.session = nil
+			s.requeueUnacquired(r)
+		}
+	}
+	s.announce()
+}
+
 // faultFor finds the one for a request and counts it.
 func (s *Server) faultFor(method, path string) (Fault, bool) {
 	s.mu.Lock()

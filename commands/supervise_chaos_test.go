@@ -1,0 +1,418 @@
+//go:build linux
+
+package commands
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/agenttest"
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+)
+
+// killIn kills processes of one container by their ids on this machine: of a program,
+// or, where that is "", the container's first. It tells whether there was one.
+func killIn(t *testing.T, container, program string) bool {
+	t.Helper()
+	killed := false
+	for _, path := range processesOf(t, []string{container}) {
+		folder := filepath.Dir(path)
+		comm, err := os.ReadFile(filepath.Join(folder, "comm"))
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		if program == "" && !isFirst(folder) || program != "" && strings.TrimSpace(string(comm)) != program {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(folder))
+		if err != nil {
+			t.Fatal(err)
+		}
+		killed = syscall.Kill(pid, syscall.SIGKILL) == nil || killed
+	}
+	return killed
+}
+
+// isFirst tells whether a container's process is its first: its parent is none of the
+// container's, and its id in the innermost of its namespaces is 1.
+func isFirst(folder string) bool {
+	status := procStatus(folder)
+	ids := strings.Fields(status["NSpid"])
+	return len(ids) > 1 && ids[len(ids)-1] == "1" && cgroupOf(folder) != cgroupOf(filepath.Join("/proc", strings.TrimSpace(status["PPid"])))
+}
+
+func procStatus(folder string) map[string]string {
+	values := map[string]string{}
+	text, _ := os.ReadFile(filepath.Join(folder, "status")) // of a process that ended there is none
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(line, ":")
+		values[name] = strings.TrimSpace(value)
+	}
+	return values
+}
+
+func cgroupOf(folder string) string {
+	text, _ := os.ReadFile(filepath.Join(folder, "cgroup"))
+	return string(text)
+}
+
+// resident is the memory of the supervisor's process in KiB; 0 where none runs.
+func (s *supervised) resident() (now, peak int) {
+	found, err := s.engine.Supervisor(s.t.Context(), s.name)
+	if err != nil || found.ContainerID == "" {
+		return 0, 0
+	}
+	for _, path := range processesOf(s.t, []string{found.ContainerID}) {
+		status := procStatus(filepath.Dir(path))
+		_, _ = fmt.Sscan(status["VmRSS"], &now)
+		_, _ = fmt.Sscan(status["VmHWM"], &peak)
+	}
+	return now, peak
+}
+
+// known are the fleet's runners, in the order of their names; none where the engine does
+// not answer.
+func (s *supervised) known() []fleet.Runner {
+	found, _ := s.engine.Known(s.t.Context(), s.name)
+	slices.SortFunc(found, func(a, b fleet.Runner) int { return strings.Compare(a.Name, b.Name) })
+	return found
+}
+
+// All that runs is killed at once, the supervisor too: the fleet is whole again.
+func TestEveryRunnerAndTheSupervisorKilled(t *testing.T) {
+	const count = 4
+	api, github, name := withGitHub(t, ghsim.Options{SessionTimeout: 5 * time.Second, PollTimeout: 2 * time.Second}, "acme/api", fmt.Sprintf("runners: {count: %d, spares: 1}", count))
+	s := supervise(t, api, github, name)
+	online(t, github, count)
+	eventually(t, time.Minute, "a spare waits", func() bool { return waiting(t, s.engine, name) == 1 })
+	supervisor, err := s.engine.Supervisor(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var had []string
+	killed := []string{supervisor.ContainerID}
+	for _, runner := range s.known() {
+		had, killed = append(had, runner.Name), append(killed, runner.ContainerID)
+	}
+	began := time.Now()
+	for _, id := range killed {
+		if !killIn(t, id, "") {
+			t.Fatalf("container %s has no first process", id)
+		}
+	}
+	online(t, github, count, had...)
+	took := time.Since(began)
+	t.Logf("whole again after %s", took)
+	if took > wholeAfterAll {
+		t.Errorf("whole again only after %s", took)
+	}
+	eventually(t, time.Minute, "GitHub lists no ghost", func() bool { return len(github.Runners()) == count })
+	if now, err := s.engine.Supervisor(t.Context(), name); err != nil || now.ContainerID != supervisor.ContainerID || now.Restarts != 1 {
+		t.Errorf("%+v, %v", now, err)
+	}
+	s.down()
+}
+
+// Another supervisor, as of an upgrade, keeps the runners that it finds; those of
+// another spec it rolls, the busy one after its job, and never with fewer online.
+func TestUpgradeOfAFleet(t *testing.T) {
+	const count = 2
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", fmt.Sprintf("runners: {count: %d}", count))
+	s := supervise(t, api, github, name)
+	online(t, github, count)
+	before := registered(github)
+	if err := s.engine.StopSupervisor(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	events := func() string { return must(t, "events", "--fleet", name) }
+	s.leave(s.wish)
+	eventually(t, time.Minute, "the next supervisor has adopted both", func() bool { return strings.Count(events(), "(found on the engine)") == count })
+	if after := registered(github); !slices.Equal(after, before) {
+		t.Errorf("%v were not adopted, now %v", before, after)
+	}
+
+	job := queueAndStart(t, github, "until [ -e ~/go ]; do sleep 0.2; done")
+	result, _ := github.Result(job)
+	ctx, stop := context.WithCancel(t.Context())
+	fewest := count
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for ctx.Err() == nil {
+			connected := 0
+			for _, one := range github.Runners() {
+				if one.Online {
+					connected++
+				}
+			}
+			fewest = min(fewest, connected)
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+	wish := s.wish
+	wish.Spec.Memory += 64 << 20
+	s.leave(wish)
+	eventually(t, time.Minute, "the idle one is of the new spec", func() bool {
+		after := registered(github)
+		return len(after) == count && slices.Contains(after, result.Runner) && !slices.Equal(after, before)
+	})
+	stop()
+	watching.Wait()
+	if fewest < count {
+		t.Errorf("at times only %d were online", fewest)
+	}
+	must(t, "exec", result.Runner, "--", "touch", "go")
+	if result := await(t, github, job); result.Conclusion != "success" {
+		t.Errorf("%+v", result)
+	}
+	online(t, github, count)
+	for _, runner := range s.known() {
+		if slices.Contains(before, runner.Name) || runner.SpecHash != wish.Spec.Hash() {
+			t.Errorf("%+v", runner)
+		}
+	}
+	s.down()
+}
+
+// chaos is one run of it.
+type chaos struct {
+	*supervised
+	private *enginetest.Engine
+	random  *rand.Rand
+	killed  map[string]bool // runners
+	storms  []storm         // in which all runners suffer
+}
+
+type storm struct{ began, ended time.Time }
+
+// suffers tells whether the test may have taken a job's runner from it.
+func (c *chaos) suffers(job ghsim.Result) bool {
+	return c.killed[job.Runner] || slices.ContainsFunc(c.storms, func(s storm) bool {
+		return job.Assigned.Before(s.ended) && (job.Completed.IsZero() || job.Completed.After(s.began))
+	})
+}
+
+func (c *chaos) storm(do func()) {
+	began := time.Now()
+	do()
+	c.storms = append(c.storms, storm{began, time.Now().Add(5 * time.Second)})
+}
+
+// kill ends a program in one of the runners, the container's first process if it is "".
+func (c *chaos) kill(program string) string {
+	runners := slices.DeleteFunc(c.known(), func(one fleet.Runner) bool { return one.State != fleet.Running })
+	pick := c.random.Uint64()
+	if len(runners) == 0 {
+		return "nobody"
+	}
+	one := runners[pick%uint64(len(runners))]
+	c.killed[one.Name] = true
+	if !killIn(c.t, one.ContainerID, program) {
+		return "nothing in " + one.Name
+	}
+	return one.Name
+}
+
+// github makes calls go wrong for some seconds.
+func (c *chaos) faults(match string, fault ghsim.Fault, lasting time.Duration) string {
+	fault.Match = match
+	remove := c.github.Inject(fault)
+	sleepFor(c.t, lasting)
+	remove()
+	return match
+}
+
+func sleepFor(t *testing.T, length time.Duration) {
+	select {
+	case <-t.Context().Done():
+	case <-time.After(length):
+	}
+}
+
+const (
+	rest   = "* /repos/**"
+	broker = "* /broker/**"
+)
+
+// misfortunes are what may befall a fleet, each with its weight.
+var misfortunes = []struct {
+	name   string
+	weight int
+	strike func(*chaos) string
+}{
+	{"kill supervisor", 3, func(c *chaos) string {
+		if found, err := c.engine.Supervisor(c.t.Context(), c.name); err == nil && found.ContainerID != "" && killIn(c.t, found.ContainerID, "") {
+			return found.ContainerID[:12]
+		}
+		return "nobody"
+	}},
+	{"kill agent", 3, func(c *chaos) string { return c.kill("Runner.Listener") }},
+	{"kill dockerd", 2, func(c *chaos) string { return c.kill("dockerd") }},
+	{"kill containerd", 1, func(c *chaos) string { return c.kill("containerd") }},
+	{"kill container", 3, func(c *chaos) string { return c.kill("") }},
+	{"restart engine", 1, func(c *chaos) string {
+		c.storm(func() {
+			c.private.Kill()
+			c.private.Run(c.t)
+		})
+		return ""
+	}},
+	{"GitHub answers 500", 2, func(c *chaos) string { return c.faults(rest, ghsim.Fault{Status: 500}, 8*time.Second) }},
+	{"GitHub answers 403", 1, func(c *chaos) string { return c.faults(rest, ghsim.Fault{Status: 403}, 5*time.Second) }},
+	{"GitHub hangs", 1, func(c *chaos) string { return c.faults(rest, ghsim.Fault{Latency: 35 * time.Second}, 5*time.Second) }},
+	{"GitHub answers, and nobody hears", 1, func(c *chaos) string { return c.faults(rest, ghsim.Fault{Drop: ghsim.DropAfter}, 3*time.Second) }},
+	{"the broker fails", 1, func(c *chaos) string { return c.faults(broker, ghsim.Fault{Status: 500}, 3*time.Second) }},
+	{"sessions are dropped", 2, func(c *chaos) string { c.github.DropSessions(); return "" }},
+	{"a registration is deleted", 3, func(c *chaos) string {
+		pick := c.random.Uint64()
+		all := c.github.Runners()
+		if len(all) == 0 {
+			return "none"
+		}
+		one := all[pick%uint64(len(all))]
+		if err := githubOf(c.t).Remove(c.t.Context(), one.ID); err != nil {
+			return one.Name + ": " + err.Error()
+		}
+		return one.Name
+	}},
+	{"disk full", 1, func(c *chaos) string {
+		c.storm(func() {
+			empty := c.private.Fill(c.t, 1)
+			sleepFor(c.t, 10*time.Second)
+			empty()
+		})
+		return ""
+	}},
+}
+
+// strike lets one of them happen.
+func (c *chaos) strike() {
+	total := 0
+	for _, one := range misfortunes {
+		total += one.weight
+	}
+	pick := c.random.IntN(total)
+	for _, one := range misfortunes {
+		if pick -= one.weight; pick < 0 {
+			began := time.Now()
+			told := one.strike(c)
+			c.t.Logf("%s %s: %s", began.UTC().Format(time.TimeOnly), one.name, told)
+			return
+		}
+	}
+}
+
+// Whatever is killed, restarted, filled or answered wrongly: afterwards the fleet is as
+// wished, GitHub has no ghost, and every job that the test let live ran once.
+// CHAOS_SEED repeats a run's choices, CHAOS_FOR says how long.
+func TestChaos(t *testing.T) {
+	const count, most = 3, 40 << 10 // KiB
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("CHAOS_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lasting := 2 * time.Minute
+	if text := os.Getenv("CHAOS_FOR"); text != "" {
+		var err error
+		if lasting, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("CHAOS_SEED=%d CHAOS_FOR=%s", seed, lasting)
+
+	machine := realEngine(t)
+	t.Chdir(t.TempDir())
+	private := enginetest.Start(t, enginetest.Options{DiskMiB: 4000, Linked: true})
+	github := startGitHub(t, ghsim.Options{
+		Address: private.Gateway + ":0", RunnerAddress: private.Gateway + ":0",
+		SessionTimeout: 10 * time.Second, PollTimeout: 3 * time.Second, AcquireTimeout: 10 * time.Second, JobLock: 90 * time.Second,
+	})
+	writeSettings(t, github, "acme/api", fmt.Sprintf("runners: {count: %d, spares: 1}\nimage: {agent: {archive: %s}}", count, agenttest.Archive(t)))
+	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
+	private.CopyImage(t, machine, tag, "debian:trixie-slim")
+	t.Setenv("DOCKER_HOST", private.Host)
+	c := &chaos{supervised: supervise(t, private.API, github, "chaos"), private: private, random: rand.New(rand.NewPCG(seed, 0)), killed: map[string]bool{}}
+	online(t, github, count)
+
+	deadline, cancel := context.WithTimeout(t.Context(), lasting)
+	defer cancel()
+	var feeding sync.WaitGroup
+	feeding.Go(func() {
+		for deadline.Err() == nil {
+			if _, err := github.Queue(ghsim.Job{Name: "build", RunsOn: ghsim.Strings{"self-hosted"}, Steps: []ghsim.Step{{Run: "docker version >/dev/null; sleep 2"}}}); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-deadline.Done():
+			case <-time.After(5 * time.Second):
+			}
+		}
+	})
+	var sizes []int
+	for deadline.Err() == nil {
+		c.strike()
+		now, peak := c.resident()
+		sizes = append(sizes, now)
+		if peak > most {
+			t.Errorf("the supervisor takes %d KiB, at most %d", now, peak)
+		}
+		sleepFor(t, time.Duration(2+c.random.IntN(6))*time.Second)
+	}
+	feeding.Wait()
+	t.Logf("the supervisor's memory in KiB: %v", sizes)
+
+	calm := time.Now()
+	eventually(t, 6*time.Minute, "GitHub lists the wished runners, all online and idle", func() bool {
+		all := github.Runners()
+		return len(all) == count && !slices.ContainsFunc(all, func(one ghsim.Runner) bool { return !one.Online || one.Busy })
+	})
+	t.Logf("as wished %s after the last misfortune", time.Since(calm).Round(time.Second))
+	eventually(t, 2*time.Minute, "the engine has these, a spare, and nothing else", func() bool {
+		names := []string{"/runnerctl-supervisor-chaos", "runnerctl-credential-chaos", "runnerctl-state-chaos"}
+		for _, runner := range c.known() {
+			names = append(names, "/"+runner.Name, runner.Name+"-data")
+		}
+		left := leftovers(t, private.API, "chaos")
+		slices.Sort(names)
+		slices.Sort(left)
+		return len(c.known()) == count+1 && waiting(t, c.engine, "chaos") == 1 && slices.Equal(left, names)
+	})
+	var lived, died []ghsim.Result
+	for _, job := range github.Jobs() {
+		if c.suffers(job) {
+			died = append(died, job)
+			continue
+		}
+		lived = append(lived, job)
+		if job.Status != "completed" || job.Conclusion != "success" {
+			t.Errorf("job %d on %q, which nobody killed: %s %s %v", job.ID, job.Runner, job.Status, job.Conclusion, job.Failures)
+		}
+	}
+	took := map[string]int{}
+	for _, asked := range github.Requests() {
+		if strings.HasSuffix(asked.Path, "/acquirejob") && asked.Status == 200 {
+			took[strings.TrimPrefix(asked.Who, "runner ")]++
+		}
+	}
+	for _, job := range lived {
+		if took[job.Runner] != 1 {
+			t.Errorf("runner %s took %d jobs", job.Runner, took[job.Runner])
+		}
+	}
+	t.Logf("%d jobs succeeded, %d had a runner that was killed", len(lived), len(died))
+	c.down()
+}

@@ -1,0 +1,225 @@
+//go:build linux
+
+package commands
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+)
+
+// supervised is a fleet with a supervisor in the background, as up leaves it.
+type supervised struct {
+	t       *testing.T
+	api     *client.Client
+	github  *ghsim.Server
+	name    string
+	engine  *dockerx.Engine
+	address string // of its metrics
+	leave   func(fleet.Wish)
+	wish    fleet.Wish
+}
+
+// supervise leaves a supervisor for the settings in the working folder, and takes it
+// and what it keeps away with the test.
+func supervise(t *testing.T, api *client.Client, github *ghsim.Server, name string) *supervised {
+	t.Helper()
+	d, found, options, wish := supervisedFleet(t, name)
+	s := &supervised{t: t, api: api, github: github, name: name, engine: found.engine, wish: wish, address: freeAddress(t)}
+	program := ownBinary(t)
+	s.leave = func(wish fleet.Wish) {
+		t.Helper()
+		unlock, err := lockFleet(t.Context(), d, s.engine, name, wish.Spec.Image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		if err := found.leaveSupervisor(t.Context(), d, options.config, wish, program, telling{logFormat: "text", metrics: s.address}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			s.tell()
+		}
+		s.end()
+	})
+	s.leave(wish)
+	return s
+}
+
+// end takes the supervisor and its state away; the runners stay.
+func (s *supervised) end() {
+	s.t.Helper()
+	ctx := context.Background()
+	found, err := s.engine.Supervisor(ctx, s.name)
+	if err == nil {
+		err = s.engine.StopSupervisor(ctx, s.name)
+	}
+	if err == nil {
+		err = s.engine.RemoveState(ctx, s.name)
+	}
+	if err != nil {
+		s.t.Error(err)
+	}
+	if found.Image != "" {
+		removeImage(s.t, s.api, found.Image)
+	}
+}
+
+// tell shows what the supervisor did.
+func (s *supervised) tell() {
+	var log strings.Builder
+	if err := s.engine.SupervisorLog(context.Background(), s.name, false, &log); err != nil {
+		s.t.Log(err)
+	}
+	s.t.Logf("the supervisor's log:\n%s", log.String())
+}
+
+// down takes all away and holds that nothing is left, at GitHub neither.
+func (s *supervised) down() {
+	s.t.Helper()
+	if s.t.Failed() {
+		s.tell()
+	}
+	s.end()
+	must(s.t, "down", "--fleet", s.name)
+	if left := leftovers(s.t, s.api, s.name); len(left) > 0 {
+		s.t.Errorf("left behind: %v", left)
+	}
+	if left := registered(s.github); len(left) > 0 {
+		s.t.Errorf("left at GitHub: %v", left)
+	}
+}
+
+// whoIsThis says which daemon a job has, and what jobs had its data-root before.
+const whoIsThis = `echo "daemon $(docker info --format '{{.ID}}')"
+echo "before $(sudo cat /var/lib/docker/had 2>/dev/null)" && echo "$GITHUB_RUN_ID" | sudo tee -a /var/lib/docker/had >/dev/null`
+
+// said gives what a job's log has after a word.
+func said(t *testing.T, result ghsim.Result, word string) string {
+	t.Helper()
+	for line := range strings.Lines(result.Log) {
+		// Each line begins with its time.
+		if _, text, found := strings.Cut(strings.TrimRight(line, "\n"), " "); found && strings.HasPrefix(text, word+" ") && !strings.Contains(text, "$(") {
+			return strings.TrimPrefix(text, word+" ")
+		}
+	}
+	t.Errorf("job %d on %s says no %q:\n%s", result.ID, result.Runner, word, result.Log)
+	return ""
+}
+
+// once holds that GitHub gave each job to one runner once, and each runner one job.
+func once(t *testing.T, github *ghsim.Server, results []ghsim.Result) {
+	t.Helper()
+	var had, took []string
+	for _, result := range results {
+		had = append(had, result.Runner)
+	}
+	for _, asked := range github.Requests() {
+		if strings.HasSuffix(asked.Path, "/acquirejob") && asked.Status == 200 {
+			took = append(took, strings.TrimPrefix(asked.Who, "runner "))
+		}
+	}
+	slices.Sort(had)
+	slices.Sort(took)
+	if !slices.Equal(had, took) || len(slices.Compact(took)) != len(had) {
+		t.Errorf("jobs were taken by %v, and had by %v", took, had)
+	}
+}
+
+// wholeAfter gives, for each job's end, the time until GitHub had so many runners
+// connected again, by its own log.
+func wholeAfter(github *ghsim.Server, results []ghsim.Result, count int) (after []time.Duration) {
+	type change struct {
+		at time.Time
+		by int
+	}
+	var changes []change
+	for _, asked := range github.Requests() {
+		if asked.Path == "/broker/session" && asked.Method == "POST" && asked.Status == 200 {
+			changes = append(changes, change{asked.At.Add(asked.Duration), 1})
+		}
+	}
+	for _, result := range results {
+		changes = append(changes, change{result.Completed, -1})
+	}
+	slices.SortFunc(changes, func(a, b change) int { return a.at.Compare(b.at) })
+	var waiting []time.Time
+	online := 0
+	for _, each := range changes {
+		if online += each.by; each.by < 0 {
+			waiting = append(waiting, each.at)
+		}
+		if online >= count {
+			for _, since := range waiting {
+				after = append(after, each.at.Sub(since))
+			}
+			waiting = nil
+		}
+	}
+	slices.Sort(after)
+	return after
+}
+
+// Jobs through a fleet of four: each on a machine that nobody had before, and the fleet
+// is whole again soon after each.
+func TestJobsThroughAFleet(t *testing.T) {
+	const count = 4
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", fmt.Sprintf("runners: {count: %d, spares: 1}", count))
+	s := supervise(t, api, github, name)
+	online(t, github, count)
+	var queued []int64
+	var single, together []ghsim.Result
+	for len(queued) < manyJobs {
+		// One after the other, and now and then as many as there are runners.
+		wave := 1
+		if len(queued)%20 == 8 {
+			wave = count
+		}
+		online(t, github, count)
+		eventually(t, time.Minute, "a spare waits", func() bool { return waiting(t, s.engine, name) == 1 })
+		first := len(queued)
+		for range wave {
+			queued = append(queued, queue(t, github, whoIsThis))
+		}
+		for _, id := range queued[first:] {
+			if result := await(t, github, id); wave == 1 {
+				single = append(single, result)
+			} else {
+				together = append(together, result)
+			}
+		}
+	}
+	online(t, github, count)
+
+	results := slices.Concat(single, together)
+	daemons := map[string]bool{}
+	for _, result := range results {
+		daemon := said(t, result, "daemon")
+		if before := said(t, result, "before"); result.Conclusion != "success" || before != "" || daemon == "" || daemons[daemon] {
+			t.Errorf("job %d on %s: %s, daemon %q had %q before", result.ID, result.Runner, result.Conclusion, daemon, before)
+		}
+		daemons[daemon] = true
+	}
+	once(t, github, results)
+	after := wholeAfter(github, results, count)
+	if len(after) != len(results) {
+		t.Fatalf("whole again after %d of %d jobs", len(after), len(results))
+	}
+	median := after[len(after)/2]
+	t.Logf("%d jobs: from a job's end until %d were online again: median %s, 90 %% within %s, longest %s", len(after), count, median, after[len(after)*9/10], after[len(after)-1])
+	if median > wholeWithin {
+		t.Errorf("the fleet is whole only after %v", after)
+	}
+	s.down()
+}
