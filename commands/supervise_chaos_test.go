@@ -69,7 +69,7 @@ func cgroupOf(folder string) string {
 }
 
 // resident is the memory of the supervisor's process in KiB; 0 where none runs.
-func (s *supervised) resident() (now, peak int) {
+func (s *keptFleet) resident() (now, peak int) {
 	found, err := s.engine.Supervisor(s.t.Context(), s.name)
 	if err != nil || found.ContainerID == "" {
 		return 0, 0
@@ -84,7 +84,7 @@ func (s *supervised) resident() (now, peak int) {
 
 // known are the fleet's runners, in the order of their names; none where the engine does
 // not answer.
-func (s *supervised) known() []fleet.Runner {
+func (s *keptFleet) known() []fleet.Runner {
 	found, _ := s.engine.Known(s.t.Context(), s.name)
 	slices.SortFunc(found, func(a, b fleet.Runner) int { return strings.Compare(a.Name, b.Name) })
 	return found
@@ -187,7 +187,7 @@ func TestUpgradeOfAFleet(t *testing.T) {
 
 // chaos is one run of it.
 type chaos struct {
-	*supervised
+	*keptFleet
 	private *enginetest.Engine
 	random  *rand.Rand
 	killed  map[string]bool // runners
@@ -345,7 +345,7 @@ func TestChaos(t *testing.T) {
 	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
 	private.CopyImage(t, machine, tag, "debian:trixie-slim")
 	t.Setenv("DOCKER_HOST", private.Host)
-	c := &chaos{supervised: supervise(t, private.API, github, "chaos"), private: private, random: rand.New(rand.NewPCG(seed, 0)), killed: map[string]bool{}}
+	c := &chaos{keptFleet: supervise(t, private.API, github, "chaos"), private: private, random: rand.New(rand.NewPCG(seed, 0)), killed: map[string]bool{}}
 	online(t, github, count)
 
 	deadline, cancel := context.WithTimeout(t.Context(), lasting)
