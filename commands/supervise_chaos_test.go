@@ -138,7 +138,8 @@ func TestUpgradeOfAFleet(t *testing.T) {
 	}
 	events := func() string { return must(t, "events", "--fleet", name) }
 	s.leave(s.wish)
-	eventually(t, time.Minute, "the next supervisor has adopted both", func() bool { return strings.Count(events(), "(found on the engine)") == count })
+	eventually(t, time.Minute, "the next supervisor has begun", func() bool { return strings.Count(events(), "  began: ") == 2 })
+	sleepFor(t, 5*time.Second) // it has looked, and would have acted
 	if after := registered(github); !slices.Equal(after, before) {
 		t.Errorf("%v were not adopted, now %v", before, after)
 	}
@@ -217,14 +218,14 @@ func (c *chaos) kill(program string) string {
 		return "nobody"
 	}
 	one := runners[pick%uint64(len(runners))]
-	c.killed[one.Name] = true
 	if !killIn(c.t, one.ContainerID, program) {
 		return "nothing in " + one.Name
 	}
+	c.killed[one.Name] = true
 	return one.Name
 }
 
-// github makes calls go wrong for some seconds.
+// faults makes calls go wrong for some seconds.
 func (c *chaos) faults(match string, fault ghsim.Fault, lasting time.Duration) string {
 	fault.Match = match
 	remove := c.github.Inject(fault)
