@@ -69,7 +69,7 @@ func cgroupOf(folder string) string {
 }
 
 // resident is the memory of the supervisor's process in KiB; 0 where none runs.
-func (s *supervised) resident() (now, peak int) {
+func (s *keptFleet) resident() (now, peak int) {
 	found, err := s.engine.Supervisor(s.t.Context(), s.name)
 	if err != nil || found.ContainerID == "" {
 		return 0, 0
@@ -84,7 +84,7 @@ func (s *supervised) resident() (now, peak int) {
 
 // known are the fleet's runners, in the order of their names; none where the engine does
 // not answer.
-func (s *supervised) known() []fleet.Runner {
+func (s *keptFleet) known() []fleet.Runner {
 	found, _ := s.engine.Known(s.t.Context(), s.name)
 	slices.SortFunc(found, func(a, b fleet.Runner) int { return strings.Compare(a.Name, b.Name) })
 	return found
@@ -138,7 +138,8 @@ func TestUpgradeOfAFleet(t *testing.T) {
 	}
 	events := func() string { return must(t, "events", "--fleet", name) }
 	s.leave(s.wish)
-	eventually(t, time.Minute, "the next supervisor has adopted both", func() bool { return strings.Count(events(), "(found on the engine)") == count })
+	eventually(t, time.Minute, "the next supervisor has begun", func() bool { return strings.Count(events(), "  began: ") == 2 })
+	sleepFor(t, 5*time.Second) // it has looked, and would have acted
 	if after := registered(github); !slices.Equal(after, before) {
 		t.Errorf("%v were not adopted, now %v", before, after)
 	}
@@ -187,7 +188,7 @@ func TestUpgradeOfAFleet(t *testing.T) {
 
 // chaos is one run of it.
 type chaos struct {
-	*supervised
+	*keptFleet
 	private *enginetest.Engine
 	random  *rand.Rand
 	killed  map[string]bool // runners
@@ -217,14 +218,14 @@ func (c *chaos) kill(program string) string {
 		return "nobody"
 	}
 	one := runners[pick%uint64(len(runners))]
-	c.killed[one.Name] = true
 	if !killIn(c.t, one.ContainerID, program) {
 		return "nothing in " + one.Name
 	}
+	c.killed[one.Name] = true
 	return one.Name
 }
 
-// github makes calls go wrong for some seconds.
+// faults makes calls go wrong for some seconds.
 func (c *chaos) faults(match string, fault ghsim.Fault, lasting time.Duration) string {
 	fault.Match = match
 	remove := c.github.Inject(fault)
@@ -345,7 +346,7 @@ func TestChaos(t *testing.T) {
 	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
 	private.CopyImage(t, machine, tag, "debian:trixie-slim")
 	t.Setenv("DOCKER_HOST", private.Host)
-	c := &chaos{supervised: supervise(t, private.API, github, "chaos"), private: private, random: rand.New(rand.NewPCG(seed, 0)), killed: map[string]bool{}}
+	c := &chaos{keptFleet: supervise(t, private.API, github, "chaos"), private: private, random: rand.New(rand.NewPCG(seed, 0)), killed: map[string]bool{}}
 	online(t, github, count)
 
 	deadline, cancel := context.WithTimeout(t.Context(), lasting)

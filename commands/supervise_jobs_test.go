@@ -17,8 +17,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// supervised is a fleet with a supervisor in the background, as up leaves it.
-type supervised struct {
+// keptFleet is a fleet with a supervisor in the background, as up leaves it.
+type keptFleet struct {
 	t       *testing.T
 	api     *client.Client
 	github  *ghsim.Server
@@ -31,10 +31,10 @@ type supervised struct {
 
 // supervise leaves a supervisor for the settings in the working folder, and takes it
 // and what it keeps away with the test.
-func supervise(t *testing.T, api *client.Client, github *ghsim.Server, name string) *supervised {
+func supervise(t *testing.T, api *client.Client, github *ghsim.Server, name string) *keptFleet {
 	t.Helper()
 	d, found, options, wish := supervisedFleet(t, name)
-	s := &supervised{t: t, api: api, github: github, name: name, engine: found.engine, wish: wish, address: freeAddress(t)}
+	s := &keptFleet{t: t, api: api, github: github, name: name, engine: found.engine, wish: wish, address: freeAddress(t)}
 	program := ownBinary(t)
 	s.leave = func(wish fleet.Wish) {
 		t.Helper()
@@ -58,7 +58,7 @@ func supervise(t *testing.T, api *client.Client, github *ghsim.Server, name stri
 }
 
 // end takes the supervisor and its state away; the runners stay.
-func (s *supervised) end() {
+func (s *keptFleet) end() {
 	s.t.Helper()
 	ctx := context.Background()
 	found, err := s.engine.Supervisor(ctx, s.name)
@@ -77,16 +77,16 @@ func (s *supervised) end() {
 }
 
 // tell shows what the supervisor did.
-func (s *supervised) tell() {
+func (s *keptFleet) tell() {
 	var log strings.Builder
-	if err := s.engine.SupervisorLog(context.Background(), s.name, false, &log); err != nil {
+	if err := s.engine.SupervisorLog(context.Background(), s.name, dockerx.LogOptions{Tail: -1}, &log); err != nil {
 		s.t.Log(err)
 	}
 	s.t.Logf("the supervisor's log:\n%s", log.String())
 }
 
 // down takes all away and holds that nothing is left, at GitHub neither.
-func (s *supervised) down() {
+func (s *keptFleet) down() {
 	s.t.Helper()
 	if s.t.Failed() {
 		s.tell()
