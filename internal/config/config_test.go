@@ -66,7 +66,7 @@ func TestLoadErrors(t *testing.T) {
 		{"hosts: [{name: a}]\n", ":1: hosts: a has no address"},
 		{"hosts:\n- {name: a, address: x}\n- {name: a, address: y}\n", ":1: hosts: a is there twice"},
 		{"hosts:\n- {name: a, address: x, count: 201}\n", ":1: hosts: a: count 201: expected 0 to 200"},
-		{"hosts:\n- name: a\n  adress: x\n", `:3: unknown key "adress": did you mean "address"?`},
+		{"hosts:\n- name: a\n  adddress: x\n", `:3: unknown key "adddress": did you mean "address"?`},
 		{"network:\n  driver: magic\n", ":2: network.driver: "},
 		{"name: A B\n", ":1: name: "},
 		{"target: http://github.com/a/b\n", ":1: target: "},
