@@ -133,10 +133,12 @@ func TestUpgradeOfAFleet(t *testing.T) {
 	s := supervise(t, api, github, name)
 	online(t, github, count)
 	before := registered(github)
+	events := func() string { return must(t, "events", "--fleet", name) }
+	// What it has not seen online yet a supervisor that is stopped takes with it.
+	eventually(t, time.Minute, "the supervisor has seen both", func() bool { return strings.Count(events(), "of 2)") == count })
 	if err := s.engine.StopSupervisor(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	events := func() string { return must(t, "events", "--fleet", name) }
 	s.leave(s.wish)
 	eventually(t, time.Minute, "the next supervisor has begun", func() bool { return strings.Count(events(), "  began: ") == 2 })
 	sleepFor(t, 5*time.Second) // it has looked, and would have acted
