@@ -43,7 +43,7 @@ test-long: setup vet build ## the long ones too, up to 45 minutes
 chaos: FOR := --tests
 chaos: export CHAOS_FOR ?= 10m
 chaos: setup vet build ## a supervised fleet, struck at random for CHAOS_FOR=10m; CHAOS_SEED=… repeats a run's choices
-	$(WITH_DOCKER) go test -count=1 -timeout 90m -run 'TestChaos$$' -v ./commands
+	$(WITH_DOCKER) go test -count=1 -timeout 90m -tags long -run 'TestChaos$$' -v ./commands
 
 bench: setup build ## measure the claims (bench/results.json, docs/bench), fail where a limit is missed
 	$(WITH_DOCKER) go run ./bench

@@ -6,9 +6,8 @@ import "time"
 
 // What make test leaves to make test-long: of things of one kind, all but some.
 const (
-	thorough      = false
-	killings      = 4
-	manyJobs      = 20
-	wholeWithin   = 5 * time.Second  // beside other tests
-	wholeAfterAll = 30 * time.Second // the same
+	thorough    = false
+	killings    = 4
+	manyJobs    = 20
+	wholeWithin = 5 * time.Second // beside other tests
 )
