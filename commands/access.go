@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 
 	"golang.org/x/net/http/httpproxy"
@@ -76,9 +74,7 @@ func (a access) client(m *metrics.Metrics) (*ghapi.Client, error) {
 	if a.App != nil {
 		auth = ghapi.Auth{App: &ghapi.App{ID: a.App.ID, InstallationID: a.App.InstallationID, Key: secret.New(a.App.Key)}}
 	}
-	proxy := a.Proxy.ProxyFunc()
 	return ghapi.New(target, auth, ghapi.Options{
-		CAs: a.CAs, UserAgent: "runnerctl/" + Version, Through: m.Transport,
-		Proxy: func(request *http.Request) (*url.URL, error) { return proxy(request.URL) },
+		CAs: a.CAs, UserAgent: "runnerctl/" + Version, Through: m.Transport, Proxy: proxyBy(a.Proxy),
 	})
 }

@@ -79,7 +79,7 @@ func githubCAs(loaded config.Config) ([]byte, error) {
 
 // reach is how GitHub, and what it offers for download, is reached.
 func reach(d deps, loaded config.Config) (options ghapi.Options, err error) {
-	options = ghapi.Options{Proxy: proxyOf(d.env), UserAgent: "runnerctl/" + Version}
+	options = ghapi.Options{Proxy: proxyBy(proxySettings(d.env)), UserAgent: "runnerctl/" + Version}
 	options.CAs, err = githubCAs(loaded)
 	return options, err
 }
@@ -178,8 +178,8 @@ func proxySettings(env func(string) string) httpproxy.Config {
 	return httpproxy.Config{HTTPProxy: either("HTTP_PROXY"), HTTPSProxy: either("HTTPS_PROXY"), NoProxy: either("NO_PROXY")}
 }
 
-func proxyOf(env func(string) string) func(*http.Request) (*url.URL, error) {
-	settings := proxySettings(env)
+// proxyBy is the proxy that settings choose for a request.
+func proxyBy(settings httpproxy.Config) func(*http.Request) (*url.URL, error) {
 	proxy := settings.ProxyFunc()
 	return func(request *http.Request) (*url.URL, error) { return proxy(request.URL) }
 }

@@ -30,12 +30,6 @@ func foundOrGone(ctx context.Context, engine *dockerx.Engine, name string) (flee
 const lastOfRecord = 10
 
 func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
-	known := func(text string) string {
-		if text == "" {
-			return "–"
-		}
-		return ui.Plain(text)
-	}
 	at := func(when time.Time) string {
 		if when.IsZero() {
 			return "–"
@@ -53,8 +47,7 @@ func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
 	if size := len(of.Diagnostics); size > 0 {
 		diagnostics = fmt.Sprintf("%s: runnerctl logs --source %s %s", ui.Bytes(int64(size)), fleet.Diagnostics, of.Name)
 	}
-	fmt.Fprintln(out, theme.Bold(of.Name))
-	for _, row := range [][2]string{
+	writeSection(out, theme, of.Name, [][2]string{
 		{"fleet", of.Fleet},
 		{"state", "gone"},
 		{"cause", known(of.Cause)},
@@ -68,17 +61,16 @@ func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
 		{"image id", of.ImageID},
 		{"spec", of.SpecHash},
 		{"diagnostics", diagnostics},
-	} {
-		fmt.Fprintf(out, "  %-12s %s\n", row[0], row[1])
-	}
+	})
 	lines := of.LogLines()
 	if len(lines) == 0 {
 		return
 	}
-	fmt.Fprintln(out, theme.Bold("last words"))
+	var last [][2]string
 	for _, line := range lines[max(0, len(lines)-lastOfRecord):] {
-		fmt.Fprintf(out, "  %-12s %s\n", line.Source, ui.Plain(line.Text))
+		last = append(last, [2]string{line.Source, ui.Plain(line.Text)})
 	}
+	writeSection(out, theme, "last words", last)
 }
 
 // linesOf a record: its log's, and where they are asked for the agent's own, which have

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -37,7 +36,7 @@ func hostCommand(d deps) *cli.Command {
 			"   runnerctl host prepare ssh://admin@vm --dry-run\n" +
 			"   runnerctl host cloud-init >user-data",
 		Flags: slices.Concat(configFlags(), githubFlags(), []cli.Flag{
-			&cli.DurationFlag{Name: "wait", Usage: "drain: `LIMIT` for jobs to end", Value: 30 * time.Minute, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
+			&cli.DurationFlag{Name: "wait", Usage: "drain: `LIMIT` for jobs to end", Value: jobsWait, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
 			&cli.BoolFlag{Name: "force", Usage: "drain: cancel jobs, and go on though GitHub can't be asked", Category: "GitHub"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "prepare: print the plan only", Category: "Plan"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "prepare: don't ask", Category: "Plan"},

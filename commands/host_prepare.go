@@ -3,7 +3,6 @@ package commands
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -110,11 +109,8 @@ func sure(d deps, options prepareOptions, question string) error {
 	if !d.streams.InTTY || !d.streams.ErrTTY {
 		return &usageError{command: "host", problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
 	}
-	yes, err := d.prompt.Confirm(question, false)
-	switch {
-	case errors.Is(err, ui.ErrInterrupted):
-		return exitCode(exitInterrupted)
-	case err == nil && !yes:
+	yes, err := confirm(d, question)
+	if err == nil && !yes {
 		return errFailed
 	}
 	return err

@@ -70,25 +70,29 @@ func runInspect(ctx context.Context, d deps, options inspectOptions) error {
 	return nil
 }
 
-func writeDetails(out io.Writer, of fleet.Details, theme ui.Theme) {
-	known := func(text string) string {
-		if text == "" {
-			return "–"
-		}
-		return ui.Plain(text)
+// known is what a runner told, or a dash.
+func known(text string) string {
+	if text == "" {
+		return "–"
 	}
+	return ui.Plain(text)
+}
+
+func writeSection(out io.Writer, theme ui.Theme, title string, rows [][2]string) {
+	fmt.Fprintln(out, theme.Bold(title))
+	for _, row := range rows {
+		fmt.Fprintf(out, "  %-12s %s\n", row[0], row[1])
+	}
+}
+
+func writeDetails(out io.Writer, of fleet.Details, theme ui.Theme) {
 	at := func(when *time.Time) string {
 		if when == nil {
 			return "–"
 		}
 		return when.Format(time.RFC3339)
 	}
-	section := func(title string, rows [][2]string) {
-		fmt.Fprintln(out, theme.Bold(title))
-		for _, row := range rows {
-			fmt.Fprintf(out, "  %-12s %s\n", row[0], row[1])
-		}
-	}
+	section := func(title string, rows [][2]string) { writeSection(out, theme, title, rows) }
 	section(of.Name, [][2]string{
 		{"fleet", of.Fleet + " (" + string(of.Role) + ")"},
 		{"host", of.Host},

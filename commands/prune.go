@@ -90,10 +90,7 @@ func runPrune(ctx context.Context, d deps, options pruneOptions) error {
 		return nil
 	}
 	if !options.yes {
-		sure, err := d.prompt.Confirm(fmt.Sprintf("Remove these %d, %s?", len(plan.Removals), ui.Bytes(plan.Size())), false)
-		if errors.Is(err, ui.ErrInterrupted) {
-			return exitCode(exitInterrupted)
-		}
+		sure, err := confirm(d, fmt.Sprintf("Remove these %d, %s?", len(plan.Removals), ui.Bytes(plan.Size())))
 		if err != nil || !sure {
 			return err
 		}
@@ -101,6 +98,15 @@ func runPrune(ctx context.Context, d deps, options pruneOptions) error {
 	reclaimed, err := carryOutPrune(ctx, d, engine, plan, options.theme)
 	fmt.Fprintf(d.streams.Err, "reclaimed %s\n", ui.Bytes(reclaimed))
 	return interrupted(ctx, err)
+}
+
+// confirm asks; No is what Enter means, and Ctrl-C ends the program.
+func confirm(d deps, question string) (bool, error) {
+	yes, err := d.prompt.Confirm(question, false)
+	if errors.Is(err, ui.ErrInterrupted) {
+		err = exitCode(exitInterrupted)
+	}
+	return yes, err
 }
 
 // carryOutPrune removes one by one, what belongs to a fleet with its lock held;

@@ -36,19 +36,19 @@ func (e *Engine) Version(ctx context.Context) (version, api string, err error) {
 
 // ImageVersion is the runnerctl version that an image is labelled with.
 func (e *Engine) ImageVersion(ctx context.Context, reference string) (string, error) {
-	info, err := e.api.ImageInspect(ctx, reference)
-	if err != nil {
-		return "", fmt.Errorf("image %s: %w", reference, err)
-	}
-	return info.Config.Labels["org.opencontainers.image.version"], nil
+	return e.imageLabel(ctx, reference, "org.opencontainers.image.version")
 }
 
 // ImageAgent is the version of the agent that an image holds, or its archive's hash;
 // "" where it holds none.
 func (e *Engine) ImageAgent(ctx context.Context, reference string) (string, error) {
+	return e.imageLabel(ctx, reference, LabelAgent)
+}
+
+func (e *Engine) imageLabel(ctx context.Context, reference, label string) (string, error) {
 	info, err := e.api.ImageInspect(ctx, reference)
 	if err != nil {
 		return "", fmt.Errorf("image %s: %w", reference, err)
 	}
-	return info.Config.Labels[LabelAgent], nil
+	return info.Config.Labels[label], nil
 }
