@@ -88,6 +88,7 @@ type execution struct {
 	slots    chan struct{}
 	watches  map[string]*watch
 	farewell func(context.Context, Runner) // before a container is removed; nil: it is not looked at
+	adopted  bool                          // what has its credential when ctx ends stays: whoever comes next adopts it
 }
 
 // takeAway removes a runner's container and volume.
@@ -164,7 +165,7 @@ func (x *execution) create(ctx context.Context, name string) (outcome, error) {
 	result.text, err = x.await(ctx, runner, release)
 	if err != nil {
 		release()
-		return result, errors.Join(err, x.undo(ctx, runner))
+		return result, x.giveUp(ctx, runner, err)
 	}
 	result.made = &runner
 	return result, nil
@@ -318,6 +319,15 @@ func (e *LeftError) Hint() string {
 
 func (x *execution) last(ctx context.Context, runner Runner) []string {
 	return x.engine.LastLines(context.WithoutCancel(ctx), runner, lastLines)
+}
+
+// giveUp removes a runner that was waited for in vain, but not because the waiting was
+// ended by somebody after whom another one adopts it.
+func (x *execution) giveUp(ctx context.Context, runner Runner, err error) error {
+	if x.adopted && errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	return errors.Join(err, x.undo(ctx, runner))
 }
 
 // undo removes what this execution made, also when ctx has ended, within a limit

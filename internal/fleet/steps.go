@@ -69,7 +69,7 @@ func (l *loop) begin(ctx context.Context, operation Operation) {
 // carryOut needs nothing that the loop remembers: it runs beside it.
 func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 	x := &step{host: l.Engine, execution: &execution{
-		engine: l.Engine, forges: l.Forges, options: Options{Spec: wish.Spec, Ready: wish.Ready}, observer: silent{}, slots: l.slots, watches: map[string]*watch{},
+		engine: l.Engine, forges: l.Forges, options: Options{Spec: wish.Spec, Ready: wish.Ready}, observer: silent{}, slots: l.slots, watches: map[string]*watch{}, adopted: true,
 	}}
 	for url, one := range l.witnesses {
 		x.watches[url] = one.watch
@@ -181,12 +181,13 @@ func (x *step) give(ctx context.Context, runner Runner) (text string, stays bool
 	if err != nil {
 		return "", true, err
 	}
-	if err = x.host.Give(ctx, runner, credential, x.options.Spec); err == nil {
-		text, err = x.await(ctx, runner, release)
-	}
-	if err != nil {
+	if err = x.host.Give(ctx, runner, credential, x.options.Spec); err != nil {
 		release()
 		return "", false, errors.Join(err, x.undo(ctx, runner))
+	}
+	if text, err = x.await(ctx, runner, release); err != nil {
+		release()
+		return "", false, x.giveUp(ctx, runner, err)
 	}
 	return text, false, nil
 }

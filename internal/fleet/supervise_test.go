@@ -928,3 +928,46 @@ func TestMeter(t *testing.T) {
 		}
 	})
 }
+
+func TestARunnerInTheMakingOutlivesItsSupervisor(t *testing.T) {
+	for name, spares := range map[string]int{"made": 0, "a spare given": 1} {
+		t.Run(name, func(t *testing.T) {
+			silent := func(*world, string) {}
+			supervise(t, Wish{Count: 1, Spares: spares}, func(s *supervised) {
+				s.connect = silent
+				if spares > 0 { // which gets its credential when the one that there is ends
+					s.connect = func(w *world, name string) {
+						w.online(name)
+						w.connect = silent
+					}
+				}
+			}, func(s *supervised) {
+				s.after(10 * time.Second)
+				if spares > 0 {
+					first := s.onlineNames()[0]
+					s.do(func() { s.through(first) })
+					s.after(10 * time.Second)
+				}
+				s.stop()
+				s.do(func() {
+					for name := range s.runners { // what it waited for comes to pass afterwards
+						if !s.runners[name].Waiting {
+							s.online(name)
+						}
+					}
+					s.connect = (*world).online
+				})
+				if got := len(s.onlineNames()); got != 1 {
+					runners, registrations := s.all()
+					s.t.Errorf("%d online of %v, registered %v", got, runners, registrations)
+				}
+				s.begin()
+				s.after(10 * time.Second)
+				s.whole(1, spares)
+				if removed := s.count("unregister"); removed != 0 {
+					s.t.Errorf("%d runners were taken away", removed)
+				}
+			})
+		})
+	}
+}
