@@ -201,8 +201,25 @@ func addCommonFlags(command *cli.Command) {
 		if _, err := ui.ParseColorMode(c.String("color")); err != nil {
 			return &usageError{command: command.Name, problem: err.Error()}
 		}
-		return nil
+		return emptyBoolean(command)
 	}
+}
+
+// emptyBoolean refuses a variable that says neither yes nor no: urfave/cli would take it
+// for a no that was meant.
+func emptyBoolean(command *cli.Command) error {
+	for _, flag := range command.Flags {
+		boolean, ok := flag.(*cli.BoolFlag)
+		if !ok {
+			continue
+		}
+		for _, name := range boolean.EnvVars {
+			if value, set := os.LookupEnv(name); set && value == "" {
+				return &usageError{command: command.Name, problem: "$" + name + " is empty: expected true or false, or no such variable"}
+			}
+		}
+	}
+	return nil
 }
 
 func commandName(c *cli.Context) string {

@@ -132,7 +132,7 @@ func (h host) handOver(ctx context.Context, d deps, options upOptions, before do
 	}
 	show := newProgress(d, options.theme)
 	defer show.Close()
-	watched := newWatched(show)
+	watched, read := newWatched(show), time.Now()
 	late := &notWishedError{fleet: name}
 	for {
 		short, err := h.look(ctx, d, options.config, wish, watched)
@@ -148,18 +148,21 @@ func (h host) handOver(ctx context.Context, d deps, options upOptions, before do
 		default:
 			late.short = short
 		}
-		now, err := state.Events(ctx)
-		if err != nil {
-			return interrupted(ctx, err)
-		}
-		for _, event := range since(told, now) {
-			if event.Kind == fleet.FailedEvent || event.Kind == fleet.BackOffEvent {
-				late.cause, late.lines = event.Text, event.Last
-				show.Failed(watched.end(event), errors.New(event.Text))
+		if time.Since(read) >= eventsPause {
+			now, err := state.Events(ctx)
+			if err != nil {
+				return interrupted(ctx, err)
 			}
-		}
-		if len(now) > 0 {
-			told = now
+			for _, event := range since(told, now) {
+				if event.Kind == fleet.FailedEvent || event.Kind == fleet.BackOffEvent {
+					late.cause, late.lines = event.Text, event.Last
+					show.Failed(watched.end(event), errors.New(event.Text))
+				}
+			}
+			if len(now) > 0 {
+				told = now
+			}
+			read = time.Now()
 		}
 		found, err := h.engine.Supervisor(ctx, name)
 		if err != nil {

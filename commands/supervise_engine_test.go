@@ -73,7 +73,7 @@ func jobs(t *testing.T, github *ghsim.Server, count int) (runners []string) {
 // online waits until so many are, beside those that had a job.
 func online(t *testing.T, github *ghsim.Server, count int, had ...string) {
 	t.Helper()
-	eventually(t, time.Minute, "all are online", func() bool {
+	eventually(t, 3*time.Minute, "all are online", func() bool {
 		idle := 0
 		for _, one := range github.Runners() {
 			if one.Online && !one.Busy && !slices.Contains(had, one.Name) {

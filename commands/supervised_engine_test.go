@@ -213,10 +213,31 @@ func TestState(t *testing.T) {
 	if _, err := f.api.ContainerCreate(t.Context(), &container.Config{Image: f.spec.Image, Labels: labels}, &container.HostConfig{Binds: []string{"runnerctl-state-" + name + ":/state"}}, nil, nil, ""); err != nil {
 		t.Fatal(err)
 	}
+	doctor, err := f.api.ContainerCreate(t.Context(), &container.Config{Image: f.spec.Image, Labels: labels}, nil, nil, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := f.engine.RemoveState(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
+	if err := f.api.ContainerRemove(t.Context(), doctor.ID, container.RemoveOptions{RemoveVolumes: true}); err != nil {
+		t.Errorf("a doctor's probe at work is gone: %v", err)
+	}
 	empty()
+
+	// down finds what a killed runnerctl left of a supervisor, though it is only this.
+	if err := f.engine.State(name).SaveWish(t.Context(), wish); err != nil {
+		t.Fatal(err)
+	}
+	if plan := must(t, "down", "--fleet", name, "--dry-run"); plan != "remove  runnerctl-state-"+name+"  (down)\n" {
+		t.Errorf("plan:\n%s", plan)
+	}
+	if code, _, stderr := runnerctl(t.Context(), "down", "--fleet", name); code != 0 || !strings.Contains(stderr, "runnerctl-state-"+name+"   removed\n") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	if left := leftovers(t, f.api, name); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
 }
 
 // supervisorStandIn tells what a supervisor's program finds in its container.

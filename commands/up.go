@@ -232,7 +232,7 @@ func (h host) bring(ctx context.Context, d deps, options upOptions, tag, id stri
 		return err
 	}
 	fmt.Fprintf(d.streams.Err, "%s supervisor   keeps %s\n", options.theme.Check(), wish)
-	return nil
+	return interrupted(ctx, nil) // the whole is there all the same
 }
 
 // converge makes what is missing and removes what is too much, without a supervisor.

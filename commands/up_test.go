@@ -48,3 +48,16 @@ func TestUpsOfWhatCantBeSupervised(t *testing.T) {
 		}
 	}
 }
+
+// An empty variable is no "no".
+func TestEmptyBooleans(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, args := range map[string]string{"RUNNERCTL_NO_SUPERVISOR": "up", "RUNNERCTL_EPHEMERAL": "supervise", "RUNNERCTL_BOOTSTRAP_BASE": "build"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "")
+			if code, _, stderr := runnerctl(t.Context(), args); code != exitUsage || !strings.Contains(stderr, "$"+name+" is empty: expected true or false") {
+				t.Errorf("code %d: %s", code, stderr)
+			}
+		})
+	}
+}

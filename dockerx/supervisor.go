@@ -421,7 +421,7 @@ func (e *Engine) removeOwnVolume(ctx context.Context, name, role string) error {
 	}
 	err = e.api.VolumeRemove(ctx, name, false)
 	if cerrdefs.IsConflict(err) {
-		if err := e.removeAsides(ctx, found.Labels[labelFleet]); err != nil {
+		if err := e.removeAsides(ctx, name); err != nil {
 			return err
 		}
 		err = e.api.VolumeRemove(ctx, name, false)
@@ -432,11 +432,11 @@ func (e *Engine) removeOwnVolume(ctx context.Context, name, role string) error {
 	return nil
 }
 
-// removeAsides removes what somebody who was killed reached a fleet's volumes through.
-// Who is just reading finds nothing then, as after the volumes' end.
-func (e *Engine) removeAsides(ctx context.Context, fleetName string) error {
+// removeAsides removes what somebody who was killed reached a volume through. Who is just
+// reading finds nothing then, as after the volume's end. No other probe has a volume.
+func (e *Engine) removeAsides(ctx context.Context, volume string) error {
 	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
-		filters.Arg("label", labelFleet+"="+fleetName), filters.Arg("label", labelRole+"="+string(fleet.Probe)))})
+		filters.Arg("volume", volume), filters.Arg("label", labelRole+"="+string(fleet.Probe)))})
 	if err != nil {
 		return fmt.Errorf("list containers: %w", err)
 	}

@@ -1,0 +1,164 @@
+//go:build linux && long
+
+package commands
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/agenttest"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+)
+
+// ended is what came of a command that ran beside the test.
+type ended struct {
+	code   int
+	stderr string
+}
+
+// beside runs a command until it ends or is interrupted.
+func beside(t *testing.T, args ...string) (interrupt func(), outcome <-chan ended) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	told := make(chan ended, 1)
+	go func() {
+		code, _, stderr := runnerctl(ctx, args...)
+		told <- ended{code, stderr}
+	}()
+	return func() { cancel(errInterrupted) }, told
+}
+
+// specs are the hashes of what the fleet's runners were made of.
+func specs(t *testing.T, name string) (all []string) {
+	t.Helper()
+	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	runners, err := engine.Known(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, runner := range runners {
+		all = append(all, runner.SpecHash)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Another spec, told by up, is rolled through by the supervisor that is there; another
+// target gets another supervisor, and a job of the old one is let end.
+func TestUpOfAnotherSpecAndTarget(t *testing.T) {
+	agent := agenttest.Archive(t)
+	settings := func(github *ghsim.Server, target, memory string) {
+		writeSettings(t, github, target, "runners: {count: 2, memory: "+memory+"}", "image: {agent: {archive: "+agent+"}}")
+	}
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	supervised(t)
+	settings(github, "acme/api", "1GiB")
+	must(t, up(name)...)
+	first := supervisorOf(t, api, name)
+	before, spec := registered(github), specs(t, name)
+	if len(before) != 2 || len(spec) != 1 {
+		t.Fatalf("registered: %v, specs: %v", before, spec)
+	}
+
+	settings(github, "acme/api", "1100MiB")
+	if plan := must(t, up(name, "--dry-run")...); !strings.Contains(plan, "its runners are replaced one by one, each after its job") {
+		t.Errorf("plan:\n%s", plan)
+	}
+	must(t, up(name)...)
+	rolled := registered(github)
+	if len(rolled) != 2 || slices.ContainsFunc(rolled, func(one string) bool { return slices.Contains(before, one) }) {
+		t.Errorf("registered: %v, before: %v", rolled, before)
+	}
+	if after := specs(t, name); len(after) != 1 || after[0] == spec[0] {
+		t.Errorf("specs %v, before %v", after, spec)
+	}
+	if again := supervisorOf(t, api, name); again.ContainerID != first.ContainerID {
+		t.Errorf("rolled by another supervisor: %+v", again)
+	}
+
+	job := queueAndStart(t, github, "until [ -e ~/go ]; do sleep 0.2; done")
+	busy, _ := github.Result(job)
+	settings(github, "acme", "1100MiB")
+	must(t, up(name)...)
+	second := supervisorOf(t, api, name)
+	if second.ContainerID == first.ContainerID || !second.Running {
+		t.Errorf("%+v", second)
+	}
+	must(t, "exec", busy.Runner, "--", "touch", "go")
+	if result := await(t, github, job); result.Conclusion != "success" {
+		t.Errorf("%+v", result)
+	}
+	eventually(t, 2*time.Minute, "two are online at the new target, none at the old", func() bool {
+		runners := list(t, name)
+		return len(runners) == 2 && !slices.ContainsFunc(runners, func(one fleet.Runner) bool {
+			return slices.Contains(rolled, one.Name) || one.Listing == nil || one.Listing.State != fleet.Online
+		})
+	})
+	must(t, "down", "--fleet", name)
+	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
+		t.Errorf("left: %v, registered: %v", left, registered(github))
+	}
+}
+
+// --no-supervisor ends one in the foreground too, and its runners stay.
+func TestNoSupervisorEndsTheForeground(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	_, told := beside(t, "supervise", "--fleet", name, "--bootstrap-base", "--progress", "quiet", "--metrics-address", freeAddress(t))
+	online(t, github, 1)
+	eventually(t, time.Minute, "it has seen the runner", func() bool {
+		return strings.Contains(must(t, "events", "--fleet", name), "  online      ")
+	})
+	before := registered(github)
+	must(t, up(name, "--no-supervisor")...)
+	select {
+	case end := <-told:
+		if end.code != exitFailure || !strings.Contains(end.stderr, "the supervisor was ended from outside") {
+			t.Errorf("%+v", end)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it goes on")
+	}
+	if after := registered(github); !slices.Equal(after, before) || len(after) != 1 {
+		t.Errorf("registered: %v, before: %v", after, before)
+	}
+	must(t, "down", "--fleet", name)
+	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
+		t.Errorf("left: %v, registered: %v", left, registered(github))
+	}
+}
+
+// An up that is interrupted when the supervisor is begun already leaves the whole, and
+// says that it was interrupted.
+func TestUpInterruptedLate(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	supervised(t)
+	interrupt, told := beside(t, up(name)...)
+	eventually(t, 3*time.Minute, "the supervisor is there", func() bool {
+		select {
+		case early := <-told:
+			t.Fatalf("%+v", early)
+		default:
+		}
+		return supervisorOf(t, api, name).ContainerID != ""
+	})
+	interrupt()
+	if end := <-told; end.code != exitInterrupted || !strings.Contains(end.stderr, "supervisor   keeps 1 wanted") {
+		t.Errorf("%+v", end)
+	}
+	if found := supervisorOf(t, api, name); !found.Running || len(registered(github)) != 1 {
+		t.Errorf("%+v, registered: %v", found, registered(github))
+	}
+	must(t, "down", "--fleet", name)
+	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
+		t.Errorf("left: %v, registered: %v", left, registered(github))
+	}
+}
