@@ -183,7 +183,7 @@ func TestJobsThroughAFleet(t *testing.T) {
 	for len(queued) < manyJobs {
 		// One after the other, and now and then as many as there are runners.
 		wave := 1
-		if len(queued)%20 == 8 {
+		if len(queued)%20 == 4 {
 			wave = count
 		}
 		online(t, github, count)
