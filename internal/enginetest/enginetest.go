@@ -35,6 +35,9 @@ type Options struct {
 	TunMode os.FileMode // of its /dev/net/tun; 0: 0666
 	Args    []string    // further arguments of dockerd
 	Linked  bool        // it and its containers reach this machine at Gateway, and nothing else
+
+	From   *client.Client // the engine that has Images
+	Images []string       // that this one has from the start; DiskMiB: at least 2000
 }
 
 // Engine is a private Docker Engine.
@@ -79,21 +82,32 @@ func Start(t *testing.T, options Options) *Engine {
 			t.Error(err)
 		}
 	})
-	disk := filepath.Join(dir, "disk")
-	if err := os.WriteFile(disk, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(disk, int64(options.DiskMiB)<<20); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", disk).CombinedOutput(); err != nil {
-		t.Fatalf("mkfs: %v: %s", err, out)
+	if len(options.Images) > 0 {
+		copySeed(t, seedOf(t, options), e.disk(), options.DiskMiB)
+	} else {
+		makeDisk(t, e.disk(), options.DiskMiB)
 	}
 	if e.API, err = client.NewClientWithOpts(client.WithHost(e.Host), client.WithAPIVersionNegotiation()); err != nil {
 		t.Fatal(err)
 	}
 	e.Run(t)
 	return e
+}
+
+// disk is the file with the data-root's file system.
+func (e *Engine) disk() string { return filepath.Join(e.dir, "disk") }
+
+func makeDisk(t *testing.T, path string, mib int) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, int64(mib)<<20); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", path).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs: %v: %s", err, out)
+	}
 }
 
 // Run starts the engine's process on its data-root, again after Kill.
