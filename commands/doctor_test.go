@@ -25,7 +25,6 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
-	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
 	"golang.org/x/net/http/httpproxy"
 
@@ -158,11 +157,7 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = canary.Close() }()
-	bridge, err := api.NetworkInspect(t.Context(), "bridge", network.InspectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gateway := bridge.IPAM.Config[0].Gateway
+	gateway := bridgeAddress(t)
 	port := canary.Addr().(*net.TCPAddr).Port //nolint:errorlint // Listen's type for "tcp"
 	open, closed := net.JoinHostPort(gateway, strconv.Itoa(port)), net.JoinHostPort(gateway, "1")
 
