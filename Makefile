@@ -4,7 +4,7 @@ ARCH ?= $(shell go env GOARCH)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build agent man demo test test-long chaos bench bench-quick vet lint golden
+.PHONY: help setup build agent man demo test test-long chaos jobs bench bench-quick vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
@@ -43,7 +43,12 @@ test-long: setup vet build ## the long ones too, up to 45 minutes
 chaos: FOR := --tests
 chaos: export CHAOS_FOR ?= 10m
 chaos: setup vet build ## a supervised fleet, struck at random for CHAOS_FOR=10m; CHAOS_SEED=… repeats a run's choices
-	$(WITH_DOCKER) go test -count=1 -timeout 90m -tags long -run 'TestChaos$$' -v ./commands
+	$(WITH_DOCKER) go test -count=1 -timeout 90m -run 'TestChaos$$' -v ./commands
+
+jobs: FOR := --tests
+jobs: export FLEET_JOBS ?= 200
+jobs: setup vet build ## FLEET_JOBS=200 jobs through a supervised fleet of four
+	$(WITH_DOCKER) go test -count=1 -timeout 90m -tags long -run 'TestJobsThroughAFleet$$' -v ./commands
 
 bench: setup build ## measure the claims (bench/results.json, docs/bench), fail where a limit is missed
 	$(WITH_DOCKER) go run ./bench
