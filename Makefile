@@ -34,20 +34,20 @@ vet: ## go vet for every system that a client may have, shellcheck
 	for file in $$(grep -rlE '^#!.*perl( -w)?$$' scripts) scripts/escape/*.pl; do perl -Iscripts/escape -wc $$file || exit 1; done
 
 test test-long: FOR := --tests
-test: setup vet build ## every test but the long ones, on a real engine
+test: setup build ## every test but the long ones, on a real engine
 	$(WITH_DOCKER) go test -count=1 -timeout 40m ./...
 
-test-long: setup vet build ## the long ones too, up to 45 minutes
+test-long: setup build ## the long ones too, up to 45 minutes
 	$(WITH_DOCKER) go test -count=1 -timeout 45m -tags long ./...
 
 chaos: FOR := --tests
 chaos: export CHAOS_FOR ?= 10m
-chaos: setup vet build ## a supervised fleet, struck at random for CHAOS_FOR=10m; CHAOS_SEED=… repeats a run's choices
+chaos: setup build ## a supervised fleet, struck at random for CHAOS_FOR=10m; CHAOS_SEED=… repeats a run's choices
 	$(WITH_DOCKER) go test -count=1 -timeout 90m -run 'TestChaos$$' -v ./commands
 
 jobs: FOR := --tests
 jobs: export FLEET_JOBS ?= 200
-jobs: setup vet build ## FLEET_JOBS=200 jobs through a supervised fleet of four
+jobs: setup build ## FLEET_JOBS=200 jobs through a supervised fleet of four
 	$(WITH_DOCKER) go test -count=1 -timeout 90m -tags long -run 'TestJobsThroughAFleet$$' -v ./commands
 
 bench: setup build ## measure the claims (bench/results.json, docs/bench), fail where a limit is missed
