@@ -223,6 +223,8 @@ func askRegistry(ctx context.Context, engine *dockerx.Engine, wanted doctor.Want
 	registry := doctor.Registry{Problems: map[string]string{}}
 	for _, base := range wanted.Missing {
 		switch login, err := engine.AskRegistry(ctx, base); {
+		case err != nil && ctx.Err() != nil:
+			registry.Problems[base] = fmt.Sprintf("no answer within %s", registryLimit)
 		case err != nil:
 			registry.Problems[base] = firstLine(err)
 		case login:
