@@ -4,7 +4,7 @@ ARCH ?= $(shell go env GOARCH)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build agent man demo test test-long chaos jobs bench bench-quick vet lint golden
+.PHONY: help setup build agent man demo test test-long test-vm chaos jobs bench bench-quick vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
@@ -26,6 +26,7 @@ demo: setup build agent ## the whole thing: a stand-in GitHub, three runners, ni
 
 vet: ## go vet for every system that a client may have, shellcheck
 	go vet ./...
+	go vet -tags long,vm ./...
 	go -C testagent vet ./...
 	GOOS=linux GOARCH=arm64 go vet ./...
 	GOOS=darwin go vet ./...
@@ -39,6 +40,10 @@ test: setup build ## every test but the long ones, on a real engine
 
 test-long: setup build ## the long ones too, up to 45 minutes
 	$(WITH_DOCKER) go test -count=1 -timeout 45m -tags long ./...
+
+test-vm: FOR := --vm
+test-vm: setup build ## a Debian 13 machine in qemu becomes a host, over ssh; up to 30 minutes
+	$(WITH_DOCKER) go test -count=1 -timeout 30m -tags vm -run 'TestVM$$' -v ./commands
 
 chaos: FOR := --tests
 chaos: export CHAOS_FOR ?= 10m

@@ -202,5 +202,5 @@ func Connect(endpoint Endpoint) (*Engine, error) {
 	if !endpoint.Local() {
 		own.Transport = newPatient(own.Transport, endpoint)
 	}
-	return &Engine{api: api, host: endpoint.Name}, nil
+	return &Engine{api: api, host: endpoint.Name, away: !endpoint.Local()}, nil
 }

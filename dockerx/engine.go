@@ -21,6 +21,7 @@ import (
 type Engine struct {
 	api  *client.Client
 	host string // how runnerctl names it
+	away bool   // on another machine
 }
 
 // Close frees the connections.

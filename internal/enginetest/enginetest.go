@@ -32,6 +32,7 @@ var script string
 // Options of a private engine.
 type Options struct {
 	DiskMiB int         // size of the data-root's file system; 0: 4096 (sparse)
+	Disk    string      // a file to make that in, which stays; "": one that goes with the test
 	TunMode os.FileMode // of its /dev/net/tun; 0: 0666
 	Args    []string    // further arguments of dockerd
 	Linked  bool        // it and its containers reach this machine at Gateway, and nothing else
@@ -82,6 +83,11 @@ func Start(t *testing.T, options Options) *Engine {
 			t.Error(err)
 		}
 	})
+	if options.Disk != "" {
+		if err := os.Symlink(options.Disk, e.disk()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if len(options.Images) > 0 {
 		copySeed(t, seedOf(t, options), e.disk(), options.DiskMiB)
 	} else {
@@ -180,6 +186,23 @@ func (e *Engine) Kill() {
 	// namespace, and its containerd would be waited for in vain.
 	for _, name := range []string{"docker.sock", "docker.pid", "exec"} {
 		_ = os.RemoveAll(filepath.Join(e.dir, name))
+	}
+}
+
+// Stop ends the engine in peace, and waits until nothing holds its disk.
+func (e *Engine) Stop(t *testing.T) {
+	t.Helper()
+	e.script(t, exec.Command("pkill", "--parent", e.first(t), "dockerd"))
+	_ = e.command.Wait()
+	e.command = nil
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		held := strings.TrimSpace(e.script(t, exec.Command("losetup", "--associated", e.disk())))
+		if held == "" {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("the private engine's disk is held: %s", held)
+		}
 	}
 }
 

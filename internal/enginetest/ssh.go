@@ -49,29 +49,15 @@ func StartSSH(t *testing.T, options SSHOptions) *SSH {
 	}
 	port := freePort(t)
 	s := &SSH{Address: fmt.Sprintf("ssh://%s@127.0.0.1:%s", me.Username, port), dir: t.TempDir()}
-	for _, key := range []string{"host", "user", "other"} {
-		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", s.path(key)).CombinedOutput(); err != nil {
-			t.Fatalf("ssh-keygen: %v: %s", err, out)
-		}
-	}
+	s.useKeys(t, "host", "user", "other")
 	env := ""
 	if len(options.Env) > 0 {
 		env = "SetEnv " + strings.Join(options.Env, " ") + "\n"
 	}
 	s.write(t, "sshd_config", "ListenAddress 127.0.0.1:"+port+"\nHostKey "+s.path("host")+"\nAuthorizedKeysFile "+s.path("authorized_keys")+
 		"\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"+env, 0o600)
-	s.write(t, "ssh_config", "IdentityFile "+s.path("user")+"\nIdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile "+s.path("known_hosts")+"\nGlobalKnownHostsFile none\n", 0o600)
 	s.Allow(t, "user")
 	s.Know(t, "host")
-	client, err := exec.LookPath("ssh")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(s.path("bin"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s.write(t, "bin/ssh", "#!/bin/sh\nexec "+client+" -F "+s.path("ssh_config")+" \"$@\"\n", 0o700)
-	t.Setenv("PATH", s.path("bin")+":"+os.Getenv("PATH"))
 
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // sshd insists
 		t.Fatal(err)
@@ -104,6 +90,26 @@ func StartSSH(t *testing.T, options SSHOptions) *SSH {
 			t.Fatal(err)
 		}
 	}
+}
+
+// useKeys makes keys, and puts an ssh before the machine's that has the key "user".
+func (s *SSH) useKeys(t *testing.T, names ...string) {
+	t.Helper()
+	for _, key := range names {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", s.path(key)).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v: %s", err, out)
+		}
+	}
+	s.write(t, "ssh_config", "IdentityFile "+s.path("user")+"\nIdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile "+s.path("known_hosts")+"\nGlobalKnownHostsFile none\n", 0o600)
+	client, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(s.path("bin"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "bin/ssh", "#!/bin/sh\nexec "+client+" -F "+s.path("ssh_config")+" \"$@\"\n", 0o700)
+	t.Setenv("PATH", s.path("bin")+":"+os.Getenv("PATH"))
 }
 
 func freePort(t *testing.T) string {
