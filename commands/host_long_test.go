@@ -3,8 +3,11 @@
 package commands
 
 import (
+	"os"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 )
@@ -28,4 +31,51 @@ func TestHostIsPrepared(t *testing.T) {
 	if code, _, stderr := runnerctl(t.Context(), prepare...); code != 0 || !strings.Contains(stderr, " is prepared already\n") || strings.Contains(stderr, "will ") {
 		t.Errorf("again: code %d: %s", code, stderr)
 	}
+}
+
+// What is asked of a host after it fell silent is not waited for once more, and it is
+// heard again when it is there again; by TLS and by ssh.
+func TestSilenceIsWaitedForOnce(t *testing.T) {
+	t.Chdir(t.TempDir())
+	authority := enginetest.NewAuthority(t)
+	t.Setenv("DOCKER_CERT_PATH", authority.Dir)
+	private := awayEngine(t, authority)
+	machine := enginetest.StartMachine(t)
+	machine.StartEngine(t)
+	host := enginetest.StartSSH(t, enginetest.SSHOptions{Machine: machine})
+	tests := map[string]func(script string){
+		private.TCP:  func(script string) { private.Inside(t, script) },
+		host.Address: func(script string) { machine.Must(t, script) },
+	}
+	var all sync.WaitGroup
+	for address, inside := range tests {
+		all.Go(func() {
+			d := deps{env: os.Getenv, goos: "linux", host: address}
+			engine, _, err := connect(d)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer engine.Close()
+			if _, err := engine.Facts(t.Context()); err != nil {
+				t.Error(err)
+			}
+			inside("iptables -I INPUT -i eth0 -j DROP")
+			started := time.Now()
+			for range 3 {
+				if _, err := engine.Facts(t.Context()); err == nil || !strings.Contains(err.Error(), "host "+address+": ") {
+					t.Errorf("%s: %v", address, err)
+				}
+			}
+			if took := time.Since(started); took > within {
+				t.Errorf("%s: %s", address, took)
+			}
+			inside("iptables -D INPUT -i eth0 -j DROP")
+			eventually(t, within, "it is heard again", func() bool {
+				_, err := engine.Facts(t.Context())
+				return err == nil
+			})
+		})
+	}
+	all.Wait()
 }
