@@ -24,10 +24,16 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// awayEngine is an engine with an address of its own, which has an image "empty".
+// awayEngine is an engine with an address of its own.
 func awayEngine(t *testing.T, authority *enginetest.Authority) *enginetest.Engine {
 	t.Helper()
-	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 64, Linked: true, TLS: authority, Args: []string{"--debug"}})
+	return plainEngine(t, enginetest.Options{DiskMiB: 64, Linked: true, TLS: authority, Args: []string{"--debug"}})
+}
+
+// plainEngine is one that has an image "empty", which holds nothing.
+func plainEngine(t *testing.T, options enginetest.Options) *enginetest.Engine {
+	t.Helper()
+	engine := enginetest.Start(t, options)
 	none := strings.NewReader(strings.Repeat("\x00", 1024)) // the end of an archive
 	answer, err := engine.API.ImageImport(t.Context(), image.ImportSource{Source: none, SourceName: "-"}, "empty", image.ImportOptions{})
 	if err != nil {
