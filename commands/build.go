@@ -140,6 +140,9 @@ func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 	var baseIDs []string
 	for _, base := range unique(wanted.image.Base, wanted.image.Outer) {
 		id, err := ensureBase(ctx, d, engine, base, options)
+		if err == nil {
+			err = engine.Fits(ctx, base)
+		}
 		if err != nil {
 			return "", "", false, err
 		}

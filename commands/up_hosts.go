@@ -94,22 +94,12 @@ func reachAll(ctx context.Context, all []deps, options upOptions) (answered []*h
 		byName[one.host] = i
 	}
 	err = onEvery(all, func(d deps) error {
-		engine, _, err := connect(d)
-		if err != nil {
-			return err
-		}
-		one := &hostEngine{deps: d, engine: engine}
-		told, err := engine.Facts(ctx)
-		if err == nil {
-			one.arch = told.Arch
-			_, one.id, err = plannedImage(ctx, d, engine, options.config)
-		}
-		if err != nil {
-			engine.Close()
-			return err
+		one, err := lookForImage(ctx, d, options)
+		if err != nil && ctx.Err() == nil { // now, and not when the others are done
+			fmt.Fprintf(d.streams.Err, "left out: %s\n", firstLine(err))
 		}
 		found[byName[d.host]] = one
-		return nil
+		return err
 	})
 	for _, one := range found {
 		if one != nil {
@@ -117,6 +107,25 @@ func reachAll(ctx context.Context, all []deps, options upOptions) (answered []*h
 		}
 	}
 	return answered, err
+}
+
+// lookForImage is a host that answers, with the image if it has it.
+func lookForImage(ctx context.Context, d deps, options upOptions) (*hostEngine, error) {
+	engine, _, err := connect(d)
+	if err != nil {
+		return nil, err
+	}
+	one := &hostEngine{deps: d, engine: engine}
+	told, err := engine.Facts(ctx)
+	if err == nil {
+		one.arch = told.Arch
+		_, one.id, err = plannedImage(ctx, d, engine, options.config)
+	}
+	if err != nil {
+		engine.Close()
+		return nil, err
+	}
+	return one, nil
 }
 
 // moveFrom makes sure that the source has the image, and moves it with its bases to

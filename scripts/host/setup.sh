@@ -55,6 +55,7 @@ need ip iproute2
 need mkfs.ext4 e2fsprogs
 if [ -n "$tests" ]; then
 	need shellcheck shellcheck
+	need systemd-analyze systemd
 	need zsh zsh
 	need fish fish
 	need groff groff-base
