@@ -74,7 +74,12 @@ func (a access) client(m *metrics.Metrics) (*ghapi.Client, error) {
 	if a.App != nil {
 		auth = ghapi.Auth{App: &ghapi.App{ID: a.App.ID, InstallationID: a.App.InstallationID, Key: secret.New(a.App.Key)}}
 	}
-	return ghapi.New(target, auth, ghapi.Options{
-		CAs: a.CAs, UserAgent: "runnerctl/" + Version, Through: m.Transport, Proxy: proxyBy(a.Proxy),
-	})
+	options := a.reach()
+	options.Through = m.Transport
+	return ghapi.New(target, auth, options)
+}
+
+// reach is how GitHub, and what it offers for download, is reached.
+func (a access) reach() ghapi.Options {
+	return ghapi.Options{CAs: a.CAs, UserAgent: "runnerctl/" + Version, Proxy: proxyBy(a.Proxy)}
 }

@@ -137,8 +137,13 @@ func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 	if err != nil {
 		return "", "", false, err
 	}
+	return wanted.ensure(ctx, d, engine, options, func() (map[string]string, error) { return wanted.large(ctx, d, options.config) })
+}
+
+// ensure is ensureImage of a recipe; large gives its large files, where they are needed.
+func (r recipe) ensure(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions, large func() (map[string]string, error)) (tag, id string, built bool, err error) {
 	var baseIDs []string
-	for _, base := range unique(wanted.image.Base, wanted.image.Outer) {
+	for _, base := range unique(r.image.Base, r.image.Outer) {
 		id, err := ensureBase(ctx, d, engine, base, options)
 		if err == nil {
 			err = engine.Fits(ctx, base)
@@ -148,7 +153,7 @@ func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 		}
 		baseIDs = append(baseIDs, id)
 	}
-	files, err := wanted.context("")
+	files, err := r.context("")
 	if err != nil {
 		return "", "", false, err
 	}
@@ -160,10 +165,10 @@ func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 			return tag, id, false, err
 		}
 	}
-	if files, err = wanted.context(hash); err != nil {
+	if files, err = r.context(hash); err != nil {
 		return "", "", false, err
 	}
-	large, err := wanted.large(ctx, d, options.config)
+	archives, err := large()
 	if err != nil {
 		return "", "", false, err
 	}
@@ -171,7 +176,7 @@ func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 	if progress == "auto" && (!d.redraws() || d.color == "never") {
 		progress = "plain" // BuildKit's own display on terminals knows neither
 	}
-	err = engine.Build(ctx, files, dockerx.BuildOptions{Tag: tag, NoCache: options.noCache, Large: large, Progress: progress, Out: d.streams.Err})
+	err = engine.Build(ctx, files, dockerx.BuildOptions{Tag: tag, NoCache: options.noCache, Large: archives, Progress: progress, Out: d.streams.Err})
 	if err != nil {
 		return "", "", false, err
 	}

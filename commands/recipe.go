@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/release"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -48,19 +49,26 @@ func recipeOf(ctx context.Context, d deps, engine *dockerx.Engine, loaded config
 	if err != nil {
 		return wanted, err
 	}
-	wanted.agent, wanted.hooks = &archive, dockerx.Context{}
+	wanted.agent = &archive
+	wanted.hooks, err = hooksBeside(loaded)
+	return wanted, err
+}
+
+// hooksBeside are the operator's hooks, by their path in the context.
+func hooksBeside(loaded config.Config) (dockerx.Context, error) {
+	hooks := dockerx.Context{}
 	for _, folder := range hookFolders {
 		files, err := filepath.Glob(filepath.Join(loaded.Beside(filepath.FromSlash(folder)), "[^.]*"))
 		if err != nil {
-			return wanted, fmt.Errorf("%s: %w", folder, err)
+			return nil, fmt.Errorf("%s: %w", folder, err)
 		}
 		for _, file := range files {
-			if wanted.hooks[folder+"/"+filepath.Base(file)], err = os.ReadFile(file); err != nil {
-				return wanted, fmt.Errorf("hook: %w", err)
+			if hooks[folder+"/"+filepath.Base(file)], err = os.ReadFile(file); err != nil {
+				return nil, fmt.Errorf("hook: %w", err)
 			}
 		}
 	}
-	return wanted, nil
+	return hooks, nil
 }
 
 // offeredAgent is the archive that GitHub offers for the engine's architecture.
@@ -81,6 +89,11 @@ func offeredAgent(ctx context.Context, d deps, engine *dockerx.Engine, loaded co
 	if err != nil {
 		return release.Archive{}, err
 	}
+	return newestAgent(ctx, client, facts.Arch, loaded.Image.Agent)
+}
+
+// newestAgent is what GitHub offers to whom the settings leave the choice.
+func newestAgent(ctx context.Context, client *ghapi.Client, arch string, settings config.Agent) (release.Archive, error) {
 	list, err := client.Downloads(ctx)
 	if err != nil {
 		return release.Archive{}, &unofferedError{err}
@@ -89,7 +102,7 @@ func offeredAgent(ctx context.Context, d deps, engine *dockerx.Engine, loaded co
 	for _, one := range list {
 		offers = append(offers, release.Offer{OS: one.OS, Arch: one.Arch, Archive: release.Archive{Version: one.Version, SHA256: one.SHA256, Source: one.URL}})
 	}
-	return release.Choose(offers, loaded.Image.Agent.Version, facts.Arch, loaded.Image.Agent.SHA256)
+	return release.Choose(offers, settings.Version, arch, settings.SHA256)
 }
 
 // unofferedError is an agent that GitHub was to name and did not.
@@ -184,6 +197,11 @@ func (r recipe) large(ctx context.Context, d deps, loaded config.Config) (map[st
 	if err != nil {
 		return nil, err
 	}
+	return r.fetch(ctx, d, options, filepath.Join(cache, "runnerctl", "agent"))
+}
+
+// fetch is large for whoever knows the way to GitHub, and a folder.
+func (r recipe) fetch(ctx context.Context, d deps, options ghapi.Options, cache string) (map[string]string, error) {
 	transport, err := options.Transport()
 	if err != nil {
 		return nil, err
@@ -191,7 +209,7 @@ func (r recipe) large(ctx context.Context, d deps, loaded config.Config) (map[st
 	show := newDownload(d, "agent  downloading "+r.agent.Name())
 	client := &http.Client{Transport: transport}
 	defer client.CloseIdleConnections()
-	path, err := r.agent.Fetch(ctx, client, filepath.Join(cache, "runnerctl", "agent"), show.tell)
+	path, err := r.agent.Fetch(ctx, client, cache, show.tell)
 	show.end()
 	if err != nil && ctx.Err() == nil {
 		var told interface{ Hint() string }

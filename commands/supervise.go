@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"time"
 
@@ -120,13 +121,8 @@ func runSupervise(ctx context.Context, d deps, options superviseOptions) error {
 	s.rebuild = func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
 		again := options.up.build
 		again.progress = "quiet"
-		tag, id, _, err := ensureImage(ctx, d, engine, again)
-		if err != nil {
-			return wish, err
-		}
-		wish.Spec.Image, wish.Spec.ImageID = tag, id
-		wish.Agent, err = agentIn(ctx, engine, tag)
-		return wish, err
+		tag, id, _, err := ensureImage(ctx, d.silent(), engine, again)
+		return s.madeOf(ctx, wish, tag, id, err)
 	}
 	life, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -159,7 +155,11 @@ func (h host) wish(ctx context.Context, d deps, options upOptions, tag, id strin
 	if wish.Agent, err = agentIn(ctx, h.engine, tag); err != nil {
 		return wish, err
 	}
-	wish.Rebuild, err = json.Marshal(options.config.Image)
+	ingredients := ingredients{Image: options.config.Image}
+	if ingredients.Hooks, err = hooksBeside(options.config); err != nil {
+		return wish, err
+	}
+	wish.Rebuild, err = json.Marshal(ingredients)
 	return wish, err
 }
 
@@ -207,6 +207,10 @@ func insideCommand(d deps) *cli.Command {
 			}
 			defer engine.Close()
 			s := newSupervisor(d, engine, args[0], telling{logFormat: args[1], metrics: args[2]})
+			_ = os.RemoveAll(dockerx.ScratchFolder) // of one that was killed
+			s.rebuild = func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
+				return s.rebuildHere(ctx, d.silent(), wish)
+			}
 			s.serve(c.Context)
 			return s.inside(c.Context, dockerx.CredentialFile)
 		},
@@ -288,8 +292,13 @@ type supervisor struct {
 	tell    telling
 	log     *slog.Logger
 	metrics *metrics.Metrics
-	forges  fleet.Forges
-	rebuild func(context.Context, fleet.Wish) (fleet.Wish, error) // nil: it can't be made from here
+	rebuild func(context.Context, fleet.Wish) (fleet.Wish, error)
+
+	// Of the way to GitHub; none without a target.
+	forges fleet.Forges
+	client *ghapi.Client
+	reach  ghapi.Options
+	arch   string // of the engine's machine
 }
 
 func newSupervisor(d deps, engine *dockerx.Engine, fleetName string, tell telling) *supervisor {
@@ -312,6 +321,7 @@ func (s *supervisor) open(ctx context.Context, given access) error {
 	}
 	forge := ghapi.NewForge(client, fleet.Marker(s.fleet, told.ID), given.GroupID, told.Arch)
 	s.forges = fleet.Forges{client.Target().URL(): forge}
+	s.client, s.reach, s.arch = client, given.reach(), told.Arch
 	return nil
 }
 

@@ -35,6 +35,9 @@ const (
 	// CredentialFile is where it has what StartSupervisor was given.
 	CredentialFile = credentialFolder + "/" + credentialName
 
+	// ScratchFolder is where it may put what it needs for a while.
+	ScratchFolder = stateFolder + "/scratch"
+
 	credentialFolder = "/credential"     //nolint:gosec // a path
 	credentialName   = "credential.json" //nolint:gosec // a path
 	stateFolder      = "/state"

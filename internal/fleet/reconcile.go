@@ -25,6 +25,7 @@ type Sight struct {
 	Online time.Time // it was first known to be ready for jobs; zero: never
 	Missed time.Time // the first look since which its forge does not show it connected; zero: it does
 	Looked time.Time // the last look at the forge's list
+	Ended  time.Time // it was first seen to have ended by itself; zero: it was not
 	Failed string    // why it will never be ready; "": nothing says so
 	Retry  time.Time // nothing is tried with it before
 }
@@ -43,6 +44,8 @@ const (
 	// looksApart is the time between two looks at a forge's list, both of which must
 	// miss a runner.
 	looksApart = time.Minute
+	// burialLimit is how long what ended waits for its removal while others are made.
+	burialLimit = 10 * time.Second
 	// revivals of a container are the engine's to try; past these it is made anew.
 	revivals = 3
 )
@@ -65,7 +68,7 @@ func Reconcile(v View) Plan {
 	slices.SortFunc(v.Runners, func(a, b Sight) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
 	})
-	var serving, waiting []Sight
+	var serving, waiting, dead []Sight
 	var making, preparing, replacing int
 	for _, s := range v.Runners {
 		if s.Doing == Replace {
@@ -82,6 +85,8 @@ func Reconcile(v View) Plan {
 		case s.Doing != "":
 			serving = append(serving, s)
 			making++
+		case s.lost() != "" && ended[s.State]:
+			dead = append(dead, s)
 		case s.lost() != "":
 			remove(s, s.lost())
 		case s.State == "removing":
@@ -126,6 +131,13 @@ func Reconcile(v View) Plan {
 				continue
 			}
 			add(Operation{Action: Create, Name: v.NewName(), Cause: cause})
+		}
+	}
+	// Who takes the next job does not wait for the burial of who had the last: both
+	// together would take longer.
+	for _, s := range dead {
+		if making == 0 || v.Now.Sub(s.Ended) >= burialLimit {
+			remove(s, s.lost())
 		}
 	}
 	for _, surplus := range tooMany(v, serving, spec, hash) {

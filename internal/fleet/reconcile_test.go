@@ -25,7 +25,8 @@ func TestReconcile(t *testing.T) {
 	busy := func(s *Sight) { s.Listing.Busy = true }
 	old := func(s *Sight) { s.ImageID = "sha256:0" }
 	changed := func(s *Sight) { s.SpecHash = "other" }
-	exited := func(s *Sight) { s.State, s.ExitCode = Exited, 137 }
+	exited := func(s *Sight) { s.State, s.ExitCode, s.Ended = Exited, 137, now }
+	long := func(s *Sight) { s.Ended = now.Add(-burialLimit) }
 	spare := func(s *Sight) { s.Spare, s.Waiting, s.Listing, s.Online = true, true, nil, time.Time{} }
 	unseen := func(s *Sight) { s.Online = time.Time{} }
 	later := func(s *Sight) { s.Retry = now.Add(time.Second) }
@@ -46,8 +47,12 @@ func TestReconcile(t *testing.T) {
 		{"a spare when all others are made", 1, 1, []Sight{good("a")}, false, "spare   new-1  (spare 1 of 1)\n"},
 		{"no spare while others are made", 2, 1, []Sight{good("a"), good("b", doing(Create))}, false, ""},
 		{"as wished", 1, 1, []Sight{good("a"), good("s", spare)}, false, ""},
-		{"one ended", 2, 1, []Sight{good("a"), good("b", exited), good("s", spare)}, false,
-			"remove  b  (it ended: killed: out of memory, or not stopped in time)\ngive    s  (2 of 2)\n"},
+		{"one ended: its successor comes first", 2, 1, []Sight{good("a"), good("b", exited), good("s", spare)}, false, "give    s  (2 of 2)\n"},
+		{"one ended, its successor is being made", 2, 0, []Sight{good("a"), good("b", exited), good("c", doing(Create))}, false, ""},
+		{"one ended, its successor takes long", 2, 0, []Sight{good("a"), good("b", exited, long), good("c", doing(Create))}, false,
+			"remove  b  (it ended: killed: out of memory, or not stopped in time)\n"},
+		{"one ended, its successor is there", 2, 1, []Sight{good("a"), good("b", exited), good("c")}, false,
+			"remove  b  (it ended: killed: out of memory, or not stopped in time)\nspare   new-1  (spare 1 of 1)\n"},
 		{"one ended, back-off", 2, 1, []Sight{good("a"), good("b", exited), good("s", spare)}, true,
 			"remove  b  (it ended: killed: out of memory, or not stopped in time)\n"},
 		{"one is being removed", 1, 0, []Sight{good("a", doing(Remove))}, false, "create  new-1  (1 of 1)\n"},

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -49,7 +50,7 @@ func (l *loop) renew(ctx context.Context) {
 			r.day, r.err = ages.Deprecated(ctx, wish.Agent)
 		}
 		near := !r.day.IsZero() && time.Until(r.day) < ahead
-		if r.rebuild = refused || near; r.rebuild && wish.Rebuild != nil && l.Rebuild != nil {
+		if r.rebuild = refused || near; r.rebuild {
 			var made Wish
 			if made, r.err = l.Rebuild(ctx, wish); r.err == nil {
 				r.basis, r.wish = wish, &made
@@ -66,7 +67,9 @@ func (l *loop) renewed(r result, event Event) {
 	defer cancel()
 	l.reload(bounded)
 	l.renewal.underWay, l.renewal.next = false, now.Add(renewEvery)
-	if r.err != nil {
+	var notHere *NotHereError
+	elsewhere := errors.As(r.err, &notHere)
+	if r.err != nil && !elsewhere {
 		l.renewal.next = now.Add(demandEvery)
 	}
 	if !r.rebuild && r.err == nil {
@@ -81,10 +84,10 @@ func (l *loop) renewed(r result, event Event) {
 	switch {
 	case r.err != nil && !r.rebuild:
 		event.Kind, event.Text = FailedEvent, "the age of agent "+l.wish.Agent+" is not known: "+firstLine(r.err)
+	case elsewhere:
+		event.Text = why + ", and " + notHere.Error() + "; runnerctl up does it"
 	case r.err != nil:
 		event.Kind, event.Text = FailedEvent, "the image could not be made anew ("+why+"): "+firstLine(r.err)
-	case r.wish == nil:
-		event.Text = why + ", and the image can't be made anew from here: runnerctl up does"
 	case !l.wish.equal(r.basis):
 		event.Text = "a new image is not used, as another wish came meanwhile"
 	case r.wish.Spec.ImageID == l.wish.Spec.ImageID:

@@ -268,6 +268,9 @@ func (l *loop) next() time.Time {
 	sooner(l.making.until)
 	for _, s := range l.sights {
 		sooner(s.Retry)
+		if !s.Ended.IsZero() {
+			sooner(s.Ended.Add(burialLimit))
+		}
 	}
 	for _, one := range l.witnesses {
 		sooner(one.asked.Add(slowTick))
@@ -356,6 +359,12 @@ func (l *loop) merge(runners []Runner) {
 		}
 		runner.Listing, runner.Busy = s.Listing, s.Busy
 		s.Runner = runner
+		switch {
+		case !ended[s.State]: // or the engine started it again
+			s.Ended = time.Time{}
+		case s.Ended.IsZero():
+			s.Ended = now
+		}
 		if s.Doing == "" && ran && ended[s.State] {
 			l.died(s, now)
 		}

@@ -20,7 +20,7 @@ type Wish struct {
 	Spec    Spec            `json:"spec"`
 	Ready   time.Duration   `json:"ready"`             // limit of a start, in nanoseconds
 	Agent   string          `json:"agent_version"`     // of the image; "" where that is not known
-	Rebuild json.RawMessage `json:"rebuild,omitempty"` // what the image is made from, for whoever makes it; none: it can't be made there
+	Rebuild json.RawMessage `json:"rebuild,omitempty"` // what the image is made from, for whoever makes it anew
 }
 
 // SupervisedEngine is the host as a supervisor needs it.
@@ -130,6 +130,11 @@ const (
 	ImageEvent      EventKind = "image"      // the agent's version ages, an image was made anew
 )
 
+// NotHereError says that an image can't be made where its supervisor is.
+type NotHereError struct{ Why string }
+
+func (e *NotHereError) Error() string { return "the image can't be made anew from here: " + e.Why }
+
 // Store keeps a fleet's wish, records and events on its engine.
 type Store interface {
 	// Wish gives nil where there is none. A schema that is newer than WishSchema is
@@ -196,7 +201,7 @@ type Supervision struct {
 	Store   Store
 	NewName func() string // a random one; it may be taken
 	// Rebuild makes the wish's image anew, with the newest agent, and gives the wish
-	// that has it; nil where that can't be done.
+	// that has it; a NotHereError where that can't be done.
 	Rebuild func(ctx context.Context, wish Wish) (Wish, error)
 	Reload  <-chan struct{} // says that the wish may have changed
 	Observe func(Event)     // is told of each event when it happens; nil: nobody

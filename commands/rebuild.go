@@ -1,0 +1,76 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/release"
+)
+
+// ingredients are what a wish tells of its image, so that a supervisor on the engine can
+// make it anew. Nothing of it is secret: all goes into the image.
+type ingredients struct {
+	Image config.Image    `json:"image"`
+	Hooks dockerx.Context `json:"hooks,omitempty"` // the operator's
+}
+
+// recipe with the agent that GitHub offers now.
+func (s *supervisor) recipe(ctx context.Context, of ingredients) (recipe, error) {
+	wanted := recipe{image: of.Image, hooks: of.Hooks}
+	var archive release.Archive
+	var err error
+	switch agent := of.Image.Agent; {
+	case of.Image.Base == "":
+		return wanted, &fleet.NotHereError{Why: "the wish does not tell what it is made from"}
+	case agent.Archive == "":
+		archive, err = newestAgent(ctx, s.client, s.arch, agent)
+	case release.Remote(agent.Archive):
+		archive, err = release.Given(agent.Archive, agent.SHA256)
+	default:
+		return wanted, &fleet.NotHereError{Why: "its agent is a file of the machine that up ran on (image.agent.archive: " + agent.Archive + ")"}
+	}
+	wanted.agent = &archive
+	return wanted, err
+}
+
+// rebuildHere makes a wish's image anew from what the wish tells of it, with nothing but
+// the engine and GitHub.
+func (s *supervisor) rebuildHere(ctx context.Context, d deps, wish fleet.Wish) (fleet.Wish, error) {
+	var kept ingredients
+	if len(wish.Rebuild) > 0 {
+		if err := json.Unmarshal(wish.Rebuild, &kept); err != nil {
+			return wish, fmt.Errorf("what the image is made from: %w", err)
+		}
+	}
+	wanted, err := s.recipe(ctx, kept)
+	if err != nil {
+		return wish, err
+	}
+	defer os.RemoveAll(dockerx.ScratchFolder)
+	tag, id, _, err := wanted.ensure(ctx, d, s.engine, buildOptions{progress: "quiet"}, func() (map[string]string, error) {
+		return wanted.fetch(ctx, d, s.reach, dockerx.ScratchFolder)
+	})
+	return s.madeOf(ctx, wish, tag, id, err)
+}
+
+// madeOf is the wish for an image that was made anew.
+func (s *supervisor) madeOf(ctx context.Context, wish fleet.Wish, tag, id string, err error) (fleet.Wish, error) {
+	if err != nil {
+		return wish, err
+	}
+	wish.Spec.Image, wish.Spec.ImageID = tag, id
+	wish.Agent, err = agentIn(ctx, s.engine, tag)
+	return wish, err
+}
+
+// silent is for what is no part of a supervisor's log.
+func (d deps) silent() deps {
+	d.streams.Err, d.streams.ErrTTY = io.Discard, false
+	return d
+}

@@ -1,0 +1,123 @@
+//go:build linux && long
+
+package commands
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/agenttest"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+)
+
+// offer has the stand-in offer the test agent under a version. Of each version the
+// archive is another one, which holds the same.
+func offer(t *testing.T, github *ghsim.Server, version string) (remove func()) {
+	t.Helper()
+	archive, err := os.ReadFile(agenttest.Archive(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of gzip's members one may be empty but for its name.
+	var last bytes.Buffer
+	member := gzip.NewWriter(&last)
+	member.Name = version
+	if err := member.Close(); err != nil {
+		t.Fatal(err)
+	}
+	archive = append(archive, last.Bytes()...)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(archive) }))
+	t.Cleanup(server.Close)
+	sum := sha256.Sum256(archive)
+	var all []map[string]string
+	for _, arch := range []string{"x64", "arm64"} {
+		file := "actions-runner-linux-" + arch + "-" + version + ".tar.gz"
+		all = append(all, map[string]string{"os": "linux", "architecture": arch, "filename": file, "download_url": server.URL + "/" + file, "sha256_checksum": hex.EncodeToString(sum[:])})
+	}
+	body, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return github.Inject(ghsim.Fault{Match: "GET /repos/acme/api/actions/runners/downloads", Status: http.StatusOK, Body: string(body)})
+}
+
+// The supervisor's container makes the image anew when GitHub will soon refuse its agent,
+// hooks and all, and rolls the fleet: what is idle first, what has a job after it.
+func TestTheContainerRenewsTheImage(t *testing.T) {
+	const count, old = 2, "2.328.0"
+	api := realEngine(t)
+	github := startGitHub(t, ghsim.Options{RunnerAddress: bridgeAddress(t, api)})
+	name := newFleet(t, api)
+	writeSettings(t, github, "acme/api", fmt.Sprintf("runners: {count: %d}", count))
+	if err := os.MkdirAll("hooks/job-started.d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, "hooks/job-started.d/10-note", "#!/bin/sh\necho the hook was here\n")
+	withdraw := offer(t, github, old)
+	young := github.Inject(ghsim.Fault{Match: "GET /repos/acme/api/actions/runners/deprecations/" + old, Status: http.StatusOK, Body: `{"runtime_deprecates_at":null,"registration_deprecates_at":null}`})
+	s := supervise(t, api, github, name)
+	t.Cleanup(func() { removeImage(t, api, s.wish.Spec.Image) })
+	online(t, github, count)
+	before := registered(github)
+	if s.wish.Agent != old {
+		t.Fatalf("%+v", s.wish)
+	}
+	job := queueAndStart(t, github, "until [ -e ~/go ]; do sleep 0.2; done")
+	busy, _ := github.Result(job)
+
+	// Its day has come: the next supervisor asks for it when it begins.
+	withdraw()
+	offer(t, github, ghsim.AgentVersion)
+	young()
+	found, err := s.engine.Supervisor(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killSupervisor(t, api, found.ContainerID)
+	eventually(t, 5*time.Minute, "the image is made anew", func() bool {
+		told := must(t, "events", "--fleet", name)
+		if strings.Contains(told, "could not be made anew") || strings.Contains(told, "no newer one") {
+			t.Fatal(told)
+		}
+		return strings.Contains(told, "runners follow one by one: GitHub takes its agent "+old+" no more from ")
+	})
+	wish, err := s.engine.State(name).Wish(t.Context())
+	if err != nil || wish.Agent != ghsim.AgentVersion || wish.Spec.ImageID == s.wish.Spec.ImageID {
+		t.Fatalf("%+v, %v", wish, err)
+	}
+	t.Cleanup(func() { removeImage(t, api, wish.Spec.Image) })
+	eventually(t, 2*time.Minute, "the idle one is of the new image, the busy one stays", func() bool {
+		fresh, stays := 0, false
+		for _, runner := range s.known() {
+			stays = stays || runner.Name == busy.Runner
+			if runner.ImageID == wish.Spec.ImageID && runner.State == "running" {
+				fresh++
+			}
+		}
+		return fresh == count-1 && stays && len(s.known()) == count
+	})
+	must(t, "exec", busy.Runner, "--", "touch", "go")
+	if result := await(t, github, job); result.Conclusion != "success" {
+		t.Errorf("%+v", result)
+	}
+	online(t, github, count, before...)
+	next := await(t, github, queue(t, github, "true"))
+	if next.Conclusion != "success" || !strings.Contains(next.Log, "the hook was here") {
+		t.Errorf("%+v", next)
+	}
+	// up has nothing to add: it makes the same image of the same settings.
+	if tag := strings.TrimSpace(must(t, "build", "--progress", "quiet")); tag != wish.Spec.Image {
+		t.Errorf("up would make %s, the supervisor made %s", tag, wish.Spec.Image)
+	}
+	s.down()
+}
