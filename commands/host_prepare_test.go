@@ -187,7 +187,7 @@ func TestCloudInit(t *testing.T) {
 func withMetadata(t *testing.T) (*enginetest.Machine, *client.Client) {
 	t.Helper()
 	m := enginetest.StartMachine(t)
-	api := m.StartEngine(t)
+	api := m.StartEngine(t, nil)
 	tree, err := exec.Command("sh", "-c", `cd / && tar -ch bin/bash $(ldd /bin/bash | grep -o '/[^ ]*' | sed 's,^/,,')`).Output()
 	if err != nil {
 		t.Fatal(err)

@@ -43,6 +43,20 @@ func upEverywhere(ctx context.Context, d deps, options upOptions, countGiven boo
 	}))
 }
 
+// noTwins refuses engines of one id: a fleet's registrations bear it, so each of them
+// would take the other's for left behind, and remove them.
+func noTwins(all []*hostEngine) error {
+	names := map[string]string{}
+	for _, one := range all {
+		if twin, known := names[one.own]; known {
+			return ui.Hinted(fmt.Errorf("hosts %s and %s: both engines have the id %s, so GitHub's runners of the two can't be told apart", twin, one.deps.host, one.own),
+				"one machine twice? name it once; a copy of a machine? there: rm /etc/docker/key.json, rm engine-id in the engine's data-root, and restart the engine")
+		}
+		names[one.own] = one.deps.host
+	}
+	return nil
+}
+
 func noneWanted(d deps) error {
 	return &config.Error{Field: "hosts", Problem: "count: 0 for this host", Advice: "runnerctl host drain " + d.host + " removes what is there; --count N starts some all the same"}
 }
@@ -52,6 +66,7 @@ type hostEngine struct {
 	deps   deps
 	engine *dockerx.Engine
 	arch   string
+	own    string // the engine's id
 	id     string // of the image, where it has it
 }
 
@@ -65,6 +80,11 @@ func moveImage(ctx context.Context, d deps, all []deps, options upOptions) (fit 
 			one.engine.Close()
 		}
 	}()
+	if options.config.Target != "" {
+		if err := noTwins(answered); err != nil {
+			return nil, err
+		}
+	}
 	if options.dryRun || ctx.Err() != nil {
 		for _, one := range answered {
 			fit = append(fit, one.deps)
@@ -118,7 +138,7 @@ func lookForImage(ctx context.Context, d deps, options upOptions) (*hostEngine, 
 	one := &hostEngine{deps: d, engine: engine}
 	told, err := engine.Facts(ctx)
 	if err == nil {
-		one.arch = told.Arch
+		one.arch, one.own = told.Arch, told.ID
 		_, one.id, err = plannedImage(ctx, d, engine, options.config)
 	}
 	if err != nil {

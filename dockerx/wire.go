@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/docker/cli/cli/connhelper"
@@ -62,11 +63,12 @@ func (w *wire) connect(ctx context.Context, network, address string) (net.Conn, 
 	if lost != nil {
 		return nil, lost
 	}
+	started := time.Now()
 	connection, err := w.dial(ctx, network, address)
-	if err != nil {
-		if ctx.Err() == nil {
-			err = w.heard(err)
-		}
+	switch {
+	case err != nil && time.Since(started) >= dialLimit: // less is the patience of whoever asks
+		return nil, w.fallSilent(err)
+	case err != nil:
 		return nil, err
 	}
 	one := &strand{connection, w}
@@ -76,11 +78,8 @@ func (w *wire) connect(ctx context.Context, network, address string) (net.Conn, 
 	return one, nil
 }
 
-// heard is what an error of a connection means.
-func (w *wire) heard(err error) error {
-	if !isSilence(err) {
-		return err
-	}
+// fallSilent ends all connections for what one of them, or a new one, came to.
+func (w *wire) fallSilent(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lost, w.when = explain(w.endpoint, err), time.Now()
@@ -91,10 +90,11 @@ func (w *wire) heard(err error) error {
 	return w.lost
 }
 
-// isSilence tells an end by nobody's answer; ssh says so in words.
+// isSilence tells the end by nobody's answer that the system finds, or ssh, which says so
+// in words. A deadline is another matter.
 func isSilence(err error) bool {
-	var slow net.Error
-	return errors.As(err, &slow) && slow.Timeout() || strings.Contains(err.Error(), "not responding") || strings.Contains(err.Error(), "timed out")
+	var system syscall.Errno
+	return errors.As(err, &system) && system.Timeout() || strings.Contains(err.Error(), "not responding")
 }
 
 // strand is a connection of a wire.
@@ -126,7 +126,10 @@ func (s *strand) heard(err error) error {
 	if lost != nil { // it was closed for that
 		return lost
 	}
-	return s.wire.heard(err)
+	if isSilence(err) {
+		return s.wire.fallSilent(err)
+	}
+	return err
 }
 
 // CloseWrite ends what is sent; the client looks for it.

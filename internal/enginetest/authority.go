@@ -22,6 +22,7 @@ type Authority struct {
 	Dir string // with ca.pem, cert.pem and key.pem, for DOCKER_CERT_PATH
 
 	certificate *x509.Certificate
+	signed      []byte // the certificate, by itself
 	key         *ecdsa.PrivateKey
 }
 
@@ -33,7 +34,8 @@ func NewAuthority(t *testing.T) *Authority {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "enginetest"}, NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}}
-	a.sign(t, a.certificate, &key.PublicKey, a.Dir, "ca.pem")
+	a.signed = a.sign(t, a.certificate, &key.PublicKey)
+	writePEM(t, filepath.Join(a.Dir, "ca.pem"), "CERTIFICATE", a.signed)
 	a.issue(t, a.Dir, &x509.Certificate{Subject: pkix.Name{CommonName: "client"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	return a
 }
@@ -47,20 +49,20 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-func (a *Authority) sign(t *testing.T, certificate *x509.Certificate, key *ecdsa.PublicKey, dir, file string) {
+func (a *Authority) sign(t *testing.T, certificate *x509.Certificate, key *ecdsa.PublicKey) []byte {
 	t.Helper()
 	signed, err := x509.CreateCertificate(rand.Reader, certificate, a.certificate, key, a.key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	writePEM(t, filepath.Join(dir, file), "CERTIFICATE", signed)
+	return signed
 }
 
 func (a *Authority) issue(t *testing.T, dir string, certificate *x509.Certificate) {
 	t.Helper()
 	certificate.SerialNumber, certificate.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(time.Hour)
 	key := newKey(t)
-	a.sign(t, certificate, &key.PublicKey, dir, "cert.pem")
+	writePEM(t, filepath.Join(dir, "cert.pem"), "CERTIFICATE", a.sign(t, certificate, &key.PublicKey))
 	raw, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
@@ -82,8 +84,9 @@ func (a *Authority) serve(t *testing.T, dir, address string) []string {
 	a.issue(t, dir, &x509.Certificate{
 		Subject: pkix.Name{CommonName: "engine"}, IPAddresses: []net.IP{net.ParseIP(address)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
+	writePEM(t, filepath.Join(dir, "ca.pem"), "CERTIFICATE", a.signed)
 	return []string{
-		"--host", "tcp://0.0.0.0:2376", "--tlsverify", "--tlscacert", filepath.Join(a.Dir, "ca.pem"),
+		"--host", "tcp://0.0.0.0:2376", "--tlsverify", "--tlscacert", filepath.Join(dir, "ca.pem"),
 		"--tlscert", filepath.Join(dir, "cert.pem"), "--tlskey", filepath.Join(dir, "key.pem"),
 	}
 }

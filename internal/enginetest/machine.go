@@ -25,6 +25,7 @@ var machineScript string
 // runners need are its own.
 type Machine struct {
 	Address string // reached from this machine
+	Gateway string // this machine, reached from there and from the containers there
 
 	dir     string
 	command *exec.Cmd
@@ -39,7 +40,7 @@ func StartMachine(t *testing.T) *Machine {
 		t.Fatal(err)
 	}
 	cable := newCable()
-	m := &Machine{Address: cable.address, dir: dir}
+	m := &Machine{Address: cable.address, Gateway: cable.here, dir: dir}
 	if err := os.Mkdir(filepath.Join(dir, "over"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -103,11 +104,20 @@ func (m *Machine) Written(t *testing.T) []string {
 	return strings.Fields(m.Must(t, `cd "$1/written" && find . -mindepth 1 -not -type d -printf '/%P\n' | sort`, m.dir))
 }
 
-// StartEngine starts a Docker Engine there, at its usual socket.
-func (m *Machine) StartEngine(t *testing.T) *client.Client {
+// StartEngine starts a Docker Engine there, at its usual socket; with an authority, at
+// TCP too. It ends with the machine.
+func (m *Machine) StartEngine(t *testing.T, authority *Authority) *client.Client {
 	t.Helper()
-	dockerd := m.inside("sh", "-c", `exec dockerd --host unix:///run/docker.sock --host "unix://$0/docker.sock" --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/docker.pid"`, m.dir)
-	log, err := os.Create(filepath.Join(m.dir, "log"))
+	path := func(name string) string { return filepath.Join(m.dir, name) }
+	words := []string{
+		"dockerd", "--host", "unix:///run/docker.sock", "--host", "unix://" + path("docker.sock"),
+		"--data-root", path("data"), "--exec-root", path("exec"), "--pidfile", path("docker.pid"),
+	}
+	if authority != nil {
+		words = append(words, authority.serve(t, m.dir, m.Address)...)
+	}
+	dockerd := m.inside(words...)
+	log, err := os.Create(path("log"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,15 +125,15 @@ func (m *Machine) StartEngine(t *testing.T) *client.Client {
 	if err := startFor(dockerd); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { // it dies with the machine
+	t.Cleanup(func() {
 		_ = dockerd.Process.Kill()
 		_ = dockerd.Wait()
 		_ = log.Close()
 	})
-	api, err := client.NewClientWithOpts(client.WithHost("unix://"+filepath.Join(m.dir, "docker.sock")), client.WithAPIVersionNegotiation())
+	api, err := client.NewClientWithOpts(client.WithHost("unix://"+path("docker.sock")), client.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, api, func() string { return lastOf(filepath.Join(m.dir, "log"), 20) })
+	waitFor(t, api, func() string { return lastOf(path("log"), 20) })
 	return api
 }
