@@ -4,7 +4,7 @@ ARCH ?= $(shell go env GOARCH)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build agent man demo test test-long chaos bench bench-quick vet lint golden
+.PHONY: help setup build agent man demo test test-long test-vm chaos jobs bench bench-quick vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
@@ -26,6 +26,7 @@ demo: setup build agent ## the whole thing: a stand-in GitHub, three runners, ni
 
 vet: ## go vet for every system that a client may have, shellcheck
 	go vet ./...
+	go vet -tags long,vm ./...
 	go -C testagent vet ./...
 	GOOS=linux GOARCH=arm64 go vet ./...
 	GOOS=darwin go vet ./...
@@ -34,16 +35,25 @@ vet: ## go vet for every system that a client may have, shellcheck
 	for file in $$(grep -rlE '^#!.*perl( -w)?$$' scripts) scripts/escape/*.pl; do perl -Iscripts/escape -wc $$file || exit 1; done
 
 test test-long: FOR := --tests
-test: setup vet build ## every test but the long ones, on a real engine
+test: setup build ## every test but the long ones, on a real engine
 	$(WITH_DOCKER) go test -count=1 -timeout 40m ./...
 
-test-long: setup vet build ## the long ones too, up to 45 minutes
+test-long: setup build ## the long ones too, up to 45 minutes
 	$(WITH_DOCKER) go test -count=1 -timeout 45m -tags long ./...
+
+test-vm: FOR := --vm
+test-vm: setup build ## a Debian 13 machine in qemu becomes a host, over ssh; up to 30 minutes
+	$(WITH_DOCKER) go test -count=1 -timeout 30m -tags vm -run 'TestVM$$' -v ./commands
 
 chaos: FOR := --tests
 chaos: export CHAOS_FOR ?= 10m
-chaos: setup vet build ## a supervised fleet, struck at random for CHAOS_FOR=10m; CHAOS_SEED=… repeats a run's choices
-	$(WITH_DOCKER) go test -count=1 -timeout 90m -tags long -run 'TestChaos$$' -v ./commands
+chaos: setup build ## a supervised fleet, struck at random for CHAOS_FOR=10m; CHAOS_SEED=… repeats a run's choices
+	$(WITH_DOCKER) go test -count=1 -timeout 90m -run 'TestChaos$$' -v ./commands
+
+jobs: FOR := --tests
+jobs: export FLEET_JOBS ?= 200
+jobs: setup build ## FLEET_JOBS=200 jobs through a supervised fleet of four
+	$(WITH_DOCKER) go test -count=1 -timeout 90m -tags long -run 'TestJobsThroughAFleet$$' -v ./commands
 
 bench: setup build ## measure the claims (bench/results.json, docs/bench), fail where a limit is missed
 	$(WITH_DOCKER) go run ./bench

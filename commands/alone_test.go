@@ -214,7 +214,7 @@ func TestEnvironmentContractRunsJob(t *testing.T) {
 	api, github, _ := enterpriseServer(t, ghsim.Options{}, "acme/api")
 	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
 	config, host := alone(tag, "REPO_URL="+github.URL+"/acme/api", "ACCESS_TOKEN="+github.ClassicToken(time.Hour, "repo"), "EPHEMERAL=true", "LABELS=alone", "RUNNER_NAME=by-hand",
-		"HTTPS_PROXY=http://proxy.invalid:3128", "no_proxy=localhost,"+strings.Split(bridgeAddress(t, api), ":")[0])
+		"HTTPS_PROXY=http://proxy.invalid:3128", "no_proxy=localhost,"+bridgeAddress(t))
 	ca, err := filepath.Abs("ca.pem")
 	if err != nil {
 		t.Fatal(err)

@@ -145,6 +145,9 @@ func (r recipe) ensure(ctx context.Context, d deps, engine *dockerx.Engine, opti
 	var baseIDs []string
 	for _, base := range unique(r.image.Base, r.image.Outer) {
 		id, err := ensureBase(ctx, d, engine, base, options)
+		if err == nil {
+			err = engine.Fits(ctx, base)
+		}
 		if err != nil {
 			return "", "", false, err
 		}

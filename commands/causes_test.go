@@ -449,8 +449,7 @@ func faultsOfTheImage(t *testing.T) {
 func faultsOfTheMachine(t *testing.T) {
 	machine := realEngine(t)
 	tag := runnerImage(t)
-	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 3000})
-	engine.CopyImage(t, machine, tag, "debian:trixie-slim")
+	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 3000, From: machine, Images: []string{tag, "debian:trixie-slim"}})
 	t.Setenv("DOCKER_HOST", engine.Host)
 	t.Chdir(t.TempDir())
 	// Where fixes keep what they did over a restart, of this engine alone.

@@ -154,7 +154,7 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		}
 		env.Image = readImage(engine, options.image, options.config.Name)
 	}
-	report := doctor.Run(ctx, options.checks, env, checkLimit).Downgrade(options.ignored)
+	report := doctor.Run(ctx, options.checks, env, checkLimit(!env.Known.Local)).Downgrade(options.ignored)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -19,13 +19,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
-	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
 	"golang.org/x/net/http/httpproxy"
 
@@ -158,11 +158,7 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = canary.Close() }()
-	bridge, err := api.NetworkInspect(t.Context(), "bridge", network.InspectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gateway := bridge.IPAM.Config[0].Gateway
+	gateway := bridgeAddress(t)
 	port := canary.Addr().(*net.TCPAddr).Port //nolint:errorlint // Listen's type for "tcp"
 	open, closed := net.JoinHostPort(gateway, strconv.Itoa(port)), net.JoinHostPort(gateway, "1")
 
@@ -251,14 +247,31 @@ var sourceDir, _ = os.Getwd() // before any test leaves it
 // ownBinary is runnerctl as it is delivered: with no libraries.
 func ownBinary(t *testing.T) string {
 	t.Helper()
+	content, err := builtOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
 	program := filepath.Join(t.TempDir(), "runnerctl")
-	build := exec.Command("go", "build", "-trimpath", "-o", program, "github.com/runnerctl/runnerctl")
-	build.Dir, build.Env = sourceDir, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if err := os.WriteFile(program, content, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	return program
 }
+
+var builtOnce = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "runnerctl-own-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	program := filepath.Join(dir, "runnerctl")
+	build := exec.Command("go", "build", "-trimpath", "-o", program, "github.com/runnerctl/runnerctl")
+	build.Dir, build.Env = sourceDir, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, out)
+	}
+	return os.ReadFile(program)
+})
 
 // probedByProgram: where the engine is elsewhere and has no image that serves,
 // runnerctl itself looks, and nothing of it stays beside so many other images.

@@ -4,7 +4,6 @@ package commands
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -16,17 +15,28 @@ import (
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 )
 
+// hostLine is a line of hosts:, for an engine of its own.
+type hostLine struct {
+	name, more string
+	filled     bool // it has the runner image
+}
+
 // hostEngines are engines of their own, as hosts of runnerctl.yaml by these names.
-func hostEngines(t *testing.T, lines ...string) map[string]*enginetest.Engine {
+func hostEngines(t *testing.T, lines ...hostLine) map[string]*enginetest.Engine {
 	t.Helper()
+	machine := realEngine(t)
+	images := []string{runnerImage(t), "debian:trixie-slim"}
 	t.Chdir(t.TempDir())
 	engines := map[string]*enginetest.Engine{}
 	var file strings.Builder
 	file.WriteString("hosts:\n")
 	for _, line := range lines {
-		name, more, _ := strings.Cut(line, " ")
-		engines[name] = enginetest.Start(t, enginetest.Options{DiskMiB: 8192})
-		fmt.Fprintf(&file, "- {name: %s, address: \"%s\"%s}\n", name, engines[name].Host, more)
+		options := enginetest.Options{DiskMiB: 8192}
+		if line.filled {
+			options.From, options.Images = machine, images
+		}
+		engines[line.name] = enginetest.Start(t, options)
+		fmt.Fprintf(&file, "- {name: %s, address: \"%s\"%s}\n", line.name, engines[line.name].Host, line.more)
 	}
 	write(t, "runnerctl.yaml", file.String())
 	return engines
@@ -46,11 +56,8 @@ func runnersOn(t *testing.T, api *client.Client) int {
 // A fleet on several hosts: the image travels, each has its count, one is drained, one
 // dies and comes back, one hangs; the others go on.
 func TestSeveralHosts(t *testing.T) {
-	machine := realEngine(t)
-	tag := runnerImage(t)
-	engines := hostEngines(t, "one , count: 1", "two , count: 2")
+	engines := hostEngines(t, hostLine{"one", ", count: 1", true}, hostLine{"two", ", count: 2", false})
 	one, two := engines["one"], engines["two"]
-	one.CopyImage(t, machine, tag, "debian:trixie-slim")
 
 	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
 	if code != 0 || !strings.Contains(stderr, "✔ two   image from one") || !strings.Contains(stderr, "one  1 runner ready") || !strings.Contains(stderr, "two  2 runners ready") {
@@ -112,54 +119,6 @@ func TestSeveralHosts(t *testing.T) {
 	must(t, "down")
 	if left := append(leftovers(t, one.API, "ci"), leftovers(t, two.API, "ci")...); len(left) > 0 {
 		t.Errorf("left: %v", left)
-	}
-}
-
-// A host dies in the middle of up: the other one's runners are there, and what the
-// next up makes is neither doubled nor lost.
-func TestHostDiesInUp(t *testing.T) {
-	machine := realEngine(t)
-	tag := runnerImage(t)
-	engines := hostEngines(t, "one , count: 1", "two , count: 2")
-	for _, engine := range engines {
-		engine.CopyImage(t, machine, tag, "debian:trixie-slim")
-	}
-	done := make(chan string)
-	go func() {
-		code, _, stderr := runnerctl(context.Background(), "up", "--progress", "quiet")
-		done <- fmt.Sprint(code, stderr)
-	}()
-	for runnersOn(t, engines["two"].API) == 0 {
-		time.Sleep(20 * time.Millisecond)
-	}
-	engines["two"].Kill()
-	said := <-done
-	if !strings.HasPrefix(said, "1") || !strings.Contains(said, "one  1 runner ready") {
-		t.Errorf("up: %s", said)
-	}
-	engines["two"].Run(t)
-	must(t, "up", "--progress", "quiet")
-	if a, b := runnersOn(t, engines["one"].API), runnersOn(t, engines["two"].API); a != 1 || b != 2 {
-		t.Errorf("runners: %d, %d", a, b)
-	}
-}
-
-// A disk that is too small for the image is told as such; the other host has its
-// runner.
-func TestFullHost(t *testing.T) {
-	machine := realEngine(t)
-	tag := runnerImage(t)
-	engines := hostEngines(t, "one ", "two ")
-	engines["one"].CopyImage(t, machine, tag, "debian:trixie-slim")
-	empty := engines["two"].Fill(t, 100)
-	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
-	if code != exitFailure || !strings.Contains(stderr, "host two: image runnerctl/runner:") || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, "one  1 runner ready") {
-		t.Errorf("up: code %d: %s", code, stderr)
-	}
-	empty()
-	must(t, "up", "--progress", "quiet")
-	if b := runnersOn(t, engines["two"].API); b != 1 {
-		t.Errorf("%d runners", b)
 	}
 }
 

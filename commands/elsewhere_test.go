@@ -3,13 +3,11 @@
 package commands
 
 import (
-	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/volume"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
@@ -20,16 +18,7 @@ import (
 // emptyEngine is a private engine with an image that holds nothing.
 func emptyEngine(t *testing.T) *enginetest.Engine {
 	t.Helper()
-	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 64})
-	none := strings.NewReader(strings.Repeat("\x00", 1024)) // the end of an archive
-	answer, err := engine.API.ImageImport(t.Context(), image.ImportSource{Source: none, SourceName: "-"}, "empty", image.ImportOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = answer.Close() }()
-	if _, err := io.Copy(io.Discard, answer); err != nil {
-		t.Fatal(err)
-	}
+	engine := plainEngine(t, enginetest.Options{DiskMiB: 64})
 	t.Setenv("DOCKER_HOST", engine.Host)
 	t.Chdir(t.TempDir())
 	return engine

@@ -21,15 +21,20 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// checkLimit is how long one check may take.
-const checkLimit = 30 * time.Second
-
 // engineLimit is how long the engine may take to tell what it is; one elsewhere may
 // take longer, once it has answered at all (dockerx.HostError).
 const (
 	engineLimit = 10 * time.Second
 	awayLimit   = 60 * time.Second
 )
+
+// checkLimit is how long one check may take.
+func checkLimit(away bool) time.Duration {
+	if away {
+		return 2 * time.Minute
+	}
+	return 30 * time.Second
+}
 
 // doctorEnv is where doctor's checks look. What costs something is asked when the
 // first check needs it; offline, nothing outside. Without an engine only EngineErr
@@ -218,6 +223,8 @@ func askRegistry(ctx context.Context, engine *dockerx.Engine, wanted doctor.Want
 	registry := doctor.Registry{Problems: map[string]string{}}
 	for _, base := range wanted.Missing {
 		switch login, err := engine.AskRegistry(ctx, base); {
+		case err != nil && ctx.Err() != nil:
+			registry.Problems[base] = fmt.Sprintf("no answer within %s", registryLimit)
 		case err != nil:
 			registry.Problems[base] = firstLine(err)
 		case login:

@@ -182,8 +182,7 @@ func TestPausedRunner(t *testing.T) {
 func TestEngineRestartedAndDiskFull(t *testing.T) {
 	machine := realEngine(t)
 	tag := runnerImage(t)
-	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 3000})
-	engine.CopyImage(t, machine, tag, "debian:trixie-slim")
+	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 3000, From: machine, Images: []string{tag, "debian:trixie-slim"}})
 	t.Setenv("DOCKER_HOST", engine.Host)
 	must(t, "up", "--count", "3", "--progress", "quiet")
 	before := list(t, "ci")
@@ -247,8 +246,7 @@ func TestEngineRestartedAndDiskFull(t *testing.T) {
 func TestAddressPoolUsedUp(t *testing.T) {
 	machine := realEngine(t)
 	tag := runnerImage(t)
-	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 2000, Args: []string{"--bip", "10.99.0.1/30"}})
-	engine.CopyImage(t, machine, tag, "debian:trixie-slim")
+	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 2000, Args: []string{"--bip", "10.99.0.1/30"}, From: machine, Images: []string{tag, "debian:trixie-slim"}})
 	t.Setenv("DOCKER_HOST", engine.Host)
 	code, _, stderr := runnerctl(t.Context(), "up", "--count", "2", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "no available IPv4 addresses") || !strings.Contains(stderr, "a larger \"bip\"") {

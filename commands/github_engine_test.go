@@ -5,13 +5,13 @@ package commands
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
 
 	"github.com/runnerctl/runnerctl/internal/agenttest"
@@ -24,20 +24,26 @@ import (
 func withGitHub(t *testing.T, options ghsim.Options, target string, more ...string) (*client.Client, *ghsim.Server, string) {
 	t.Helper()
 	api := realEngine(t)
-	options.RunnerAddress = bridgeAddress(t, api)
+	options.RunnerAddress = bridgeAddress(t) + ":0"
 	github := startGitHub(t, options)
 	name := newFleet(t, api)
 	writeSettings(t, github, target, append(more, fmt.Sprintf("image: {agent: {archive: %s}}", agenttest.Archive(t)))...)
 	return api, github, name
 }
 
-func bridgeAddress(t *testing.T, api *client.Client) string {
+// bridgeAddress is where this machine's containers reach it.
+func bridgeAddress(t *testing.T) string {
 	t.Helper()
-	bridge, err := api.NetworkInspect(t.Context(), "bridge", network.InspectOptions{})
+	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bridge.IPAM.Config[0].Gateway + ":0"
+	defer engine.Close()
+	address, err := engine.Bridge(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address.String()
 }
 
 func queue(t *testing.T, github *ghsim.Server, script string) int64 {
@@ -243,7 +249,7 @@ func TestUpWithAClockThatIsOff(t *testing.T) {
 func enterpriseServer(t *testing.T, options ghsim.Options, target string, more ...string) (*client.Client, *ghsim.Server, string) {
 	t.Helper()
 	api := realEngine(t)
-	options.Address, options.RunnerTLS = bridgeAddress(t, api), true
+	options.Address, options.RunnerTLS = bridgeAddress(t)+":0", true
 	_, github, name := withGitHub(t, options, target, more...)
 	return api, github, name
 }

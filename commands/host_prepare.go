@@ -155,6 +155,6 @@ func examine(ctx context.Context, d deps, wanted config.Config) (doctor.Report, 
 	}
 	defer engine.Close()
 	env := doctorEnv(ctx, d, engine, endpoint, wanted, false)
-	report := doctor.Run(ctx, doctor.Catalogue(), env, checkLimit)
+	report := doctor.Run(ctx, doctor.Catalogue(), env, checkLimit(!env.Known.Local))
 	return report, env, ctx.Err()
 }

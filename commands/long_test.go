@@ -23,7 +23,7 @@ import (
 const (
 	thorough      = true
 	killings      = 20
-	manyJobs      = 200
+	manyJobs      = 40
 	wholeWithin   = 1500 * time.Millisecond
 	wholeAfterAll = 10 * time.Second
 )

@@ -29,8 +29,7 @@ func TestForeignNamesStayUntouched(t *testing.T) {
 	machine := realEngine(t)
 	t.Chdir(t.TempDir())
 	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
-	engine := enginetest.Start(t, enginetest.Options{})
-	engine.CopyImage(t, machine, tag, "debian:trixie-slim")
+	engine := enginetest.Start(t, enginetest.Options{From: machine, Images: []string{tag, "debian:trixie-slim"}})
 	t.Setenv("DOCKER_HOST", engine.Host)
 
 	foreign, err := engine.API.ContainerCreate(t.Context(), &container.Config{Image: tag, Labels: map[string]string{"owner": "somebody"}}, nil, nil, nil, "runnerctl-lock-ci")
@@ -60,8 +59,7 @@ func TestClosedTun(t *testing.T) {
 	machine := realEngine(t)
 	t.Chdir(t.TempDir())
 	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
-	engine := enginetest.Start(t, enginetest.Options{TunMode: 0o600})
-	engine.CopyImage(t, machine, tag, "debian:trixie-slim")
+	engine := enginetest.Start(t, enginetest.Options{TunMode: 0o600, From: machine, Images: []string{tag, "debian:trixie-slim"}})
 	t.Setenv("DOCKER_HOST", engine.Host)
 	// The test's own /dev/net/tun is fine, so only the runner can tell.
 	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")

@@ -54,8 +54,7 @@ func everything(t *testing.T, api *client.Client) string {
 func TestPrune(t *testing.T) {
 	machine := realEngine(t)
 	tag := runnerImage(t)
-	private := enginetest.Start(t, enginetest.Options{})
-	private.CopyImage(t, machine, tag, "debian:trixie-slim")
+	private := enginetest.Start(t, enginetest.Options{From: machine, Images: []string{tag, "debian:trixie-slim"}})
 	t.Setenv("DOCKER_HOST", private.Host)
 	api := private.API
 

@@ -56,7 +56,7 @@ func offer(t *testing.T, github *ghsim.Server, version string) (remove func()) {
 func TestTheContainerRenewsTheImage(t *testing.T) {
 	const count, old = 2, "2.328.0"
 	api := realEngine(t)
-	github := startGitHub(t, ghsim.Options{RunnerAddress: bridgeAddress(t, api)})
+	github := startGitHub(t, ghsim.Options{RunnerAddress: bridgeAddress(t) + ":0"})
 	name := newFleet(t, api)
 	writeSettings(t, github, "acme/api", fmt.Sprintf("runners: {count: %d}", count))
 	if err := os.MkdirAll("hooks/job-started.d", 0o755); err != nil {

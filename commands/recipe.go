@@ -132,6 +132,9 @@ func (r recipe) find(ctx context.Context, engine *dockerx.Engine) (tag, id, miss
 		if baseID == "" {
 			return "", "", base, nil
 		}
+		if err := engine.Fits(ctx, base); err != nil {
+			return "", "", "", err
+		}
 		baseIDs = append(baseIDs, baseID)
 	}
 	files, err := r.context("")

@@ -111,7 +111,7 @@ const keyFile = ".credentials_rsaparams"
 // its volume.
 func TestSecrets(t *testing.T) {
 	api := realEngine(t)
-	github := startGitHub(t, ghsim.Options{RunnerAddress: bridgeAddress(t, api)})
+	github := startGitHub(t, ghsim.Options{RunnerAddress: bridgeAddress(t) + ":0"})
 	front := newTap(t, github)
 	front.keep("the operator's token", os.Getenv("RUNNERCTL_TOKEN"))
 	id, key, err := github.App()

@@ -8,6 +8,6 @@ import "time"
 const (
 	thorough    = false
 	killings    = 4
-	manyJobs    = 20
+	manyJobs    = 8
 	wholeWithin = 5 * time.Second // beside other tests
 )

@@ -1,4 +1,4 @@
-//go:build linux && long
+//go:build linux
 
 package commands
 
@@ -88,104 +88,6 @@ func (s *keptFleet) known() []fleet.Runner {
 	found, _ := s.engine.Known(s.t.Context(), s.name)
 	slices.SortFunc(found, func(a, b fleet.Runner) int { return strings.Compare(a.Name, b.Name) })
 	return found
-}
-
-// All that runs is killed at once, the supervisor too: the fleet is whole again.
-func TestEveryRunnerAndTheSupervisorKilled(t *testing.T) {
-	const count = 4
-	api, github, name := withGitHub(t, ghsim.Options{SessionTimeout: 5 * time.Second, PollTimeout: 2 * time.Second}, "acme/api", fmt.Sprintf("runners: {count: %d, spares: 1}", count))
-	s := supervise(t, api, github, name)
-	online(t, github, count)
-	eventually(t, time.Minute, "a spare waits", func() bool { return waiting(t, s.engine, name) == 1 })
-	supervisor, err := s.engine.Supervisor(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var had []string
-	killed := []string{supervisor.ContainerID}
-	for _, runner := range s.known() {
-		had, killed = append(had, runner.Name), append(killed, runner.ContainerID)
-	}
-	began := time.Now()
-	for _, id := range killed {
-		if !killIn(t, id, "") {
-			t.Fatalf("container %s has no first process", id)
-		}
-	}
-	online(t, github, count, had...)
-	took := time.Since(began)
-	t.Logf("whole again after %s", took)
-	if took > wholeAfterAll {
-		t.Errorf("whole again only after %s", took)
-	}
-	eventually(t, time.Minute, "GitHub lists no ghost", func() bool { return len(github.Runners()) == count })
-	if now, err := s.engine.Supervisor(t.Context(), name); err != nil || now.ContainerID != supervisor.ContainerID || now.Restarts != 1 {
-		t.Errorf("%+v, %v", now, err)
-	}
-	s.down()
-}
-
-// Another supervisor, as of an upgrade, keeps the runners that it finds; those of
-// another spec it rolls, the busy one after its job, and never with fewer online.
-func TestUpgradeOfAFleet(t *testing.T) {
-	const count = 2
-	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", fmt.Sprintf("runners: {count: %d}", count))
-	s := supervise(t, api, github, name)
-	online(t, github, count)
-	before := registered(github)
-	events := func() string { return must(t, "events", "--fleet", name) }
-	// What it has not seen online yet a supervisor that is stopped takes with it.
-	eventually(t, time.Minute, "the supervisor has seen both", func() bool { return strings.Count(events(), "of 2)") == count })
-	if err := s.engine.StopSupervisor(t.Context(), name); err != nil {
-		t.Fatal(err)
-	}
-	s.leave(s.wish)
-	eventually(t, time.Minute, "the next supervisor has begun", func() bool { return strings.Count(events(), "  began: ") == 2 })
-	sleepFor(t, 5*time.Second) // it has looked, and would have acted
-	if after := registered(github); !slices.Equal(after, before) {
-		t.Errorf("%v were not adopted, now %v", before, after)
-	}
-
-	job := queueAndStart(t, github, "until [ -e ~/go ]; do sleep 0.2; done")
-	result, _ := github.Result(job)
-	ctx, stop := context.WithCancel(t.Context())
-	fewest := count
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		for ctx.Err() == nil {
-			connected := 0
-			for _, one := range github.Runners() {
-				if one.Online {
-					connected++
-				}
-			}
-			fewest = min(fewest, connected)
-			time.Sleep(10 * time.Millisecond)
-		}
-	})
-	wish := s.wish
-	wish.Spec.Memory += 64 << 20
-	s.leave(wish)
-	eventually(t, time.Minute, "the idle one is of the new spec", func() bool {
-		after := registered(github)
-		return len(after) == count && slices.Contains(after, result.Runner) && !slices.Equal(after, before)
-	})
-	stop()
-	watching.Wait()
-	if fewest < count {
-		t.Errorf("at times only %d were online", fewest)
-	}
-	must(t, "exec", result.Runner, "--", "touch", "go")
-	if result := await(t, github, job); result.Conclusion != "success" {
-		t.Errorf("%+v", result)
-	}
-	online(t, github, count)
-	for _, runner := range s.known() {
-		if slices.Contains(before, runner.Name) || runner.SpecHash != wish.Spec.Hash() {
-			t.Errorf("%+v", runner)
-		}
-	}
-	s.down()
 }
 
 // chaos is one run of it.
@@ -316,6 +218,16 @@ func (c *chaos) strike() {
 	}
 }
 
+// backlog counts the jobs that nobody has taken yet.
+func backlog(github *ghsim.Server) (count int) {
+	for _, job := range github.Jobs() {
+		if job.Status == "queued" {
+			count++
+		}
+	}
+	return count
+}
+
 // Whatever is killed, restarted, filled or answered wrongly: afterwards the fleet is as
 // wished, GitHub has no ghost, and every job that the test let live ran once.
 // CHAOS_SEED repeats a run's choices, CHAOS_FOR says how long.
@@ -356,6 +268,11 @@ func TestChaos(t *testing.T) {
 	var feeding sync.WaitGroup
 	feeding.Go(func() {
 		for deadline.Err() == nil {
+			// Not more than a slow machine gets through: what waits would have to be waited for.
+			if backlog(github) >= count {
+				sleepFor(t, time.Second)
+				continue
+			}
 			if _, err := github.Queue(ghsim.Job{Name: "build", RunsOn: ghsim.Strings{"self-hosted"}, Steps: []ghsim.Step{{Run: "docker version >/dev/null; sleep 2"}}}); err != nil {
 				t.Error(err)
 			}

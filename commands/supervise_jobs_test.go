@@ -5,7 +5,9 @@ package commands
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -172,18 +174,25 @@ func wholeAfter(github *ghsim.Server, results []ghsim.Result, count int) (after 
 }
 
 // Jobs through a fleet of four: each on a machine that nobody had before, and the fleet
-// is whole again soon after each.
+// is whole again soon after each. FLEET_JOBS says how many.
 func TestJobsThroughAFleet(t *testing.T) {
 	const count = 4
+	many := manyJobs
+	if text := os.Getenv("FLEET_JOBS"); text != "" {
+		var err error
+		if many, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", fmt.Sprintf("runners: {count: %d, spares: 1}", count))
 	s := supervise(t, api, github, name)
 	online(t, github, count)
 	var queued []int64
 	var single, together []ghsim.Result
-	for len(queued) < manyJobs {
+	for len(queued) < many {
 		// One after the other, and now and then as many as there are runners.
 		wave := 1
-		if len(queued)%20 == 8 {
+		if len(queued)%20 == 4 {
 			wave = count
 		}
 		online(t, github, count)

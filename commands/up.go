@@ -312,7 +312,7 @@ func requiredChecks(ctx context.Context, env doctor.Env) doctor.Report {
 	if env.Known.Local {
 		env.Container = nil
 	}
-	return doctor.Run(ctx, doctor.Required(doctor.Catalogue()), env, checkLimit)
+	return doctor.Run(ctx, doctor.Required(doctor.Catalogue()), env, checkLimit(!env.Known.Local))
 }
 
 // lockFleet makes this the only runnerctl that changes the fleet.

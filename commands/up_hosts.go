@@ -43,6 +43,20 @@ func upEverywhere(ctx context.Context, d deps, options upOptions, countGiven boo
 	}))
 }
 
+// noTwins refuses engines of one id: a fleet's registrations bear it, so each of them
+// would take the other's for left behind, and remove them.
+func noTwins(all []*hostEngine) error {
+	names := map[string]string{}
+	for _, one := range all {
+		if twin, known := names[one.own]; known {
+			return ui.Hinted(fmt.Errorf("hosts %s and %s: both engines have the id %s, so GitHub's runners of the two can't be told apart", twin, one.deps.host, one.own),
+				"one machine twice? name it once; a copy of a machine? there: rm /etc/docker/key.json, rm engine-id in the engine's data-root, and restart the engine")
+		}
+		names[one.own] = one.deps.host
+	}
+	return nil
+}
+
 func noneWanted(d deps) error {
 	return &config.Error{Field: "hosts", Problem: "count: 0 for this host", Advice: "runnerctl host drain " + d.host + " removes what is there; --count N starts some all the same"}
 }
@@ -52,6 +66,7 @@ type hostEngine struct {
 	deps   deps
 	engine *dockerx.Engine
 	arch   string
+	own    string // the engine's id
 	id     string // of the image, where it has it
 }
 
@@ -65,6 +80,11 @@ func moveImage(ctx context.Context, d deps, all []deps, options upOptions) (fit 
 			one.engine.Close()
 		}
 	}()
+	if options.config.Target != "" {
+		if err := noTwins(answered); err != nil {
+			return nil, err
+		}
+	}
 	if options.dryRun || ctx.Err() != nil {
 		for _, one := range answered {
 			fit = append(fit, one.deps)
@@ -94,22 +114,12 @@ func reachAll(ctx context.Context, all []deps, options upOptions) (answered []*h
 		byName[one.host] = i
 	}
 	err = onEvery(all, func(d deps) error {
-		engine, _, err := connect(d)
-		if err != nil {
-			return err
-		}
-		one := &hostEngine{deps: d, engine: engine}
-		told, err := engine.Facts(ctx)
-		if err == nil {
-			one.arch = told.Arch
-			_, one.id, err = plannedImage(ctx, d, engine, options.config)
-		}
-		if err != nil {
-			engine.Close()
-			return err
+		one, err := lookForImage(ctx, d, options)
+		if err != nil && ctx.Err() == nil { // now, and not when the others are done
+			fmt.Fprintf(d.streams.Err, "left out: %s\n", firstLine(err))
 		}
 		found[byName[d.host]] = one
-		return nil
+		return err
 	})
 	for _, one := range found {
 		if one != nil {
@@ -117,6 +127,25 @@ func reachAll(ctx context.Context, all []deps, options upOptions) (answered []*h
 		}
 	}
 	return answered, err
+}
+
+// lookForImage is a host that answers, with the image if it has it.
+func lookForImage(ctx context.Context, d deps, options upOptions) (*hostEngine, error) {
+	engine, _, err := connect(d)
+	if err != nil {
+		return nil, err
+	}
+	one := &hostEngine{deps: d, engine: engine}
+	told, err := engine.Facts(ctx)
+	if err == nil {
+		one.arch, one.own = told.Arch, told.ID
+		_, one.id, err = plannedImage(ctx, d, engine, options.config)
+	}
+	if err != nil {
+		engine.Close()
+		return nil, err
+	}
+	return one, nil
 }
 
 // moveFrom makes sure that the source has the image, and moves it with its bases to

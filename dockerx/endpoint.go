@@ -181,7 +181,7 @@ func helperOf(address string) (*connhelper.ConnectionHelper, error) {
 
 // Connect opens the engine; nothing is sent yet.
 func Connect(endpoint Endpoint) (*Engine, error) {
-	transport := &http.Transport{TLSClientConfig: endpoint.tls}
+	transport := &http.Transport{}
 	own := &http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}
 	options := []client.Opt{client.WithAPIVersionNegotiation(), client.WithHTTPClient(own)}
 	helper, err := helperOf(endpoint.Host)
@@ -189,18 +189,19 @@ func Connect(endpoint Endpoint) (*Engine, error) {
 	case err != nil:
 		return nil, err
 	case helper != nil:
-		options = append(options, client.WithHost(helper.Host), client.WithDialContext(helper.Dialer))
+		options = append(options, client.WithHost(helper.Host), client.WithDialContext(newWire(endpoint, helper).connect))
 	case endpoint.Local():
 		options = append(options, client.WithHost(endpoint.Host))
 	default:
-		options = append(options, client.WithHost(endpoint.Host), client.WithDialContext(dialTCP))
+		options = append(options, client.WithHost(endpoint.Host), client.WithDialContext(newWire(endpoint, nil).connect))
 	}
 	api, err := client.NewClientWithOpts(options...)
 	if err != nil {
 		return nil, fmt.Errorf("engine %s: %w", endpoint.Host, err)
 	}
 	if !endpoint.Local() {
+		transport.Proxy = nil // streams could not go by one
 		own.Transport = newPatient(own.Transport, endpoint)
 	}
-	return &Engine{api: api, host: endpoint.Name}, nil
+	return &Engine{api: api, host: endpoint.Name, away: !endpoint.Local()}, nil
 }

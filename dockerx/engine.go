@@ -21,6 +21,7 @@ import (
 type Engine struct {
 	api  *client.Client
 	host string // how runnerctl names it
+	away bool   // on another machine
 }
 
 // Close frees the connections.
@@ -110,12 +111,25 @@ func (e *Engine) Bridge(ctx context.Context) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("network bridge: %w", err)
 	}
-	for _, ipam := range bridge.IPAM.Config {
+	address, found := gatewayOf(bridge.IPAM.Config)
+	if !found {
+		return netip.Addr{}, errors.New("network bridge: it has no gateway")
+	}
+	return address, nil
+}
+
+// gatewayOf a network. An engine names that of its default bridge from its second start
+// on only (seen with 20.10): before, it is the first address of the block.
+func gatewayOf(configs []network.IPAMConfig) (netip.Addr, bool) {
+	for _, ipam := range configs {
 		if address, err := netip.ParseAddr(ipam.Gateway); err == nil {
-			return address, nil
+			return address, true
+		}
+		if block, err := netip.ParsePrefix(ipam.Subnet); err == nil && block.Addr().Is4() {
+			return block.Masked().Addr().Next(), true
 		}
 	}
-	return netip.Addr{}, errors.New("network bridge: it has no gateway")
+	return netip.Addr{}, false
 }
 
 // IsUnreachable tells an engine that can't be reached from one that answered.

@@ -11,6 +11,44 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
+// ArchError is an image that the engine's machine can't run.
+type ArchError struct{ Reference, Image, Machine string }
+
+func (e *ArchError) Error() string {
+	return fmt.Sprintf("image %s is made for %s, the engine's machine is %s", e.Reference, e.Image, e.Machine)
+}
+
+// Hint is the way out.
+func (e *ArchError) Hint() string {
+	return "remove it there: up builds one for each architecture, from bases of that; docker pull --platform linux/" + e.Machine + " gets those"
+}
+
+// Fits refuses an image of another architecture: that it would end with "exec format
+// error" shows only when something is started of it.
+func (e *Engine) Fits(ctx context.Context, reference string) error {
+	info, err := e.api.ImageInspect(ctx, reference)
+	if err != nil {
+		return fmt.Errorf("image %s: %w", reference, err)
+	}
+	return e.fits(ctx, reference, info.Architecture)
+}
+
+func (e *Engine) fits(ctx context.Context, reference, architecture string) error {
+	version, err := e.api.ServerVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("engine version: %w", err)
+	}
+	if !runs(version.Arch, architecture) {
+		return &ArchError{reference, architecture, version.Arch}
+	}
+	return nil
+}
+
+// runs tells what a machine runs: its own, what names none, and the narrower kind.
+func runs(machine, image string) bool {
+	return image == machine || image == "" || machine == "amd64" && image == "386" || machine == "arm64" && image == "arm"
+}
+
 // ImageTree hands read the tar of an image's whole tree. user is what the image
 // starts as. The container that this takes never runs.
 func (e *Engine) ImageTree(ctx context.Context, reference, fleetName string, read func(user string, tree io.Reader) error) (err error) {

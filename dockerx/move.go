@@ -19,6 +19,9 @@ func (e *Engine) Move(ctx context.Context, from *Engine, references []string, te
 		if err != nil {
 			return false, fmt.Errorf("image %s: %w", reference, err)
 		}
+		if err := e.fits(ctx, reference, there.Architecture); err != nil {
+			return false, err
+		}
 		here, err := e.ImageID(ctx, reference)
 		if err != nil {
 			return false, err

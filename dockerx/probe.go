@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -105,8 +106,19 @@ cd /machine 2>/dev/null
 connect $addresses | { tell $*; cat; }
 `
 
-// probeLimit is for an engine that hangs.
-const probeLimit = 20 * time.Second
+// Limits for an engine that hangs. One elsewhere may have to be sent this program first,
+// over a slow link.
+const (
+	probeLimit     = 20 * time.Second
+	probeLimitAway = 100 * time.Second
+)
+
+func (e *Engine) probeLimit() time.Duration {
+	if e.away {
+		return probeLimitAway
+	}
+	return probeLimit
+}
 
 func randomName() string {
 	random := make([]byte, 6)
@@ -121,8 +133,16 @@ var machineFolders = []string{"/boot", "/dev", "/proc", "/sys"}
 // at what containers see, and removes it. It is nobody there, in root's group:
 // the kernel shows that group which AppArmor profiles are loaded.
 func (e *Engine) Probe(ctx context.Context, options ProbeOptions) (Probed, error) {
-	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	bounded, cancel := context.WithTimeout(ctx, e.probeLimit())
 	defer cancel()
+	probed, err := e.probeAny(bounded, options)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("probe container: nothing seen within %s", e.probeLimit())
+	}
+	return probed, err
+}
+
+func (e *Engine) probeAny(ctx context.Context, options ProbeOptions) (Probed, error) {
 	images, err := e.api.ImageList(ctx, image.ListOptions{})
 	if err != nil {
 		return Probed{}, fmt.Errorf("list images: %w", err)
@@ -217,14 +237,16 @@ func (e *Engine) probeByProgram(ctx context.Context, options ProbeOptions) (_ Pr
 		return Probed{}, fmt.Errorf("probe: %w", err)
 	}
 	var body bytes.Buffer
-	out := tar.NewWriter(&body)
+	packed := gzip.NewWriter(&body) // half the way to an engine elsewhere
+	out := tar.NewWriter(packed)
 	_ = out.WriteHeader(&tar.Header{Name: "probe", Mode: 0o755, Size: int64(len(content))}) // none of these fails on a buffer
 	_, _ = out.Write(content)
 	_ = out.Close()
+	_ = packed.Close()
 	reference := probeTag + randomName()
 	whole := context.WithoutCancel(ctx)
 	defer func() {
-		bounded, cancel := context.WithTimeout(whole, probeLimit)
+		bounded, cancel := context.WithTimeout(whole, e.probeLimit())
 		defer cancel()
 		if _, left := e.api.ImageRemove(bounded, reference, image.RemoveOptions{Force: true, PruneChildren: true}); left != nil && !cerrdefs.IsNotFound(left) {
 			err = errors.Join(err, fmt.Errorf("remove image %s: %w", reference, left))
@@ -303,14 +325,14 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 // createProbe is done even where whoever asks has gone, or nobody would know what
 // to remove; an engine that hangs is not waited for.
 func (e *Engine) createProbe(whole context.Context, config *container.Config, host *container.HostConfig, name string) (container.CreateResponse, error) {
-	bounded, cancel := context.WithTimeout(whole, probeLimit)
+	bounded, cancel := context.WithTimeout(whole, e.probeLimit())
 	defer cancel()
 	return e.api.ContainerCreate(bounded, config, host, nil, nil, name)
 }
 
 // removeProbe is done even where whoever asked has gone.
 func (e *Engine) removeProbe(whole context.Context, id, name string) error {
-	bounded, cancel := context.WithTimeout(whole, probeLimit)
+	bounded, cancel := context.WithTimeout(whole, e.probeLimit())
 	defer cancel()
 	if err := e.api.ContainerRemove(bounded, id, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !cerrdefs.IsNotFound(err) {
 		return fmt.Errorf("remove container %s: %w", name, err)
@@ -323,6 +345,7 @@ func readProbe(text string) (Probed, error) {
 	files := fstest.MapFS{}
 	probed := Probed{Files: files, Connected: map[string]bool{}}
 	lines := bufio.NewScanner(strings.NewReader(text))
+	lines.Buffer(nil, len(text)+1) // the program tells a file in one line
 	content := func() ([]byte, error) {
 		var encoded strings.Builder
 		for lines.Scan() && lines.Text() != "" {
@@ -360,7 +383,7 @@ func readProbe(text string) (Probed, error) {
 			err = errors.New("an unknown word")
 		}
 		if err != nil {
-			return Probed{}, fmt.Errorf("%s: %w", word, err)
+			return Probed{}, fmt.Errorf("%.40q: %w", word, err)
 		}
 	}
 	if probed.Mounts == "" {

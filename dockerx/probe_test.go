@@ -1,6 +1,7 @@
 package dockerx
 
 import (
+	"encoding/base64"
 	"io/fs"
 	"strings"
 	"testing"
@@ -22,6 +23,18 @@ func TestReadProbe(t *testing.T) {
 	}
 	if info, err := fs.Stat(probed.Files, "dev/net/tun"); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", info, err)
+	}
+}
+
+// A kernel's configuration, which the program tells in one line.
+func TestReadProbeOfLargeFile(t *testing.T) {
+	large := strings.Repeat("CONFIG_X=y\n", 20_000)
+	probed, err := readProbe(strings.Replace(told, "aGVsbG8=", base64.StdEncoding.EncodeToString([]byte(large)), 1))
+	if err != nil {
+		t.Fatalf("%.200s", err)
+	}
+	if text, err := fs.ReadFile(probed.Files, "proc/x"); err != nil || string(text) != large {
+		t.Errorf("%d bytes, %v", len(text), err)
 	}
 }
 

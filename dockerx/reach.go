@@ -22,16 +22,12 @@ const (
 	answerLimit = 12 * time.Second // for the first answer, dialling included
 )
 
-var sshLimits = []string{"-o ConnectTimeout=10", "-o ServerAliveInterval=5", "-o ServerAliveCountMax=2"}
+var sshLimits = []string{"-o ConnectTimeout=10", "-o ServerAliveInterval=4", "-o ServerAliveCountMax=2"}
 
 var tcpDialer = net.Dialer{
 	Timeout:         dialLimit,
-	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3},
+	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: 3 * time.Second, Count: 3},
 	Control:         limitSilence,
-}
-
-func dialTCP(ctx context.Context, network, address string) (net.Conn, error) {
-	return tcpDialer.DialContext(ctx, network, address)
 }
 
 // HostError is an engine elsewhere that can't be reached, in words for whoever can
@@ -144,7 +140,7 @@ var symptoms = []struct{ sign, problem, advice string }{
 	{"onnection refused", "nothing listens at that address", "is the machine up, and the port right?"},
 	{"x509:", "its certificate is not one to trust", "ca.pem, in DOCKER_CERT_PATH or in the docker context, must be that of who signed the engine's certificate, which must name this address"},
 	{"remote error: tls:", "it refuses this client's certificate", "cert.pem and key.pem, in DOCKER_CERT_PATH or in the docker context, must be signed by the authority that the engine trusts"},
-	{"gave HTTP response to HTTPS client", "it speaks no TLS", "dockerd --tlsverify makes it do so; ssh:// needs nothing set up"},
+	{"does not look like a TLS handshake", "it speaks no TLS", "dockerd --tlsverify makes it do so; ssh:// needs nothing set up"},
 	{"no answer within", "no answer within " + answerLimit.String(), "is the machine up, and does a firewall drop packets on the way?"},
 	{"not responding", "the connection is lost: it answers no more", "is the machine up, and the way to it?"},
 	{"timed out", "it does not answer", "is the machine up, and does a firewall drop packets on the way?"},

@@ -28,7 +28,7 @@ func TestExplain(t *testing.T) {
 		{"ssh://vm", ssh + "something new", "ssh does not get there", ""},
 		{"tcp://vm:2376", "dial tcp 10.0.0.1:2376: connect: connection refused", "nothing listens at that address", "is the machine up"},
 		{"tcp://vm:2376", "tls: failed to verify certificate: x509: certificate signed by unknown authority", "its certificate is not one to trust", "ca.pem"},
-		{"tcp://vm:2376", "http: server gave HTTP response to HTTPS client", "it speaks no TLS", "dockerd --tlsverify"},
+		{"tcp://vm:2376", "tls: first record does not look like a TLS handshake", "it speaks no TLS", "dockerd --tlsverify"},
 		{"tcp://vm:2376", "strange", "it can't be reached: strange", ""},
 	}
 	for _, test := range tests {

@@ -9,7 +9,7 @@ import (
 )
 
 // silentLimit is how long what was sent may stay unconfirmed.
-const silentLimit = 14 * time.Second
+const silentLimit = 11 * time.Second
 
 // limitSilence ends a connection on which nothing that was sent is confirmed: the
 // system's own patience is a quarter of an hour.

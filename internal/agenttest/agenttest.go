@@ -2,22 +2,39 @@
 package agenttest
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"sync"
 	"testing"
 )
+
+// packed are the archives that this process has made, by their arguments.
+var packed sync.Map
 
 // Archive packs the agent for this machine's architecture, like a release of
 // GitHub's runner, and gives the path; args are further ones of testagent/pack.
 func Archive(t testing.TB, args ...string) string {
 	t.Helper()
+	archive, key := filepath.Join(t.TempDir(), "testagent.tar.gz"), strings.Join(args, " ")
+	if made, found := packed.Load(key); found {
+		if err := os.WriteFile(archive, made.([]byte), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return archive
+	}
 	_, here, _, _ := runtime.Caller(0)
 	module := filepath.Join(filepath.Dir(here), "..", "..", "testagent")
-	archive := filepath.Join(t.TempDir(), "testagent.tar.gz")
 	if output, err := exec.Command("go", append([]string{"-C", module, "run", "./pack", "-o", archive}, args...)...).CombinedOutput(); err != nil {
 		t.Fatalf("pack the agent: %v: %s", err, output)
 	}
+	made, err := os.ReadFile(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed.Store(key, made)
 	return archive
 }
 

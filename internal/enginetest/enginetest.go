@@ -32,9 +32,14 @@ var script string
 // Options of a private engine.
 type Options struct {
 	DiskMiB int         // size of the data-root's file system; 0: 4096 (sparse)
+	Disk    string      // a file to make that in, which stays; "": one that goes with the test
 	TunMode os.FileMode // of its /dev/net/tun; 0: 0666
 	Args    []string    // further arguments of dockerd
 	Linked  bool        // it and its containers reach this machine at Gateway, and nothing else
+	TLS     *Authority  // with Linked: it is reached at TCP too, by whom the authority knows
+
+	From   *client.Client // the engine that has Images
+	Images []string       // that this one has from the start; DiskMiB: at least 2000
 }
 
 // Engine is a private Docker Engine.
@@ -42,9 +47,11 @@ type Engine struct {
 	Host    string // for DOCKER_HOST
 	API     *client.Client
 	Gateway string // this machine's address, of Options.Linked
+	TCP     string // tcp://…, of Options.TLS
 
 	dir     string
 	options Options
+	cable   cable
 	command *exec.Cmd
 }
 
@@ -52,13 +59,7 @@ type Engine struct {
 // (no root, no dockerd) the test is skipped, in CI it fails.
 func Start(t *testing.T, options Options) *Engine {
 	t.Helper()
-	if _, err := exec.LookPath("dockerd"); err != nil || os.Getuid() != 0 {
-		problem := fmt.Sprintf("a private engine needs root and dockerd (uid %d, %v)", os.Getuid(), err)
-		if os.Getenv("CI") != "" {
-			t.Fatal(problem)
-		}
-		t.Skip(problem)
-	}
+	needRoot(t, "a private engine", "dockerd")
 	if options.DiskMiB == 0 {
 		options.DiskMiB = 4096
 	}
@@ -79,21 +80,57 @@ func Start(t *testing.T, options Options) *Engine {
 			t.Error(err)
 		}
 	})
-	disk := filepath.Join(dir, "disk")
-	if err := os.WriteFile(disk, nil, 0o600); err != nil {
-		t.Fatal(err)
+	if options.Disk != "" {
+		if err := os.Symlink(options.Disk, e.disk()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := os.Truncate(disk, int64(options.DiskMiB)<<20); err != nil {
-		t.Fatal(err)
+	if len(options.Images) > 0 {
+		copySeed(t, seedOf(t, options), e.disk(), options.DiskMiB)
+	} else {
+		makeDisk(t, e.disk(), options.DiskMiB)
 	}
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", disk).CombinedOutput(); err != nil {
-		t.Fatalf("mkfs: %v: %s", err, out)
+	if options.Linked {
+		e.cable = newCable()
+		e.Gateway = e.cable.here
+	}
+	if options.TLS != nil {
+		e.TCP = "tcp://" + e.cable.address + ":2376"
+		e.options.Args = append(e.options.Args, options.TLS.serve(t, e.dir, e.cable.address)...)
 	}
 	if e.API, err = client.NewClientWithOpts(client.WithHost(e.Host), client.WithAPIVersionNegotiation()); err != nil {
 		t.Fatal(err)
 	}
 	e.Run(t)
 	return e
+}
+
+// disk is the file with the data-root's file system.
+func (e *Engine) disk() string { return filepath.Join(e.dir, "disk") }
+
+func makeDisk(t *testing.T, path string, mib int) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, int64(mib)<<20); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", path).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs: %v: %s", err, out)
+	}
+}
+
+// needRoot skips the test where there is no root or no such program; in CI it fails.
+func needRoot(t *testing.T, what, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil || os.Getuid() != 0 {
+		problem := fmt.Sprintf("%s needs root and %s (uid %d, %v)", what, program, os.Getuid(), err)
+		if os.Getenv("CI") != "" {
+			t.Fatal(problem)
+		}
+		t.Skip(problem)
+	}
 }
 
 // Run starts the engine's process on its data-root, again after Kill.
@@ -116,18 +153,22 @@ func (e *Engine) Run(t *testing.T) {
 	if e.options.Linked {
 		e.link(t)
 	}
-	limit := time.Now().Add(60 * time.Second)
-	for {
+	waitFor(t, e.API, func() string { return e.Log(20) })
+}
+
+// waitFor waits until an engine answers.
+func waitFor(t *testing.T, api *client.Client, log func() string) {
+	t.Helper()
+	for limit := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		_, err := e.API.Ping(ctx)
+		_, err := api.Ping(ctx)
 		cancel()
 		if err == nil {
 			return
 		}
 		if time.Now().After(limit) {
-			t.Fatalf("the private engine did not answer: %v\n%s", err, e.Log(20))
+			t.Fatalf("the private engine did not answer: %v\n%s", err, log())
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 }
 
@@ -169,25 +210,32 @@ func (e *Engine) Kill() {
 	}
 }
 
-// link joins the engine's network namespace to the machine's own by a cable, which goes
-// with that namespace. The addresses are of a block that no network has (RFC 2544).
+// Stop ends the engine in peace, and waits until nothing holds its disk.
+func (e *Engine) Stop(t *testing.T) {
+	t.Helper()
+	e.script(t, exec.Command("pkill", "--parent", e.first(t), "dockerd"))
+	_ = e.command.Wait()
+	e.command = nil
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		held := strings.TrimSpace(e.script(t, exec.Command("losetup", "--associated", e.disk())))
+		if held == "" {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("the private engine's disk is held: %s", held)
+		}
+	}
+}
+
+// link plugs the cable in, once there is a namespace to join.
 func (e *Engine) link(t *testing.T) {
 	t.Helper()
-	for limit := time.Now().Add(10 * time.Second); len(e.children()) == 0; time.Sleep(10 * time.Millisecond) {
+	for limit := time.Now().Add(10 * time.Second); childOf(e.command) == ""; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(limit) {
 			t.Fatalf("the private engine has no process:\n%s", e.Log(20))
 		}
 	}
-	block := os.Getpid() % (1 << 14) * 4
-	address := func(n int) string { return fmt.Sprintf("198.18.%d.%d", block>>8, block&255+n) }
-	e.Gateway = address(1)
-	e.script(t, exec.Command("sh", "-euc", `
-		ip link delete "$1" 2>/dev/null || true
-		ip link add "$1" type veth peer name eth0 netns "$2"
-		ip address add "$3/30" dev "$1"
-		ip link set "$1" up
-		nsenter --target "$2" --net sh -euc 'ip address add "$1/30" dev eth0; ip link set eth0 up; ip route add default via "$2"' link "$4" "$3"`,
-		"link", fmt.Sprintf("rctl%d", os.Getpid()), e.first(t), e.Gateway, address(2)))
+	e.cable.plug(t, e.first(t))
 }
 
 func (e *Engine) script(t *testing.T, command *exec.Cmd) string {
@@ -199,22 +247,24 @@ func (e *Engine) script(t *testing.T, command *exec.Cmd) string {
 	return string(out)
 }
 
-func (e *Engine) children() []string {
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", e.command.Process.Pid))
+// childOf is the process that unshare forked, "" while there is none.
+func childOf(command *exec.Cmd) string {
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", command.Process.Pid))
 	if err != nil {
-		return nil
+		return ""
 	}
-	return strings.Fields(string(children))
+	first, _, _ := strings.Cut(string(children), " ")
+	return first
 }
 
 // first is the first process of the engine's namespaces.
 func (e *Engine) first(t *testing.T) string {
 	t.Helper()
-	children := e.children()
-	if len(children) == 0 {
+	first := childOf(e.command)
+	if first == "" {
 		t.Fatal("the private engine has ended")
 	}
-	return children[0]
+	return first
 }
 
 // Inside runs a script as root in the engine's own process, mount and network
@@ -261,8 +311,10 @@ func (e *Engine) Fill(t *testing.T, leave int64) (empty func()) {
 }
 
 // Log returns the engine's last lines.
-func (e *Engine) Log(n int) string {
-	text, err := os.ReadFile(filepath.Join(e.dir, "log"))
+func (e *Engine) Log(n int) string { return lastOf(filepath.Join(e.dir, "log"), n) }
+
+func lastOf(path string, n int) string {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
 	}
@@ -273,12 +325,18 @@ func (e *Engine) Log(n int) string {
 // CopyImage brings an image from another engine.
 func (e *Engine) CopyImage(t *testing.T, from *client.Client, references ...string) {
 	t.Helper()
+	CopyImage(t, from, e.API, references...)
+}
+
+// CopyImage brings an image from one engine to another.
+func CopyImage(t *testing.T, from, to *client.Client, references ...string) {
+	t.Helper()
 	stream, err := from.ImageSave(t.Context(), references)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = stream.Close() }()
-	response, err := e.API.ImageLoad(t.Context(), stream)
+	response, err := to.ImageLoad(t.Context(), stream)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,8 @@ type SSH struct {
 
 // SSHOptions of one.
 type SSHOptions struct {
-	Env []string // NAME=VALUE of the commands that run there
+	Env     []string // NAME=VALUE of the commands that run there
+	Machine *Machine // where it runs; nil: this machine
 }
 
 // StartSSH starts an sshd, ends it with the test, and puts an ssh before the machine's
@@ -36,47 +37,37 @@ func StartSSH(t *testing.T, options SSHOptions) *SSH {
 	if err != nil {
 		sshd = "/usr/sbin/sshd"
 	}
-	if _, err := os.Stat(sshd); err != nil || os.Getuid() != 0 {
-		problem := fmt.Sprintf("a private sshd needs root and openssh-server (uid %d, %v)", os.Getuid(), err)
-		if os.Getenv("CI") != "" {
-			t.Fatal(problem)
-		}
-		t.Skip(problem)
-	}
+	needRoot(t, "a private sshd", sshd)
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
-	s := &SSH{Address: fmt.Sprintf("ssh://%s@127.0.0.1:%s", me.Username, port), dir: t.TempDir()}
-	for _, key := range []string{"host", "user", "other"} {
-		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", s.path(key)).CombinedOutput(); err != nil {
-			t.Fatalf("ssh-keygen: %v: %s", err, out)
+	port, listen, dir := freePort(t), "127.0.0.1", t.TempDir()
+	if options.Machine != nil {
+		listen = options.Machine.Address
+		if dir, err = os.MkdirTemp(options.Machine.dir, "ssh"); err != nil { // which the machine sees too
+			t.Fatal(err)
 		}
 	}
+	at := net.JoinHostPort(listen, port)
+	s := &SSH{Address: fmt.Sprintf("ssh://%s@%s", me.Username, at), dir: dir}
+	s.useKeys(t, "host", "user", "other")
 	env := ""
 	if len(options.Env) > 0 {
 		env = "SetEnv " + strings.Join(options.Env, " ") + "\n"
 	}
-	s.write(t, "sshd_config", "ListenAddress 127.0.0.1:"+port+"\nHostKey "+s.path("host")+"\nAuthorizedKeysFile "+s.path("authorized_keys")+
+	s.write(t, "sshd_config", "ListenAddress "+at+"\nHostKey "+s.path("host")+"\nAuthorizedKeysFile "+s.path("authorized_keys")+
 		"\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"+env, 0o600)
-	s.write(t, "ssh_config", "IdentityFile "+s.path("user")+"\nIdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile "+s.path("known_hosts")+"\nGlobalKnownHostsFile none\n", 0o600)
 	s.Allow(t, "user")
 	s.Know(t, "host")
-	client, err := exec.LookPath("ssh")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(s.path("bin"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s.write(t, "bin/ssh", "#!/bin/sh\nexec "+client+" -F "+s.path("ssh_config")+" \"$@\"\n", 0o700)
-	t.Setenv("PATH", s.path("bin")+":"+os.Getenv("PATH"))
 
-	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // sshd insists
+	words := []string{sshd, "-D", "-e", "-f", s.path("sshd_config")}
+	command := exec.Command(words[0], words[1:]...)
+	if options.Machine != nil {
+		command = options.Machine.inside(words...)
+	} else if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // sshd insists
 		t.Fatal(err)
 	}
-	command := exec.Command(sshd, "-D", "-e", "-f", s.path("sshd_config"))
 	log, err := os.Create(s.path("log"))
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +86,7 @@ func StartSSH(t *testing.T, options SSHOptions) *SSH {
 		}
 	})
 	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		connection, err := net.Dial("tcp", "127.0.0.1:"+port)
+		connection, err := net.Dial("tcp", at)
 		if err == nil {
 			_ = connection.Close()
 			return s
@@ -104,6 +95,26 @@ func StartSSH(t *testing.T, options SSHOptions) *SSH {
 			t.Fatal(err)
 		}
 	}
+}
+
+// useKeys makes keys, and puts an ssh before the machine's that has the key "user".
+func (s *SSH) useKeys(t *testing.T, names ...string) {
+	t.Helper()
+	for _, key := range names {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", s.path(key)).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v: %s", err, out)
+		}
+	}
+	s.write(t, "ssh_config", "IdentityFile "+s.path("user")+"\nIdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile "+s.path("known_hosts")+"\nGlobalKnownHostsFile none\n", 0o600)
+	client, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(s.path("bin"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "bin/ssh", "#!/bin/sh\nexec "+client+" -F "+s.path("ssh_config")+" \"$@\"\n", 0o700)
+	t.Setenv("PATH", s.path("bin")+":"+os.Getenv("PATH"))
 }
 
 func freePort(t *testing.T) string {

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # Prepares a bare Debian or Ubuntu machine: a Docker Engine from the
 # distribution's packages that runs, mmdebstrap, a usable /dev/net/tun.
-# setup.sh [--yes] [--dry-run] [--tests]; CI=true answers like --yes. --tests adds
-# what only the tests need. Can be run again.
+# setup.sh [--yes] [--dry-run] [--tests] [--vm]; CI=true answers like --yes. --tests
+# adds what only the tests need, --vm what make test-vm needs. Can be run again.
 set -euo pipefail
 
-yes=${CI:-} dry='' tests=''
+yes=${CI:-} dry='' tests='' vm=''
 for arg in "$@"; do
 	case "$arg" in
 	--yes | -y) yes=true ;;
 	--dry-run) dry=true ;;
 	--tests) tests=true ;;
+	--vm) vm=true ;;
 	-h | --help)
 		sed -n '2,5s/^# //p' "$0"
 		exit 0
@@ -54,11 +55,17 @@ need ip iproute2
 need mkfs.ext4 e2fsprogs
 if [ -n "$tests" ]; then
 	need shellcheck shellcheck
+	need systemd-analyze systemd
 	need zsh zsh
 	need fish fish
 	need groff groff-base
 	need gh gh
 	need sshd openssh-server
+fi
+if [ -n "$vm" ]; then
+	need qemu-system-x86_64 qemu-system-x86
+	need ssh openssh-client
+	need debugfs e2fsprogs
 fi
 [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || packages+=(debian-archive-keyring)

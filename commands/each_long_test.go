@@ -1,0 +1,51 @@
+//go:build linux && long
+
+package commands
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A host dies in the middle of up: the other one's runners are there, and what the
+// next up makes is neither doubled nor lost.
+func TestHostDiesInUp(t *testing.T) {
+	engines := hostEngines(t, hostLine{"one", ", count: 1", true}, hostLine{"two", ", count: 2", true})
+	done := make(chan string)
+	go func() {
+		code, _, stderr := runnerctl(context.Background(), "up", "--progress", "quiet")
+		done <- fmt.Sprint(code, stderr)
+	}()
+	for runnersOn(t, engines["two"].API) == 0 {
+		time.Sleep(20 * time.Millisecond)
+	}
+	engines["two"].Kill()
+	said := <-done
+	if !strings.HasPrefix(said, "1") || !strings.Contains(said, "one  1 runner ready") {
+		t.Errorf("up: %s", said)
+	}
+	engines["two"].Run(t)
+	must(t, "up", "--progress", "quiet")
+	if a, b := runnersOn(t, engines["one"].API), runnersOn(t, engines["two"].API); a != 1 || b != 2 {
+		t.Errorf("runners: %d, %d", a, b)
+	}
+}
+
+// A disk that is too small for the image is told as such; the other host has its
+// runner.
+func TestFullHost(t *testing.T) {
+	engines := hostEngines(t, hostLine{name: "one", filled: true}, hostLine{name: "two"})
+	empty := engines["two"].Fill(t, 100)
+	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
+	if code != exitFailure || !strings.Contains(stderr, "host two: image runnerctl/runner:") || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, "one  1 runner ready") {
+		t.Errorf("up: code %d: %s", code, stderr)
+	}
+	empty()
+	must(t, "up", "--progress", "quiet")
+	if b := runnersOn(t, engines["two"].API); b != 1 {
+		t.Errorf("%d runners", b)
+	}
+}

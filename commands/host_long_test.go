@@ -1,0 +1,136 @@
+//go:build long
+
+package commands
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/internal/agenttest"
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+)
+
+// host prepare by ssh does what it told, shows doctor's report of that machine, and has
+// nothing to do again.
+func TestHostIsPrepared(t *testing.T) {
+	t.Chdir(t.TempDir())
+	m := enginetest.StartMachine(t)
+	m.StartEngine(t, nil)
+	m.Must(t, "chmod 0600 /dev/net/tun")
+	host := enginetest.StartSSH(t, enginetest.SSHOptions{Machine: m})
+	prepare := []string{"host", "prepare", host.Address, "--yes"}
+	code, stdout, stderr := runnerctl(t.Context(), prepare...)
+	if code != 0 || !strings.Contains(stderr, "will set fs.inotify.max_user_instances to 8192") || !strings.Contains(stderr, "       set fs.inotify.max_user_instances to 8192") || !strings.Contains(stdout, "✔ engine.reachable     "+host.Address) {
+		t.Errorf("code %d: %s%s", code, stdout, stderr)
+	}
+	if after := m.Must(t, state); !strings.Contains(after, "/dev/net/tun 666") || !strings.Contains(after, "fs.inotify.max_user_instances = 8192") || !strings.Contains(after, "-d 169.254.169.254/32 -j REJECT") {
+		t.Errorf("after that:\n%s", after)
+	}
+	if code, _, stderr := runnerctl(t.Context(), prepare...); code != 0 || !strings.Contains(stderr, " is prepared already\n") || strings.Contains(stderr, "will ") {
+		t.Errorf("again: code %d: %s", code, stderr)
+	}
+}
+
+// What is asked of a host after it fell silent is not waited for once more, and it is
+// heard again when it is there again; by TLS and by ssh.
+func TestSilenceIsWaitedForOnce(t *testing.T) {
+	t.Chdir(t.TempDir())
+	authority := enginetest.NewAuthority(t)
+	t.Setenv("DOCKER_CERT_PATH", authority.Dir)
+	private := awayEngine(t, authority)
+	machine := enginetest.StartMachine(t)
+	machine.StartEngine(t, nil)
+	host := enginetest.StartSSH(t, enginetest.SSHOptions{Machine: machine})
+	tests := map[string]func(script string){
+		private.TCP:  func(script string) { private.Inside(t, script) },
+		host.Address: func(script string) { machine.Must(t, script) },
+	}
+	var all sync.WaitGroup
+	for address, inside := range tests {
+		all.Go(func() {
+			d := deps{env: os.Getenv, goos: "linux", host: address}
+			engine, _, err := connect(d)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer engine.Close()
+			if _, err := engine.Facts(t.Context()); err != nil {
+				t.Error(err)
+			}
+			inside("iptables -I INPUT -i eth0 -j DROP")
+			started := time.Now()
+			for range 3 {
+				if _, err := engine.Facts(t.Context()); err == nil || !strings.Contains(err.Error(), "host "+address+": ") {
+					t.Errorf("%s: %v", address, err)
+				}
+			}
+			if took := time.Since(started); took > within {
+				t.Errorf("%s: %s", address, took)
+			}
+			inside("iptables -D INPUT -i eth0 -j DROP")
+			eventually(t, within, "it is heard again", func() bool {
+				_, err := engine.Facts(t.Context())
+				return err == nil
+			})
+		})
+	}
+	all.Wait()
+}
+
+// A fleet of GitHub's on two machines that know nothing of each other, one by TLS and one
+// by ssh: each has its count and a supervisor, which refills it; down leaves nothing.
+func TestGitHubFleetOnHosts(t *testing.T) {
+	local := realEngine(t)
+	t.Chdir(t.TempDir())
+	authority := enginetest.NewAuthority(t)
+	t.Setenv("DOCKER_CERT_PATH", authority.Dir)
+	one, two := enginetest.StartMachine(t), enginetest.StartMachine(t)
+	apis := map[string]*client.Client{"one": one.StartEngine(t, authority), "two": two.StartEngine(t, nil)}
+	host := enginetest.StartSSH(t, enginetest.SSHOptions{Machine: two})
+	github := startGitHub(t, ghsim.Options{Address: one.Gateway + ":0", RunnerAddress: one.Gateway + ":0"})
+	supervised(t)
+	image := fmt.Sprintf("image: {agent: {archive: %s}}", agenttest.Archive(t))
+	writeSettings(t, github, "acme/api", image)
+	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
+	enginetest.CopyImage(t, local, apis["one"], tag, "debian:trixie-slim")
+	writeSettings(t, github, "acme/api", image, fmt.Sprintf("hosts:\n- {name: one, address: \"tcp://%s:2376\", count: 1}\n- {name: two, address: %q, count: 2}", one.Address, host.Address))
+
+	started := time.Now()
+	code, stdout, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
+	t.Log(time.Since(started), stdout, stderr)
+	if code != 0 || !strings.Contains(stderr, "two   image from one") {
+		t.Fatalf("up: code %d: %s", code, stderr)
+	}
+	if a, b := runnersOn(t, apis["one"]), runnersOn(t, apis["two"]); a != 1 || b != 2 || len(registered(github)) != 3 {
+		t.Errorf("runners %d and %d, registered: %v", a, b, registered(github))
+	}
+	for name, api := range apis {
+		if !slices.Contains(leftovers(t, api, "ci"), "/runnerctl-supervisor-ci") {
+			t.Errorf("%s has no supervisor", name)
+		}
+	}
+	for _, name := range strings.Fields(must(t, "ps", "-q")) { // streams, by TLS and by ssh
+		if got := must(t, "exec", name, "--", "hostname"); strings.TrimSpace(got) != name {
+			t.Errorf("exec: %q, want %q", got, name)
+		}
+	}
+	had := jobs(t, github, 3)
+	online(t, github, 3, had...)
+	if a, b := runnersOn(t, apis["one"]), runnersOn(t, apis["two"]); a != 1 || b != 2 {
+		t.Errorf("after the jobs: runners %d and %d", a, b)
+	}
+	must(t, "down")
+	if left := append(leftovers(t, apis["one"], "ci"), leftovers(t, apis["two"], "ci")...); len(left) > 0 || len(registered(github)) > 0 {
+		t.Errorf("left: %v, registered: %v", left, registered(github))
+	}
+	t.Log(time.Since(started))
+}

@@ -1,0 +1,97 @@
+//go:build linux
+
+package commands
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+)
+
+// foreign is the address of an engine that says that its machine is of another
+// architecture, and which one that is. All else is as it is.
+func foreign(t *testing.T, engine *enginetest.Engine) (address, architecture string) {
+	t.Helper()
+	architecture, words := "arm64", []string{`"x86_64"`, `"aarch64"`, `"amd64"`, `"arm64"`}
+	if runtime.GOARCH == "arm64" {
+		architecture, words = "amd64", []string{`"aarch64"`, `"x86_64"`, `"arm64"`, `"amd64"`}
+	}
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "engine"})
+	proxy.Transport = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", strings.TrimPrefix(engine.Host, "unix://"))
+	}}
+	proxy.ModifyResponse = func(response *http.Response) error {
+		if path := response.Request.URL.Path; !strings.HasSuffix(path, "/info") && !strings.HasSuffix(path, "/version") {
+			return nil
+		}
+		told, err := io.ReadAll(response.Body)
+		told = []byte(strings.NewReplacer(words...).Replace(string(told)))
+		response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(told)), int64(len(told))
+		response.Header.Set("Content-Length", fmt.Sprint(len(told)))
+		return err
+	}
+	server := httptest.NewServer(proxy)
+	t.Cleanup(server.Close)
+	return "tcp://" + server.Listener.Addr().String(), architecture
+}
+
+// An image goes to no host of another architecture; one that is there all the same is
+// told, and the other hosts go on.
+func TestTwoArchitectures(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("DOCKER_CERT_PATH", "")
+	one, two := plainEngine(t, enginetest.Options{DiskMiB: 64}), enginetest.Start(t, enginetest.Options{DiskMiB: 64})
+	address, architecture := foreign(t, two)
+	ours := func(address string) *dockerx.Engine {
+		engine, _, err := connect(deps{env: os.Getenv, goos: "linux", host: address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = engine.Close() })
+		return engine
+	}
+	var wrong *dockerx.ArchError
+	moved, err := ours(address).Move(t.Context(), ours(one.Host), []string{"empty"}, func(int64, int64) {})
+	if want := fmt.Sprintf("image empty is made for %s, the engine's machine is %s", runtime.GOARCH, architecture); moved || !errors.As(err, &wrong) || err.Error() != want {
+		t.Errorf("moved %t: %v", moved, err)
+	}
+	if id, err := ours(address).ImageID(t.Context(), "empty"); id != "" || err != nil {
+		t.Errorf("it is there: %s %v", id, err)
+	}
+
+	write(t, "runnerctl.yaml", fmt.Sprintf("image: {base: empty, outerBase: empty}\nhosts:\n- {name: one, address: %q}\n- {name: two, address: %q}\n", one.Host, address))
+	code, stdout, stderr := runnerctl(t.Context(), "up", "--dry-run")
+	if strings.Contains(stderr, "made for") || !strings.Contains(stdout, "two  create  ci-") {
+		t.Errorf("up, before it is there: code %d: %s%s", code, stdout, stderr)
+	}
+	two.CopyImage(t, one.API, "empty") // by somebody's docker save and load
+	code, stdout, stderr = runnerctl(t.Context(), "up", "--dry-run")
+	for _, want := range []string{
+		"two  left out: image empty is made for " + runtime.GOARCH + ", the engine's machine is " + architecture, "error: host two: image empty is made for",
+		"docker pull --platform linux/" + architecture,
+	} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("up: no %q in\n%s", want, stderr)
+		}
+	}
+	if code != exitFailure || !strings.Contains(stdout, "one  create  ci-") || strings.Contains(stdout, "two  ") {
+		t.Errorf("up: code %d: %s", code, stdout)
+	}
+	if code, _, stderr := runnerctl(t.Context(), "build", "--host", "two"); code != exitFailure || !strings.Contains(stderr, "image empty is made for "+runtime.GOARCH) {
+		t.Errorf("build: code %d: %s", code, stderr)
+	}
+}

@@ -1,0 +1,125 @@
+//go:build linux
+
+package commands
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+)
+
+const roundTrip = 100 * time.Millisecond
+
+// farAway is a host's address behind a link of that round trip.
+func farAway(t *testing.T, engine *enginetest.Engine) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				time.Sleep(roundTrip) // the connection's own making takes one
+				far, err := net.Dial("unix", strings.TrimPrefix(engine.Host, "unix://"))
+				if err != nil {
+					_ = near.Close()
+					return
+				}
+				go delayed(near, far)
+				delayed(far, near)
+			}()
+		}
+	}()
+	return "tcp://" + listener.Addr().String()
+}
+
+// delayed hands on what comes, half a round trip later; how much is under way does not
+// matter.
+func delayed(from, to net.Conn) {
+	type parcel struct {
+		content []byte
+		due     time.Time
+	}
+	link := make(chan parcel, 10000)
+	go func() {
+		defer func() { _ = to.Close() }()
+		for one := range link {
+			time.Sleep(time.Until(one.due))
+			if _, err := to.Write(one.content); err != nil {
+				return
+			}
+		}
+	}()
+	defer close(link)
+	for {
+		content := make([]byte, 32<<10)
+		n, err := from.Read(content)
+		if err != nil {
+			return
+		}
+		link <- parcel{content[:n], time.Now().Add(roundTrip / 2)}
+	}
+}
+
+// ps of five hosts far away takes hardly longer than of the slowest one alone.
+func TestPsOfHostsFarAway(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("DOCKER_CERT_PATH", "")
+	var file strings.Builder
+	file.WriteString("hosts:\n")
+	names := []string{"one", "two", "three", "four", "five"}
+	var engine *enginetest.Engine
+	for _, name := range names {
+		if engine == nil || thorough { // else they are one, behind five links
+			engine = plainEngine(t, enginetest.Options{DiskMiB: 64})
+			putRunner(t, engine, "ci-aaaa")
+		}
+		fmt.Fprintf(&file, "- {name: %s, address: %q}\n", name, farAway(t, engine))
+	}
+	write(t, "runnerctl.yaml", file.String())
+	rounds := 3
+	if thorough {
+		rounds = 7
+	}
+	took := map[string][]time.Duration{}
+	measure := func(name string, args ...string) {
+		started := time.Now()
+		table := must(t, append([]string{"ps"}, args...)...)
+		took[name] = append(took[name], time.Since(started))
+		if want := max(1, len(names)*(1-len(args))); strings.Count(table, "  created  ") != want {
+			t.Errorf("%s: %d wanted:\n%s", name, want, table)
+		}
+	}
+	for range rounds { // side by side, so that what else the machine does meets all
+		measure("all")
+		for _, name := range names {
+			measure(name, "--host", name)
+		}
+	}
+	median := func(name string) time.Duration {
+		return slices.Sorted(slices.Values(took[name]))[rounds/2]
+	}
+	slowest := time.Duration(0)
+	for _, name := range names {
+		slowest = max(slowest, median(name))
+	}
+	ratio := float64(median("all")) / float64(slowest)
+	t.Logf("five hosts %s, the slowest alone %s: %.2f ×", median("all"), slowest, ratio)
+	if slowest < 2*roundTrip {
+		t.Errorf("the link adds nothing: %s", slowest)
+	}
+	if ratio > 1.3 {
+		t.Errorf("%.2f × the slowest alone, 1.3 are allowed", ratio)
+	}
+}

@@ -1,0 +1,250 @@
+//go:build linux && vm
+
+package commands
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+)
+
+// onVM is an operator at a laptop: the program that make builds, a runnerctl.yaml that
+// names one machine behind ssh.
+type onVM struct {
+	*enginetest.VM
+	program string
+}
+
+// run runs a command as they would type it.
+func (vm onVM) run(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	command := exec.Command(vm.program, args...)
+	command.Stdout, command.Stderr = &out, &errs
+	started := time.Now()
+	if err := command.Run(); err != nil && command.ProcessState == nil {
+		t.Fatal(err)
+	}
+	t.Logf("%6.1fs  runnerctl %.60s", time.Since(started).Seconds(), strings.Join(args, " "))
+	return command.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+func (vm onVM) must(t *testing.T, args ...string) (stdout, stderr string) {
+	t.Helper()
+	code, stdout, stderr := vm.run(t, args...)
+	if code != 0 {
+		t.Fatalf("runnerctl %v: code %d\n%s%s", args, code, stdout, stderr)
+	}
+	return stdout, stderr
+}
+
+// names of the fleet's runners.
+func (vm onVM) names(t *testing.T) []string {
+	t.Helper()
+	out, _ := vm.must(t, "ps", "-q")
+	return strings.Fields(out)
+}
+
+// Issue 8's proof: a machine without Docker becomes a host of runners, over ssh alone.
+func TestVM(t *testing.T) {
+	began := time.Now()
+	api := realEngine(t)
+	program, err := filepath.Abs("../bin/runnerctl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag := runnerImage(t) // and a folder of its own
+	base := []string{tag, "debian:trixie-slim"}
+	disk := enginetest.DockerDisk(t, tag[strings.Index(tag, ":")+1:], func(engine *enginetest.Engine) { engine.CopyImage(t, api, base...) })
+	vm := onVM{enginetest.NewVM(t), program}
+	for _, name := range []string{"DOCKER_HOST", "DOCKER_CONTEXT", "RUNNERCTL_HOST"} {
+		t.Setenv(name, "")
+	}
+	write(t, "runnerctl.yaml", fmt.Sprintf("name: vm\nhosts: [{name: vm, address: %q}]\nrunners: {count: 2, cpus: 2, memory: 1g, readyTimeout: 10m}\n", vm.Address))
+	step := func(what string, do func(t *testing.T)) {
+		started := time.Now()
+		if !t.Run(what, do) {
+			t.FailNow() // what comes after stands on it
+		}
+		load, _ := os.ReadFile("/proc/loadavg") //nolint:errcheck // it is only told
+		t.Logf("%6.1fs  %s (load here %.4s)", time.Since(started).Seconds(), what, load)
+	}
+	t.Logf("%6.1fs  disks", time.Since(began).Seconds())
+	step("boot without Docker", func(t *testing.T) { vm.Boot(t, "") })
+	step("prepare", vm.prepare)
+	step("power off", func(t *testing.T) { vm.PowerOff(t) })
+	step("boot with Docker", func(t *testing.T) { vm.Boot(t, disk) })
+	step("what prepare did is still there", vm.prepared)
+	step("doctor", vm.doctor)
+	step("up", func(t *testing.T) { vm.must(t, "up", "--progress", "plain") })
+	step("jobs", vm.jobs)
+	step("metadata", vm.metadata)
+	step("down", vm.down)
+	step("without the profile", vm.withoutProfile)
+}
+
+var planned = regexp.MustCompile(`(?m)^will (.*)$`)
+
+func (vm onVM) prepare(t *testing.T) {
+	code, _, stderr := vm.run(t, "ps")
+	if code != exitFailure || !strings.Contains(stderr, "it has no docker command") || !strings.Contains(stderr, "runnerctl host prepare "+vm.Address) {
+		t.Errorf("ps before: code %d: %s", code, stderr)
+	}
+	_, plan := vm.must(t, "host", "prepare", "vm", "--dry-run")
+	for _, words := range []string{"will install docker.io", "start the Docker Engine", "group docker", "AppArmor profile", "metadata service"} {
+		if !strings.Contains(plan, words) {
+			t.Errorf("the plan lacks %q:\n%s", words, plan)
+		}
+	}
+	if left := vm.Run(t, "find /etc /usr /var -name '*runnerctl*' -o -name dockerd"); left != "" {
+		t.Errorf("a dry run left %s", left)
+	}
+	vm.must(t, "host", "prepare", "vm", "--yes")
+	_, again := vm.must(t, "host", "prepare", "vm", "--dry-run")
+	if left := planned.FindAllString(again, -1); len(left) > 0 || !strings.Contains(again, "is prepared already") {
+		t.Errorf("a second prepare:\n%s", again)
+	}
+}
+
+// After a boot: nothing that prepare did was for the moment.
+func (vm onVM) prepared(t *testing.T) {
+	_, again := vm.must(t, "host", "prepare", "vm", "--dry-run")
+	if !strings.Contains(again, "is prepared already") || planned.MatchString(again) {
+		t.Errorf("after a boot:\n%s", again)
+	}
+	for script, want := range map[string]string{
+		"stat -c %a /dev/net/tun": "666",
+		"grep -c '^runnerctl-runner (enforce)' /sys/kernel/security/apparmor/profiles":         "1",
+		"iptables -S DOCKER-USER | grep -c -- '-d 169.254.169.254/32 -j REJECT'":               "1",
+		"sysctl -n user.max_user_namespaces fs.inotify.max_user_instances kernel.keys.maxkeys": "28633\n8192\n2000",
+		"systemctl is-active docker runnerctl-metadata":                                        "active\nactive",
+		"systemctl --failed --quiet":                                                           "",
+		"stat -f -c %T /sys/fs/cgroup; cat /sys/module/apparmor/parameters/enabled":            "cgroup2fs\nY",
+	} {
+		if got := vm.Run(t, script); got != want {
+			t.Errorf("%s: %q, want %q", script, got, want)
+		}
+	}
+}
+
+func (vm onVM) doctor(t *testing.T) {
+	report, _ := vm.must(t, "doctor")
+	if strings.Contains(report, "✘") || strings.Contains(report, "probe") || !strings.Contains(report, "cgroup v2, systemd") {
+		t.Errorf("doctor:\n%s", report)
+	}
+}
+
+// jobScripts are the scripts of doctor --deep that a job's needs are made of.
+func jobScripts(t *testing.T) (steps []deepScript) {
+	t.Helper()
+	all, err := deepScripts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range all {
+		if one.id != needsOutside && one.id != carriesMTU {
+			steps = append(steps, one)
+		}
+	}
+	return steps
+}
+
+func (vm onVM) jobs(t *testing.T) {
+	names := vm.names(t)
+	if len(names) != 2 {
+		t.Fatalf("runners: %v", names)
+	}
+	for _, name := range names {
+		for _, one := range jobScripts(t) {
+			vm.must(t, "exec", name, "--", "bash", "-c", one.text, one.id)
+		}
+		vm.must(t, "exec", name, "--", "docker", "run", "-d", "runnerctl-deep", "tail", "-f", "/dev/null")
+		vm.confined(t, name, "runnerctl-runner (enforce)", 6)
+	}
+}
+
+// confined sees what each process of a runner runs under, those of its inner
+// containers too, and that none is the machine's root.
+func (vm onVM) confined(t *testing.T, name, label string, atLeast int) {
+	t.Helper()
+	told := vm.Run(t, `
+		id=$(docker inspect -f '{{.Id}}' "$1" </dev/null)
+		find "/sys/fs/cgroup/system.slice/docker-$id.scope" -name cgroup.procs -exec cat {} + | while read -r process; do
+			[ ! -e "/proc/$process" ] || echo "$(stat -c %u "/proc/$process") $(tr -d '\0' <"/proc/$process/attr/current") $(cat "/proc/$process/comm")"
+		done`, name)
+	lines := strings.Split(told, "\n")
+	for _, line := range lines {
+		if uid, rest, _ := strings.Cut(line, " "); uid == "0" || !strings.HasPrefix(rest, label+" ") {
+			t.Errorf("%s: a process with %s, want no root and %s", name, line, label)
+		}
+	}
+	if len(lines) < atLeast || !strings.Contains(told, "dockerd") || !strings.Contains(told, "tail") {
+		t.Errorf("%s: only these processes were seen:\n%s", name, told)
+	}
+}
+
+// The rule is tried on an address that only this machine has, never on the real one.
+func (vm onVM) metadata(t *testing.T) {
+	const canary = "198.51.100.2"
+	vm.Run(t, `
+		ip netns add canary
+		ip link add canary type veth peer name eth0 netns canary
+		ip address add 198.51.100.1/30 dev canary
+		ip link set canary up
+		ip -n canary address add 198.51.100.2/30 dev eth0
+		ip -n canary link set eth0 up
+		ip -n canary route add default via 198.51.100.1
+		systemd-run --quiet --unit canary --expand-environment=no ip netns exec canary perl -MIO::Socket::INET -e '
+			my $server = IO::Socket::INET->new(LocalPort => 80, Listen => 5) or die $!;
+			while (my $client = $server->accept) { print $client "a secret\n" }'
+		sleep 5`)
+	const ask = `use IO::Socket::INET; my $way = IO::Socket::INET->new(PeerAddr => "` + canary + `:80", Timeout => 30) or die "no way: $!\n"; print scalar <$way>`
+	runner := vm.names(t)[0]
+	secret, _ := vm.must(t, "exec", runner, "--", "perl", "-e", ask)
+	if secret != "a secret\n" {
+		t.Fatalf("the canary says %q before the rule", secret)
+	}
+	vm.Run(t, "runnerctl-block-metadata "+canary)
+	for _, args := range [][]string{{"perl", "-e", ask}, {"docker", "run", "--rm", "runnerctl-deep", "perl", "-e", ask}} {
+		if code, out, errs := vm.run(t, append([]string{"exec", runner, "--"}, args...)...); code == 0 || !strings.Contains(errs, "no way: ") || out != "" {
+			t.Errorf("behind the rule: code %d: %s%s", code, out, errs)
+		}
+	}
+	if got := vm.Run(t, "perl -e '"+ask+"'"); got != "a secret" {
+		t.Errorf("the machine itself gets %q", got)
+	}
+}
+
+func (vm onVM) down(t *testing.T) {
+	vm.must(t, "down")
+	if left := vm.Run(t, "docker ps -aq; docker volume ls -q; find /sys/fs/cgroup -name 'docker-*.scope'"); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+// A machine with AppArmor that was not prepared, or whose profile somebody took away.
+func (vm onVM) withoutProfile(t *testing.T) {
+	vm.Run(t, "apparmor_parser -R /etc/apparmor.d/runnerctl-runner")
+	vm.must(t, "up", "--count", "1", "--progress", "plain")
+	runner := vm.names(t)[0]
+	for _, one := range jobScripts(t) {
+		vm.must(t, "exec", runner, "--", "bash", "-c", one.text, one.id)
+	}
+	details, _ := vm.must(t, "inspect", runner)
+	if !regexp.MustCompile(`apparmor +unconfined`).MatchString(details) {
+		t.Errorf("inspect:\n%s", details)
+	}
+	_, plan := vm.must(t, "host", "prepare", "vm", "--dry-run")
+	if !strings.Contains(plan, "will load the AppArmor profile runnerctl-runner") {
+		t.Errorf("host prepare:\n%s", plan)
+	}
+	vm.down(t)
+}

@@ -1,0 +1,79 @@
+package dockerx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+)
+
+// ending is a connection that ends with an error once it is let.
+type ending struct {
+	net.Conn
+	with   error
+	closed chan bool
+}
+
+func (e *ending) Read([]byte) (int, error) {
+	if e.with != nil {
+		return 0, e.with
+	}
+	<-e.closed
+	return 0, net.ErrClosed
+}
+
+func (e *ending) Close() error {
+	close(e.closed)
+	return nil
+}
+
+// Silence on one connection ends all and stands for what is asked next; what whoever
+// asks came to by their own patience, or by the other side's will, does not.
+func TestWire(t *testing.T) {
+	tests := map[string]struct {
+		err    error
+		silent bool
+	}{
+		"nothing confirmed": {&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}, true},
+		"ssh":               {errors.New("command [ssh] has exited with exit status 255: stderr=Timeout, server vm not responding.\r\n"), true},
+		"a deadline":        {fmt.Errorf("read: %w", os.ErrDeadlineExceeded), false},
+		"a reset":           {&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWire(Endpoint{Name: "box", Host: "tcp://box:2376"}, nil)
+			next := test.err
+			w.dial = func(context.Context, string, string) (net.Conn, error) {
+				made := &ending{with: next, closed: make(chan bool)}
+				next = nil
+				return made, nil
+			}
+			connect := func() (net.Conn, error) { return w.connect(t.Context(), "tcp", "box:2376") }
+			struck, err := connect()
+			if err != nil {
+				t.Fatal(err)
+			}
+			other, err := connect()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var told *HostError
+			_, err = struck.Read(nil)
+			if errors.As(err, &told) != test.silent || !test.silent && err != test.err {
+				t.Errorf("read: %v", err)
+			}
+			if third, err := connect(); errors.As(err, &told) != test.silent || (third == nil) != test.silent {
+				t.Errorf("another connection: %v", err)
+			}
+			if !test.silent {
+				_ = other.Close()
+			}
+			if _, err := other.Read(nil); errors.As(err, &told) != test.silent {
+				t.Errorf("the other one: %v", err)
+			}
+		})
+	}
+}

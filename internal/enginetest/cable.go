@@ -1,0 +1,43 @@
+//go:build linux
+
+package enginetest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"testing"
+)
+
+// cable joins a network namespace to the machine's own; it goes with that namespace.
+// The addresses are of a block that no network has (RFC 2544).
+type cable struct {
+	name          string
+	here, address string // the two ends' addresses
+}
+
+var cables atomic.Uint32
+
+// newCable is one of this process's eight.
+func newCable() cable {
+	n := cables.Add(1) - 1
+	block := (os.Getpid()*8 + int(n%8)) % (1 << 15) * 4
+	address := func(end int) string { return fmt.Sprintf("198.%d.%d.%d", 18+block>>16, block>>8&255, block&255+end) }
+	return cable{fmt.Sprintf("rctl%d-%d", os.Getpid(), n%8), address(1), address(2)}
+}
+
+// plug joins the network namespace of a process.
+func (c cable) plug(t *testing.T, process string) {
+	t.Helper()
+	out, err := exec.Command("sh", "-euc", `
+		ip link delete "$1" 2>/dev/null || true
+		ip link add "$1" type veth peer name eth0 netns "$2"
+		ip address add "$3/30" dev "$1"
+		ip link set "$1" up
+		nsenter --target "$2" --net sh -euc 'ip address add "$1/30" dev eth0; ip link set eth0 up; ip route add default via "$2"' link "$4" "$3"`,
+		"link", c.name, process, c.here, c.address).CombinedOutput()
+	if err != nil {
+		t.Fatalf("cable: %v: %s", err, out)
+	}
+}
