@@ -14,6 +14,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 // hostEngines are engines of their own, as hosts of runnerctl.yaml by these names.
@@ -176,5 +177,17 @@ func TestDoctorOfSeveralHosts(t *testing.T) {
 	code, stdout, _ = runnerctl(t.Context(), "doctor", "engine.reachable", "-o", "json")
 	if code != exitFailure || !strings.Contains(stdout, `"gone": {`) || !strings.Contains(stdout, `"here": {`) {
 		t.Errorf("code %d:\n%s", code, stdout)
+	}
+}
+
+// Engines of one id would take each other's registrations away.
+func TestNoTwins(t *testing.T) {
+	host := func(name, id string) *hostEngine { return &hostEngine{deps: deps{host: name}, own: id} }
+	if err := noTwins([]*hostEngine{host("one", "A"), host("two", "B")}); err != nil {
+		t.Error(err)
+	}
+	err := noTwins([]*hostEngine{host("one", "A"), host("two", "B"), host("three", "A")})
+	if err == nil || !strings.Contains(err.Error(), "hosts one and three: both engines have the id A") || !strings.Contains(ui.Hint(err), "rm /etc/docker/key.json") {
+		t.Error(err)
 	}
 }
