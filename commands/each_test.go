@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 // hostLine is a line of hosts:, for an engine of its own.
@@ -135,5 +136,17 @@ func TestDoctorOfSeveralHosts(t *testing.T) {
 	code, stdout, _ = runnerctl(t.Context(), "doctor", "engine.reachable", "-o", "json")
 	if code != exitFailure || !strings.Contains(stdout, `"gone": {`) || !strings.Contains(stdout, `"here": {`) {
 		t.Errorf("code %d:\n%s", code, stdout)
+	}
+}
+
+// Engines of one id would take each other's registrations away.
+func TestNoTwins(t *testing.T) {
+	host := func(name, id string) *hostEngine { return &hostEngine{deps: deps{host: name}, own: id} }
+	if err := noTwins([]*hostEngine{host("one", "A"), host("two", "B")}); err != nil {
+		t.Error(err)
+	}
+	err := noTwins([]*hostEngine{host("one", "A"), host("two", "B"), host("three", "A")})
+	if err == nil || !strings.Contains(err.Error(), "hosts one and three: both engines have the id A") || !strings.Contains(ui.Hint(err), "rm /etc/docker/key.json") {
+		t.Error(err)
 	}
 }
