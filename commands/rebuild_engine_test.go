@@ -72,7 +72,7 @@ func TestTheContainerRenewsTheImage(t *testing.T) {
 	if s.wish.Agent != old {
 		t.Fatalf("%+v", s.wish)
 	}
-	job := queueAndStart(t, github, "until [ -e ~/go ]; do sleep 0.2; done")
+	job := queueAndStart(t, github, untilGo)
 	busy, _ := github.Result(job)
 
 	// Its day has come: the next supervisor asks for it when it begins.

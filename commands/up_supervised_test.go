@@ -15,6 +15,9 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
+// untilGo is a job that ends when it is let, and by itself where a test fails before.
+const untilGo = "for i in $(seq 900); do [ -e ~/go ] && exit; sleep 0.2; done"
+
 // ended is what came of a command that ran beside the test.
 type ended struct {
 	code   int
@@ -85,7 +88,7 @@ func TestUpOfAnotherSpecAndTarget(t *testing.T) {
 		t.Errorf("rolled by another supervisor: %+v", again)
 	}
 
-	job := queueAndStart(t, github, "until [ -e ~/go ]; do sleep 0.2; done")
+	job := queueAndStart(t, github, untilGo)
 	busy, _ := github.Result(job)
 	settings(github, "acme", "1100MiB")
 	must(t, up(name)...)

@@ -303,6 +303,7 @@ func (l *loop) pass(ctx context.Context) {
 	l.ask(ctx)
 	if time.Since(l.ticked) >= slowTick {
 		l.tick(bounded)
+		l.renew(ctx) // takes longer than a pass
 	}
 	plan := Reconcile(l.view())
 	l.measure(started, nil)
@@ -315,7 +316,6 @@ func (l *loop) pass(ctx context.Context) {
 func (l *loop) tick(ctx context.Context) {
 	l.ticked = time.Now()
 	l.reload(ctx)
-	l.renew(ctx)
 	for name, at := range l.settled {
 		if time.Since(at) > 2*slowTick {
 			delete(l.settled, name)

@@ -625,9 +625,10 @@ func TestAgentAges(t *testing.T) {
 			s.with = func(supervision *Supervision) {
 				supervision.Forges[acme] = &ageing{s.world, time.Now().Add(10 * 24 * time.Hour)}
 				if can {
-					supervision.Rebuild = func(_ context.Context, wish Wish) (Wish, error) {
+					supervision.Rebuild = func(ctx context.Context, wish Wish) (Wish, error) {
+						sleep(ctx, 5*time.Minute)
 						wish.Spec.ImageID, wish.Agent = "sha256:2", "2.331.0"
-						return wish, nil
+						return wish, ctx.Err()
 					}
 				}
 			}

@@ -1,0 +1,108 @@
+//go:build linux && long
+
+package commands
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/agenttest"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+)
+
+// binaryBefore is runnerctl as of the commit before the one that is checked out.
+func binaryBefore(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
+	in := func(dir, name string, args ...string) {
+		t.Helper()
+		command := exec.Command(name, args...)
+		command.Dir, command.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("the commit before can't be built; a clone of one commit does not have it (git fetch --deepen 1): %v: %s", err, out)
+		}
+	}
+	in(filepath.Dir(sourceDir), "git", "archive", "--output", filepath.Join(folder, "source.tar"), "HEAD^")
+	in(folder, "tar", "-xf", "source.tar")
+	program := filepath.Join(folder, "runnerctl-before")
+	in(folder, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-X github.com/runnerctl/runnerctl/commands.Version=before", "-o", program, ".")
+	return program
+}
+
+// A fleet that the commit before made, supervisor and all: this one takes it over with its
+// runners, but for those that are of another spec by now, and rolls it to another wish.
+func TestUpgradeFromTheCommitBefore(t *testing.T) {
+	const count = 2
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	agent := agenttest.Archive(t)
+	settings := func(memory string) {
+		writeSettings(t, github, "acme/api", "runners: {count: 2, spares: 1, memory: "+memory+"}", "image: {agent: {archive: "+agent+"}}")
+	}
+	settings("1GiB")
+	supervised(t)
+	before := binaryBefore(t)
+	command := exec.Command(before, up(name)...)
+	command.Env = append(os.Environ(), "RUNNERCTL_SUPERVISOR_BINARY="+before)
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("up of the commit before: %v: %s", err, out)
+	}
+	first := supervisorOf(t, api, name)
+	online(t, github, count)
+	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { engine.Close() })
+	state := engine.State(name)
+	events := func() string { return must(t, "events", "--fleet", name) }
+	eventually(t, 3*time.Minute, "a spare waits", func() bool { return waiting(t, engine, name) == 1 })
+	old, err := engine.Known(t.Context(), name)
+	if err != nil || len(old) != count+1 {
+		t.Fatalf("%+v, %v", old, err)
+	}
+	names := registered(github)
+
+	must(t, up(name)...)
+	second := supervisorOf(t, api, name)
+	if second.ContainerID == first.ContainerID || second.Image == first.Image || !second.Running {
+		t.Errorf("before %+v, now %+v", first, second)
+	}
+	if told := events(); strings.Count(told, "  began: ") != 2 {
+		t.Errorf("events:\n%s", told)
+	}
+	wish, err := state.Wish(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if wish.Spec.ImageID != old[0].ImageID {
+			removeImage(t, api, old[0].Image)
+		}
+	})
+	same := old[0].SpecHash == wish.Spec.Hash() && old[0].ImageID == wish.Spec.ImageID
+	kept := slices.ContainsFunc(registered(github), func(one string) bool { return slices.Contains(names, one) })
+	if now := registered(github); same && !slices.Equal(now, names) || !same && kept {
+		t.Errorf("of the same spec and image: %t; registered before: %v, now: %v", same, names, now)
+	}
+	t.Logf("of the same spec and image: %t", same)
+	jobs(t, github, 1)
+	eventually(t, 3*time.Minute, "the fleet is whole", func() bool { return len(github.Runners()) == count })
+	online(t, github, count)
+
+	names = registered(github)
+	settings("1100MiB")
+	must(t, up(name)...)
+	online(t, github, count, names...)
+	if again := supervisorOf(t, api, name); again.ContainerID != second.ContainerID {
+		t.Errorf("%+v", again)
+	}
+	must(t, "down", "--fleet", name)
+	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
+		t.Errorf("left: %v, registered: %v", left, registered(github))
+	}
+}
