@@ -269,6 +269,9 @@ func hangUp(attached types.HijackedResponse) {
 	_, _ = io.Copy(io.Discard, attached.Reader)
 }
 
+// errEnded is a container that nobody need wait for; its end tells more.
+var errEnded = errors.New("its container ended")
+
 // WaitReady blocks until the inner daemon answers, or the container ends. A
 // runner that was not made just now may have answered before: it is asked anew.
 func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, error) {
@@ -276,6 +279,10 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 	for err == nil && !runner.Created.IsZero() {
 		if e.look(ctx, &runner); runner.Ready {
 			return runner.DockerVersion, nil
+		}
+		if _, ended, _ := e.Ended(ctx, runner); ended {
+			err = errEnded
+			break
 		}
 		select {
 		case <-ctx.Done():
