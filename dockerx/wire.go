@@ -85,7 +85,7 @@ func (w *wire) fallSilent(err error) error {
 	w.lost, w.when = explain(w.endpoint, err), time.Now()
 	for one := range w.open {
 		delete(w.open, one)
-		go one.Conn.Close() // ssh takes a while to end
+		go func() { _ = one.Conn.Close() }() // ssh takes a while to end
 	}
 	return w.lost
 }

@@ -62,7 +62,7 @@ func TestWire(t *testing.T) {
 			}
 			var told *HostError
 			_, err = struck.Read(nil)
-			if errors.As(err, &told) != test.silent || !test.silent && err != test.err {
+			if errors.As(err, &told) != test.silent || !test.silent && !errors.Is(err, test.err) {
 				t.Errorf("read: %v", err)
 			}
 			if third, err := connect(); errors.As(err, &told) != test.silent || (third == nil) != test.silent {
