@@ -82,7 +82,10 @@ func TestVM(t *testing.T) {
 	step("boot without Docker", func(t *testing.T) { vm.Boot(t, "") })
 	step("prepare", vm.prepare)
 	step("power off", func(t *testing.T) { vm.PowerOff(t) })
-	step("boot with Docker", func(t *testing.T) { vm.Boot(t, disk) })
+	step("boot with Docker", func(t *testing.T) {
+		vm.Boot(t, disk)
+		vm.answers(t)
+	})
 	step("what prepare did is still there", vm.prepared)
 	step("doctor", vm.doctor)
 	step("up", func(t *testing.T) { vm.must(t, "up", "--progress", "plain") })
@@ -90,6 +93,20 @@ func TestVM(t *testing.T) {
 	step("metadata", vm.metadata)
 	step("down", vm.down)
 	step("without the profile", vm.withoutProfile)
+}
+
+// answers waits until the engine is as quick as runnerctl wants it: 12 s for the first
+// answer, which just after the boot of an emulated machine on a busy one are not enough.
+func (vm onVM) answers(t *testing.T) {
+	for limit := time.Now().Add(3 * time.Minute); ; {
+		code, _, stderr := vm.run(t, "ps")
+		if code == 0 {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatal(stderr)
+		}
+	}
 }
 
 var planned = regexp.MustCompile(`(?m)^will (.*)$`)
