@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -92,8 +93,10 @@ func TestSilentHost(t *testing.T) {
 			}
 		}
 	}()
+	var both sync.WaitGroup
+	defer both.Wait()
 	for _, scheme := range []string{"ssh", "tcp"} {
-		t.Run(scheme, func(t *testing.T) {
+		both.Go(func() {
 			refused(t, []string{"ps", "--host", scheme + "://" + listener.Addr().String()}, "answer", "is the machine up")
 		})
 	}
