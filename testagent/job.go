@@ -182,8 +182,12 @@ func (w *worker) wanted(condition string) bool {
 }
 
 func (w *worker) runStep(ctx, running context.Context, step *workerStep) {
-	if running.Err() != nil && w.result == succeeded {
-		w.result = cancelled
+	limit := running
+	if running.Err() != nil { // a cancelled job's last steps are not cancelled themselves
+		limit = ctx
+		if w.result == succeeded {
+			w.result = cancelled
+		}
 	}
 	if !w.wanted(step.condition) || ctx.Err() != nil {
 		step.record.Complete(skipped)
@@ -193,10 +197,6 @@ func (w *worker) runStep(ctx, running context.Context, step *workerStep) {
 	step.record.Start()
 	w.update()
 	w.log.begin(step.record.ID)
-	limit := running
-	if running.Err() != nil { // a cancelled job's last steps are not cancelled themselves
-		limit = ctx
-	}
 	err := step.run(limit, step)
 	result := succeeded
 	switch {

@@ -121,6 +121,10 @@ func wait(t *testing.T, s *ghsim.Server, id int64) ghsim.Result {
 	defer cancel()
 	result, err := s.Wait(ctx, id)
 	if err != nil {
+		asked := s.Requests()
+		for _, one := range asked[max(0, len(asked)-20):] {
+			t.Logf("%s %s %s by %s: %d after %s", one.At.Format(time.StampMilli), one.Method, one.Path, one.Who, one.Status, one.Duration)
+		}
 		t.Fatal(err)
 	}
 	return result
