@@ -39,10 +39,10 @@ vet: ## go vet for every system that a client may have, shellcheck
 test test-long: FOR := --tests
 test test-long: export CHAOS_FOR := 2m
 test: setup build image ## every test but the long ones, on a real engine
-	$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target test-most chaos
+	$(MAKE) --no-print-directory --jobs 2 --keep-going test-most chaos
 
 test-long: setup build image ## the long ones too, up to 45 minutes
-	$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target TAGS=long test-most chaos
+	$(MAKE) --no-print-directory --jobs 2 --keep-going TAGS=long test-most chaos
 
 image: setup build
 	$(WITH_DOCKER) bin/runnerctl build --bootstrap-base --progress plain
