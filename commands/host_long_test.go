@@ -123,9 +123,9 @@ func TestGitHubFleetOnHosts(t *testing.T) {
 	}
 	had := jobs(t, github, 3)
 	online(t, github, 3, had...)
-	if a, b := runnersOn(t, apis["one"]), runnersOn(t, apis["two"]); a != 1 || b != 2 {
-		t.Errorf("after the jobs: runners %d and %d", a, b)
-	}
+	eventually(t, time.Minute, "those that had a job are buried", func() bool {
+		return runnersOn(t, apis["one"]) == 1 && runnersOn(t, apis["two"]) == 2
+	})
 	must(t, "down")
 	if left := append(leftovers(t, apis["one"], "ci"), leftovers(t, apis["two"], "ci")...); len(left) > 0 || len(registered(github)) > 0 {
 		t.Errorf("left: %v, registered: %v", left, registered(github))
