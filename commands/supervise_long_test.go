@@ -102,6 +102,7 @@ func TestUpgradeOfAFleet(t *testing.T) {
 		t.Errorf("%+v", result)
 	}
 	online(t, github, count)
+	eventually(t, time.Minute, "who had the job is buried", func() bool { return len(s.known()) == count })
 	for _, runner := range s.known() {
 		if slices.Contains(before, runner.Name) || runner.SpecHash != wish.Spec.Hash() {
 			t.Errorf("%+v", runner)
