@@ -102,6 +102,19 @@ func TestDoctorOfThisMachine(t *testing.T) {
 // is reached by TCP.
 func elsewhere(t *testing.T, socket string) {
 	t.Helper()
+	t.Setenv("DOCKER_HOST", "tcp://"+relay(t, socket, func(near, far net.Conn) {
+		go func() {
+			_, _ = io.Copy(far, near)
+			_ = far.(*net.UnixConn).CloseWrite() //nolint:errorlint // Dial's type for "unix"
+		}()
+		_, _ = io.Copy(near, far)
+		_ = near.Close()
+	}))
+}
+
+// relay listens on loopback and hands each connection over with one to a socket.
+func relay(t *testing.T, socket string, hand func(near, far net.Conn)) (address string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -118,17 +131,10 @@ func elsewhere(t *testing.T, socket string) {
 				_ = near.Close()
 				continue
 			}
-			go func() {
-				_, _ = io.Copy(far, near)
-				_ = far.(*net.UnixConn).CloseWrite() //nolint:errorlint // Dial's type for "unix"
-			}()
-			go func() {
-				_, _ = io.Copy(near, far)
-				_ = near.Close()
-			}()
+			go hand(near, far)
 		}
 	}()
-	t.Setenv("DOCKER_HOST", "tcp://"+listener.Addr().String())
+	return listener.Addr().String()
 }
 
 // An engine of another machine: its files are read by a probe container, which is

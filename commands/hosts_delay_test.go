@@ -18,30 +18,11 @@ const roundTrip = 100 * time.Millisecond
 // farAway is a host's address behind a link of that round trip.
 func farAway(t *testing.T, engine *enginetest.Engine) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			near, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				time.Sleep(roundTrip) // the connection's own making takes one
-				far, err := net.Dial("unix", strings.TrimPrefix(engine.Host, "unix://"))
-				if err != nil {
-					_ = near.Close()
-					return
-				}
-				go delayed(near, far)
-				delayed(far, near)
-			}()
-		}
-	}()
-	return "tcp://" + listener.Addr().String()
+	return "tcp://" + relay(t, strings.TrimPrefix(engine.Host, "unix://"), func(near, far net.Conn) {
+		time.Sleep(roundTrip) // the connection's own making takes one
+		go delayed(near, far)
+		delayed(far, near)
+	})
 }
 
 // delayed hands on what comes, half a round trip later; how much is under way does not
