@@ -4,7 +4,7 @@ ARCH ?= $(shell go env GOARCH)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build image agent man demo test test-long test-most test-vm chaos jobs bench bench-quick vet lint golden
+.PHONY: help setup build image agent man demo test test-long test-commands test-aside test-packages test-vm chaos jobs bench bench-quick vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
@@ -34,21 +34,31 @@ vet: ## go vet for every system that a client may have, shellcheck
 	shellcheck -S warning $$(grep -rlE '^#!.*(sh|bash)$$' scripts) scripts/completion/bash
 	for file in $$(grep -rlE '^#!.*perl( -w)?$$' scripts) scripts/escape/*.pl; do perl -Iscripts/escape -wc $$file || exit 1; done
 
-# The chaos waits most of its time, and the rest goes on beside it; both begin with an
-# image of the same base.
+# Two at a time: the chaos and the tests of hosts have engines of their own and wait
+# much, so they go on beside the other commands, and the other packages after them. All
+# begin with one image.
 test test-long: FOR := --tests
 test test-long: export CHAOS_FOR := 2m
 test: setup build image ## every test but the long ones, on a real engine
-	$(MAKE) --no-print-directory --jobs 2 --keep-going test-most chaos
+	$(MAKE) --no-print-directory --jobs 2 --keep-going test-commands test-aside test-packages
 
 test-long: setup build image ## the long ones too, up to 45 minutes
-	$(MAKE) --no-print-directory --jobs 2 --keep-going TAGS=long test-most chaos
+	$(MAKE) --no-print-directory --jobs 2 --keep-going TAGS=long test-commands test-aside test-packages
 
 image: setup build
 	$(WITH_DOCKER) bin/runnerctl build --bootstrap-base --progress plain
 
-test-most:
-	$(WITH_DOCKER) go test -count=1 -timeout 45m -tags '$(TAGS)' -skip 'TestChaos$$' ./...
+ASIDE := Chaos|Host|Prepare|CloudInit|Architectures|Remote|EachFault
+GO_TEST = $(WITH_DOCKER) go test -count=1 -timeout 45m -tags '$(TAGS)'
+
+test-commands:
+	$(GO_TEST) -skip '$(ASIDE)' ./commands
+
+test-aside:
+	$(GO_TEST) -run '$(ASIDE)' ./commands
+
+test-packages:
+	$(GO_TEST) $$(go list ./... | grep -v /commands$$)
 
 test-vm: FOR := --vm
 test-vm: setup build ## a Debian 13 machine in qemu becomes a host, over ssh; up to 30 minutes

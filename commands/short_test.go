@@ -8,6 +8,6 @@ import "time"
 const (
 	thorough    = false
 	killings    = 4
-	manyJobs    = 8
+	manyJobs    = 10
 	wholeWithin = 5 * time.Second // beside other tests
 )

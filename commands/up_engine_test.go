@@ -66,15 +66,17 @@ func TestUpLeavesASupervisor(t *testing.T) {
 
 	had := jobs(t, github, 1)[0]
 	online(t, github, 2, had)
-	var record fleet.Record
 	eventually(t, 30*time.Second, "it is gone, and remembered", func() bool {
-		code, stdout, _ := runnerctl(t.Context(), "inspect", "-o", "json", had)
-		return code == 0 && json.Unmarshal([]byte(stdout), &record) == nil && !record.Finished.IsZero()
+		return strings.Contains(must(t, "inspect", had), "state        gone\n")
 	})
+	var record fleet.Record
+	if err := json.Unmarshal([]byte(must(t, "inspect", "-o", "json", had)), &record); err != nil {
+		t.Fatal(err)
+	}
 	if record.Name != had || record.Job != "build" || record.Conclusion != "success" || !strings.HasPrefix(record.JobURL, github.URL+"/acme/api/actions/runs/") || record.ExitCode != 0 {
 		t.Errorf("%+v", record)
 	}
-	for _, want := range []string{"state        gone\n", "conclusion   success\n", "page         " + record.JobURL + "\n", "exit code 0: done", "last words\n"} {
+	for _, want := range []string{"conclusion   success\n", "page         " + record.JobURL + "\n", "exit code 0: done", "last words\n"} {
 		if told := must(t, "inspect", had); !strings.Contains(told, want) {
 			t.Errorf("no %q in\n%s", want, told)
 		}
@@ -154,7 +156,11 @@ func TestUpAttached(t *testing.T) {
 		return strings.Contains(must(t, "events", "--fleet", name), "  began: 1 wanted")
 	})
 	supervisorOf(t, api, name)
-	online(t, github, 1, jobs(t, github, 1)...)
+	jobs(t, github, 1)
+	// Who had it is buried when another is there.
+	eventually(t, 30*time.Second, "the job's end is told", func() bool {
+		return strings.Contains(must(t, "events", "--fleet", name), "job build success")
+	})
 	cancel(errInterrupted)
 	told := <-ended
 	if told.code != exitInterrupted || !strings.Contains(told.stdout, "began: 1 wanted") || !strings.Contains(told.stdout, "job build success") || !strings.Contains(told.stderr, "runnerctl-supervisor-"+name+"   removed\n") {
