@@ -59,7 +59,6 @@ func TestUpgradeFromTheCommitBefore(t *testing.T) {
 	}
 	t.Cleanup(func() { engine.Close() })
 	state := engine.State(name)
-	events := func() string { return must(t, "events", "--fleet", name) }
 	eventually(t, 3*time.Minute, "a spare waits", func() bool { return waiting(t, engine, name) == 1 })
 	old, err := engine.Known(t.Context(), name)
 	if err != nil || len(old) != count+1 {
@@ -72,9 +71,9 @@ func TestUpgradeFromTheCommitBefore(t *testing.T) {
 	if second.ContainerID == first.ContainerID || second.Image == first.Image || !second.Running {
 		t.Errorf("before %+v, now %+v", first, second)
 	}
-	if told := events(); strings.Count(told, "  began: ") != 2 {
-		t.Errorf("events:\n%s", told)
-	}
+	eventually(t, 30*time.Second, "the new supervisor tells that it began", func() bool {
+		return strings.Count(must(t, "events", "--fleet", name), "  began: ") == 2
+	})
 	wish, err := state.Wish(t.Context())
 	if err != nil {
 		t.Fatal(err)
