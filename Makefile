@@ -34,21 +34,23 @@ vet: ## go vet for every system that a client may have, shellcheck
 	shellcheck -S warning $$(grep -rlE '^#!.*(sh|bash)$$' scripts) scripts/completion/bash
 	for file in $$(grep -rlE '^#!.*perl( -w)?$$' scripts) scripts/escape/*.pl; do perl -Iscripts/escape -wc $$file || exit 1; done
 
-# Two at a time: the chaos and the tests of hosts have engines of their own and wait
-# much, so they go on beside the other commands, and the other packages after them. All
-# begin with one image.
+# Two at a time, since most tests wait more than they work: what needs no quiet goes on
+# beside the other commands, and the other packages after it. All begin with one image,
+# and the two with one compiled program.
 test test-long: FOR := --tests
 test test-long: export CHAOS_FOR := 2m
 test: setup build image ## every test but the long ones, on a real engine
+	go test -c -o /dev/null ./commands
 	$(MAKE) --no-print-directory --jobs 2 --keep-going test-commands test-aside test-packages
 
 test-long: setup build image ## the long ones too, up to 45 minutes
+	go test -c -tags long -o /dev/null ./commands
 	$(MAKE) --no-print-directory --jobs 2 --keep-going TAGS=long test-commands test-aside test-packages
 
 image: setup build
 	$(WITH_DOCKER) bin/runnerctl build --bootstrap-base --progress plain
 
-ASIDE := Chaos|Host|Prepare|CloudInit|Architectures|Remote|EachFault
+ASIDE := Chaos|Host|Prepare|CloudInit|Architectures|Remote|EachFault|Doctor|FixScript|Deep|Attempt|EnvironmentContract|Demo
 GO_TEST = $(WITH_DOCKER) go test -count=1 -timeout 45m -tags '$(TAGS)'
 
 test-commands:
