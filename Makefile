@@ -36,16 +36,15 @@ vet: ## go vet for every system that a client may have, shellcheck
 
 # Two at a time, since most tests wait more than they work: what needs no quiet goes on
 # beside the other commands, and the other packages after it. All begin with one image,
-# and the two with one compiled program.
+# and what the two lanes share is compiled once.
 test test-long: FOR := --tests
 test test-long: export CHAOS_FOR := 2m
-test: setup build image ## every test but the long ones, on a real engine
-	go test -c -o /dev/null ./commands
+test-long: export TAGS := long
+test: ## every test but the long ones, on a real engine
+test-long: ## the long ones too, up to 45 minutes
+test test-long: setup build image
+	go test -c -tags '$(TAGS)' -o /dev/null ./commands
 	$(MAKE) --no-print-directory --jobs 2 --keep-going test-commands test-aside test-packages
-
-test-long: setup build image ## the long ones too, up to 45 minutes
-	go test -c -tags long -o /dev/null ./commands
-	$(MAKE) --no-print-directory --jobs 2 --keep-going TAGS=long test-commands test-aside test-packages
 
 image: setup build
 	$(WITH_DOCKER) bin/runnerctl build --bootstrap-base --progress plain

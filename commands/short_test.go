@@ -8,6 +8,6 @@ import "time"
 const (
 	thorough    = false
 	killings    = 4
-	manyJobs    = 10
+	manyJobs    = 12
 	wholeWithin = 5 * time.Second // beside other tests
 )

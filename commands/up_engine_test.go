@@ -73,7 +73,7 @@ func TestUpLeavesASupervisor(t *testing.T) {
 	if err := json.Unmarshal([]byte(must(t, "inspect", "-o", "json", had)), &record); err != nil {
 		t.Fatal(err)
 	}
-	if record.Name != had || record.Job != "build" || record.Conclusion != "success" || !strings.HasPrefix(record.JobURL, github.URL+"/acme/api/actions/runs/") || record.ExitCode != 0 {
+	if record.Name != had || record.Job != "build" || record.Conclusion != "success" || !strings.HasPrefix(record.JobURL, github.URL+"/acme/api/actions/runs/") || record.ExitCode != 0 || record.Finished.IsZero() {
 		t.Errorf("%+v", record)
 	}
 	for _, want := range []string{"conclusion   success\n", "page         " + record.JobURL + "\n", "exit code 0: done", "last words\n"} {
@@ -156,7 +156,7 @@ func TestUpAttached(t *testing.T) {
 		return strings.Contains(must(t, "events", "--fleet", name), "  began: 1 wanted")
 	})
 	supervisorOf(t, api, name)
-	jobs(t, github, 1)
+	online(t, github, 1, jobs(t, github, 1)...)
 	// Who had it is buried when another is there.
 	eventually(t, 30*time.Second, "the job's end is told", func() bool {
 		return strings.Contains(must(t, "events", "--fleet", name), "job build success")
