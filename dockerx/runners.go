@@ -381,6 +381,15 @@ func (e *Engine) Remove(ctx context.Context, runner fleet.Runner) error {
 	return e.remove(whole, runner, false)
 }
 
+// RemoveAtOnce kills a runner and removes its container and volume. The stop signal
+// is lost on a container whose first process has not come to listen for it, and the
+// engine would wait for the whole time that a job is given.
+func (e *Engine) RemoveAtOnce(ctx context.Context, runner fleet.Runner) error {
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
+	defer cancel()
+	return e.remove(whole, runner, true)
+}
+
 func (e *Engine) remove(ctx context.Context, runner fleet.Runner, atOnce bool) error {
 	if runner.ContainerID != "" {
 		if !atOnce {

@@ -91,12 +91,13 @@ type execution struct {
 	adopted  bool                          // what has its credential when ctx ends stays: whoever comes next adopts it
 }
 
-// takeAway removes a runner's container and volume.
-func (x *execution) takeAway(ctx context.Context, runner Runner) error {
+// takeAway removes a runner's container and volume by the engine's Remove, or by its
+// RemoveAtOnce.
+func (x *execution) takeAway(ctx context.Context, runner Runner, remove func(context.Context, Runner) error) error {
 	if x.farewell != nil {
 		x.farewell(ctx, runner)
 	}
-	return x.engine.Remove(ctx, runner)
+	return remove(ctx, runner)
 }
 
 // working takes one of the slots; the function returned gives it back. Nobody asks
@@ -269,7 +270,7 @@ func (x *execution) remove(ctx context.Context, runner Runner) (string, error) {
 			return "", err
 		}
 	}
-	if err := x.takeAway(ctx, runner); err != nil {
+	if err := x.takeAway(ctx, runner, x.engine.Remove); err != nil {
 		return "", err
 	}
 	return x.afterwards(ctx, runner, busy != nil)
@@ -351,7 +352,11 @@ func (x *execution) undo(ctx context.Context, runners ...Runner) error {
 				return
 			}
 			if runner.ContainerID != "" {
-				err = errors.Join(err, x.takeAway(ctx, runner))
+				remove := x.engine.RemoveAtOnce
+				if err != nil { // it may have a job
+					remove = x.engine.Remove
+				}
+				err = errors.Join(err, x.takeAway(ctx, runner, remove))
 				_, late := x.afterwards(ctx, runner, false)
 				err = errors.Join(err, late)
 			}

@@ -99,6 +99,9 @@ func TestNothingStaysOfWhatFails(t *testing.T) {
 			if runners, registrations := w.all(); len(runners)+len(registrations) > 0 {
 				t.Errorf("left: %v %v", runners, registrations)
 			}
+			if i := slices.IndexFunc(w.events, func(event string) bool { return strings.HasPrefix(event, "remove ci-") }); i >= 0 {
+				t.Errorf("%q, and it may not have heard that it was to stop", w.events[i])
+			}
 		})
 	}
 }

@@ -151,6 +151,9 @@ type Engine interface {
 	// Remove stops a runner gracefully and removes container and volume; once
 	// begun it is not cut short by ctx.
 	Remove(ctx context.Context, runner Runner) error
+	// RemoveAtOnce is Remove without the stop, for what never had a job: one that was
+	// started just now may not hear that it is to stop.
+	RemoveAtOnce(ctx context.Context, runner Runner) error
 	// LastLines returns the end of a runner's log.
 	LastLines(ctx context.Context, runner Runner, n int) []string
 }

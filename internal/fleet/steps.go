@@ -163,7 +163,7 @@ func (x *step) makeSpare(ctx context.Context, name string) (Runner, string, erro
 	version, err := x.engine.WaitReady(bounded, runner)
 	if err != nil {
 		err = &NotReadyError{Runner: name, After: time.Since(started), Err: err, Lines: x.last(ctx, runner)}
-		return runner, "", errors.Join(err, x.takeAway(context.WithoutCancel(ctx), runner))
+		return runner, "", errors.Join(err, x.takeAway(context.WithoutCancel(ctx), runner, x.engine.RemoveAtOnce))
 	}
 	runner.Ready, runner.DockerVersion = true, version
 	return runner, "daemon " + version, nil
@@ -252,7 +252,7 @@ func (x *step) bury(ctx context.Context, runner Runner) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := x.takeAway(ctx, runner); err != nil || runner.ExitCode == 0 && runner.Agent.OneJob() {
+	if err := x.takeAway(ctx, runner, x.engine.Remove); err != nil || runner.ExitCode == 0 && runner.Agent.OneJob() {
 		return err
 	}
 	_ = x.unregister(ctx, runner)

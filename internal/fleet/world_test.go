@@ -164,9 +164,17 @@ func (w *world) Cancel(_ context.Context, runner Runner) error {
 }
 
 func (w *world) Remove(_ context.Context, runner Runner) error {
+	return w.removed("remove", runner)
+}
+
+func (w *world) RemoveAtOnce(_ context.Context, runner Runner) error {
+	return w.removed("remove at once", runner)
+}
+
+func (w *world) removed(how string, runner Runner) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.note("remove %s", runner.Name)
+	w.note("%s %s", how, runner.Name)
 	delete(w.runners, runner.Name)
 	w.disconnect(runner.Name)
 	w.tell(Change{Runner: runner.Name, Kind: Destroyed})
