@@ -158,11 +158,8 @@ func (f *agentFleet) ready(runner fleet.Runner) {
 	}
 }
 
-// forever waits without a child: an idle agent has none.
-const forever = `exec 9<> <(:); wait $!; while :; do read -rt 1 -u 9 || true; done`
-
-// idleAgent waits for jobs, and for its end.
-const idleAgent = `trap 'echo stopped; exit 0' TERM; ` + forever
+// idleAgent waits for jobs, and for its end: a function of testdata/Runner.Listener.
+const idleAgent = "forever"
 
 var jitAgent = fleet.Agent{Mode: fleet.JIT, URL: "https://github.com/acme/api", Labels: []string{"gpu"}, Group: "Default"}
 
@@ -198,7 +195,7 @@ func TestAgentIsStoppedFirst(t *testing.T) {
 
 	busy := f.create(jitAgent, jitConfig(t, `trap 'echo stopped; exit 1' TERM; echo job begins
 		bash -c 'sleep 6; curl -fsS --unix-socket /run/docker.sock http://docker/_ping && echo " from the daemon"'
-		`+forever))
+		forever`))
 	f.ready(busy)
 	if err := f.api.ContainerStop(t.Context(), busy.ContainerID, container.StopOptions{}); err != nil {
 		t.Fatal(err)
