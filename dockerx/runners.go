@@ -184,9 +184,7 @@ func (e *Engine) create(ctx context.Context, name string, spec fleet.Spec, confi
 	made := fleet.Runner{Name: name, Fleet: spec.Fleet, Host: e.host}
 	defer func() {
 		if err != nil {
-			cleanUp, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
-			defer cancel()
-			err = errors.Join(err, e.remove(cleanUp, made, true))
+			err = errors.Join(err, e.RemoveAtOnce(ctx, made))
 		}
 	}()
 	response, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
@@ -376,21 +374,19 @@ func (e *Engine) Cancel(ctx context.Context, runner fleet.Runner) error {
 // begun it goes on to its end even if ctx ends: half of it would leave a volume
 // that nothing names.
 func (e *Engine) Remove(ctx context.Context, runner fleet.Runner) error {
-	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
-	defer cancel()
-	return e.remove(whole, runner, false)
+	return e.remove(ctx, runner, false)
 }
 
-// RemoveAtOnce kills a runner and removes its container and volume. The stop signal
-// is lost on a container whose first process has not come to listen for it, and the
-// engine would wait for the whole time that a job is given.
+// RemoveAtOnce is Remove by a kill instead of the stop. The stop signal is lost on a
+// container whose first process has not come to listen for it, and the engine would
+// wait for the whole time that a job is given.
 func (e *Engine) RemoveAtOnce(ctx context.Context, runner fleet.Runner) error {
-	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
-	defer cancel()
-	return e.remove(whole, runner, true)
+	return e.remove(ctx, runner, true)
 }
 
 func (e *Engine) remove(ctx context.Context, runner fleet.Runner, atOnce bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
+	defer cancel()
 	if runner.ContainerID != "" {
 		if !atOnce {
 			if runner.State == fleet.Paused {
@@ -439,7 +435,7 @@ func (e *Engine) Discard(ctx context.Context, name string) error {
 		return fmt.Errorf("runner %s belongs to fleet %s", name, runner.Fleet)
 	}
 	runner.Name = name // also of one whose container is gone
-	return e.remove(whole, runner, true)
+	return e.RemoveAtOnce(ctx, runner)
 }
 
 // LastLines returns the end of a runner's log; nothing where it can't be read.
