@@ -106,6 +106,18 @@ func TestNothingStaysOfWhatFails(t *testing.T) {
 	}
 }
 
+// What GitHub could not be asked about may have a job: that is given its time.
+func TestUndoWithoutGitHubIsGraceful(t *testing.T) {
+	w := newWorld()
+	w.connect, w.unregisterErr = func(*world, string) {}, errors.New("502")
+	if _, err := execute(t, w, creates("ci-a"), Options{Spec: jitSpec, Ready: time.Second}); err == nil || !strings.Contains(err.Error(), "502") {
+		t.Error(err)
+	}
+	if runners, _ := w.all(); len(runners) > 0 || !slices.Contains(w.events, "remove ci-a") || slices.Contains(w.events, "remove at once ci-a") {
+		t.Errorf("left: %v, after %q", runners, w.events)
+	}
+}
+
 // All slots are taken when all fail, and each failure has something to undo.
 func TestAllFailTogether(t *testing.T) {
 	for _, interrupt := range []bool{false, true} {
