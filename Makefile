@@ -84,5 +84,6 @@ bench-quick: setup build ## the same in under five minutes, fewer samples
 lint: ## golangci-lint, pinned in tools/go.mod
 	go tool -modfile=tools/go.mod golangci-lint run ./...
 
+GOLDEN := Golden$$|Page$$|^TestWriteText$$|^TestJSON$$|^TestScript$$|^TestReportIsOfTheResults$$
 golden: ## rewrite golden files
-	go test ./internal/doctor ./templates ./dockerx ./commands ./bench -update
+	go test -run '$(GOLDEN)' ./internal/doctor ./templates ./dockerx ./commands ./bench -update

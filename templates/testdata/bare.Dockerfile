@@ -32,6 +32,8 @@ RUN printf 'path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-e
 RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups docker runner \
  && rm -f /etc/subuid /etc/subgid
 RUN /usr/lib/runnerctl/world-check tools
+# The quicker one; init takes the other where the host's kernel has no tables for it.
+RUN ! update-alternatives --query iptables >/dev/null 2>&1 || update-alternatives --set iptables /usr/sbin/iptables-legacy
 COPY image/init image/login image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe

@@ -35,6 +35,8 @@ RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups doc
  && rm -f /etc/subuid /etc/subgid \
  && echo 'runner ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/runner && chmod 0440 /etc/sudoers.d/runner
 RUN /usr/lib/runnerctl/world-check tools
+# The quicker one; init takes the other where the host's kernel has no tables for it.
+RUN ! update-alternatives --query iptables >/dev/null 2>&1 || update-alternatives --set iptables /usr/sbin/iptables-legacy
 RUN true
 USER root
 COPY image/init image/login image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
