@@ -151,6 +151,30 @@ func TestStartAfterAJobChangedItsMachine(t *testing.T) {
 	}
 }
 
+// dockerd and the jobs get the iptables that works on this kernel, the same one.
+func TestIptablesOfTheKernel(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	inside := func(script string) string { return must(t, "exec", "--root", runner.Name, "--", "sh", "-c", script) }
+	const restore = "/usr/sbin/iptables-legacy-restore"
+	chosen := inside("iptables --version")
+	for _, one := range []struct{ change, want string }{
+		{"mv " + restore + " /root && ln -s /bin/false " + restore, "(nf_tables)"},
+		{"mv /root/iptables-legacy-restore " + restore, chosen},
+	} {
+		inside(one.change)
+		if err := api.ContainerRestart(t.Context(), runner.ContainerID, container.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, time.Minute, "ready again", func() bool { return list(t, name)[0].Ready })
+		if got := inside("iptables --version && iptables -t nat -S DOCKER"); !strings.Contains(got, one.want) {
+			t.Errorf("after %s: %s, want %s", one.change, got, one.want)
+		}
+	}
+}
+
 func TestPausedRunner(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
