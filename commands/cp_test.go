@@ -223,7 +223,7 @@ func TestInspect(t *testing.T) {
 	if want := (fleet.Limits{CPUs: float64(engine.HostConfig.NanoCPUs) / 1e9, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30}); of.Limits != want || want.CPUs == 0 {
 		t.Errorf("%+v", of.Limits)
 	}
-	if of.Network.Driver != "slirp4netns" || of.Network.MTU != 65520 || of.Network.MTUs["tap0"] != 65520 || of.Network.MTUs["docker0"] != 65520 || of.Network.Bip == "" || of.Network.Pool == "" {
+	if of.Network.Driver != "slirp4netns" || of.Network.MTU != 21885 || of.Network.MTUs["tap0"] != 21885 || of.Network.MTUs["docker0"] != 21885 || of.Network.Bip == "" || of.Network.Pool == "" {
 		t.Errorf("%+v", of.Network)
 	}
 	if len(of.UIDMap) != 2 || of.UIDMap[0] != (fleet.IDRange{Inside: 0, Outside: 1001, Length: 1}) || of.UIDMap[1] != (fleet.IDRange{Inside: 1, Outside: 100000, Length: 65536}) {

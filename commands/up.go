@@ -390,7 +390,7 @@ func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, t
 	spec := fleet.Spec{
 		Fleet: wanted.Name, Image: tag, ImageID: id,
 		CPUs: min(wanted.Runners.CPUs, float64(env.Known.Engine.CPUs)), Memory: int64(wanted.Runners.Memory), Pids: wanted.Runners.Pids, Shm: int64(wanted.Runners.Shm),
-		InnerPrivileged: wanted.Runners.InnerPrivileged, NetworkDriver: wanted.Network.Driver, MTU: wanted.Network.MTU,
+		InnerPrivileged: wanted.Runners.InnerPrivileged, NetworkDriver: wanted.Network.Driver, MTU: wanted.Network.DriverMTU(),
 		Runtime: wanted.Runners.Runtime, AppArmor: "unconfined",
 	}
 	if env.Known.Engine.HasAppArmor() {

@@ -95,7 +95,22 @@ type Host struct {
 // Network is how runners reach out.
 type Network struct {
 	Driver string `yaml:"driver"`
-	MTU    int    `yaml:"mtu"` // bytes
+	MTU    int    `yaml:"mtu"` // bytes; 0: what suits the driver
+}
+
+// DriverMTU is the MTU in bytes that runners get: the wanted one, or what suits the
+// driver. libslirp, which slirp4netns is made of, scales no TCP window: at most 65535
+// bytes of an upload are on their way. As three packets they keep sender, slirp4netns
+// and receiver at work side by side; as one of 65520 each waits for the others.
+func (n Network) DriverMTU() int {
+	switch {
+	case n.MTU != 0:
+		return n.MTU
+	case n.Driver == "pasta":
+		return 65520
+	default:
+		return 65535/3 + 40 // and the headers of IP and TCP
+	}
 }
 
 // Default is what holds where a file says nothing.
@@ -104,7 +119,7 @@ func Default() Config {
 		Name:    "ci",
 		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Agent: Agent{Version: "latest"}},
 		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default"},
-		Network: Network{Driver: "slirp4netns", MTU: 65520},
+		Network: Network{Driver: "slirp4netns"},
 	}
 }
 
@@ -193,8 +208,8 @@ func (c Config) Validate() error {
 		return bad("runners.runtime", "%q is no name of a container runtime", c.Runners.Runtime)
 	case c.Network.Driver != "slirp4netns" && c.Network.Driver != "pasta":
 		return bad("network.driver", "%q: expected slirp4netns or pasta", c.Network.Driver)
-	case c.Network.MTU < 576 || c.Network.MTU > 65520:
-		return bad("network.mtu", "%d: expected 576 to 65520", c.Network.MTU)
+	case c.Network.MTU != 0 && (c.Network.MTU < 576 || c.Network.MTU > 65520):
+		return bad("network.mtu", "%d: expected 576 to 65520, or 0 for what suits the driver", c.Network.MTU)
 	}
 	for _, name := range c.Image.Packages {
 		if !packagePattern.MatchString(name) {

@@ -45,6 +45,18 @@ func TestWriteLoadsBack(t *testing.T) {
 	}
 }
 
+func TestDriverMTU(t *testing.T) {
+	for want, network := range map[int]Network{
+		21885: {Driver: "slirp4netns"},
+		65520: {Driver: "pasta"},
+		1400:  {Driver: "slirp4netns", MTU: 1400},
+	} {
+		if got := network.DriverMTU(); got != want {
+			t.Errorf("%+v: %d, want %d", network, got, want)
+		}
+	}
+}
+
 func TestLoadErrors(t *testing.T) {
 	tests := []struct{ text, want string }{
 		{"runners:\n  cout: 3\n", `:2: unknown key "cout": did you mean "count"?`},
@@ -68,6 +80,7 @@ func TestLoadErrors(t *testing.T) {
 		{"hosts:\n- {name: a, address: x, count: 201}\n", ":1: hosts: a: count 201: expected 0 to 200"},
 		{"hosts:\n- name: a\n  adddress: x\n", `:3: unknown key "adddress": did you mean "address"?`},
 		{"network:\n  driver: magic\n", ":2: network.driver: "},
+		{"network:\n  mtu: 500\n", ":2: network.mtu: 500: expected 576 to 65520"},
 		{"name: A B\n", ":1: name: "},
 		{"target: http://github.com/a/b\n", ":1: target: "},
 		{"a: [\n", ":1: "},

@@ -68,6 +68,7 @@ hosts: [{{range $i, $h := .Hosts}}{{if $i}}, {{end}}{name: {{q $h.Name}}, addres
 network:
   # slirp4netns, or pasta: faster down, but its uploads can stall.
   driver: {{.Network.Driver}}
+  # Bytes, of the runner's and its containers' networks; 0: what suits the driver.
   mtu: {{.Network.MTU}}
 `))
 
