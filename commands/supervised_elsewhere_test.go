@@ -62,9 +62,7 @@ func TestSupervisorOverAnEngineRestart(t *testing.T) {
 	if now := supervisorOf(t, private.API, name); now.ContainerID != before.ContainerID || !now.Running {
 		t.Errorf("before %+v, now %+v", before, now)
 	}
-	if told := events(); strings.Count(told, "  began: ") != 2 {
-		t.Errorf("events:\n%s", told)
-	}
+	eventually(t, time.Minute, "its second beginning is written down", func() bool { return strings.Count(events(), "  began: ") == 2 })
 	downClean(t, private, github, name)
 }
 

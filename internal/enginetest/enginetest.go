@@ -141,6 +141,7 @@ func (e *Engine) Run(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }()
+	e.released(t)
 	// A process namespace: when its first process dies, all in it do.
 	e.command = exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount", "--net", "--mount-proc",
 		"sh", "-c", script, "start", e.dir, strconv.FormatUint(uint64(e.options.TunMode.Perm()), 8))
@@ -216,6 +217,13 @@ func (e *Engine) Stop(t *testing.T) {
 	e.script(t, exec.Command("pkill", "--parent", e.first(t), "dockerd"))
 	_ = e.command.Wait()
 	e.command = nil
+	e.released(t)
+}
+
+// released waits until nothing holds the disk: the kernel takes a dead engine's mount
+// away in its own time, and a second one would miss what the first has not written yet.
+func (e *Engine) released(t *testing.T) {
+	t.Helper()
 	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		held := strings.TrimSpace(e.script(t, exec.Command("losetup", "--associated", e.disk())))
 		if held == "" {
