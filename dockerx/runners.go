@@ -39,6 +39,10 @@ const removeLimit = (stopSeconds + 30) * time.Second
 // busy engine needs some of it.
 const createLimit = 2 * time.Minute
 
+// noticeLimit is how long the engine may take to know that a container has ended in
+// which a program could not run any more.
+const noticeLimit = 2 * time.Second
+
 // handOver is how long the engine may take to pass a credential on.
 const handOver = 10 * time.Second
 
@@ -293,6 +297,13 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 	}
 	if ctx.Err() != nil {
 		return "", errors.New("the time limit was reached")
+	}
+	noticed, cancel := context.WithTimeout(ctx, noticeLimit)
+	defer cancel()
+	ended, unknown := e.api.ContainerWait(noticed, runner.ContainerID, container.WaitConditionNotRunning)
+	select {
+	case <-ended:
+	case <-unknown:
 	}
 	if info, inspectErr := e.api.ContainerInspect(ctx, runner.ContainerID); inspectErr == nil {
 		switch {
