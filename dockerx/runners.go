@@ -300,10 +300,10 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 	}
 	noticed, cancel := context.WithTimeout(ctx, noticeLimit)
 	defer cancel()
-	ended, unknown := e.api.ContainerWait(noticed, runner.ContainerID, container.WaitConditionNotRunning)
+	ended, _ := e.api.ContainerWait(noticed, runner.ContainerID, container.WaitConditionNotRunning)
 	select {
 	case <-ended:
-	case <-unknown:
+	case <-noticed.Done():
 	}
 	if info, inspectErr := e.api.ContainerInspect(ctx, runner.ContainerID); inspectErr == nil {
 		switch {
