@@ -52,18 +52,22 @@ func runInspect(ctx context.Context, d deps, options inspectOptions) error {
 		return interrupted(ctx, err)
 	}
 	defer engine.Close()
+	var details fleet.Details
+	if record == nil {
+		if details, err = engine.Details(ctx, runner); err != nil {
+			// It may have been removed since it was found.
+			if _, record, _ = foundOrGone(ctx, engine, options.name); record == nil {
+				return interrupted(ctx, err)
+			}
+		}
+	}
 	switch {
 	case record != nil && options.json:
 		return writeJSON(d.streams.Out, record)
 	case record != nil:
 		writeRecord(d.streams.Out, record, options.theme)
 		return nil
-	}
-	details, err := engine.Details(ctx, runner)
-	if err != nil {
-		return interrupted(ctx, err)
-	}
-	if options.json {
+	case options.json:
 		return writeJSON(d.streams.Out, details)
 	}
 	writeDetails(d.streams.Out, details, options.theme)

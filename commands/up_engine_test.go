@@ -67,8 +67,7 @@ func TestUpLeavesASupervisor(t *testing.T) {
 	had := jobs(t, github, 1)[0]
 	online(t, github, 2, had)
 	eventually(t, 30*time.Second, "it is gone, and remembered", func() bool {
-		_, told, _ := runnerctl(t.Context(), "inspect", had) // in between, nobody knows it
-		return strings.Contains(told, "state        gone\n")
+		return strings.Contains(must(t, "inspect", had), "state        gone\n")
 	})
 	var record fleet.Record
 	if err := json.Unmarshal([]byte(must(t, "inspect", "-o", "json", had)), &record); err != nil {

@@ -74,7 +74,10 @@ func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 	for url, one := range l.witnesses {
 		x.watches[url] = one.watch
 	}
-	x.farewell = func(ctx context.Context, runner Runner) { r.record = l.autopsy(ctx, runner, r.Cause) }
+	x.farewell = func(ctx context.Context, runner Runner) {
+		r.record = l.autopsy(ctx, runner, r.Cause)
+		_ = l.keep(ctx, r.record) // it is known at each moment; whether that failed is told below
+	}
 	switch r.Action {
 	case Create, MakeSpare, Give, Adopt:
 		// What is to make a runner has a limit: GitHub may say to ask again in an hour.
@@ -112,11 +115,16 @@ func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 			r.record.Cause = firstLine(r.err)
 		}
 		l.askQueued(ctx, r.Runner, r.record)
-		if err := l.Store.SaveRecord(context.WithoutCancel(ctx), *r.record); err != nil {
+		if err := l.keep(ctx, r.record); err != nil {
 			r.text = strings.TrimPrefix(r.text+fmt.Sprintf("; what it left is not kept: %v", err), "; ")
 		}
 	}
 	return r
+}
+
+// keep saves a record, also in the place of what was kept of the same runner before.
+func (l *loop) keep(ctx context.Context, record *Record) error {
+	return l.Store.SaveRecord(context.WithoutCancel(ctx), *record)
 }
 
 // askQueued adds how long the job waited, of as many jobs as calls are to be spent on.

@@ -38,6 +38,11 @@ func supervise(t *testing.T, wish Wish, prepare func(s *supervised), happens fun
 		}
 		wish.Schema, wish.Ready = WishSchema, time.Minute
 		s := &supervised{world: newWorld(), t: t, store: &memory{wish: &wish, records: map[string]Record{}}}
+		s.onRemove = func(_ *world, name string) {
+			if record, _ := s.store.Record(t.Context(), name); record == nil {
+				t.Errorf("%s is removed before there is a record of it", name)
+			}
+		}
 		if prepare != nil {
 			prepare(s)
 		}
