@@ -3,10 +3,12 @@ package commands
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/client"
 
@@ -150,8 +152,24 @@ func TestFailingStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, stderr := runnerctl(t.Context(), "build", "--progress", "quiet")
-	if code != exitFailure || stdout != "" || !strings.Contains(stderr, "exit code: 3") || !strings.Contains(stderr, "last   these-words") {
+	if code != exitFailure || stdout != "" || !strings.Contains(stderr, "RUN echo these-words && exit 3: exit code: 3") || !strings.Contains(stderr, "last   these-words") {
 		t.Errorf("code %d: %s%s", code, stdout, stderr)
+	}
+}
+
+// Of stages that are built side by side the failing one's step is told, and its output.
+func TestFailingStepBesideAnother(t *testing.T) {
+	api := realEngine(t)
+	runnerImage(t) // brings debian:trixie-slim
+	err := buildImage(t, api, "runnerctl-test/beside:failing", fmt.Sprintf("FROM debian:trixie-slim AS failing\nRUN echo %[1]d the guilty && sleep 1 && exit 3\n"+
+		"FROM debian:trixie-slim\nRUN echo %[1]d the innocent && sleep 30\nCOPY --from=failing /etc/hostname /\n", time.Now().UnixNano())) // never cached
+	var failure *dockerx.BuildError
+	if !errors.As(err, &failure) {
+		t.Fatal(err)
+	}
+	last := strings.Join(failure.Last(), "\n")
+	if !strings.HasPrefix(failure.Cause(), "[failing 2/2] RUN echo") || !strings.HasSuffix(failure.Cause(), ": exit code: 3") || !strings.HasSuffix(last, "the guilty") || strings.Contains(last, "innocent") {
+		t.Errorf("cause %q, last:\n%s", failure.Cause(), last)
 	}
 }
 

@@ -2,7 +2,6 @@ package dockerx
 
 import (
 	"archive/tar"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -148,25 +147,6 @@ type BuildOptions struct {
 	Out      io.Writer         // where progress goes; a terminal for tty
 }
 
-// BuildError holds the failing step and the end of its output.
-type BuildError struct {
-	Object  string // what could not be made, like "image runnerctl/runner:4f2a91c"
-	Problem string
-	Lines   []string
-	Advice  string
-}
-
-func (e *BuildError) Error() string { return e.Object + ": the build failed" }
-
-// Cause is the builder's own message.
-func (e *BuildError) Cause() string { return e.Problem }
-
-// Last holds the last lines of the failing step's output.
-func (e *BuildError) Last() []string { return e.Lines }
-
-// Hint says what to do.
-func (e *BuildError) Hint() string { return e.Advice }
-
 // Build sends the context to the engine's BuildKit and shows its progress.
 func (e *Engine) Build(ctx context.Context, files Context, options BuildOptions) error {
 	body, packed := io.Pipe()
@@ -194,25 +174,18 @@ func (e *Engine) Build(ctx context.Context, files Context, options BuildOptions)
 		defer close(shown)
 		_, _ = display.UpdateFrom(context.WithoutCancel(ctx), statuses) // the stream tells the outcome
 	}()
-	var output tail
-	var failed string // the step
+	told := buildLog{}
 	err = readBuild(response.Body, func(status *bkclient.SolveStatus) {
-		for _, vertex := range status.Vertexes {
-			if vertex.Error != "" {
-				failed = vertex.Name
-			}
-		}
-		for _, log := range status.Logs {
-			output.add(log.Data)
-		}
+		told.add(status)
 		statuses <- status
 	})
 	close(statuses)
 	<-shown
 	var failure *jsonmessage.JSONError
 	if errors.As(err, &failure) {
+		failed := told.failed(failure.Message)
 		return &BuildError{
-			Object: "image " + options.Tag, Problem: stepProblem(failed, failure.Message), Lines: output.lines(),
+			Object: "image " + options.Tag, Problem: stepProblem(failed.name, failure.Message), Lines: failed.output.lines(),
 			Advice: "runnerctl build --print shows the Dockerfile, --progress plain every line of the build",
 		}
 	}
@@ -220,21 +193,6 @@ func (e *Engine) Build(ctx context.Context, files Context, options BuildOptions)
 		return fmt.Errorf("image %s: build: %w", options.Tag, err)
 	}
 	return nil
-}
-
-// stepProblem names the step by its beginning only, and why it failed: BuildKit's
-// own message repeats the whole command.
-func stepProblem(step, message string) string {
-	if step == "" {
-		return message
-	}
-	if runes := []rune(step); len(runes) > 80 {
-		step = string(runes[:79]) + "…"
-	}
-	if i := strings.LastIndex(message, "]: "); i >= 0 {
-		message = message[i+len("]: "):]
-	}
-	return step + ": " + message
 }
 
 // readBuild decodes the engine's stream: BuildKit's progress is an aux message,
@@ -265,22 +223,6 @@ func readBuild(stream io.Reader, observe func(*bkclient.SolveStatus)) error {
 		observe(bkclient.NewSolveStatus(&status))
 	}
 }
-
-// tail keeps the last lines of a build's output.
-type tail struct{ kept []string }
-
-func (t *tail) add(data []byte) {
-	for _, line := range strings.Split(strings.TrimRight(string(data), "\n"), "\n") {
-		if line = strings.TrimSpace(line); line != "" {
-			t.kept = append(t.kept, line)
-		}
-	}
-	if extra := len(t.kept) - 10; extra > 0 {
-		t.kept = t.kept[extra:]
-	}
-}
-
-func (t *tail) lines() []string { return t.kept }
 
 // Suites that mmdebstrap can make a base image of, by reference.
 var suites = map[string]string{
@@ -320,16 +262,15 @@ func (e *Engine) Bootstrap(ctx context.Context, reference string, progress io.Wr
 		args = append(args, "--components=main,universe") // docker.io is in universe
 	}
 	command := exec.CommandContext(ctx, "mmdebstrap", append(args, suite, path)...)
-	var output bytes.Buffer
-	command.Stdout, command.Stderr = io.MultiWriter(progress, &output), io.MultiWriter(progress, &output)
+	var output tail
+	both := io.MultiWriter(progress, &output) // one for both: exec writes to it from one goroutine
+	command.Stdout, command.Stderr = both, both
 	if err := command.Run(); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		var last tail
-		last.add(output.Bytes())
 		return &BuildError{
-			Object: "base " + reference, Problem: "mmdebstrap: " + err.Error(), Lines: last.lines(),
+			Object: "base " + reference, Problem: "mmdebstrap: " + err.Error(), Lines: output.lines(),
 			Advice: "can this machine reach the distribution's packages, and are they current? apt-get update tells",
 		}
 	}
