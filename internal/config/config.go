@@ -178,6 +178,9 @@ var (
 // MaxCount bounds a fleet on one engine.
 const MaxCount = 200
 
+// maxCPUs is beyond Linux' own limit; the engine bounds it to what the machine has.
+const maxCPUs = 8192
+
 // Validate judges values, whichever of flag, environment and file they are from.
 func (c Config) Validate() error {
 	bad := func(field, format string, args ...any) error {
@@ -191,11 +194,15 @@ func (c Config) Validate() error {
 	case !imagePattern.MatchString(c.Image.Outer):
 		return bad("image.outerBase", "%q is no image reference", c.Image.Outer)
 	case c.Runners.Count < 1 || c.Runners.Count > MaxCount:
-		return &Error{Field: "runners.count", Problem: fmt.Sprintf("%d: expected 1 to %d", c.Runners.Count, MaxCount), Advice: "runnerctl down removes every runner"}
+		problem := &Error{Field: "runners.count", Problem: fmt.Sprintf("%d: expected 1 to %d", c.Runners.Count, MaxCount)}
+		if c.Runners.Count == 0 {
+			problem.Advice = "runnerctl down removes every runner"
+		}
+		return problem
 	case c.Runners.Spares < 0 || c.Runners.Spares > c.Runners.Count:
 		return bad("runners.spares", "%d: expected 0 to runners.count, %d", c.Runners.Spares, c.Runners.Count)
-	case c.Runners.CPUs <= 0:
-		return bad("runners.cpus", "%g: expected more than 0", c.Runners.CPUs)
+	case !(c.Runners.CPUs > 0 && c.Runners.CPUs <= maxCPUs): // so that NaN is refused too
+		return bad("runners.cpus", "%g: expected more than 0, at most %d", c.Runners.CPUs, maxCPUs)
 	case c.Runners.Memory < 512<<20:
 		return bad("runners.memory", "%s: expected 512MiB or more", c.Runners.Memory)
 	case c.Runners.Shm < 1<<20:

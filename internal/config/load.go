@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -23,9 +22,7 @@ func Load(path string) (Config, error) {
 	}
 	loaded := Default()
 	loaded.Dir = filepath.Dir(path)
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&loaded); err != nil && !errors.Is(err, io.EOF) {
+	if err := decode(text, &loaded); err != nil {
 		return Config{}, explain(path, err)
 	}
 	if err := loaded.Validate(); err != nil {
@@ -38,40 +35,48 @@ func Load(path string) (Config, error) {
 	return loaded, nil
 }
 
-var (
-	unknownKey = regexp.MustCompile(`line (\d+): field (\S+) not found in type (\S+)`)
-	wrongType  = regexp.MustCompile(`line (\d+): cannot unmarshal \S+ (.+) into (\S+)`)
-	anyLine    = regexp.MustCompile(`line (\d+): (.*)`)
-)
+// decode reads the one document of a file; there may be none.
+func decode(text []byte, into *Config) error {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var document, second yaml.Node
+	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	var anything any // what yaml itself refuses: a key that is there twice, an anchor that contains itself
+	if err := document.Decode(&anything); err != nil {
+		return err
+	}
+	if err := check(document.Content[0], reflect.TypeFor[Config](), ""); err != nil {
+		return err
+	}
+	if err := document.Decode(into); err != nil {
+		return err
+	}
+	if err := decoder.Decode(&second); err == nil {
+		return &Error{Line: second.Line, Problem: "a second document: expected one"}
+	} else if !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
 
-// explain turns yaml's words into ours: file, line, what was expected.
+// explain adds file and line.
 func explain(path string, err error) error {
 	var own *Error
 	if errors.As(err, &own) {
 		own.File = path
 		return own
 	}
-	text := err.Error()
-	if parts := unknownKey.FindStringSubmatch(text); parts != nil {
-		problem := &Error{File: path, Line: number(parts[1]), Problem: fmt.Sprintf("unknown key %q", parts[2])}
-		if near := Nearest(parts[2], keys(reflect.TypeFor[Config]())); near != "" {
-			problem.Problem += fmt.Sprintf(": did you mean %q?", near)
-		}
-		return problem
-	}
-	if parts := wrongType.FindStringSubmatch(text); parts != nil {
-		kinds := map[string]string{"int": "a whole number", "int64": "a whole number", "float64": "a number", "bool": "true or false", "string": "a text", "[]string": "a list of texts"}
-		kind := kinds[parts[3]]
-		if kind == "" {
-			kind = "a section of keys"
-		}
-		return &Error{File: path, Line: number(parts[1]), Problem: fmt.Sprintf("%s: expected %s", strings.Trim(parts[2], "`"), kind)}
-	}
-	if parts := anyLine.FindStringSubmatch(text); parts != nil {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if parts := atLine.FindStringSubmatch(text); parts != nil {
 		return &Error{File: path, Line: number(parts[1]), Problem: parts[2]}
 	}
 	return &Error{File: path, Problem: text}
 }
+
+var atLine = regexp.MustCompile(`line (\d+): (.*)`)
 
 func number(text string) int {
 	n, _ := strconv.Atoi(text) // digits by the pattern
@@ -98,23 +103,6 @@ func lineOf(text []byte, field string) int {
 		node = next
 	}
 	return line
-}
-
-func keys(t reflect.Type) []string {
-	var all []string
-	for i := range t.NumField() {
-		field := t.Field(i)
-		if tag := field.Tag.Get("yaml"); tag != "-" {
-			all = append(all, tag)
-		}
-		switch inner := field.Type; {
-		case inner.Kind() == reflect.Struct:
-			all = append(all, keys(inner)...)
-		case inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct:
-			all = append(all, keys(inner.Elem())...)
-		}
-	}
-	return all
 }
 
 // Nearest is the known word at the smallest edit distance, if that is small;
