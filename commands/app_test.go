@@ -113,15 +113,15 @@ func TestUsageErrors(t *testing.T) {
 func TestNoEngine(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
-	for _, command := range []string{"ps", "down", "build"} {
-		if code, _, stderr := runnerctl(t.Context(), command); code != exitFailure || !strings.Contains(stderr, "hint") {
-			t.Errorf("%s: code %d: %s", command, code, stderr)
-		}
-	}
-	for _, command := range []string{"doctor", "up"} {
-		if code, stdout, stderr := runnerctl(t.Context(), command); code != exitFailure || !strings.Contains(stdout+stderr, "✘ engine.reachable") {
+	for _, command := range [][]string{{"ps"}, {"down"}, {"build"}, {"up"}, {"run", "--", "true"}, {"logs"}, {"prune", "--yes"}} {
+		code, stdout, stderr := runnerctl(t.Context(), command...)
+		if code != exitFailure || stdout != "" || !strings.HasPrefix(stderr, "error: ") || !strings.Contains(stderr, ": Cannot connect to the Docker daemon at unix:///nosuch.sock.") ||
+			strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, "\n  hint   no Docker Engine answers there: ") {
 			t.Errorf("%s: code %d: %s%s", command, code, stdout, stderr)
 		}
+	}
+	if code, stdout, stderr := runnerctl(t.Context(), "doctor"); code != exitFailure || !strings.Contains(stdout, "✘ engine.reachable") {
+		t.Errorf("doctor: code %d: %s%s", code, stdout, stderr)
 	}
 }
 

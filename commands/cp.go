@@ -105,7 +105,7 @@ func runCp(ctx context.Context, d deps, options cpOptions) error {
 	}
 	defer engine.Close()
 	if runner.State != fleet.Running {
-		return fmt.Errorf("runner %s is %s", runner.Name, runner.State)
+		return notRunning(runner)
 	}
 	machine := inside{engine, runner, options.root}
 	var summary archive.Summary

@@ -239,7 +239,7 @@ func TestInspect(t *testing.T) {
 	if strings.Join(phases, " ") != "start namespace machine containerd dockerd" {
 		t.Errorf("phases %v", phases)
 	}
-	if of.Started == nil || of.Finished != nil || of.ExitCode != 0 || of.OOMKilled || of.ContainerRestarts != 0 || len(of.DaemonRestarts) != 0 {
+	if of.Started == nil || of.Finished != nil || of.ExitCode != 0 || of.OOMKilled || of.Revivals != 0 || len(of.DaemonRestarts) != 0 {
 		t.Errorf("%+v", of)
 	}
 

@@ -215,6 +215,16 @@ func goDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env,
 	return &deep, err
 }
 
+// unfit tells which checks keep a command from beginning. Where no engine answers there
+// is nothing to show of the others.
+func unfit(d deps, checks doctor.Report, theme ui.Theme, env doctor.Env) error {
+	if known := env.Known; known.EngineErr != nil {
+		return fmt.Errorf("no engine: %w", known.EngineErr)
+	}
+	writeReport(d.streams.Err, checks, theme, env)
+	return errFailed
+}
+
 // writeReport prints the checks as wide as w is.
 func writeReport(w io.Writer, report doctor.Report, theme ui.Theme, env doctor.Env) {
 	doctor.WriteText(w, report, doctorStyle(w, theme, env))

@@ -384,7 +384,7 @@ func TestFailingRunnerTellsWhyAndLeavesNothing(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
 	code, _, stderr := runnerctl(t.Context(), up(name, "--timeout", "1ms")...)
-	if code != exitFailure || !strings.Contains(stderr, "did not answer within") || !strings.Contains(stderr, "hint") {
+	if code != exitFailure || !strings.Contains(stderr, "the inner Docker daemon is not up after ") || !strings.Contains(stderr, "hint") {
 		t.Errorf("code %d: %s", code, stderr)
 	}
 	if left := leftovers(t, api, name); len(left) > 0 {

@@ -13,9 +13,10 @@ import (
 // advised adds to an error what to do about it: a known fault's cure goes
 // before the error's own, more general hint.
 func advised(err error) error {
+	err = plain(err)
 	var away *dockerx.HostError
 	if errors.As(err, &away) {
-		return &hostError{away, clientWords.ReplaceAllString(err.Error(), "")}
+		return err
 	}
 	if known := doctor.Explain(told(err)); known != nil {
 		return ui.Hinted(err, known.Cause+": "+known.Cure)
@@ -31,14 +32,22 @@ func advised(err error) error {
 	return err
 }
 
-// hostError is a HostError with the object that it was met at, and without what the
-// client puts between them.
-type hostError struct {
-	*dockerx.HostError
+// plain takes out what the engine's client says of its requests, their addresses.
+func plain(err error) error {
+	text := clientWords.ReplaceAllString(err.Error(), "")
+	if text == err.Error() {
+		return err
+	}
+	return &reworded{err, text}
+}
+
+type reworded struct {
+	error
 	text string
 }
 
-func (e *hostError) Error() string { return e.text }
+func (e *reworded) Error() string { return e.text }
+func (e *reworded) Unwrap() error { return e.error }
 
 var clientWords = regexp.MustCompile(`error during connect: |[A-Z][a-z]+ "https?://[^"]*": `)
 
@@ -67,5 +76,5 @@ func unadorned(err error) error {
 	if errors.As(err, &away) {
 		return away
 	}
-	return err
+	return plain(err)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 type execOptions struct {
@@ -51,9 +52,21 @@ func runExec(ctx context.Context, d deps, options execOptions) error {
 	}
 	defer engine.Close()
 	if runner.State != fleet.Running {
-		return fmt.Errorf("runner %s is %s", runner.Name, runner.State)
+		return notRunning(runner)
 	}
 	return execIn(ctx, d, engine, runner, options)
+}
+
+// notRunning refuses what needs a running runner.
+func notRunning(runner fleet.Runner) error {
+	err := fmt.Errorf("runner %s is %s", runner.Name, runner.State)
+	switch runner.State {
+	case fleet.Paused:
+		return ui.Hinted(err, "docker unpause "+runner.Name+" lets it go on, runnerctl up replaces it")
+	case fleet.Restarting:
+		return ui.Hinted(err, "it ends again and again: runnerctl logs "+runner.Name+" tells why, runnerctl up replaces it")
+	}
+	return ui.Hinted(err, "runnerctl logs "+runner.Name+" tells why, runnerctl up replaces it")
 }
 
 // execIn runs a command on this process's own streams.

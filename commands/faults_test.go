@@ -108,8 +108,11 @@ func TestInnerDaemonsKilled(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, log)
 		}
 	}
-	if now := list(t, name)[0]; now.Ready {
-		t.Errorf("still ready: %+v", now)
+	if now := list(t, name)[0]; now.Ready || now.Revivals == 0 {
+		t.Errorf("%+v", now)
+	}
+	if table := must(t, "ps", "--fleet", name); !strings.Contains(table, ", started again ") {
+		t.Error(table)
 	}
 	must(t, up(name)...)
 	if runners := list(t, name); len(runners) != 1 || runners[0].Name == runner.Name || !runners[0].Ready {
@@ -189,7 +192,7 @@ func TestPausedRunner(t *testing.T) {
 	if table := must(t, "ps", "--fleet", name); !strings.Contains(table, "paused") {
 		t.Error(table)
 	}
-	if code, _, stderr := runnerctl(t.Context(), "exec", runner.Name, "--", "true"); code != exitFailure || !strings.Contains(stderr, "is paused") {
+	if code, _, stderr := runnerctl(t.Context(), "exec", runner.Name, "--", "true"); code != exitFailure || !strings.Contains(stderr, "is paused") || !strings.Contains(stderr, "hint   docker unpause "+runner.Name) {
 		t.Errorf("exec: code %d: %s", code, stderr)
 	}
 	must(t, up(name)...)

@@ -104,7 +104,7 @@ func writeDetails(out io.Writer, of fleet.Details, theme ui.Theme) {
 		{"created", of.Created.Format(time.RFC3339)},
 		{"started", at(of.Started)},
 		{"last end", lastEnd(of, at)},
-		{"restarts", fmt.Sprintf("%d of the container, %d of its daemons", of.ContainerRestarts, len(of.DaemonRestarts))},
+		{"restarts", fmt.Sprintf("%d of the container, %d of its daemons", of.Revivals, len(of.DaemonRestarts))},
 		{"image", of.Image},
 		{"image id", of.Pinned},
 		{"container", of.ContainerID},

@@ -271,5 +271,8 @@ func psState(runner fleet.Runner) string {
 	if runner.Restarts > 0 {
 		state += fmt.Sprintf(", daemon restarted %d×", runner.Restarts)
 	}
+	if runner.Revivals > 0 {
+		state += fmt.Sprintf(", started again %d×", runner.Revivals)
+	}
 	return state
 }

@@ -111,8 +111,7 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 		return err
 	}
 	if checks.Failed() {
-		writeReport(d.streams.Err, checks, options.theme, env)
-		return errFailed
+		return unfit(d, checks, options.theme, env)
 	}
 	tag, id, _, err := ensureImage(ctx, d, engine, options.build)
 	if err != nil {

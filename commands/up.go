@@ -282,8 +282,7 @@ func findHost(ctx context.Context, d deps, options upOptions) (_ host, err error
 		fmt.Fprintf(d.streams.Err, "host   %s · Docker %s · kernel %s · cgroup v%s\n", found.endpoint.Name, known.Engine.Version, known.Engine.Kernel, known.Engine.Cgroup)
 	}
 	if checks.Failed() {
-		writeReport(d.streams.Err, checks, options.theme, env)
-		return found, errFailed
+		return found, unfit(d, checks, options.theme, env)
 	}
 	fmt.Fprintf(d.streams.Err, "checks %s %d passed\n", options.theme.Check(), checks.Counts()[doctor.Pass])
 	if found.github != nil {

@@ -62,7 +62,7 @@ func describe(runner fleet.Runner, info container.InspectResponse) fleet.Details
 	details := fleet.Details{
 		Runner: runner, Pinned: runner.ImageID, Spec: runner.SpecHash, Volume: volumeName(runner.Name),
 		Started: moment(info.State.StartedAt), Finished: moment(info.State.FinishedAt),
-		ExitCode: info.State.ExitCode, OOMKilled: info.State.OOMKilled, ContainerRestarts: info.RestartCount,
+		ExitCode: info.State.ExitCode, OOMKilled: info.State.OOMKilled,
 		Limits:  fleet.Limits{CPUs: float64(info.HostConfig.NanoCPUs) / 1e9, Memory: info.HostConfig.Memory, Shm: shm},
 		Network: fleet.Network{Driver: env[envNetDriver], MTU: mtu, MTUs: map[string]int{}, Bip: env[envBip], Pool: env[envPools]},
 		UIDMap:  []fleet.IDRange{}, Phases: []fleet.Phase{}, DaemonRestarts: []fleet.Moment{},

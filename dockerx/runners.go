@@ -300,10 +300,10 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 	}
 	noticed, cancel := context.WithTimeout(ctx, noticeLimit)
 	defer cancel()
-	ended, _ := e.api.ContainerWait(noticed, runner.ContainerID, container.WaitConditionNotRunning)
+	ended, failed := e.api.ContainerWait(noticed, runner.ContainerID, container.WaitConditionNotRunning)
 	select {
 	case <-ended:
-	case <-noticed.Done():
+	case <-failed: // also where the time is up
 	}
 	if info, inspectErr := e.api.ContainerInspect(ctx, runner.ContainerID); inspectErr == nil {
 		switch {

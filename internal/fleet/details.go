@@ -12,14 +12,13 @@ import (
 // of `inspect -o json`.
 type Details struct {
 	Runner
-	Pinned            string     `json:"image_id"` // what Image meant when the runner was made
-	Spec              string     `json:"spec_hash"`
-	Volume            string     `json:"volume"`
-	Started           *time.Time `json:"started"`  // nil: never
-	Finished          *time.Time `json:"finished"` // of the last end; nil: none
-	ExitCode          int        `json:"exit_code"`
-	OOMKilled         bool       `json:"oom_killed"`
-	ContainerRestarts int        `json:"container_restarts"` // by the engine
+	Pinned    string     `json:"image_id"` // what Image meant when the runner was made
+	Spec      string     `json:"spec_hash"`
+	Volume    string     `json:"volume"`
+	Started   *time.Time `json:"started"`  // nil: never
+	Finished  *time.Time `json:"finished"` // of the last end; nil: none
+	ExitCode  int        `json:"exit_code"`
+	OOMKilled bool       `json:"oom_killed"`
 
 	Limits  Limits  `json:"limits"`
 	Engine  Engines `json:"engine"`

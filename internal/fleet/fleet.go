@@ -118,11 +118,11 @@ type Runner struct {
 	DiskFree      int64     `json:"disk_free"` // bytes for the inner daemon's data
 	CPUs          float64   `json:"cpus"`
 	Memory        int64     `json:"memory"`
-	Listing       *Listing  `json:"github,omitempty"` // nil: no agent, or GitHub was not asked
+	Revivals      int       `json:"container_restarts"` // how often the engine started its container again after it ended
+	Listing       *Listing  `json:"github,omitempty"`   // nil: no agent, or GitHub was not asked
 
 	Agent    Agent  `json:"-"` // as it was made
 	ExitCode int    `json:"-"` // of the last end
-	Revivals int    `json:"-"` // how often the engine started its container again after it ended
 	Spare    bool   `json:"-"` // made to be given its credential later
 	Waiting  bool   `json:"-"` // its agent waits for the credential still (after a look inside)
 	ImageID  string `json:"-"`
@@ -167,7 +167,7 @@ type NotReadyError struct {
 }
 
 func (e *NotReadyError) Error() string {
-	return fmt.Sprintf("runner %s: the inner Docker daemon did not answer within %s", e.Runner, e.After.Round(100*time.Millisecond))
+	return fmt.Sprintf("runner %s: the inner Docker daemon is not up after %s", e.Runner, e.After.Round(100*time.Millisecond))
 }
 
 // Unwrap gives the cause.
@@ -181,5 +181,5 @@ func (e *NotReadyError) Last() []string { return e.Lines }
 
 // Hint says what to do.
 func (e *NotReadyError) Hint() string {
-	return "runnerctl doctor checks the host; runnerctl build --no-cache rebuilds the image"
+	return "runnerctl up tries again; runnerctl doctor checks the host; runnerctl build --no-cache rebuilds the image"
 }
