@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -35,7 +36,7 @@ func TestMedian(t *testing.T) {
 func sample() *Results {
 	r := &Results{
 		Schema: 1, Date: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
-		Machine: Machine{Kernel: "6.12.0", System: "Debian <13>", Engine: "26.1.5", Inner: "26.1.5", Storage: "overlay2", Cgroup: "2", Cores: 2, Memory: 8 << 30, Version: "runnerctl v1", Busy: 0.02},
+		Machine: Machine{Kernel: "6.12.0", System: "Debian <13>", Engine: "26.1.5", Inner: "26.1.5", Storage: "overlay2", Cgroup: "2", Cores: 2, Memory: 8 << 30, Version: "v1", Busy: 0.02},
 	}
 	for _, one := range []struct {
 		measure, side, unit string
@@ -82,7 +83,7 @@ func TestJudge(t *testing.T) {
 	if err := r.Judge(); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Missed) > 0 || len(r.Limits) != len(limits) {
+	if code := tell(r, t.Logf); code != 0 || len(r.Missed) > 0 || len(r.Limits) != len(limits) {
 		t.Errorf("missed %v of %d limits", r.Missed, len(r.Limits))
 	}
 	if r.StartRatio1 != 0.6 || r.StartRatio20 != 0.85 || r.NetUpRatio != 6.667 || r.NetUserNetworkRatio != 0.9 || r.NetUpWorstRatio != 6.333 || r.IdleMiB != 51.75 || r.DockerRunMs != 400 {
@@ -110,6 +111,11 @@ func TestEachLimitCanBeMissed(t *testing.T) {
 		}
 		if !slices.Equal(r.Missed, []string{key}) {
 			t.Errorf("%s: missed %v", key, r.Missed)
+		}
+		var said strings.Builder
+		code := tell(r, func(format string, args ...any) { fmt.Fprintf(&said, format+"\n", args...) })
+		if code != 1 || !strings.Contains(said.String(), "\nMISSED "+key) && !strings.HasPrefix(said.String(), "MISSED "+key) || !strings.HasSuffix(said.String(), "limits missed: "+key+"\n") {
+			t.Errorf("%s: code %d: %s", key, code, &said)
 		}
 	}
 }

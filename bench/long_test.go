@@ -3,55 +3,11 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"os"
 	"testing"
 	"time"
-
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/image"
-	"github.com/docker/docker/api/types/volume"
-	"github.com/docker/docker/client"
 )
 
-var tiny = amounts{pairs1: 1, pairs20: 1, crowd: 2, netRounds: 1, netSeconds: 1, idleRounds: 1, idleCount: 2, idleSettle: 3 * time.Second, runs: 1, builds: 1, limit: 10 * time.Minute}
-
-// labelled counts what any bench made and left.
-func labelled(t *testing.T, api *client.Client) int {
-	t.Helper()
-	ctx, args := context.Background(), filters.NewArgs(filters.Arg("label", runLabel))
-	containers, err := api.ContainerList(ctx, container.ListOptions{All: true, Filters: args})
-	if err != nil {
-		t.Fatal(err)
-	}
-	volumes, err := api.VolumeList(ctx, volume.ListOptions{Filters: args})
-	if err != nil {
-		t.Fatal(err)
-	}
-	images, err := api.ImageList(ctx, image.ListOptions{Filters: args})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(containers) + len(volumes.Volumes) + len(images)
-}
-
-func engine(t *testing.T) *client.Client {
-	t.Helper()
-	t.Chdir("..") // bin/runnerctl
-	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
-	if err == nil {
-		_, err = api.Ping(t.Context())
-	}
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI without a Docker Engine: %v", err)
-		}
-		t.Skipf("no Docker Engine here: %v", err)
-	}
-	return api
-}
+var interruptions = []time.Duration{1, 4, 9, 16} // s
 
 // Every measurement yields its samples on a real engine, and nothing is left.
 func TestBench(t *testing.T) {
@@ -68,20 +24,5 @@ func TestBench(t *testing.T) {
 	}
 	if left := labelled(t, api); left != before {
 		t.Errorf("%d objects before, %d after", before, left)
-	}
-}
-
-func TestInterruptedBenchLeavesNothing(t *testing.T) {
-	api := engine(t)
-	before := labelled(t, api)
-	for _, after := range []time.Duration{1, 4, 9, 16} {
-		ctx, cancel := context.WithTimeoutCause(t.Context(), after*time.Second, errInterrupted)
-		if _, err := benchmark(ctx, tiny, true, t.Logf); !errors.Is(err, errInterrupted) {
-			t.Errorf("after %d s: %v", after, err)
-		}
-		cancel()
-		if left := labelled(t, api); left != before {
-			t.Errorf("%d objects before, %d after", before, left)
-		}
 	}
 }

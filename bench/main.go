@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -68,6 +69,11 @@ func run() int {
 		say("%v", err)
 		return 1
 	}
+	return tell(results, say)
+}
+
+// tell says which limits were met. The exit code is 1 where one was not.
+func tell(results *Results, say func(string, ...any)) int {
 	for _, verdict := range results.Limits {
 		mark := "ok    "
 		if !verdict.Pass {
@@ -112,7 +118,7 @@ func benchmark(ctx context.Context, amounts amounts, quickly bool, say func(stri
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	version, err := ctl(ctx, "version")
+	version, err := ownVersion(ctx, ctl)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +130,7 @@ func benchmark(ctx context.Context, amounts amounts, quickly bool, say func(stri
 		engine:  engine, socket: socket, runnerctl: ctl, dir: dir, say: say, amounts: amounts,
 		results: &Results{Schema: 1, Date: begin.UTC().Truncate(time.Second), Quick: quickly, Machine: Machine{
 			Kernel: facts.Kernel, System: facts.OS, Engine: facts.Version, Storage: facts.StorageDriver, Cgroup: facts.Cgroup,
-			Cores: facts.CPUs, Memory: facts.Memory, Version: strings.TrimSpace(version),
+			Cores: facts.CPUs, Memory: facts.Memory, Version: version,
 		}},
 	}
 	say("%s on %d cores, everything it makes has the label %s=%s", b.run, facts.CPUs, runLabel, b.run)
@@ -140,6 +146,18 @@ func benchmark(ctx context.Context, amounts amounts, quickly bool, say func(stri
 	}
 	say("measured in %s", time.Since(begin).Round(time.Second))
 	return b.results, nil
+}
+
+func ownVersion(ctx context.Context, runnerctl func(context.Context, ...string) (string, error)) (string, error) {
+	text, err := runnerctl(ctx, "version", "-o", "json")
+	if err != nil {
+		return "", err
+	}
+	var told struct{ Version string }
+	if err := json.Unmarshal([]byte(text), &told); err != nil {
+		return "", fmt.Errorf("runnerctl version: %w", err)
+	}
+	return told.Version, nil
 }
 
 // newRunnerctl gives a way to call bin/runnerctl as a user would, in an empty

@@ -178,6 +178,21 @@ func TestIptablesOfTheKernel(t *testing.T) {
 	}
 }
 
+// A lock whose holder died before it started it is cleared in the end.
+func TestStaleLock(t *testing.T) {
+	api := realEngine(t)
+	tag := runnerImage(t)
+	name := newFleet(t, api)
+	labels := map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "lock", "dev.runnerctl.schema": "1"}
+	if _, err := api.ContainerCreate(t.Context(), &container.Config{Image: tag, Labels: labels}, nil, nil, nil, "runnerctl-lock-"+name); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := runnerctl(t.Context(), up(name)...)
+	if code != 0 || !strings.Contains(stderr, "is being changed by another runnerctl") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+}
+
 func TestPausedRunner(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
@@ -96,21 +95,6 @@ func TestBaseWithOldDocker(t *testing.T) {
 	}
 	code, _, stderr := runnerctl(t.Context(), "build", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "Debian GNU/Linux 12 (bookworm): Docker 20 is too old, 24 or newer is needed") {
-		t.Errorf("code %d: %s", code, stderr)
-	}
-}
-
-// A lock whose holder died before it started it is cleared in the end.
-func TestStaleLock(t *testing.T) {
-	api := realEngine(t)
-	tag := runnerImage(t)
-	name := newFleet(t, api)
-	labels := map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "lock", "dev.runnerctl.schema": "1"}
-	if _, err := api.ContainerCreate(t.Context(), &container.Config{Image: tag, Labels: labels}, nil, nil, nil, "runnerctl-lock-"+name); err != nil {
-		t.Fatal(err)
-	}
-	code, _, stderr := runnerctl(t.Context(), up(name)...)
-	if code != 0 || !strings.Contains(stderr, "is being changed by another runnerctl") {
 		t.Errorf("code %d: %s", code, stderr)
 	}
 }
