@@ -125,6 +125,23 @@ func TestNoEngine(t *testing.T) {
 	}
 }
 
+func TestAddressOfNoEngine(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, one := range []struct{ variable, value, want string }{
+		{"DOCKER_HOST", "garbage", "error: engine garbage: that is no address\n  hint   DOCKER_HOST takes "},
+		{"DOCKER_HOST", "tcp://", "error: engine tcp://: that is no address\n  hint   DOCKER_HOST takes "},
+		{"DOCKER_CONTEXT", "nosuch", "error: docker context \"nosuch\": there is none of that name\n  hint   docker context ls lists them"},
+	} {
+		t.Run(one.value, func(t *testing.T) {
+			t.Setenv("DOCKER_HOST", "")
+			t.Setenv(one.variable, one.value)
+			if code, stdout, stderr := runnerctl(t.Context(), "ps"); code != exitFailure || stdout != "" || !strings.HasPrefix(stderr, one.want) {
+				t.Errorf("code %d: %s%s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
 // On macOS and Windows a local engine is refused before anything is asked, with
 // the way out; doctor says so in its report.
 func TestLocalEngineElsewhere(t *testing.T) {

@@ -245,7 +245,11 @@ func ensureBase(ctx context.Context, d deps, engine *dockerx.Engine, base string
 	}
 	fmt.Fprintf(progress, "base   %s can't be pulled, bootstrapping it from packages\n", base)
 	if err := engine.Bootstrap(ctx, base, progress); err != nil {
-		return "", errors.Join(pullErr, err)
+		err = fmt.Errorf("%w; before that, %v", err, pullErr)
+		if ui.Hint(err) == "" {
+			err = ui.Hinted(err, "check image.base, and that its registry can be reached from the engine")
+		}
+		return "", err
 	}
 	return engine.ImageID(ctx, base)
 }

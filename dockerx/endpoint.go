@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/connhelper"
 	clicontext "github.com/docker/cli/cli/context/docker"
@@ -74,22 +75,21 @@ func Resolve(env func(string) string, address string) (Endpoint, error) {
 	}
 	certificates, err := certificatesOf(env, address, true)
 	if err == nil && certificates == nil && !loopback(address) {
-		err = &openError{address}
+		err = &addressError{
+			fmt.Sprintf("host %s: tcp:// without TLS: whoever reaches that port is root there", address),
+			"ssh:// needs nothing set up; for TLS set DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem, or name a docker context that has them",
+		}
 	}
 	return Endpoint{Name: address, Host: address, tls: certificates}, err
 }
 
-// openError is an engine's address that everybody in the network can use.
-type openError struct{ address string }
+// addressError is of an address that leads to no engine, or may not be used.
+type addressError struct{ problem, advice string }
 
-func (e *openError) Error() string {
-	return fmt.Sprintf("host %s: tcp:// without TLS: whoever reaches that port is root there", e.address)
-}
+func (e *addressError) Error() string { return e.problem }
 
 // Hint is the way out.
-func (*openError) Hint() string {
-	return "ssh:// needs nothing set up; for TLS set DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem, or name a docker context that has them"
-}
+func (e *addressError) Hint() string { return e.advice }
 
 // loopback tells whether an address is this machine's alone, like a tunnel's end.
 func loopback(address string) bool {
@@ -127,6 +127,9 @@ func contextEndpoint(name string) (Endpoint, error) {
 		store.EndpointTypeGetter(clicontext.DockerEndpoint, func() any { return &clicontext.EndpointMeta{} }),
 	))
 	metadata, err := contexts.GetMetadata(name)
+	if cerrdefs.IsNotFound(err) {
+		return Endpoint{}, &addressError{fmt.Sprintf("docker context %q: there is none of that name", name), "docker context ls lists them; an address begins with ssh://, tcp:// or unix://"}
+	}
 	if err != nil {
 		return Endpoint{}, fmt.Errorf("docker context %q: %w", name, err)
 	}
@@ -183,6 +186,9 @@ func helperOf(address string) (*connhelper.ConnectionHelper, error) {
 func Connect(endpoint Endpoint) (*Engine, error) {
 	transport := &http.Transport{}
 	own := &http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}
+	if _, err := client.ParseHostURL(endpoint.Host); err != nil {
+		return nil, &addressError{fmt.Sprintf("engine %s: that is no address", endpoint.Host), "DOCKER_HOST takes unix:///path, ssh://user@host or tcp://host:port; --host also the name of a docker context"}
+	}
 	options := []client.Opt{client.WithAPIVersionNegotiation(), client.WithHTTPClient(own)}
 	helper, err := helperOf(endpoint.Host)
 	switch {

@@ -65,7 +65,7 @@ func TestResolve(t *testing.T) {
 		"tcp://10.0.0.1:2375": "without TLS",
 		"http://vm":           "expected ssh://, tcp:// or unix://",
 		"ssh://ci:secret@vm":  "password is not supported",
-		"nosuch-context":      `docker context "nosuch-context"`,
+		"nosuch-context":      `docker context "nosuch-context": there is none of that name`,
 	} {
 		if got, err := Resolve(env, address); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "ssh://ci:secret") {
 			t.Errorf("%s: %+v, %v", address, got, err)

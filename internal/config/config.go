@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/distribution/reference"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -167,7 +168,6 @@ func (e *Error) Hint() string { return e.Advice }
 
 var (
 	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
-	imagePattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
 	runtimePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	packagePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
 	versionPattern = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
@@ -189,10 +189,10 @@ func (c Config) Validate() error {
 	switch {
 	case !namePattern.MatchString(c.Name):
 		return bad("name", "%q: expected up to 31 of a-z, 0-9 and -, not beginning with -", c.Name)
-	case !imagePattern.MatchString(c.Image.Base):
-		return bad("image.base", "%q is no image reference", c.Image.Base)
-	case !imagePattern.MatchString(c.Image.Outer):
-		return bad("image.outerBase", "%q is no image reference", c.Image.Outer)
+	case badImage(c.Image.Base) != nil:
+		return bad("image.base", "%q is no image: %v", c.Image.Base, badImage(c.Image.Base))
+	case badImage(c.Image.Outer) != nil:
+		return bad("image.outerBase", "%q is no image: %v", c.Image.Outer, badImage(c.Image.Outer))
 	case c.Runners.Count < 1 || c.Runners.Count > MaxCount:
 		problem := &Error{Field: "runners.count", Problem: fmt.Sprintf("%d: expected 1 to %d", c.Runners.Count, MaxCount)}
 		if c.Runners.Count == 0 {
@@ -247,6 +247,11 @@ func (c Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+func badImage(name string) error {
+	_, err := reference.ParseNormalizedNamed(name)
+	return err
 }
 
 func (c Config) validateHosts() error {

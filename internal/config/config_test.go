@@ -88,6 +88,8 @@ func TestLoadErrors(t *testing.T) {
 		{"runners:\n  readyTimeout: 5\n", `:2: "5" is no duration`},
 		{"image:\n  sudo: maybe\n", ":2: image.sudo: maybe: expected true or false"},
 		{"image:\n  base: \"a\\nRUN evil\"\n", ":2: image.base: "},
+		{"image:\n  base: Debian:13\n", `:2: image.base: "Debian:13" is no image: invalid reference format: repository name (library/Debian) must be lowercase`},
+		{"image:\n  outerBase: \"a b\"\n", `:2: image.outerBase: "a b" is no image: invalid reference format`},
 		{"image:\n  packages: [\"a b\"]\n", ":2: image.packages: "},
 		{"image:\n  agent:\n    version: newest\n", `:3: image.agent.version: "newest": expected latest, or one like 2.330.0`},
 		{"image:\n  agent:\n    sha256: abc\n", ":3: image.agent.sha256: "},
