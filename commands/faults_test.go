@@ -4,6 +4,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +14,10 @@ import (
 	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 
+	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 // eventually waits for something that takes its time.
@@ -275,6 +278,26 @@ func TestEngineRestartedAndDiskFull(t *testing.T) {
 	code, _, stderr = runnerctl(t.Context(), "build", "--no-cache", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "the engine's disk is full") {
 		t.Errorf("build: code %d: %s", code, stderr)
+	}
+	empty()
+
+	// There is room for a lock and containers, but not for what starts in them. (16 MiB
+	// are ext4's own reserve.)
+	empty = engine.Fill(t, 18)
+	code, _, stderr = runnerctl(t.Context(), "up", "--count", "8", "--progress", "quiet")
+	if code != exitFailure || !strings.Contains(stderr, "the inner Docker daemon is not up after") || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "the engine's disk is full") {
+		t.Errorf("up: code %d: %s", code, stderr)
+	}
+	runners := list(t, "ci")
+	if len(runners) < 3 || len(runners) > 7 || strings.Count(stderr, "✔ ci-") != len(runners) {
+		t.Errorf("%d runners, and up told:\n%s", len(runners), stderr)
+	}
+	empty()
+	empty = engine.Fill(t, 60)
+	err := buildImage(t, engine.API, "runnerctl-test/disk:full", "FROM debian:trixie-slim\nRUN head -c 200M /dev/zero >/big\n")
+	var failure *dockerx.BuildError
+	if !errors.As(err, &failure) || !strings.HasPrefix(failure.Cause(), "[2/2] RUN head") || !strings.Contains(ui.Hint(advised(err)), "the engine's disk is full") {
+		t.Errorf("build: %v, %+v, %q", err, failure, ui.Hint(advised(err)))
 	}
 	empty()
 	must(t, "down")

@@ -109,7 +109,7 @@ var known = []Known{
 	{ID: "bridge.full", Cause: "the engine's bridge has no address left", Cure: "a larger \"bip\" in its daemon.json, or fewer containers",
 		pattern: regexp.MustCompile(`no available IPv4 addresses`)},
 	{ID: "disk.full", Cause: "the engine's disk is full", Cure: "docker system df tells what takes the space, docker system prune frees what nothing uses",
-		pattern: regexp.MustCompile(`no space left on device`), unless: regexp.MustCompile(`userns: |/proc/self/exe: `)},
+		pattern: regexp.MustCompile(`(?i)no space left on device`), unless: regexp.MustCompile(`userns: |/proc/self/exe: |unshare failed: `)},
 	{ID: "engine.down", Cause: "no Docker Engine answers there", Cure: "systemctl enable --now docker, or point DOCKER_HOST or the docker context at one",
 		pattern: regexp.MustCompile(`(?i)cannot connect to the Docker daemon`)},
 

@@ -7,7 +7,7 @@ ENV DEBIAN_FRONTEND=noninteractive
 COPY image/world-check /usr/lib/runnerctl/world-check
 RUN /usr/lib/runnerctl/world-check base
 RUN printf 'path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\npath-exclude=/usr/share/info/*\n' >/etc/dpkg/dpkg.cfg.d/runnerctl \
- && apt-get update \
+ && apt-get update --error-on=any \
  && docker=$(/usr/lib/runnerctl/world-check packages) \
  && apt-get install -y --no-install-recommends $docker \
       bsdutils \
@@ -45,7 +45,7 @@ RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev 
 
 FROM debian:trixie-slim
 ENV DEBIAN_FRONTEND=noninteractive
-RUN apt-get update \
+RUN apt-get update --error-on=any \
  && apt-get install -y --no-install-recommends \
       libcap2-bin \
       mount \
