@@ -124,7 +124,9 @@ func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 
 // keep saves a record, also in the place of what was kept of the same runner before.
 func (l *loop) keep(ctx context.Context, record *Record) error {
-	return l.Store.SaveRecord(context.WithoutCancel(ctx), *record)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), autopsyLimit)
+	defer cancel()
+	return l.Store.SaveRecord(bounded, *record)
 }
 
 // askQueued adds how long the job waited, of as many jobs as calls are to be spent on.
