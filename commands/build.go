@@ -245,7 +245,7 @@ func ensureBase(ctx context.Context, d deps, engine *dockerx.Engine, base string
 	}
 	fmt.Fprintf(progress, "base   %s can't be pulled, bootstrapping it from packages\n", base)
 	if err := engine.Bootstrap(ctx, base, progress); err != nil {
-		err = fmt.Errorf("%w; before that, %v", err, pullErr)
+		err = fmt.Errorf("%w; before that, %w", err, pullErr)
 		if ui.Hint(err) == "" {
 			err = ui.Hinted(err, "check image.base, and that its registry can be reached from the engine")
 		}

@@ -5,6 +5,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,28 +45,42 @@ func containerLog(t *testing.T, api *client.Client, id string) string {
 	return text.String()
 }
 
-// A runner that is killed while up waits for it: told, cleaned up, the other stays.
+// A runner that is killed or removed while up waits for it: told, cleaned up, the other
+// stays.
 func TestRunnerKilledWhileUpWaits(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
-	name := newFleet(t, api)
-	killed := make(chan string, 1)
-	go func() {
-		for {
-			if list := leftoverRunners(api, name); len(list) > 0 && api.ContainerKill(context.Background(), list[0], "KILL") == nil {
-				killed <- list[0]
-				return
+	const killed, removed = "its container ended with exit code 137", "its container was removed"
+	for how, test := range map[string]struct {
+		end  func(id string) error
+		want []string
+	}{
+		"killed": {func(id string) error { return api.ContainerKill(context.Background(), id, "KILL") }, []string{killed}},
+		"removed": {func(id string) error {
+			return api.ContainerRemove(context.Background(), id, container.RemoveOptions{Force: true, RemoveVolumes: true})
+		}, []string{killed, removed}}, // it is killed first
+	} {
+		t.Run(how, func(t *testing.T) {
+			name := newFleet(t, api)
+			ended := make(chan string, 1)
+			go func() {
+				for {
+					if list := leftoverRunners(api, name); len(list) > 0 && test.end(list[0]) == nil {
+						ended <- list[0]
+						return
+					}
+					time.Sleep(5 * time.Millisecond)
+				}
+			}()
+			code, _, stderr := runnerctl(t.Context(), up(name, "--count", "2")...)
+			if code != exitFailure || !slices.ContainsFunc(test.want, func(want string) bool { return strings.Contains(stderr, want) }) {
+				t.Errorf("code %d: %s", code, stderr)
 			}
-			time.Sleep(5 * time.Millisecond)
-		}
-	}()
-	code, _, stderr := runnerctl(t.Context(), up(name, "--count", "2")...)
-	if code != exitFailure || !strings.Contains(stderr, "its container ended with exit code 137") {
-		t.Errorf("code %d: %s", code, stderr)
-	}
-	gone := <-killed
-	if runners := list(t, name); len(runners) != 1 || !runners[0].Ready || runners[0].ContainerID == gone {
-		t.Errorf("left: %+v", runners)
+			gone := <-ended
+			if runners := list(t, name); len(runners) != 1 || !runners[0].Ready || runners[0].ContainerID == gone {
+				t.Errorf("left: %+v", runners)
+			}
+		})
 	}
 }
 

@@ -295,17 +295,25 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 	if err == nil {
 		return version, nil
 	}
+	late := errors.New("the time limit was reached")
 	if ctx.Err() != nil {
-		return "", errors.New("the time limit was reached")
+		return "", late
 	}
 	noticed, cancel := context.WithTimeout(ctx, noticeLimit)
 	defer cancel()
 	ended, failed := e.api.ContainerWait(noticed, runner.ContainerID, container.WaitConditionNotRunning)
 	select {
 	case <-ended:
-	case <-failed: // also where the time is up
+	case waited := <-failed: // the engine knows of no end
+		if errors.Is(waited, context.DeadlineExceeded) && ctx.Err() != nil {
+			return "", late
+		}
 	}
-	if info, inspectErr := e.api.ContainerInspect(ctx, runner.ContainerID); inspectErr == nil {
+	info, inspectErr := e.api.ContainerInspect(ctx, runner.ContainerID)
+	if cerrdefs.IsNotFound(inspectErr) {
+		return "", errors.New("its container was removed")
+	}
+	if inspectErr == nil {
 		switch {
 		case info.RestartCount > 0:
 			return "", fmt.Errorf("its container ends again and again (started anew %d times)", info.RestartCount)
