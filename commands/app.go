@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -61,6 +62,10 @@ type deps struct {
 	hosts   inventory
 }
 
+// asks tells whether there is a person to ask, on a terminal that can do what questions
+// need.
+func (d deps) asks() bool { return d.streams.InTTY && d.redraws() }
+
 // redraws tells whether stderr is a terminal that can move its cursor.
 func (d deps) redraws() bool { return d.streams.ErrTTY && d.env("TERM") != "dumb" }
 
@@ -71,6 +76,9 @@ func Main(args []string) int {
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // by nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		<-signals
 		fmt.Fprintln(os.Stderr, "\nstopping and cleaning up (Ctrl-C again ends at once)")
@@ -88,12 +96,46 @@ var errInterrupted = errors.New("interrupted")
 
 // run is Main with everything given.
 func run(ctx context.Context, d deps, args []string) int {
+	out := &output{Writer: d.streams.Out}
+	d.streams.Out = out
 	words := newApp(d) // tells which words are flags
 	d.color = wantedColor(words, args, d.env)
 	d.host, d.hosts = wantedHost(words, args, d.env)
 	ui.PromptColor(d.color != "never")
 	app := newApp(d)
-	return report(ctx, d, app.RunContext(ctx, helpFirst(app, flagsFirst(app, args))))
+	err := app.RunContext(ctx, helpFirst(app, flagsFirst(app, args)))
+	if err == nil && out.err != nil {
+		err = fmt.Errorf("standard output: %w", out.err)
+	}
+	return report(ctx, d, err)
+}
+
+// output remembers that something could not be written, a full disk's file for one: who
+// prints a table looks at no error.
+type output struct {
+	io.Writer
+	mu  sync.Mutex
+	err error
+}
+
+func (o *output) Write(data []byte) (int, error) {
+	n, err := o.Writer.Write(data)
+	if err != nil {
+		o.mu.Lock()
+		if o.err == nil {
+			o.err = err
+		}
+		o.mu.Unlock()
+	}
+	return n, err
+}
+
+// Fd is the terminal's, of which the width is asked; none where there is none.
+func (o *output) Fd() uintptr {
+	if file, ok := o.Writer.(interface{ Fd() uintptr }); ok {
+		return file.Fd()
+	}
+	return ^uintptr(0)
 }
 
 func report(ctx context.Context, d deps, err error) int {
@@ -261,6 +303,9 @@ func takeApart(app *cli.App, args []string) (flags, positional []string, ok bool
 	rest := args[2:]
 	for i := 0; i < len(rest); i++ {
 		word := rest[i]
+		if word == "--" && own == 0 { // it goes before the first of them
+			return flags, slices.Concat([]string{"--"}, positional, rest[i+1:]), true
+		}
 		if word == "--" || own > 0 && len(positional) == own {
 			positional = append(positional, rest[i:]...)
 			break
@@ -269,9 +314,9 @@ func takeApart(app *cli.App, args []string) (flags, positional []string, ok bool
 			positional = append(positional, word)
 			continue
 		}
-		flags = append(flags, word)
-		name := strings.TrimLeft(word, "-")
-		if !takesValue[name] {
+		apart, wanting := spread(word, takesValue)
+		flags = append(flags, apart...)
+		if !wanting {
 			continue
 		}
 		if i++; i == len(rest) || rest[i] == "--" {
@@ -280,6 +325,27 @@ func takeApart(app *cli.App, args []string) (flags, positional []string, ok bool
 		flags = append(flags, rest[i])
 	}
 	return flags, positional, true
+}
+
+// spread takes short flags apart that were typed as one word, like -ft or -ojson, which
+// flag does not; another word stays as it is. wanting tells whether the last one's
+// value is still to come.
+func spread(word string, takesValue map[string]bool) (apart []string, wanting bool) {
+	name := strings.TrimLeft(word, "-")
+	value, known := takesValue[name]
+	if known || strings.HasPrefix(word, "--") || strings.Contains(word, "=") {
+		return []string{word}, value
+	}
+	for i, letter := range name {
+		if value, known = takesValue[string(letter)]; !known {
+			return []string{word}, false
+		}
+		apart = append(apart, "-"+string(letter))
+		if rest := name[i+1:]; value && rest != "" {
+			return append(apart, rest), false
+		}
+	}
+	return apart, value
 }
 
 // wantedColor is known before the command line is parsed, so that its errors
@@ -360,7 +426,12 @@ func settings(c *cli.Context) (config.Config, error) {
 		loaded.Runners.Count = c.Int("count")
 	}
 	githubSettings(c, &loaded)
-	return loaded, loaded.Validate()
+	err := loaded.Validate()
+	var problem *config.Error
+	if errors.As(err, &problem) && problem.Field == "name" && c.IsSet("fleet") {
+		err = &usageError{command: commandName(c), problem: "--fleet " + problem.Problem}
+	}
+	return loaded, err
 }
 
 func theme(c *cli.Context, d deps, tty bool) (ui.Theme, error) {
@@ -373,7 +444,7 @@ func theme(c *cli.Context, d deps, tty bool) (ui.Theme, error) {
 
 func wantJSON(c *cli.Context) (bool, error) {
 	switch c.String("output") {
-	case "table":
+	case "table", "": // of a variable that is empty
 		return false, nil
 	case "json":
 		return true, nil

@@ -3,9 +3,11 @@ package commands
 import (
 	"bytes"
 	"context"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -26,6 +28,14 @@ func TestFlagsFirst(t *testing.T) {
 		{"runnerctl run --copy src:x sh -c true", "runnerctl run --copy src:x sh -c true"},
 		{"runnerctl logs a -f b --tail 3", "runnerctl logs -f --tail 3 a b"},
 		{"runnerctl cp - a:x --root", "runnerctl cp --root - a:x"},
+		{"runnerctl cp a:x --root -- -x", "runnerctl cp --root -- a:x -x"},
+		{"runnerctl logs a -- -b --tail", "runnerctl logs -- a -b --tail"},
+		{"runnerctl logs a -ft", "runnerctl logs -f -t a"},
+		{"runnerctl logs a -tojson", "runnerctl logs -t -o json a"},
+		{"runnerctl logs a -to json", "runnerctl logs -t -o json a"},
+		{"runnerctl logs a -ccount b", "runnerctl logs -c count a b"},
+		{"runnerctl logs -fx a", "runnerctl logs -fx a"},
+		{"runnerctl logs a -follow -o=json", "runnerctl logs -follow -o=json a"},
 		{"runnerctl inspect a -o json", "runnerctl inspect -o json a"},
 		{"runnerctl", "runnerctl"},
 		{"runnerctl nosuch -x", "runnerctl nosuch -x"},
@@ -62,7 +72,7 @@ func TestUsageErrors(t *testing.T) {
 		"up extra":              `unexpected argument "extra"`,
 		"up --progress loud":    `--progress "loud"`,
 		"ps -o yaml":            `--output "yaml": table or json`,
-		"ps --fleet A_B":        `name: "A_B"`,
+		"ps --fleet A_B":        `--fleet "A_B"`,
 		"ps -c nosuch.yaml":     "nosuch.yaml",
 		"down extra --all":      `unexpected argument "extra"`,
 		"build extra":           `unexpected argument "extra"`,
@@ -122,6 +132,27 @@ func TestNoEngine(t *testing.T) {
 	}
 	if code, stdout, stderr := runnerctl(t.Context(), "doctor"); code != exitFailure || !strings.Contains(stdout, "✘ engine.reachable") {
 		t.Errorf("doctor: code %d: %s%s", code, stdout, stderr)
+	}
+}
+
+// fullWriter is a file on a disk without room.
+type fullWriter struct{}
+
+func (fullWriter) Write([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "write", Path: "report.txt", Err: syscall.ENOSPC}
+}
+
+// Output that could not be written is a failure, and the disk is not the engine's.
+func TestOutputThatCanNotBeWritten(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
+	for _, line := range []string{"version", "version -o json", "man", "help", "completion bash", "up --help"} {
+		var errs bytes.Buffer
+		d := deps{streams: ui.Streams{In: strings.NewReader(""), Out: fullWriter{}, Err: &errs}, env: os.Getenv, goos: "linux"}
+		code := run(t.Context(), d, append([]string{"runnerctl"}, strings.Fields(line)...))
+		if code != exitFailure || !strings.Contains(errs.String(), "write report.txt: no space left on device\n  hint   this side has no room for report.txt\n") {
+			t.Errorf("%s: code %d: %s", line, code, &errs)
+		}
 	}
 }
 

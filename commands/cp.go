@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -51,10 +52,17 @@ func parsePlace(text string) place {
 	if !found || len(name) < 2 || strings.ContainsAny(name, `./\`) {
 		return place{path: text}
 	}
-	if rest == "" {
-		rest = "." // home, as with scp
+	return place{runner: name, path: atHome(rest)}
+}
+
+// atHome is a path in a runner, where those that are not absolute begin at home, as with
+// scp.
+func atHome(path string) string {
+	path = strings.TrimPrefix(path, "~/")
+	if path == "" || path == "~" {
+		return "."
 	}
-	return place{runner: name, path: rest}
+	return path
 }
 
 func cpCommand(d deps) *cli.Command {
@@ -163,8 +171,10 @@ const (
 	aFile    = "file"
 	aFolder  = "folder"
 	probe    = `if [ -d "$1" ]; then echo folder; elif [ -e "$1" ] || [ -L "$1" ]; then echo file; else echo nothing; fi; readlink -f -- "$1" || true`
-	unpackIn = `exec tar -x -p --no-same-owner --no-overwrite-dir -f - -C "$1"`
-	packOut  = `path=$1
+	unpackIn = `export LC_ALL=C.UTF-8
+exec tar -x -p --no-same-owner --no-overwrite-dir -f - -C "$1"`
+	packOut = `export LC_ALL=C.UTF-8
+path=$1
 [ "$2" = no ] || path=$(readlink -e -- "$path") || { echo "$1: no such file or folder" >&2; exit 2; }
 if [ "$3" = yes ]; then dir=$path base=.; else dir=$(dirname -- "$path") base=$(basename -- "$path"); fi
 code=0
@@ -206,7 +216,11 @@ func copyIn(ctx context.Context, d deps, machine inside, options cpOptions) (arc
 			return archive.Summary{}, errors.New("a tar stream needs a folder that is there")
 		}
 		return send(ctx, machine, options.to.path, func(out *tar.Writer) (archive.Summary, error) {
-			return archive.Copy(out, tar.NewReader(d.streams.In), 0)
+			in, err := archive.Stream(d.streams.In)
+			if err != nil {
+				return archive.Summary{}, fmt.Errorf("standard input: %w", err)
+			}
+			return archive.Copy(out, in, 0)
 		})
 	}
 	source := options.from.path
@@ -240,26 +254,38 @@ func copyIn(ctx context.Context, d deps, machine inside, options cpOptions) (arc
 	})
 }
 
+// stdinGrace is how long a pack may take to end once nobody reads it any more. One that
+// waits for standard input does not end.
+const stdinGrace = time.Second
+
 // send unpacks inside, in dir, what pack writes.
 func send(ctx context.Context, machine inside, dir string, pack func(*tar.Writer) (archive.Summary, error)) (archive.Summary, error) {
+	type outcome struct {
+		summary archive.Summary
+		err     error
+	}
 	reader, writer := io.Pipe()
-	var summary archive.Summary
-	packed := make(chan error, 1)
+	packed := make(chan outcome, 1)
 	go func() {
 		out := tar.NewWriter(writer)
-		var err error
-		if summary, err = pack(out); err == nil {
+		summary, err := pack(out)
+		if err == nil {
 			err = out.Close()
 		}
 		_ = writer.CloseWithError(err) // never fails
-		packed <- err
+		packed <- outcome{summary, err}
 	}()
 	err := machine.run(ctx, reader, io.Discard, "sh", "-c", unpackIn, "sh", dir)
 	_ = reader.Close() // ends pack, if nobody reads any more
-	if packErr := <-packed; packErr != nil && !errors.Is(packErr, io.ErrClosedPipe) {
-		return summary, packErr
+	select {
+	case done := <-packed:
+		if done.err != nil && !errors.Is(done.err, io.ErrClosedPipe) {
+			err = done.err
+		}
+		return done.summary, err
+	case <-time.After(stdinGrace):
+		return archive.Summary{}, err
 	}
-	return summary, err
 }
 
 func copyOut(ctx context.Context, d deps, machine inside, options cpOptions) (archive.Summary, error) {
@@ -273,7 +299,10 @@ func copyOut(ctx context.Context, d deps, machine inside, options cpOptions) (ar
 	unpack := func(in io.Reader) (archive.Summary, error) {
 		out := tar.NewWriter(d.streams.Out)
 		summary, err := archive.Copy(out, tar.NewReader(in), 0)
-		return summary, errors.Join(err, out.Close())
+		if err == nil {
+			err = out.Close()
+		}
+		return summary, err
 	}
 	if options.to.path != "-" {
 		target, found := options.to.path, nothing

@@ -5,6 +5,8 @@ package commands
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -178,6 +180,10 @@ func TestCp(t *testing.T) {
 	fails("archive/tar", runner+":job", "hostile4")
 	hostile(`/usr/bin/tar -c /etc/hosts; yes`)
 	fails("goes on after", runner+":job", "hostile5")
+	must(t, "exec", runner, "--", "sh", "-c", "mkdir closed && echo x >closed/üñí && chmod 0 closed/üñí")
+	hostile(`exec /usr/bin/tar "$@"`)
+	fails("üñí: Cannot open: Permission denied", runner+":closed", "closed")
+	fails("/dev/null is neither file, folder nor link", "/dev/null", runner+":null")
 	hostile(`printf "\\033]0;title\\007tar: bad\\n" >&2; exit 2`)
 	fails("bad", runner+":job", "hostile6")
 	if got := read("elsewhere/secret"); got != "kept" {
@@ -191,6 +197,52 @@ func TestCp(t *testing.T) {
 		t.Fatal(err)
 	}
 	fails("is exited", "src", runner+":x")
+}
+
+// Standard input as a tar archive: packed by gzip, none at all, or one that does not come.
+func TestCpOfStandardInput(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	runner := list(t, name)[0].Name
+	cp := func(ctx context.Context, in io.Reader) (code int, stderr string) {
+		var errs bytes.Buffer
+		d := deps{streams: ui.Streams{In: in, Out: io.Discard, Err: &errs}, env: os.Getenv, goos: "linux"}
+		code = run(ctx, d, []string{"runnerctl", "cp", "-", runner + ":"})
+		return code, errs.String()
+	}
+	var packed bytes.Buffer
+	compressed := gzip.NewWriter(&packed)
+	out := tar.NewWriter(compressed)
+	if err := out.WriteHeader(&tar.Header{Name: "packed", Mode: 0o600, Size: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Write([]byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range []io.Closer{out, compressed} {
+		if err := one.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, stderr := cp(t.Context(), &packed); code != 0 || !strings.Contains(stderr, "copied 1 file (4B)") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	if got := must(t, "exec", runner, "--", "cat", "packed"); got != "text" {
+		t.Errorf("got %q", got)
+	}
+	if code, stderr := cp(t.Context(), strings.NewReader("garbage\n")); code != exitFailure || !strings.Contains(stderr, "standard input: that is no tar archive") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+
+	quiet, never := io.Pipe()
+	defer func() { _ = never.Close() }()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	time.AfterFunc(time.Second, func() { cancel(errInterrupted) })
+	begun := time.Now()
+	if code, stderr := cp(ctx, quiet); code != exitInterrupted || time.Since(begun) > 10*time.Second {
+		t.Errorf("code %d after %s: %s", code, time.Since(begun), stderr)
+	}
 }
 
 func TestInspect(t *testing.T) {

@@ -2,8 +2,10 @@ package commands
 
 import (
 	"errors"
+	"io/fs"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/doctor"
@@ -17,6 +19,10 @@ func advised(err error) error {
 	var away *dockerx.HostError
 	if errors.As(err, &away) {
 		return err
+	}
+	var here *fs.PathError
+	if errors.As(err, &here) && errors.Is(err, syscall.ENOSPC) {
+		return ui.Hinted(err, "this side has no room for "+here.Path)
 	}
 	if known := doctor.Explain(told(err)); known != nil {
 		return ui.Hinted(err, known.Cause+": "+known.Cure)

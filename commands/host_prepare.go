@@ -106,7 +106,7 @@ func sure(d deps, options prepareOptions, question string) error {
 	if options.yes {
 		return nil
 	}
-	if !d.streams.InTTY || !d.streams.ErrTTY {
+	if !d.asks() {
 		return &usageError{command: "host", problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
 	}
 	yes, err := confirm(d, question)

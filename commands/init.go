@@ -139,7 +139,7 @@ func answerTo(d deps, q question, options initOptions, wanted config.Config) (st
 	if options.yes {
 		return preset, nil
 	}
-	if !d.streams.InTTY || !d.redraws() {
+	if !d.asks() {
 		return "", &usageError{command: "init", problem: "no terminal to ask on: give --" + q.flag + ", or --yes for the defaults"}
 	}
 	var answer string

@@ -84,8 +84,13 @@ func known(text string) string {
 
 func writeSection(out io.Writer, theme ui.Theme, title string, rows [][2]string) {
 	fmt.Fprintln(out, theme.Bold(title))
+	const left = 15
 	for _, row := range rows {
-		fmt.Fprintf(out, "  %-12s %s\n", row[0], row[1])
+		lines := []string{row[1]}
+		if columns := ui.Columns(out); columns > left {
+			lines = ui.Wrap(row[1], columns-left)
+		}
+		fmt.Fprintf(out, "  %-12s %s\n", row[0], strings.Join(lines, "\n"+strings.Repeat(" ", left)))
 	}
 }
 

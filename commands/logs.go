@@ -164,10 +164,14 @@ func logged(ctx context.Context, d deps, options logsOptions) (readers []*logRea
 		}
 		return strings.Compare(a.runner.Name, b.runner.Name)
 	})
+	var unknown []error
 	for _, name := range options.names {
 		if !slices.ContainsFunc(readers, func(reader *logReader) bool { return reader.runner.Name == name }) {
-			return nil, noRunner(name)
+			unknown = append(unknown, noRunner(name))
 		}
+	}
+	if len(unknown) > 0 {
+		return nil, errors.Join(unknown...)
 	}
 	return readers, nil
 }

@@ -65,7 +65,7 @@ func writeMan(w io.Writer, app *cli.App) {
 	line(".SH FILES\n.TP\n.I runnerctl.yaml\nThe fleet's settings, in the working folder; none is needed.")
 	line(".SH EXIT STATUS")
 	for _, status := range []struct{ code, meaning string }{
-		{"0", "done"}, {"1", "failed"}, {"2", "wrong usage or settings"}, {"130", "interrupted"},
+		{"0", "done"}, {"1", "failed"}, {"2", "wrong usage or settings"}, {"4", "refused by GitHub for who asks"}, {"130", "interrupted"},
 	} {
 		line(".TP\n.B %s\n%s", status.code, status.meaning)
 	}

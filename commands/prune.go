@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -47,7 +48,7 @@ func pruneCommand(d deps) *cli.Command {
 				return err
 			}
 			options := pruneOptions{config: loaded, dryRun: c.Bool("dry-run"), yes: c.Bool("yes"), images: c.Bool("images"), kept: c.Bool("kept")}
-			if !options.dryRun && !options.yes && (!d.streams.InTTY || !d.streams.ErrTTY) {
+			if !options.dryRun && !options.yes && !d.asks() {
 				return &usageError{command: "prune", problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
 			}
 			if options.theme, err = theme(c, d, d.streams.ErrTTY); err != nil {
@@ -64,6 +65,10 @@ func runPrune(ctx context.Context, d deps, options pruneOptions) error {
 		return err
 	}
 	defer engine.Close()
+	inventory, err := engine.Inventory(ctx, true)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
 	_, current, err := plannedImage(ctx, d, engine, options.config)
 	var unoffered *unofferedError
 	if errors.As(err, &unoffered) {
@@ -71,16 +76,14 @@ func runPrune(ctx context.Context, d deps, options pruneOptions) error {
 	} else if err != nil {
 		return err
 	}
-	inventory, err := engine.Inventory(ctx, true)
-	if err != nil {
-		return interrupted(ctx, err)
-	}
 	plan := fleet.MakePrune(inventory, fleet.PruneOptions{ImagesOnly: options.images, Kept: options.kept, Current: current, Repository: repository})
 	out := d.streams.Err
 	if options.dryRun {
 		out = d.streams.Out
 	}
-	plan.Write(out, ui.Bytes)
+	var lines strings.Builder
+	plan.Write(&lines, ui.Bytes)
+	ui.Folded(out, lines.String())
 	if len(plan.Removals) == 0 {
 		fmt.Fprintln(d.streams.Err, "nothing to remove")
 		return nil

@@ -96,7 +96,7 @@ func parseCopy(text string) (dir, to string, err error) {
 	if to == "" {
 		to = filepath.Base(dir)
 	}
-	return dir, path.Clean(to), nil
+	return dir, path.Clean(atHome(to)), nil
 }
 
 func runRun(ctx context.Context, d deps, options runOptions) (err error) {
@@ -165,8 +165,11 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 // startOne makes the runner and waits until it is ready; on an error nothing of
 // it is left.
 func startOne(ctx context.Context, d deps, engine *dockerx.Engine, name string, spec fleet.Spec, options runOptions) error {
-	if options.build.progress == "quiet" {
+	switch options.build.progress {
+	case "quiet":
 		d.streams.Err, d.streams.ErrTTY = io.Discard, false
+	case "plain":
+		d.streams.ErrTTY = false
 	}
 	show := newProgress(d, options.theme)
 	defer show.Close()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	ossignal "os/signal"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -75,7 +76,7 @@ func codeOf(ts *testscript.TestScript, err error) int {
 	return 0
 }
 
-var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
+var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
 
 func endedBy(ts *testscript.TestScript, _ bool, args []string) {
 	signal, ok := signals[args[0]]
@@ -94,6 +95,11 @@ func endedBy(ts *testscript.TestScript, _ bool, args []string) {
 	command := exec.Command(args[2], args[3:]...)
 	command.Dir, command.Env = ts.MkAbs("."), []string{"PATH=" + os.Getenv("PATH"), "DOCKER_HOST=unix://" + socket, "HOME=" + ts.MkAbs(".")}
 	command.Stdout, command.Stderr = ts.Stdout(), ts.Stderr()
+	if signal == syscall.SIGHUP { // nohup's children would have it ignored too
+		heard := make(chan os.Signal, 1)
+		ossignal.Notify(heard, signal)
+		defer ossignal.Stop(heard)
+	}
 	ts.Check(command.Start())
 	called := make(chan error, 1)
 	go func() {

@@ -37,6 +37,8 @@ func inWindow(t *testing.T, columns int, args ...string) (code int, raw string) 
 	return code, <-text
 }
 
+func second(_ int, raw string) string { return raw }
+
 // shown is what the window shows in the end.
 func shown(columns int, raw string) (lines []string) {
 	emulator := vt10x.New(vt10x.WithSize(columns, 50))
@@ -81,9 +83,11 @@ func TestColour(t *testing.T) {
 func TestDumbTerminal(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("TERM", "dumb")
-	code, raw := inWindow(t, 80, "init")
-	if code != exitUsage || !strings.Contains(raw, "no terminal to ask on") || strings.Contains(raw, "\x1b") {
-		t.Errorf("code %d: %q", code, raw)
+	for _, command := range []string{"init", "prune"} {
+		code, raw := inWindow(t, 80, strings.Fields(command)...)
+		if code != exitUsage || !strings.Contains(raw, "no terminal to ask on") || strings.Contains(raw, "\x1b") {
+			t.Errorf("%s: code %d: %q", command, code, raw)
+		}
 	}
 }
 
@@ -137,6 +141,14 @@ func TestFleetOnANarrowTerminal(t *testing.T) {
 		t.Errorf("ps shows\n%s", strings.Join(screen, "\n"))
 	}
 
+	runner := list(t, name)[0].Name
+	for _, line := range strings.Split(strings.ReplaceAll(second(inWindow(t, 40, "inspect", runner)), "\r\n", "\n"), "\n") {
+		words := strings.Fields(line)
+		if len([]rune(line)) > 40 && len(words[len(words)-1]) <= 25 { // a longer word can't be broken
+			t.Errorf("inspect: %q", line)
+		}
+	}
+
 	// Into a pipe: as wide as it is, and plain; live lines only as they end.
 	code, stdout, stderr := runnerctl(t.Context(), up(name, "--count", "3")...)
 	if code != 0 || strings.ContainsAny(stdout+stderr, "\x1b\r⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") || !strings.Contains(stderr, "✔ "+name) {
@@ -154,7 +166,7 @@ func TestRunOnATerminal(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
 	name := newFleet(t, api)
-	command := program(t, "run", "--fleet", name, "--progress", "quiet", "--", "sh", "-c", "tty; stty size; read word; echo got $word; exit 7")
+	command := program(t, "run", "--fleet", name, "--progress", "plain", "--", "sh", "-c", "tty; stty size; read word; echo got $word; exit 7")
 	window, err := pty.StartWithSize(command, &pty.Winsize{Rows: 33, Cols: 101})
 	if err != nil {
 		t.Fatal(err)
@@ -179,6 +191,9 @@ func TestRunOnATerminal(t *testing.T) {
 	_ = command.Wait()
 	if code := command.ProcessState.ExitCode(); code != 7 || !strings.Contains(said.String(), "/dev/pts/0\r\n") || !strings.Contains(said.String(), "got hello\r\n") {
 		t.Errorf("code %d: %q", code, said.String())
+	}
+	if strings.ContainsAny(said.String(), "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") || strings.Contains(said.String(), "\x1b[J") {
+		t.Errorf("plain progress: %q", said.String())
 	}
 	if left := leftovers(t, api, name); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

@@ -108,7 +108,7 @@ func askVersions(ctx context.Context, d deps, loaded config.Config, found *versi
 		return fmt.Errorf("no engine: %s did not answer within %s", endpoint.Host, versionLimit)
 	}
 	if err != nil {
-		return fmt.Errorf("no engine: %w", plain(err))
+		return fmt.Errorf("no engine: %w", unadorned(err))
 	}
 	found.Engine = &engineVersion{Name: endpoint.Name, Version: version, API: api}
 	tag, id, err := plannedImage(ctx, d, engine, loaded)

@@ -3,7 +3,9 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -238,5 +240,49 @@ func TestCopyCleans(t *testing.T) {
 	}
 	if got := strings.Join(names, " "); got != "a/ a/f a/l" && got != "a a/f a/l" {
 		t.Error(got)
+	}
+}
+
+func TestStream(t *testing.T) {
+	var plain, packed bytes.Buffer
+	out := tar.NewWriter(&plain)
+	if err := out.WriteHeader(&tar.Header{Name: "x", Mode: 0o600, Size: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Write([]byte("y")); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	compressed := gzip.NewWriter(&packed)
+	if _, err := compressed.Write(plain.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := compressed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"plain": plain.Bytes(), "packed": packed.Bytes()} {
+		in, err := Stream(bytes.NewReader(text))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if header, err := in.Next(); err != nil || header.Name != "x" {
+			t.Errorf("%s: %+v, %v", name, header, err)
+		}
+	}
+	if in, err := Stream(strings.NewReader("")); err != nil {
+		t.Errorf("nothing: %v", err)
+	} else if _, err := in.Next(); !errors.Is(err, io.EOF) {
+		t.Errorf("nothing: %v", err)
+	}
+	for _, text := range []string{"garbage", strings.Repeat("garbage ", 200), "\xfd7zXZ\x00" + strings.Repeat("\x00", 600)} {
+		if _, err := Stream(strings.NewReader(text)); !errors.Is(err, ErrNoArchive) {
+			t.Errorf("%.10q: %v", text, err)
+		}
+	}
+	if _, err := Stream(bytes.NewReader(packed.Bytes()[:5])); err == nil {
+		t.Error("half a head of gzip is taken")
 	}
 }

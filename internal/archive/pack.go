@@ -5,6 +5,9 @@ package archive
 
 import (
 	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -64,6 +67,9 @@ func Pack(out *tar.Writer, source, name string, owner int) (Summary, error) {
 			summary.Bytes += info.Size()
 			return packFile(out, local, header)
 		}
+		if local == source {
+			return fmt.Errorf("%s is neither file, folder nor link", source)
+		}
 		summary.skip(local, "neither file, folder nor link")
 		return nil
 	})
@@ -91,6 +97,35 @@ func packFile(out *tar.Writer, local string, header *tar.Header) error {
 	}
 	return nil
 }
+
+// ErrNoArchive is of a stream that does not begin as a tar archive does.
+var ErrNoArchive = errors.New("that is no tar archive, nor one packed by gzip")
+
+// Stream reads a tar archive, which gzip may have packed. An empty one is one without
+// files.
+func Stream(in io.Reader) (*tar.Reader, error) {
+	begin := bufio.NewReaderSize(in, block)
+	if magic, _ := begin.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		unpacked, err := gzip.NewReader(begin)
+		if err != nil {
+			return nil, fmt.Errorf("gzip: %w", err)
+		}
+		begin = bufio.NewReaderSize(unpacked, block)
+	}
+	head, err := begin.Peek(block)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if len(head) > 0 {
+		if _, err := tar.NewReader(bytes.NewReader(head)).Next(); errors.Is(err, tar.ErrHeader) || len(head) < block {
+			return nil, ErrNoArchive
+		}
+	}
+	return tar.NewReader(begin), nil
+}
+
+// block is what tar archives are made of, in bytes.
+const block = 512
 
 // Copy passes a tar stream on, with permissions alone of each mode and owner as
 // everybody's owner. Devices and the like are left out.

@@ -66,6 +66,19 @@ func lineLength(w io.Writer) int {
 	return readable
 }
 
+// Folded prints lines; on a narrow terminal what does not fit one goes on below it.
+func Folded(w io.Writer, lines string) {
+	columns := Columns(w)
+	if columns == 0 || columns >= Narrow {
+		fmt.Fprint(w, lines)
+		return
+	}
+	const indent = "  "
+	for line := range strings.Lines(lines) {
+		fmt.Fprintln(w, strings.Join(Wrap(line, columns-len(indent)), "\n"+indent))
+	}
+}
+
 // Definition is a term and what it means.
 type Definition struct{ Term, Text string }
 

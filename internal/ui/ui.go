@@ -35,6 +35,8 @@ type ColorMode string
 // ParseColorMode reads the value of --color.
 func ParseColorMode(text string) (ColorMode, error) {
 	switch text {
+	case "": // of a variable that is empty
+		return "auto", nil
 	case "auto", "always", "never":
 		return ColorMode(text), nil
 	}
