@@ -371,16 +371,6 @@ func TestInterruptedDeepLeavesNothing(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
 	for _, after := range []time.Duration{500, 4000} {
-		name := newFleet(t, api)
-		ctx, cancel := context.WithCancelCause(t.Context())
-		timer := time.AfterFunc(after*time.Millisecond, func() { cancel(errInterrupted) })
-		code, _, stderr := runnerctl(ctx, "doctor", "--deep", "--offline", "--fleet", name)
-		timer.Stop()
-		if code != exitInterrupted {
-			t.Errorf("after %d ms: code %d: %s", after, code, stderr)
-		}
-		if left := leftovers(t, api, name); len(left) > 0 {
-			t.Errorf("left behind: %v", left)
-		}
+		interruptedLeavesNothing(t, api, after*time.Millisecond, func(name string) []string { return []string{"doctor", "--deep", "--offline", "--fleet", name} })
 	}
 }
