@@ -218,7 +218,7 @@ func (r *demo) wave(ctx context.Context, number int, jobs []demoJob) error {
 			return err
 		}
 	}
-	show := newProgress(r.deps, r.theme)
+	show := newProgress(r.deps, "auto", r.theme)
 	defer show.Close()
 	ids := make([]int64, len(jobs))
 	for i, job := range jobs {

@@ -179,7 +179,7 @@ func removeFleet(ctx context.Context, d deps, engine *dockerx.Engine, name strin
 	if err != nil {
 		return 0, err
 	}
-	show := newProgress(d, options.theme)
+	show := newProgress(d, "auto", options.theme)
 	err = fleet.Execute(ctx, engine, forges, plan, fleet.Options{Wait: options.wait, Force: options.force}, show)
 	show.Close()
 	if err != nil {

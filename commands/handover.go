@@ -130,7 +130,7 @@ func (h host) handOver(ctx context.Context, d deps, options upOptions, before do
 	if err != nil {
 		return err
 	}
-	show := newProgress(d, options.theme)
+	show := newProgress(d, options.build.progress, options.theme)
 	defer show.Close()
 	watched, read := newWatched(show), time.Now()
 	late := &notWishedError{fleet: name}

@@ -10,8 +10,9 @@ import (
 // progress shows a live line per runner.
 type progress struct{ live *ui.Live }
 
-func newProgress(d deps, theme ui.Theme) progress {
-	return progress{ui.NewLive(d.streams.Err, d.redraws(), theme)}
+// newProgress redraws its lines where the terminal can, unless mode (--progress) is plain.
+func newProgress(d deps, mode string, theme ui.Theme) progress {
+	return progress{ui.NewLive(d.streams.Err, d.redraws() && mode != "plain", theme)}
 }
 
 func (p progress) Working(name, text string) { p.live.Set(name, text) }

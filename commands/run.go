@@ -165,13 +165,10 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 // startOne makes the runner and waits until it is ready; on an error nothing of
 // it is left.
 func startOne(ctx context.Context, d deps, engine *dockerx.Engine, name string, spec fleet.Spec, options runOptions) error {
-	switch options.build.progress {
-	case "quiet":
+	if options.build.progress == "quiet" {
 		d.streams.Err, d.streams.ErrTTY = io.Discard, false
-	case "plain":
-		d.streams.ErrTTY = false
 	}
-	show := newProgress(d, options.theme)
+	show := newProgress(d, options.build.progress, options.theme)
 	defer show.Close()
 	plan := fleet.Plan{Operations: []fleet.Operation{{Action: fleet.Create, Name: name, Cause: "run"}}}
 	return fleet.Execute(ctx, engine, nil, plan, fleet.Options{Spec: spec, Ready: time.Duration(options.config.Runners.ReadyTimeout)}, show)

@@ -37,8 +37,6 @@ func inWindow(t *testing.T, columns int, args ...string) (code int, raw string) 
 	return code, <-text
 }
 
-func second(_ int, raw string) string { return raw }
-
 // shown is what the window shows in the end.
 func shown(columns int, raw string) (lines []string) {
 	emulator := vt10x.New(vt10x.WithSize(columns, 50))
@@ -116,7 +114,7 @@ func TestFleetOnANarrowTerminal(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	t.Setenv("NO_COLOR", "1")
 
-	code, raw := inWindow(t, 40, up(name, "--count", "2")...)
+	code, raw := inWindow(t, 40, up(name, "--count", "2", "--progress", "auto")...)
 	screen := shown(40, raw)
 	ready := 0
 	for _, line := range screen {
@@ -142,15 +140,21 @@ func TestFleetOnANarrowTerminal(t *testing.T) {
 	}
 
 	runner := list(t, name)[0].Name
-	for _, line := range strings.Split(strings.ReplaceAll(second(inWindow(t, 40, "inspect", runner)), "\r\n", "\n"), "\n") {
+	_, raw = inWindow(t, 40, "inspect", runner)
+	for line := range strings.Lines(raw) {
+		line = strings.TrimRight(line, "\r\n")
 		words := strings.Fields(line)
 		if len([]rune(line)) > 40 && len(words[len(words)-1]) <= 25 { // a longer word can't be broken
 			t.Errorf("inspect: %q", line)
 		}
 	}
 
+	if code, raw := inWindow(t, 80, up(name, "--count", "3")...); code != 0 || strings.ContainsAny(raw, "\x1b⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") {
+		t.Errorf("up --progress plain: code %d: %q", code, raw)
+	}
+
 	// Into a pipe: as wide as it is, and plain; live lines only as they end.
-	code, stdout, stderr := runnerctl(t.Context(), up(name, "--count", "3")...)
+	code, stdout, stderr := runnerctl(t.Context(), up(name, "--count", "4")...)
 	if code != 0 || strings.ContainsAny(stdout+stderr, "\x1b\r⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") || !strings.Contains(stderr, "✔ "+name) {
 		t.Errorf("code %d: %q", code, stderr)
 	}

@@ -245,7 +245,7 @@ func (h host) converge(ctx context.Context, d deps, options upOptions, tag, id s
 		return err
 	}
 	execution.Ready = options.timeout
-	show := newProgress(d, options.theme)
+	show := newProgress(d, options.build.progress, options.theme)
 	defer show.Close()
 	return fleet.Execute(ctx, h.engine, forges, plan, execution, show)
 }

@@ -74,9 +74,10 @@ func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 	for url, one := range l.witnesses {
 		x.watches[url] = one.watch
 	}
+	var kept error
 	x.farewell = func(ctx context.Context, runner Runner) {
 		r.record = l.autopsy(ctx, runner, r.Cause)
-		_ = l.keep(ctx, r.record) // it is known at each moment; whether that failed is told below
+		kept = l.keep(ctx, r.record) // before the runner is gone: it is known at each moment
 	}
 	switch r.Action {
 	case Create, MakeSpare, Give, Adopt:
@@ -115,8 +116,11 @@ func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 			r.record.Cause = firstLine(r.err)
 		}
 		l.askQueued(ctx, r.Runner, r.record)
-		if err := l.keep(ctx, r.record); err != nil {
-			r.text = strings.TrimPrefix(r.text+fmt.Sprintf("; what it left is not kept: %v", err), "; ")
+		if kept != nil || r.err != nil || r.record.Queued > 0 {
+			kept = l.keep(ctx, r.record)
+		}
+		if kept != nil {
+			r.text = strings.TrimPrefix(r.text+fmt.Sprintf("; what it left is not kept: %v", kept), "; ")
 		}
 	}
 	return r
