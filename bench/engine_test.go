@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"testing"
 	"time"
 
@@ -12,6 +11,8 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/internal/enginetest"
 )
 
 var tiny = amounts{pairs1: 1, pairs20: 1, crowd: 2, netRounds: 1, netSeconds: 1, idleRounds: 1, idleCount: 2, idleSettle: 3 * time.Second, runs: 1, builds: 1, limit: 10 * time.Minute}
@@ -38,17 +39,7 @@ func labelled(t *testing.T, api *client.Client) int {
 func engine(t *testing.T) *client.Client {
 	t.Helper()
 	t.Chdir("..") // bin/runnerctl
-	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
-	if err == nil {
-		_, err = api.Ping(t.Context())
-	}
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI without a Docker Engine: %v", err)
-		}
-		t.Skipf("no Docker Engine here: %v", err)
-	}
-	return api
+	return enginetest.Own(t)
 }
 
 // It is interrupted after so many seconds (short_test.go, long_test.go).

@@ -21,6 +21,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 
+	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -29,18 +30,7 @@ import (
 // names that they make up. In CI a missing engine is a failure.
 func realEngine(t *testing.T) *client.Client {
 	t.Helper()
-	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
-	if err == nil {
-		_, err = api.Ping(t.Context())
-	}
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI without a Docker Engine: %v", err)
-		}
-		t.Skipf("no Docker Engine here (scripts/host/setup.sh makes one): %v", err)
-	}
-	t.Cleanup(func() { _ = api.Close() })
-	return api
+	return enginetest.Own(t)
 }
 
 // runnerctl runs a command line in this process, in an empty folder.
