@@ -1,0 +1,157 @@
+//go:build linux
+
+package commands
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/runnerctl/runnerctl/internal/golden"
+)
+
+// outcome is what an input of docs/compatibility.md leads to.
+type outcome string
+
+const (
+	outcomePasses  outcome = "passes"
+	outcomeRefused outcome = "refused" // with a reason that names the way round
+	outcomeOfHost  outcome = "host's business"
+)
+
+// input is one line of docs/compatibility.md: something that real workflows or hosts
+// do, reduced to the least that once failed. It is shown by Script, or by the Go test
+// named in Test.
+type input struct {
+	ID     string // of the subtest TestInputs/ID; unique
+	Group  string // heading on the page
+	Input  string // as a user would write it
+	Result outcome
+	Note   string // the reason of a refusal, or a limit that stays
+	// Script is run by bash -eu, as runner, in a runner. It ends with code 0 where the
+	// line holds. Before it, the function busybox_image makes the image bb.
+	Script string
+	Fresh  bool   // a runner of its own: the script changes the machine for those after it
+	Test   string // name of a Go test that shows the line instead
+}
+
+// inputs are all lines of the page, in its order.
+func inputs() []input {
+	return slices.Concat(jobInputs)
+}
+
+// inputPrelude is what every Script may use. No registry is needed: the image is made
+// of the package busybox-static.
+const inputPrelude = `
+busybox_image() {
+	docker image inspect bb >/dev/null 2>&1 && return
+	command -v busybox >/dev/null || { sudo apt-get update -qq && sudo apt-get install -y -qq busybox-static >/dev/null; }
+	local made
+	made=$(mktemp -d)
+	mkdir -p "$made"/{bin,etc,tmp,root,proc,sys,dev}
+	cp "$(command -v busybox)" "$made/bin/busybox"
+	for tool in $(busybox --list); do [ "$tool" = busybox ] || ln -s busybox "$made/bin/$tool"; done
+	echo root:x:0:0:root:/root:/bin/sh >"$made/etc/passwd"
+	tar -c -C "$made" . | docker import --change 'CMD ["sh"]' - bb >/dev/null
+	rm -rf "$made"
+}
+# within SECONDS COMMAND… fails where the command takes longer.
+within() { timeout --kill-after 1 "$@"; }
+# expect TEXT COMMAND… fails where the output does not hold the text.
+expect() {
+	local want=$1 got
+	shift
+	got=$("$@" 2>&1) || { echo "$* failed with code $?: $got" >&2; return 1; }
+	[[ $got == *"$want"* ]] || { echo "$*: got $got, want $want" >&2; return 1; }
+}
+`
+
+// Each input that a script shows holds in a real runner.
+func TestInputs(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	shared := list(t, name)[0].Name
+	show := func(t *testing.T, runner, script string) {
+		t.Helper()
+		if code, stdout, stderr := runnerctl(t.Context(), "exec", runner, "--", "bash", "-euc", inputPrelude+script); code != 0 {
+			t.Errorf("code %d\n%s%s", code, stdout, stderr)
+		}
+	}
+	for _, one := range inputs() {
+		if one.Script == "" {
+			continue
+		}
+		t.Run(one.ID, func(t *testing.T) {
+			runner := shared
+			if one.Fresh {
+				own := newFleet(t, api)
+				must(t, up(own)...)
+				runner = list(t, own)[0].Name
+			}
+			show(t, runner, one.Script)
+		})
+	}
+}
+
+// docs/compatibility.md is made of the inputs that the tests show.
+func TestCompatibilityPage(t *testing.T) {
+	tests := testNames(t)
+	var text strings.Builder
+	text.WriteString("# Compatibility\n\nInputs of real workflows and real hosts, each reduced to the least that once failed somewhere, and their outcome in a runner with the default world (`debian:trixie-slim`).\n" +
+		"Each line is shown by a test on a real engine: `TestInputs/ID`, or the test that is named. (Written by a test; `make golden` rewrites it.)\n")
+	group, seen := "", map[string]bool{}
+	for _, one := range inputs() {
+		switch {
+		case seen[one.ID]:
+			t.Errorf("two inputs are called %s", one.ID)
+		case (one.Script == "") == (one.Test == ""):
+			t.Errorf("%s: either a script or a test shows it", one.ID)
+		case one.Test != "" && !tests[one.Test]:
+			t.Errorf("%s: there is no test %s", one.ID, one.Test)
+		case one.Result != outcomePasses && one.Note == "":
+			t.Errorf("%s: %s, and no reason", one.ID, one.Result)
+		}
+		seen[one.ID] = true
+		if one.Group != group {
+			group = one.Group
+			fmt.Fprintf(&text, "\n## %s\n\n| input | outcome | note | shown by |\n|---|---|---|---|\n", group)
+		}
+		shown := "`" + one.ID + "`"
+		if one.Test != "" {
+			shown = "`" + one.Test + "`"
+		}
+		text.WriteString(row("`"+one.Input+"`", string(one.Result), one.Note, shown))
+	}
+	golden.Check(t, "../docs/compatibility.md", []byte(text.String()))
+}
+
+// testNames are the tests of this package, those behind build tags too.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if !strings.HasSuffix(entry.Name(), "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), entry.Name(), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range file.Decls {
+			if function, ok := one.(*ast.FuncDecl); ok && strings.HasPrefix(function.Name.Name, "Test") {
+				names[function.Name.Name] = true
+			}
+		}
+	}
+	return names
+}
