@@ -165,6 +165,9 @@ func lastEnd(of fleet.Details, at func(*time.Time) string) string {
 	if of.Finished == nil {
 		return "–"
 	}
+	if of.State == fleet.Running {
+		return at(of.Finished) // the engine forgets the code when it starts a container again
+	}
 	text := fmt.Sprintf("%s, exit code %d", at(of.Finished), of.ExitCode)
 	if of.OOMKilled {
 		text += ", out of memory"

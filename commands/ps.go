@@ -260,6 +260,8 @@ func psState(runner fleet.Runner) string {
 		state = "busy"
 	case runner.Ready:
 		state = "ready"
+	case runner.Problem != "":
+		state = "not answering: " + ui.Plain(runner.Problem)
 	case runner.State == fleet.Running:
 		state = "starting"
 	case runner.State == fleet.Exited && runner.Agent.Mode != fleet.NoAgent:

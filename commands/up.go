@@ -457,6 +457,7 @@ func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config
 	if err != nil {
 		return plan, options, nil, err
 	}
+	fleet.Settle(ctx, engine, observed)
 	taken, err := engine.Names(ctx)
 	if err != nil {
 		return plan, options, nil, err

@@ -3,9 +3,11 @@ package dockerx
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
@@ -13,7 +15,10 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-const enter = "/usr/lib/runnerctl/exec"
+const (
+	enter   = "/usr/lib/runnerctl/exec"
+	envExec = "RUNNERCTL_EXEC" // by which enter finds a command again
+)
 
 // Command is one to run in a runner's machine.
 type Command struct {
@@ -31,6 +36,7 @@ type Command struct {
 
 // Exec runs a command inside the inner machine and returns its exit code.
 func (e *Engine) Exec(ctx context.Context, runner fleet.Runner, command Command) (int, error) {
+	id := rand.Text()
 	args := []string{enter}
 	if command.Root {
 		args = append(args, "--root")
@@ -39,13 +45,37 @@ func (e *Engine) Exec(ctx context.Context, runner fleet.Runner, command Command)
 		args = append(args, "--tty")
 	}
 	options := container.ExecOptions{
-		User: runnerUser, Tty: command.TTY, AttachStdin: command.Stdin != nil,
+		User: runnerUser, Tty: command.TTY, AttachStdin: command.Stdin != nil, Env: []string{envExec + "=" + id},
 		AttachStdout: true, AttachStderr: true, Cmd: append(args, command.Args...),
 	}
 	if command.TTY && command.Height > 0 {
 		options.ConsoleSize = &[2]uint{command.Height, command.Width}
 	}
-	return e.run(ctx, runner.ContainerID, options, command)
+	code, err := e.run(ctx, runner.ContainerID, options, command)
+	if ctx.Err() != nil {
+		e.interrupt(context.WithoutCancel(ctx), runner.ContainerID, id)
+	}
+	return code, err
+}
+
+// interruptLimit is how long a command may take to end once its caller has gone.
+const interruptLimit = 5 * time.Second
+
+// interrupt ends a command that Exec began: the engine lets it run on when its caller
+// goes.
+func (e *Engine) interrupt(ctx context.Context, container, id string) {
+	bounded, cancel := context.WithTimeout(ctx, interruptLimit)
+	defer cancel()
+	for bounded.Err() == nil {
+		code, err := e.exec(bounded, container, []string{enter, "--interrupt", id}, io.Discard, io.Discard)
+		if err != nil || code != 0 {
+			return // it has ended
+		}
+		select {
+		case <-bounded.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 func (e *Engine) exec(ctx context.Context, id string, args []string, stdout, stderr io.Writer) (int, error) {

@@ -31,6 +31,12 @@ const (
 	status    = "/usr/lib/runnerctl/status"
 )
 
+// The engine's exit codes for a program that it could not start in a container.
+const (
+	notExecutable = 126
+	notFound      = 127
+)
+
 // removeLimit is how long the removal of one runner may take once it began:
 // its stop time-out and some time for a busy engine.
 const removeLimit = (stopSeconds + 30) * time.Second
@@ -337,21 +343,23 @@ func (e *Engine) Ended(ctx context.Context, runner fleet.Runner) (int, bool, err
 	return info.State.ExitCode, !info.State.Running && !info.State.Restarting, nil
 }
 
-// look adds what only the runner's inside tells; it stays not ready where the
-// inner daemon does not answer.
+// look adds what only the runner's inside knows. Where that can't be had, the runner is not
+// ready.
 func (e *Engine) look(ctx context.Context, runner *fleet.Runner) {
-	answer, err := e.ask(ctx, runner.ContainerID, status)
-	if err != nil {
+	out, stderr := &Head{Limit: 1 << 16}, &Head{Limit: 1 << 10}
+	code, err := e.exec(ctx, runner.ContainerID, []string{status}, out, stderr)
+	switch {
+	case err != nil:
+		return
+	case code == notExecutable || code == notFound:
+		runner.Problem = "no program can be started in it: " + strings.TrimSpace(out.String()+stderr.String())
+		return
+	case code != 0:
 		return
 	}
-	var containers, processes int
-	if _, err := fmt.Sscan(answer, &runner.DockerVersion, &containers, &processes, &runner.Restarts, &runner.DiskFree); err != nil {
-		return
+	if report, err := parseStatus(out.String()); err == nil {
+		report.describe(runner)
 	}
-	runner.Ready, runner.Busy = true, containers > 0 || processes > 0
-	// An image from before there were spares says five words. What a job can forge is
-	// taken only of a container that was made as a spare.
-	runner.Waiting = runner.Spare && strings.HasSuffix(answer, " waiting")
 }
 
 // Look is a runner with what only its inside tells.

@@ -113,6 +113,7 @@ type Runner struct {
 	Image         string    `json:"image"`
 	Created       time.Time `json:"created"`
 	ContainerID   string    `json:"container_id"`
+	Problem       string    `json:"problem,omitempty"` // why a runner that was ready once can't be used by jobs now
 	DockerVersion string    `json:"docker_version"`
 	Restarts      int       `json:"restarts"`  // of the inner daemons, by the runner's own init
 	DiskFree      int64     `json:"disk_free"` // bytes for the inner daemon's data

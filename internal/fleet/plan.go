@@ -101,11 +101,16 @@ func unfit(runner Runner, spec Spec, hash string) string {
 		return "it is " + string(runner.State)
 	case !runner.Ready && runner.Revivals > 0:
 		return "it ends again and again"
+	case runner.Problem != "":
+		return notAnswering + runner.Problem
 	case runner.unlisted():
 		return "GitHub does not list it"
 	}
 	return ""
 }
+
+// notAnswering begins the cause where jobs can't use a runner's daemon.
+const notAnswering = "not answering: "
 
 // hasJob tells whether its forge gave it a job that a container is at.
 func (r Runner) hasJob() bool {

@@ -6,9 +6,6 @@ import (
 	"slices"
 )
 
-// slirp is the network between slirp4netns (or pasta) and the runner.
-var slirp = netip.MustParsePrefix("10.0.2.0/24")
-
 // Pools picks the inner daemon's addresses: a /16 that overlaps none of the
 // outer networks, which it would hide from the job, nor of the machine's routes
 // where that can be had (one route may cover all of 10.0.0.0/8). Its lower half is
@@ -21,7 +18,7 @@ func Pools(outer, routes []netip.Prefix) (bip, pool string, err error) {
 	}
 	for second := 213; second != 212; second = (second + 1) % 256 {
 		block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(second), 0, 0}), 16)
-		if overlaps(block, outer) || block.Overlaps(slirp) {
+		if overlaps(block, outer) {
 			continue
 		}
 		return fmt.Sprintf("10.%d.0.1/17", second), fmt.Sprintf("base=10.%d.128.0/17,size=24", second), nil

@@ -25,6 +25,8 @@ type Sight struct {
 	Online time.Time // it was first known to be ready for jobs; zero: never
 	Missed time.Time // the first look since which its forge does not show it connected; zero: it does
 	Looked time.Time // the last look at the forge's list
+	Silent time.Time // the first look inside since which jobs can't use its daemon; zero: they can
+	Inside time.Time // the last look inside
 	Ended  time.Time // it was first seen to have ended by itself; zero: it was not
 	Failed string    // why it will never be ready; "": nothing says so
 	Retry  time.Time // nothing is tried with it before
@@ -69,10 +71,13 @@ func Reconcile(v View) Plan {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
 	})
 	var serving, waiting, dead []Sight
-	var making, preparing, replacing int
+	var making, preparing, replacing, underWay int
 	for _, s := range v.Runners {
 		if s.Doing == Replace {
 			replacing++
+		}
+		if s.Doing != "" {
+			underWay++
 		}
 	}
 	for _, s := range v.Runners {
@@ -90,6 +95,9 @@ func Reconcile(v View) Plan {
 		case s.lost() != "":
 			remove(s, s.lost())
 		case s.State == "removing":
+		case s.silent() && !s.hasListedJob() && !held && underWay < max(1, v.Wish.Count/4):
+			remove(s, notAnswering+s.Problem)
+			underWay++
 		case s.Waiting:
 			if cause := s.old(spec, hash); cause != "" {
 				remove(s, cause)
@@ -255,6 +263,12 @@ func (s Sight) removable(v View) bool {
 func (s Sight) phantom(v View) bool {
 	return !s.Missed.IsZero() && s.Looked.Sub(s.Missed) >= looksApart && !s.hasListedJob() &&
 		(!s.Online.IsZero() || s.Looked.Sub(s.Since) >= v.Wish.Ready)
+}
+
+// silent tells whether a runner's daemon could not be used by jobs in two looks: a job
+// that has just ended may have restarted it.
+func (s Sight) silent() bool {
+	return !s.Silent.IsZero() && s.Inside.Sub(s.Silent) >= settleLimit
 }
 
 func (s Sight) missing() string {

@@ -86,6 +86,8 @@ func Supervise(ctx context.Context, supervision Supervision) error {
 			l.took(ended)
 		case seen := <-l.looks:
 			l.saw(seen)
+		case seen := <-l.insides:
+			l.sawInside(seen)
 		}
 		timer.Stop()
 		l.catchUp()
@@ -135,6 +137,8 @@ type loop struct {
 	steps   sync.WaitGroup
 	results chan result
 	looks   chan lookAt
+	insides chan []Runner
+	looking bool // inside
 	journal *journal
 }
 
@@ -143,7 +147,7 @@ func newLoop(life context.Context, supervision Supervision, wish Wish) *loop {
 	l := &loop{
 		Supervision: supervision, wish: wish,
 		sights: map[string]*Sight{}, witnesses: map[string]*witness{}, settled: map[string]time.Time{},
-		slots: make(chan struct{}, atOnce), results: make(chan result), looks: make(chan lookAt),
+		slots: make(chan struct{}, atOnce), results: make(chan result), looks: make(chan lookAt), insides: make(chan []Runner, 1),
 		sample:  rate.NewLimiter(rate.Every(sampleEvery), samplesAtOnce),
 		journal: newJournal(supervision),
 	}
@@ -268,6 +272,9 @@ func (l *loop) next() time.Time {
 	sooner(l.making.until)
 	for _, s := range l.sights {
 		sooner(s.Retry)
+		if s.mayBeSilent() {
+			sooner(s.nextInside())
+		}
 		if !s.Ended.IsZero() {
 			sooner(s.Ended.Add(burialLimit))
 		}
@@ -301,6 +308,7 @@ func (l *loop) pass(ctx context.Context) {
 	}
 	l.merge(runners)
 	l.ask(ctx)
+	l.lookInside(ctx)
 	if time.Since(l.ticked) >= slowTick {
 		l.tick(bounded)
 		l.renew(ctx) // takes longer than a pass
@@ -355,7 +363,7 @@ func (l *loop) merge(runners []Runner) {
 		}
 		ran := s.State == Running
 		if runner.State == Running {
-			runner.Ready, runner.DockerVersion, runner.Waiting = s.Ready, s.DockerVersion, s.Waiting
+			runner.Ready, runner.DockerVersion, runner.Waiting, runner.Problem = s.Ready, s.DockerVersion, s.Waiting, s.Problem
 		}
 		runner.Listing, runner.Busy = s.Listing, s.Busy
 		s.Runner = runner

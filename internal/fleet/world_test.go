@@ -291,7 +291,7 @@ func (w *world) Known(_ context.Context, fleet string) (all []Runner, err error)
 	}
 	for _, runner := range w.runners {
 		if runner.Fleet == fleet {
-			runner.Waiting = false // is known to who looks inside
+			runner.Waiting, runner.Problem = false, "" // is known to who looks inside
 			all = append(all, runner)
 		}
 	}
@@ -301,7 +301,8 @@ func (w *world) Known(_ context.Context, fleet string) (all []Runner, err error)
 func (w *world) Look(_ context.Context, of Runner) Runner {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	of.Ready, of.Waiting = true, w.runners[of.Name].Waiting
+	one := w.runners[of.Name]
+	of.Ready, of.Waiting, of.Problem = one.Problem == "", one.Waiting, one.Problem
 	return of
 }
 

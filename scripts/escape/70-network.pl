@@ -17,7 +17,7 @@ sub reach {
 }
 
 # What slirp4netns and pasta take for their own side's localhost.
-my $host = "10.0.2.2";
+my $host = "169.254.213.2";
 
 attempt "host-loopback", "a service of the host that listens on localhost only",
 	"databases and tools that trust localhost would trust jobs", sub { reach(@given{ "token", "loopback" }, "127.0.0.1", $host, $given{gateway}) };

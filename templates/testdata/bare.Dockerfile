@@ -34,7 +34,7 @@ RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups doc
 RUN /usr/lib/runnerctl/world-check tools
 # The quicker one; init takes the other where the host's kernel has no tables for it.
 RUN ! update-alternatives --query iptables >/dev/null 2>&1 || update-alternatives --set iptables /usr/sbin/iptables-legacy
-COPY image/init image/login image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
+COPY image/init image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe
 
@@ -56,7 +56,7 @@ RUN apt-get update --error-on=any \
  && getcap -r / 2>/dev/null | cut -d' ' -f1 | xargs -r -n1 setcap -r \
  && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap \
  && mkdir -p /rootfs /sys-rw /run/user/1001
-COPY image/start image/enter image/machine image/exec image/wait-ready image/status image/diagnose image/contract image/shift-owners image/assert /usr/lib/runnerctl/
+COPY image/start image/enter image/machine image/Machine.pm image/exec image/wait-ready image/status image/diagnose image/contract image/shift-owners image/assert /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/*
 RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 1002
 RUN /usr/lib/runnerctl/assert 1002

@@ -39,7 +39,7 @@ RUN /usr/lib/runnerctl/world-check tools
 RUN ! update-alternatives --query iptables >/dev/null 2>&1 || update-alternatives --set iptables /usr/sbin/iptables-legacy
 RUN true
 USER root
-COPY image/init image/login image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
+COPY image/init image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe
 
@@ -61,7 +61,7 @@ RUN apt-get update --error-on=any \
  && getcap -r / 2>/dev/null | cut -d' ' -f1 | xargs -r -n1 setcap -r \
  && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap \
  && mkdir -p /rootfs /sys-rw /run/user/1001
-COPY image/start image/enter image/machine image/exec image/wait-ready image/status image/diagnose image/contract image/shift-owners image/assert /usr/lib/runnerctl/
+COPY image/start image/enter image/machine image/Machine.pm image/exec image/wait-ready image/status image/diagnose image/contract image/shift-owners image/assert /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/*
 RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 100000
 RUN /usr/lib/runnerctl/assert 100000

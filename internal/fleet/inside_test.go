@@ -1,0 +1,111 @@
+package fleet
+
+import (
+	"testing"
+	"time"
+)
+
+// A runner whose daemon jobs can't use is replaced after two looks, unless it has a job
+// or answers again.
+func TestNotAnswering(t *testing.T) {
+	const cause = "/run/docker.sock is gone"
+	breaks := func(s *supervised, name, problem string) {
+		s.do(func() { one := s.runners[name]; one.Problem = problem; s.runners[name] = one })
+	}
+	t.Run("replaced", func(t *testing.T) {
+		supervise(t, Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+			s.after(5 * time.Second)
+			broken := s.onlineNames()[0]
+			breaks(s, broken, cause)
+			s.after(2 * time.Minute)
+			s.whole(3, 1)
+			if len(s.told(FailedEvent, "not answering: "+cause)) != 1 || len(s.told(RemovedEvent, "not answering: "+cause)) != 1 || s.count("remove") != 1 {
+				t.Errorf("%v", s.store.events)
+			}
+			if record, _ := s.store.Record(t.Context(), broken); record == nil || record.Cause != "not answering: "+cause {
+				t.Errorf("its record: %+v", record)
+			}
+		})
+	})
+	t.Run("a spare", func(t *testing.T) {
+		supervise(t, Wish{Count: 1, Spares: 1}, nil, func(s *supervised) {
+			s.after(5 * time.Second)
+			for name, one := range s.runners {
+				if one.Spare {
+					breaks(s, name, cause)
+				}
+			}
+			s.after(2 * time.Minute)
+			s.whole(1, 1)
+			if s.count("remove") != 1 {
+				t.Errorf("%v", s.events)
+			}
+		})
+	})
+	t.Run("answers again", func(t *testing.T) {
+		supervise(t, Wish{Count: 3}, nil, func(s *supervised) {
+			s.after(5 * time.Second)
+			broken := s.onlineNames()[0]
+			breaks(s, broken, cause)
+			for range 100 { // whenever the first look is
+				s.after(time.Second)
+				if len(s.told(FailedEvent, cause)) > 0 {
+					break
+				}
+			}
+			breaks(s, broken, "")
+			s.after(10 * time.Minute)
+			s.whole(3, 0)
+			if s.count("remove") > 0 {
+				t.Error("it was replaced")
+			}
+		})
+	})
+	t.Run("busy", func(t *testing.T) {
+		supervise(t, Wish{Count: 3}, nil, func(s *supervised) {
+			s.after(5 * time.Second)
+			busy := s.onlineNames()[0]
+			s.setBusy(busy, true)
+			s.after(2 * time.Minute)
+			breaks(s, busy, cause)
+			s.after(10 * time.Minute)
+			if s.count("remove") > 0 {
+				t.Error("a runner with a job was replaced")
+			}
+		})
+	})
+	t.Run("all at once", func(t *testing.T) {
+		supervise(t, Wish{Count: 8}, nil, func(s *supervised) {
+			s.after(5 * time.Second)
+			for _, name := range s.onlineNames() {
+				breaks(s, name, cause)
+			}
+			s.onRemove = func(w *world, name string) {
+				online := 0
+				for name, one := range w.registrations {
+					if one.Online && w.runners[name].State == Running {
+						online++
+					}
+				}
+				if online < 6 {
+					t.Errorf("%s is removed while %d of 8 are online", name, online)
+				}
+			}
+			s.after(5 * time.Minute)
+			s.whole(8, 0)
+			if removed := s.count("remove"); removed != 8 {
+				t.Errorf("%d were removed", removed)
+			}
+		})
+	})
+}
+
+func TestSettle(t *testing.T) {
+	w := newWorld()
+	runners := []Runner{w.start("ci-aaaa", supervisedSpec), w.start("ci-bbbb", supervisedSpec)}
+	runners[0].Problem = "dockerd does not run" // for a moment
+	Settle(t.Context(), w, runners)
+	if runners[0].Problem != "" || !runners[0].Ready {
+		t.Errorf("%+v", runners[0])
+	}
+}

@@ -1,0 +1,43 @@
+package fleet
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// settleLimit is how long a runner may not answer before that is its state: a job may
+	// just have restarted its daemon.
+	settleLimit = 10 * time.Second
+	settlePause = 500 * time.Millisecond
+)
+
+// Looker looks at a runner's inside.
+type Looker interface {
+	Look(ctx context.Context, runner Runner) Runner
+}
+
+// Settle looks at runners that do not answer again, until they do or settleLimit is over.
+func Settle(ctx context.Context, engine Looker, runners []Runner) {
+	bounded, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	for {
+		silent := 0
+		for i := range runners {
+			if runners[i].Problem == "" || runners[i].State != Running {
+				continue
+			}
+			looked := engine.Look(bounded, runners[i])
+			if bounded.Err() != nil {
+				return
+			}
+			if runners[i] = looked; looked.Problem != "" {
+				silent++
+			}
+		}
+		if silent == 0 {
+			return
+		}
+		sleep(bounded, settlePause)
+	}
+}

@@ -1,0 +1,85 @@
+# Outer tree: the way from here into the job's machine, for exec, status and cancel. What
+# is read of the machine is data; no program or script of it runs here, so that a job
+# that broke its own can still be looked at.
+package Machine;
+use strict;
+use warnings;
+use Exporter "import";
+our @EXPORT = qw(first_process enter become call runner_uid slurp);
+
+our $runner = 1001; # inside
+
+# Of Linux's headers, the calls by ELF's e_machine of x86_64 and arm64.
+my %calls = (
+	62 => { setns => 308, setgroups => 116, setresgid => 119, setresuid => 117, statfs => 137 },
+	183 => { setns => 268, setgroups => 159, setresgid => 149, setresuid => 147, statfs => 43 },
+);
+my $calls;
+
+# call makes a system call; text must be writable, and is written to.
+sub call {
+	my $name = shift;
+	if (!$calls) {
+		open my $self, "<", "/proc/self/exe" or die "/proc/self/exe: $!\n";
+		read $self, my $header, 20;
+		$calls = $calls{ unpack "x18 v", $header } or die "unknown machine\n";
+	}
+	return syscall($calls->{$name}, @_) == 0;
+}
+
+# slurp is the beginning of a file, "" where there is none.
+sub slurp {
+	my ($path) = @_;
+	sysopen my $file, $path, 04000 or return ""; # O_NONBLOCK: it may be a pipe
+	sysread $file, my $text, 65536;
+	return $text // "";
+}
+
+# first_process is the pid of the machine's init; 0 where there is none yet.
+sub first_process {
+	my ($machine) = slurp("$ENV{XDG_RUNTIME_DIR}/machine.pid") =~ /^(\d+)$/ or return 0;
+	# Its only child.
+	my ($init) = slurp("/proc/$machine/task/$machine/children") =~ /^(\d+) /;
+	return $init // 0;
+}
+
+# runner_uid is the host's number of the machine's user runner.
+sub runner_uid {
+	my ($first) = slurp("/etc/subuid") =~ /^[^:]*:(\d+):/ or die "/etc/subuid: no range\n";
+	return $first + $runner - 1;
+}
+
+# enter joins namespaces of the machine; only children are in its process namespace.
+sub enter {
+	my ($init, @names) = @_;
+	my @files;
+	for my $name (@names) { # all first: behind the mounts /proc is another
+		open my $file, "<", "/proc/$init/ns/$name" or die "/proc/$init/ns/$name: $!\n";
+		push @files, $file;
+	}
+	for my $i (0 .. $#names) { call("setns", fileno $files[$i], 0) or die "namespace $names[$i]: $!\n" }
+	chdir "/";
+}
+
+# become makes this process one of a user of the machine that it has entered, with the
+# groups of the machine's files. It returns the user's name and home; the name is
+# undefined where /etc/passwd has none.
+sub become {
+	my ($uid) = @_;
+	my ($name, $home);
+	for (split /\n/, slurp("/etc/passwd")) {
+		my @fields = split /:/, $_, -1;
+		($name, $home) = @fields[0, 5], last if ($fields[2] // "") eq $uid;
+	}
+	my @groups = ($uid);
+	if (defined $name && $uid) {
+		for (split /\n/, slurp("/etc/group")) {
+			my (undef, undef, $gid, $members) = split /:/;
+			push @groups, $gid if ($gid // "") =~ /^\d+$/ && grep { $_ eq $name } split /,/, $members // "";
+		}
+	}
+	my $list = pack "L*", @groups;
+	call("setgroups", scalar @groups, $list) && call("setresgid", $uid, $uid, $uid) && call("setresuid", $uid, $uid, $uid) or die "user $uid: $!\n";
+	return ($name, $home);
+}
+1;
