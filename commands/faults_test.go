@@ -161,10 +161,10 @@ func TestStartAfterAJobChangedItsMachine(t *testing.T) {
 		t.Errorf("the job's own programs saw the outer tree: %s", seen)
 	}
 
-	inside("rm /etc/hosts && ln -s /usr/lib/runnerctl/assert /etc/hosts")
+	inside("mv /etc /other && ln -s /usr/lib/runnerctl /etc")
 	restart()
 	eventually(t, time.Minute, "the start is refused", func() bool {
-		return strings.Contains(containerLog(t, api, runner.ContainerID), "start: /etc/hosts is a link: this runner was changed by a job")
+		return strings.Contains(containerLog(t, api, runner.ContainerID), "start: /etc is a link: this runner was changed by a job")
 	})
 	must(t, up(name)...)
 	if left := list(t, name); len(left) != 1 || left[0].Name == runner.Name {

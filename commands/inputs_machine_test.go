@@ -115,6 +115,18 @@ for i in $(seq 40); do perl -e '$x = "x" x (200 << 20); sleep 20' 2>/dev/null & 
 	},
 }
 
+// brokenInputs are jobs that break their machine.
+var brokenInputs = []input{
+	{ID: "break-tools", Group: "Jobs that break their machine", Input: "apt-get remove jq curl · rm -r /usr/lib/runnerctl · mv /bin/sh", Result: outcomePasses, Note: "ps, status and exec run no file of the machine", Test: "TestBrokenMachines"},
+	{ID: "break-socket", Group: "Jobs that break their machine", Input: "umount -l /run · rm of the socket and of its second name", Result: outcomeRefused, Note: "not answering: /run/docker.sock is gone; up and the supervisor replace the runner", Test: "TestBrokenMachines"},
+	{ID: "break-user", Group: "Jobs that break their machine", Input: "userdel runner · empty /etc/passwd · groupdel docker · chmod 600 the socket · chmod 0 /", Result: outcomeRefused, Note: "not answering: the user runner may not use the socket, or is missing; the runner is replaced", Test: "TestBrokenMachines"},
+	{ID: "break-stopped", Group: "Jobs that break their machine", Input: "pkill -STOP dockerd", Result: outcomeRefused, Note: "not answering: dockerd is stopped by a signal; down goes on after at most 20 seconds", Test: "TestDownOfAStoppedDaemon"},
+	{ID: "break-network", Group: "Jobs that break their machine", Input: "ip link del tap0", Result: outcomeRefused, Note: "the runner ends at once with the reason in its log, and is replaced or started again", Test: "TestNetworkGone"},
+	{ID: "resolvconf", Group: "Jobs that break their machine", Input: "apt install resolvconf, or a link, pipe or folder at /etc/hosts; restart of the container", Result: outcomePasses, Test: "TestStartsAgainAfterChanges"},
+	{ID: "exec-interrupted", Group: "Jobs that break their machine", Input: "Ctrl-C of runnerctl exec without a terminal", Result: outcomePasses, Note: "the command hears SIGTERM, and SIGKILL 10 seconds later", Test: "TestInterruptedExec"},
+	{ID: "daemons-killed", Group: "Jobs that break their machine", Input: "kill -9 of dockerd or containerd", Result: outcomePasses, Note: "five deaths in a row end the runner with code 70", Test: "TestInnerDaemonsKilled"},
+}
+
 // restartDockerd is for scripts that change the daemon's settings.
 const restartDockerd = `
 # answers SECONDS waits for the daemon.

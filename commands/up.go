@@ -392,6 +392,10 @@ func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, t
 		InnerPrivileged: wanted.Runners.InnerPrivileged, NetworkDriver: wanted.Network.Driver, MTU: wanted.Network.DriverMTU(),
 		Runtime: wanted.Runners.Runtime, AppArmor: "unconfined",
 	}
+	var err error
+	if spec.Dockerd, err = wanted.Runners.Dockerd.JSON(); err != nil {
+		return spec, fmt.Errorf("runners.dockerd: %w", err)
+	}
 	if env.Known.Engine.HasAppArmor() {
 		machine, err := env.Machine(ctx)
 		var noImage *dockerx.NoImageError

@@ -26,6 +26,7 @@ const (
 	envBip       = "RUNNERCTL_BIP"
 	envPools     = "RUNNERCTL_POOLS"
 	envShm       = "RUNNERCTL_SHM_SIZE"
+	envDockerd   = "RUNNERCTL_DOCKERD" // a JSON object, added to the machine's daemon.json
 
 	// Of a runner with an agent; the credential goes in by standard input.
 	envAgent          = "RUNNERCTL_AGENT" // fleet.AgentMode
@@ -73,6 +74,9 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 			envShm + "=" + strconv.FormatInt(spec.Shm, 10),
 		},
 		StopTimeout: &stop,
+	}
+	if spec.Dockerd != "" {
+		config.Env = append(config.Env, envDockerd+"="+spec.Dockerd)
 	}
 	pids := spec.Pids
 	host := &container.HostConfig{

@@ -32,6 +32,8 @@ func check(node *yaml.Node, into reflect.Type, path string) error {
 		if fits = node.Kind == yaml.SequenceNode; fits {
 			return checkList(node, into.Elem(), path)
 		}
+	case into.Kind() == reflect.Map:
+		fits = node.Kind == yaml.MappingNode
 	case into.Kind() == reflect.Bool:
 		fits = tag == "!!bool"
 	case into.Kind() == reflect.Float64:
@@ -147,7 +149,7 @@ func expected(kind reflect.Type) string {
 		return "a duration, like 60s"
 	}
 	switch kind.Kind() {
-	case reflect.Struct:
+	case reflect.Struct, reflect.Map:
 		return "a section of keys"
 	case reflect.Slice:
 		return "a list, each of it " + expected(kind.Elem())

@@ -84,6 +84,7 @@ type Runners struct {
 	Labels          []string `yaml:"labels"`    // beyond self-hosted, Linux and the architecture
 	Group           string   `yaml:"group"`     // runner group of an organization or enterprise
 	Runtime         string   `yaml:"runtime"`   // of the engine, like sysbox-runc; "" for its default
+	Dockerd         Dockerd  `yaml:"dockerd"`   // settings of the runners' own daemons, as in daemon.json
 }
 
 // Host is a machine with a Docker Engine.
@@ -119,7 +120,7 @@ func Default() Config {
 	return Config{
 		Name:    "ci",
 		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Agent: Agent{Version: "latest"}},
-		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default"},
+		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default", Dockerd: Dockerd{}},
 		Network: Network{Driver: "slirp4netns"},
 	}
 }
@@ -240,6 +241,11 @@ func (c Config) Validate() error {
 	}
 	if err := c.validateHosts(); err != nil {
 		return err
+	}
+	for _, key := range ownDockerd {
+		if _, given := c.Runners.Dockerd[key]; given {
+			return bad("runners.dockerd", "%s can't be set: a runner needs its own", key)
+		}
 	}
 	if c.Target != "" {
 		if target, err := url.Parse(c.Target); err != nil || target.Scheme != "https" || target.Host == "" {

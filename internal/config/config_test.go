@@ -18,6 +18,7 @@ func TestWriteLoadsBack(t *testing.T) {
 	odd.Runners.Runtime = "sysbox-runc"
 	none := 0
 	odd.Hosts = []Host{{Name: "vm1", Address: "ssh://ci@vm1:2222"}, {Name: "vm2", Address: "work", Count: &none}}
+	odd.Runners.Dockerd = Dockerd{"log-driver": "local", "insecure-registries": []any{"10.0.0.0/8"}, "features": map[string]any{"buildkit": true}, "max-concurrent-uploads": 3}
 	odd.Runners.Memory, odd.Runners.CPUs = 512<<20, 0.5
 	for _, want := range []Config{Default(), odd} {
 		if want.Image.Packages == nil {
@@ -69,6 +70,8 @@ func TestLoadErrors(t *testing.T) {
 		{"runners:\n  cpus: .inf\n", ":2: runners.cpus: +Inf: expected more than 0, at most 8192"},
 		{"runners:\n  memory: [1]\n", ":2: runners.memory: a list: expected a size, like 4GiB"},
 		{"runners:\n  readyTimeout: {a: 1}\n", ":2: runners.readyTimeout: a section of keys: expected a duration, like 60s"},
+		{"runners:\n  dockerd: fast\n", ":2: runners.dockerd: fast: expected a section of keys"},
+		{"runners:\n  dockerd:\n    data-root: /x\n", ":2: runners.dockerd: data-root can't be set"},
 		{"runners: 3\n", ":1: runners: 3: expected a section of keys"},
 		{"- runners\n", ":1: a list: expected a section of keys"},
 		{"image:\n  packages: git\n", ":2: image.packages: git: expected a list, each of it a text"},

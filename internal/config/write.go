@@ -13,6 +13,12 @@ var commented = template.Must(template.New("runnerctl.yaml").Funcs(template.Func
 		quoted, err := json.Marshal(text)
 		return string(quoted), err
 	},
+	"json": func(settings Dockerd) (string, error) {
+		if text, err := settings.JSON(); text != "" || err != nil {
+			return text, err
+		}
+		return "{}", nil
+	},
 }).Parse(`# runnerctl.yaml: one fleet of runners. Flags go over the environment
 # (RUNNERCTL_…), the environment over this file, this file over the defaults.
 
@@ -57,6 +63,9 @@ runners:
   innerPrivileged: {{.Runners.InnerPrivileged}}
   # A container runtime that the engine knows, like sysbox-runc; empty: its default.
   runtime: {{q .Runners.Runtime}}
+  # Settings of the runners' own Docker daemons, with the keys of daemon.json, like
+  # {registry-mirrors: ["https://mirror.example.com"]}. Jobs can read them: no secrets.
+  dockerd: {{json .Runners.Dockerd}}
   # How long a runner's Docker daemon may take to answer.
   readyTimeout: {{.Runners.ReadyTimeout}}
 

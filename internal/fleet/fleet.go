@@ -45,6 +45,7 @@ type Spec struct {
 	AppArmor        string // profile name
 	Agent           Agent
 	Runtime         string `json:",omitempty"` // of the engine; "" for its default. Omitted so that older fleets keep their hash
+	Dockerd         string `json:",omitempty"` // settings of its own daemon, a JSON object; "" for none
 	CAs             []byte `json:",omitempty"` // PEM, which a machine with an agent trusts beyond its own list
 
 	Role Role `json:"-"` // runners of one fleet are compared, and all of these have the same

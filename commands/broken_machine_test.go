@@ -1,0 +1,156 @@
+//go:build linux
+
+package commands
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+)
+
+// breaks are what a job can do to its machine as root, and why jobs can't use the
+// runner then; "" where they can.
+var breaks = []struct{ script, problem string }{
+	{"apt-get remove -y -qq jq curl >/dev/null", ""},
+	{"rm -r /usr/lib/runnerctl", ""},
+	{"mv /bin/sh /bin/sh.gone", ""},
+	{"chmod 666 /run/docker.sock", ""},
+	{"rm /run/docker.sock /run/runnerctl/docker.sock", "/run/docker.sock is gone"},
+	{"umount -l /run", "/run/docker.sock is gone"},
+	{": >/etc/passwd", "/etc/passwd has no user runner"},
+	{"mv /home/runner /home/other", "the user runner has no home"},
+	{"chmod 0 /", "the user runner may not enter /home/runner"},
+	{"sed -i /^docker:/d /etc/group", "the user runner may not use /run/docker.sock"},
+	{"chmod 600 /run/docker.sock", "the user runner may not use /run/docker.sock"},
+	{"pkill -STOP -x dockerd", "dockerd is stopped by a signal"},
+}
+
+// Whatever a job breaks, ps names it, exec still works, and up replaces the runners that
+// jobs can't use and keeps the others.
+func TestBrokenMachines(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	count := len(breaks)
+	must(t, up(name, "--count", strconv.Itoa(count))...)
+	runners := list(t, name)
+	usable := map[string]bool{}
+	for i, one := range breaks {
+		// The script breaks its own shell's world: its code tells nothing.
+		runnerctl(t.Context(), "exec", "--root", runners[i].Name, "--", "bash", "-c", one.script)
+		usable[runners[i].Name] = one.problem == ""
+	}
+	table := must(t, "ps", "--fleet", name)
+	for i, runner := range list(t, name) {
+		one := breaks[i]
+		if runner.Ready != (one.problem == "") || !strings.HasPrefix(runner.Problem, one.problem) {
+			t.Errorf("%s: ready %t, %q, want %q", one.script, runner.Ready, runner.Problem, one.problem)
+		}
+		if one.problem != "" && !strings.Contains(table, "not answering: "+runner.Problem) {
+			t.Errorf("%s: ps shows\n%s", one.script, table)
+		}
+		code, stdout, stderr := runnerctl(t.Context(), "exec", "--root", runner.Name, "--", "/usr/bin/id", "-u")
+		if code != 0 || stdout != "0\n" {
+			t.Errorf("%s: exec: code %d: %s%s", one.script, code, stdout, stderr)
+		}
+	}
+	must(t, up(name, "--count", strconv.Itoa(count))...)
+	kept := 0
+	for _, runner := range list(t, name) {
+		if !runner.Ready {
+			t.Errorf("after up: %+v", runner)
+		}
+		if well, before := usable[runner.Name]; before {
+			kept++
+			if !well {
+				t.Errorf("%s was kept", runner.Name)
+			}
+		}
+	}
+	if kept != 4 {
+		t.Errorf("%d of the 4 that jobs can use were kept", kept)
+	}
+}
+
+// A runner that a job changed starts again, whatever lies where its start writes.
+func TestStartsAgainAfterChanges(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	for _, change := range []string{
+		"mkdir -p /etc/dynamic && echo nameserver 192.0.2.1 >/etc/dynamic/conf && ln -sf /etc/dynamic/conf /etc/resolv.conf", // as resolvconf does
+		"ln -sf /nowhere /etc/resolv.conf && ln -sf /usr/lib/runnerctl/init /etc/hosts && ln -sf /etc/passwd /etc/hostname",
+		"rm /etc/hosts && mkfifo /etc/hosts && rm /etc/hostname && mkdir -p /etc/hostname/full",
+		"ln -f /etc/passwd /etc/hostname", // a second name of another file
+		"umount -l /dev/shm; rmdir /dev/shm; ln -s /run/shm /dev/shm; umount -l /run; rm -rf /run; ln -s /tmp /run",
+		"umount -l /dev/null /dev/tty; rm /dev/null /dev/tty; ln -s zero /dev/null; mkfifo /dev/tty",
+	} {
+		runnerctl(t.Context(), "exec", "--root", runner.Name, "--", "bash", "-c", change)
+		if err := api.ContainerRestart(t.Context(), runner.ContainerID, container.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, time.Minute, "ready after "+change, func() bool { return list(t, name)[0].Ready })
+		must(t, "exec", runner.Name, "--", "sh", "-ec", `docker version >/dev/null; sudo true; getent passwd runner >/dev/null; getent hosts "$(hostname)" >/dev/null
+			[ -c /dev/null ] && [ -f /etc/hosts ] && grep -q 169.254.213.3 /etc/resolv.conf && sudo apt-get update -qq`)
+	}
+}
+
+// A runner without a network ends at once, says so in few lines, and one that nobody
+// removes comes back.
+func TestNetworkGone(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	runnerctl(t.Context(), "exec", "--root", runner.Name, "--", "ip", "link", "del", "tap0")
+	eventually(t, 30*time.Second, "the runner is started again", func() bool {
+		now := list(t, name)[0]
+		return now.Revivals == 1 && now.Ready
+	})
+	if log := containerLog(t, api, runner.ContainerID); !strings.Contains(log, "start: slirp4netns ended, and without a network so does this runner") || strings.Count(log, "start: slirp4netns") > 12 {
+		t.Error(log)
+	}
+	if text := must(t, "inspect", runner.Name); strings.Contains(text, "exit code 0") {
+		t.Errorf("the exit code of the end before is unknown:\n%s", text)
+	}
+}
+
+// A dockerd that a job stopped does not hold up the end of its runner.
+func TestDownOfAStoppedDaemon(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	must(t, "exec", "--root", list(t, name)[0].Name, "--", "pkill", "-STOP", "-x", "dockerd")
+	begun := time.Now()
+	must(t, "down", "--fleet", name)
+	if took := time.Since(begun); took > 40*time.Second {
+		t.Errorf("down took %s", took)
+	}
+}
+
+// A command whose caller is interrupted ends, whether or not it has a terminal.
+func TestInterruptedExec(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	for _, script := range []string{"sleep 1001 & sleep 1002", "trap '' TERM; while :; do sleep 1; done"} {
+		ctx, interrupt := context.WithCancelCause(t.Context())
+		ended := make(chan int, 1)
+		go func() {
+			code, _, _ := runnerctl(ctx, "exec", runner.Name, "--", "sh", "-c", script)
+			ended <- code
+		}()
+		busy := func() bool { return list(t, name)[0].Busy }
+		eventually(t, time.Minute, script+" runs", busy)
+		interrupt(errInterrupted)
+		if code := <-ended; code != exitInterrupted {
+			t.Errorf("%s: code %d", script, code)
+		}
+		eventually(t, 30*time.Second, script+" has ended in "+runner.Name, func() bool { return !busy() })
+	}
+}

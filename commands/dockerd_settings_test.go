@@ -1,0 +1,45 @@
+//go:build linux
+
+package commands
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// runners.dockerd reaches the runners' daemons, on top of a daemon.json of the image.
+func TestDockerdSettings(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	settings := func(more string) {
+		t.Helper()
+		text := "runners: {dockerd: {log-driver: local, registry-mirrors: [\"http://127.0.0.1:1\"], max-concurrent-downloads: 7}}\n" + more
+		if err := os.WriteFile("runnerctl.yaml", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settings("")
+	must(t, up(name)...)
+	first := list(t, name)[0].Name
+	const told = `docker info --format '{{.LoggingDriver}} {{.RegistryConfig.Mirrors}} {{.Labels}}'`
+	if got := must(t, "exec", first, "--", "sh", "-c", told); got != "local [http://127.0.0.1:1/] []\n" {
+		t.Error(got)
+	}
+	settings(`image: {dockerfile: "RUN mkdir -p /etc/docker && echo '{\"labels\": [\"of=image\"], \"log-driver\": \"none\"}' >/etc/docker/daemon.json"}` + "\n")
+	must(t, up(name)...)
+	second := list(t, name)[0]
+	t.Cleanup(func() { removeImage(t, api, second.Image) })
+	if second.Name == first {
+		t.Error("the runner was not replaced")
+	}
+	if got := must(t, "exec", second.Name, "--", "sh", "-c", told); got != "local [http://127.0.0.1:1/] [of=image]\n" {
+		t.Error(got)
+	}
+	if err := os.WriteFile("runnerctl.yaml", []byte("runners:\n  dockerd:\n    hosts: [\"tcp://0.0.0.0:2375\"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := runnerctl(t.Context(), up(name)...); code != exitUsage || !strings.Contains(stderr, "runners.dockerd: hosts can't be set") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+}
