@@ -18,7 +18,7 @@ func TestWriteLoadsBack(t *testing.T) {
 	odd.Runners.Runtime = "sysbox-runc"
 	none := 0
 	odd.Hosts = []Host{{Name: "vm1", Address: "ssh://ci@vm1:2222"}, {Name: "vm2", Address: "work", Count: &none}}
-	odd.Runners.Dockerd = Dockerd{"log-driver": "local", "insecure-registries": []any{"10.0.0.0/8"}, "features": map[string]any{"buildkit": true}, "max-concurrent-uploads": 3}
+	odd.Runners.Dockerd = Dockerd{"log-driver": "local", "insecure-registries": []any{"10.0.0.0/8"}, "features": Dockerd{"buildkit": true}, "max-concurrent-uploads": 3}
 	odd.Runners.Memory, odd.Runners.CPUs = 512<<20, 0.5
 	for _, want := range []Config{Default(), odd} {
 		if want.Image.Packages == nil {
