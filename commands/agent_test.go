@@ -193,7 +193,7 @@ func TestAgentIsStoppedFirst(t *testing.T) {
 		t.Errorf("idle: code %d after %s:\n%s", code, time.Since(begun), log)
 	}
 
-	busy := f.create(jitAgent, jitConfig(t, `trap 'echo stopped; exit 1' TERM; echo job begins
+	busy := f.create(jitAgent, jitConfig(t, `trap 'echo stopped; exit 1' INT; echo job begins
 		bash -c 'sleep 6; curl -fsS --unix-socket /run/docker.sock http://docker/_ping && echo " from the daemon"'
 		forever`))
 	f.ready(busy)

@@ -40,9 +40,6 @@ func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
 	if of.Finished.IsZero() {
 		end = "it ran when it was removed"
 	}
-	if of.OOMKilled {
-		end += ", out of memory"
-	}
 	diagnostics := "–"
 	if size := len(of.Diagnostics); size > 0 {
 		diagnostics = fmt.Sprintf("%s: runnerctl logs --source %s %s", ui.Bytes(int64(size)), fleet.Diagnostics, of.Name)

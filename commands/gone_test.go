@@ -15,7 +15,7 @@ func TestRecordOfOneThatIsGone(t *testing.T) {
 	line := fleet.LogLine{Time: at, Runner: "ci-7k2p", Source: "agent", Text: "Killed \x1b[2J"}
 	record := fleet.Record{
 		Name: "ci-7k2p", Fleet: "ci", Image: "runnerctl/runner:4f2a91c", ImageID: "sha256:aa", SpecHash: "bb", Created: at, Started: at, Finished: at.Add(time.Minute),
-		ExitCode: 137, Verdict: "killed", OOMKilled: true, Job: "build", JobURL: "https://github.com/acme/api/actions/runs/4711/attempts/1", Cause: "it ended: killed",
+		ExitCode: 137, Verdict: "killed by the kernel: out of memory", OOMKilled: true, Job: "build", JobURL: "https://github.com/acme/api/actions/runs/4711/attempts/1", Cause: "it ended: killed",
 		Log: []byte(line.Paper() + "\n"), Diagnostics: []byte("==> Worker.log <==\na worker spoke\n"),
 	}
 	var out bytes.Buffer
@@ -26,7 +26,7 @@ func TestRecordOfOneThatIsGone(t *testing.T) {
   cause        it ended: killed
   created      2026-01-02T03:04:05Z
   started      2026-01-02T03:04:05Z
-  end          2026-01-02T03:05:05Z, exit code 137: killed, out of memory
+  end          2026-01-02T03:05:05Z, exit code 137: killed by the kernel: out of memory
   job          build
   conclusion   –
   page         https://github.com/acme/api/actions/runs/4711/attempts/1

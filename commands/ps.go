@@ -265,7 +265,7 @@ func psState(runner fleet.Runner) string {
 	case runner.State == fleet.Running:
 		state = "starting"
 	case runner.State == fleet.Exited && runner.Agent.Mode != fleet.NoAgent:
-		state += ": " + fleet.Verdict(runner.ExitCode)
+		state += ": " + fleet.Verdict(runner.ExitCode, runner.OutOfMemory)
 	}
 	if runner.DiskFull() {
 		state += ", disk full"

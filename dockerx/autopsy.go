@@ -47,7 +47,7 @@ func (e *Engine) Autopsy(ctx context.Context, runner fleet.Runner) (fleet.Record
 	}
 	if finished := moment(info.State.FinishedAt); finished != nil && !info.State.Running {
 		record.Finished, record.ExitCode = *finished, info.State.ExitCode
-		record.Verdict = fleet.Verdict(info.State.ExitCode)
+		record.Verdict = fleet.Verdict(info.State.ExitCode, info.State.OOMKilled)
 	}
 	var lines []fleet.LogLine
 	log := &end{limit: fleet.PaperSize}

@@ -12,12 +12,16 @@ import (
 )
 
 const (
-	runnerUser  = "1001:1001"
-	runtimeDir  = "/run/user/1001"
-	dataRoot    = "/rootfs/var/lib/docker"
-	sysfs       = "/sys-rw"
-	stopSeconds = 60
+	runnerUser = "1001:1001"
+	runtimeDir = "/run/user/1001"
+	dataRoot   = "/rootfs/var/lib/docker"
+	sysfs      = "/sys-rw"
 )
+
+// stopSeconds is how long a runner may take to stop: 30 s for its job to end by itself,
+// 40 s to cancel it (a step takes 10 s, then come post steps and uploads), 10 s for the
+// daemons. The engine's own stop, 5 s longer, fits in the 90 s of systemd.
+const stopSeconds = 80
 
 // What the image's scripts are told.
 const (

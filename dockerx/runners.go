@@ -137,6 +137,7 @@ func (e *Engine) inspect(ctx context.Context, id string) (fleet.Runner, error) {
 		Agent:       agentOf(info.Config.Env),
 		Spare:       slices.Contains(info.Config.Env, envAgentSpare+"=true"),
 		ExitCode:    info.State.ExitCode,
+		OutOfMemory: info.State.OOMKilled,
 	}, nil
 }
 
@@ -326,7 +327,7 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 		case !info.State.Running:
 			told := fmt.Sprintf("its container ended with exit code %d", info.State.ExitCode)
 			if hasAgent(info.Config) {
-				told += " (" + fleet.Verdict(info.State.ExitCode) + ")"
+				told += " (" + fleet.Verdict(info.State.ExitCode, info.State.OOMKilled) + ")"
 			}
 			return "", errors.New(told)
 		}
@@ -383,11 +384,11 @@ func (e *Engine) ask(ctx context.Context, id, program string) (string, error) {
 	return strings.TrimSpace(out.String()), nil
 }
 
-// Cancel tells the agent itself to end: it cancels its job and says so to GitHub. A
+// Cancel interrupts the agent itself: it cancels its job and says so to GitHub. A
 // runner that is stopped gives the job some time first.
 func (e *Engine) Cancel(ctx context.Context, runner fleet.Runner) error {
 	var out, stderr bytes.Buffer
-	code, err := e.exec(ctx, runner.ContainerID, []string{enter, "--root", "pkill", "-TERM", "-x", "-u", "runner", "Runner.Listener"}, &out, &stderr)
+	code, err := e.exec(ctx, runner.ContainerID, []string{enter, "--root", "pkill", "-INT", "-x", "-u", "runner", "Runner.Listener"}, &out, &stderr)
 	if err != nil {
 		return fmt.Errorf("runner %s: cancel its job: %w", runner.Name, err)
 	}

@@ -189,7 +189,7 @@ func (x *execution) keep(ctx context.Context, runner Runner) (outcome, error) {
 	why := ""
 	switch {
 	case errors.As(err, &ended):
-		why = "it ended: " + Verdict(ended.Code)
+		why = "it ended: " + ended.Cause()
 	case errors.As(err, &late) && late.Err == nil:
 		why = "GitHub showed it as " + string(late.State) + " all the time"
 	}

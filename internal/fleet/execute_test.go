@@ -314,7 +314,7 @@ func TestKeptRunnerThatEnds(t *testing.T) {
 	w.end("ci-a", 78)
 	keep := Plan{Operations: []Operation{{Action: Keep, Name: "ci-a", Runner: runner}}}
 	done, err := execute(t, w, keep, Options{Spec: jitSpec, Ready: 10 * time.Second, NewName: func() string { return "ci-b" }})
-	if err != nil || done["ci-a"] != "removed: it ended: "+Verdict(78) || done["ci-b"] != "daemon 26.1, online" {
+	if err != nil || done["ci-a"] != "removed: it ended: "+Verdict(78, false) || done["ci-b"] != "daemon 26.1, online" {
 		t.Errorf("%v %v", done, err)
 	}
 	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-b"}) || !slices.Equal(registrations, runners) {

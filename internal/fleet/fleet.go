@@ -123,12 +123,13 @@ type Runner struct {
 	Revivals      int       `json:"container_restarts"` // how often the engine started its container again after it ended
 	Listing       *Listing  `json:"github,omitempty"`   // nil: no agent, or GitHub was not asked
 
-	Agent    Agent  `json:"-"` // as it was made
-	ExitCode int    `json:"-"` // of the last end
-	Spare    bool   `json:"-"` // made to be given its credential later
-	Waiting  bool   `json:"-"` // its agent waits for the credential still (after a look inside)
-	ImageID  string `json:"-"`
-	SpecHash string `json:"-"`
+	Agent       Agent  `json:"-"` // as it was made
+	ExitCode    int    `json:"-"` // of the last end
+	OutOfMemory bool   `json:"-"` // so the kernel took something of it
+	Spare       bool   `json:"-"` // made to be given its credential later
+	Waiting     bool   `json:"-"` // its agent waits for the credential still (after a look inside)
+	ImageID     string `json:"-"`
+	SpecHash    string `json:"-"`
 }
 
 // DiskFull tells whether the inner daemon has no room left to work in.

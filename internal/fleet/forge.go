@@ -187,7 +187,7 @@ func (e *EndedError) Error() string {
 }
 
 // Cause says what the code means.
-func (e *EndedError) Cause() string { return Verdict(e.Code) }
+func (e *EndedError) Cause() string { return Verdict(e.Code, false) }
 
 // Last holds the runner's last log lines.
 func (e *EndedError) Last() []string { return e.Lines }

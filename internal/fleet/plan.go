@@ -92,15 +92,17 @@ func Make(observed []Runner, orphans []Registration, count int, spec Spec, newNa
 func unfit(runner Runner, spec Spec, hash string) string {
 	switch {
 	case runner.State == Exited && runner.Agent.OneJob():
-		return "it ended: " + Verdict(runner.ExitCode)
+		return "it ended: " + Verdict(runner.ExitCode, runner.OutOfMemory)
 	case runner.ImageID != spec.ImageID:
 		return "its image is not " + spec.Image
 	case runner.SpecHash != hash:
 		return "its spec changed"
+	case runner.State == Restarting:
+		return runner.endsAgain()
 	case runner.State != Running:
 		return "it is " + string(runner.State)
 	case !runner.Ready && runner.Revivals > 0:
-		return "it ends again and again"
+		return runner.endsAgain()
 	case runner.Problem != "":
 		return notAnswering + runner.Problem
 	case runner.unlisted():
@@ -111,6 +113,15 @@ func unfit(runner Runner, spec Spec, hash string) string {
 
 // notAnswering begins the cause where jobs can't use a runner's daemon.
 const notAnswering = "not answering: "
+
+// endsAgain is why a runner goes that its engine started again in vain.
+func (r Runner) endsAgain() string {
+	why := "it ends again and again"
+	if r.Agent.Mode != NoAgent && r.ExitCode != 0 {
+		why += ": " + Verdict(r.ExitCode, r.OutOfMemory)
+	}
+	return why
+}
 
 // hasJob tells whether its forge gave it a job that a container is at.
 func (r Runner) hasJob() bool {

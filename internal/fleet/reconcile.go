@@ -227,11 +227,11 @@ func (s Sight) lost() string {
 	case s.State == "created":
 		return "it was never started"
 	case ended[s.State]:
-		return "it ended: " + Verdict(s.ExitCode)
+		return "it ended: " + Verdict(s.ExitCode, s.OutOfMemory)
 	case s.State == Paused && !s.hasListedJob():
 		return "it is paused"
 	case s.State == Restarting && s.Revivals >= revivals:
-		return "it ends again and again"
+		return s.endsAgain()
 	}
 	return ""
 }

@@ -14,8 +14,6 @@ const (
 	renewEvery = 12 * time.Hour
 	// demandEvery is how often refused agents may have the image made anew.
 	demandEvery = time.Hour
-
-	versionRefused = 7 // exit code of the agent
 )
 
 // renewal is when to look after the age of the image's agent.

@@ -399,9 +399,6 @@ func (l *loop) judge(r result, s *Sight, event *Event) {
 	if record == nil {
 		return
 	}
-	if record.OOMKilled {
-		event.Text += ", out of memory"
-	}
 	if record.HadJob() {
 		event.Text += "; job"
 		for _, word := range []string{record.Job, record.Conclusion, record.JobURL} {

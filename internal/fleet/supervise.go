@@ -394,7 +394,7 @@ func (l *loop) died(s *Sight, now time.Time) {
 	if s.ExitCode == 0 && s.Agent.OneJob() || s.Busy || now.Sub(s.Since) > proven || s.State == "created" {
 		return
 	}
-	l.backOff(s.Since, now, fmt.Sprintf("%s ended soon after its start: %s", s.Name, Verdict(s.ExitCode)), nil)
+	l.backOff(s.Since, now, fmt.Sprintf("%s ended soon after its start: %s", s.Name, Verdict(s.ExitCode, s.OutOfMemory)), nil)
 }
 
 // backOff puts off the next creation.

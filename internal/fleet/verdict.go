@@ -2,26 +2,46 @@ package fleet
 
 import "fmt"
 
-// verdicts are the exit codes of GitHub's listener (actions/runner, Constants.cs),
-// of the image's own programs, and of the kernel.
+// Exit codes that are judged.
+const (
+	versionRefused = 7  // GitHub takes the agent no more
+	notSetUp       = 78 // of the image's own: the agent could not register, for example
+	signalled      = 128
+	sigkill        = 9
+)
+
+// verdicts are the exit codes of GitHub's listener (actions/runner, Constants.cs), and of
+// the image's own programs.
 var verdicts = map[int]string{
-	0:   "done",
-	1:   "ended by a stop or an error of its own",
-	2:   "failed in a way that another start may cure",
-	3:   "ended to update itself",
-	4:   "ended after its one job to update itself",
-	5:   "another session has its registration",
-	6:   "its settings were changed by GitHub",
-	7:   "GitHub takes this version of the agent no more: rebuild the image",
-	78:  "the agent could not be set up: its log tells why",
-	137: "killed: out of memory, or not stopped in time",
-	143: "stopped before it was set up",
+	0:                   "done",
+	1:                   "the agent failed: its log tells why",
+	2:                   "the agent could not reach GitHub for long",
+	3:                   "ended to update itself",
+	4:                   "ended after its one job to update itself",
+	5:                   "another session has its registration",
+	versionRefused:      "GitHub takes this version of the agent no more: rebuild the image",
+	70:                  "a daemon of the runner gave up: its log tells why",
+	77:                  "GitHub has deleted its registration: runnerctl up makes another runner",
+	notSetUp:            "the agent could not be set up: its log tells why",
+	signalled + sigkill: "killed by its job or from outside, or not stopped in time",
+	signalled + 15:      "ended by SIGTERM, from its job or before it was set up",
 }
 
-// Verdict says in words what the exit code of a runner with an agent means.
-func Verdict(code int) string {
-	if text, known := verdicts[code]; known {
-		return text
+// Verdict says in words what the exit code of a runner with an agent means, and whether
+// the kernel took something of it as it was out of memory.
+func Verdict(code int, outOfMemory bool) string {
+	text, known := verdicts[code]
+	switch {
+	case outOfMemory && code == signalled+sigkill:
+		return "killed by the kernel: out of memory"
+	case known:
+	case code > signalled && code <= signalled+64:
+		text = fmt.Sprintf("ended by signal %d", code-signalled)
+	default:
+		text = fmt.Sprintf("ended with the unknown code %d", code)
 	}
-	return fmt.Sprintf("ended with the unknown code %d", code)
+	if outOfMemory {
+		text += ", out of memory"
+	}
+	return text
 }

@@ -3,9 +3,41 @@ package fleet
 import "testing"
 
 func TestVerdict(t *testing.T) {
-	for code, want := range map[int]string{0: "done", 7: "GitHub takes this version of the agent no more: rebuild the image", 99: "ended with the unknown code 99"} {
-		if got := Verdict(code); got != want {
-			t.Errorf("%d: %q", code, got)
+	for _, test := range []struct {
+		code        int
+		outOfMemory bool
+		want        string
+	}{
+		{0, false, "done"},
+		{0, true, "done, out of memory"}, // a job's process was taken
+		{1, false, "the agent failed: its log tells why"},
+		{7, false, "GitHub takes this version of the agent no more: rebuild the image"},
+		{70, false, "a daemon of the runner gave up: its log tells why"},
+		{70, true, "a daemon of the runner gave up: its log tells why, out of memory"},
+		{77, false, "GitHub has deleted its registration: runnerctl up makes another runner"},
+		{137, false, "killed by its job or from outside, or not stopped in time"},
+		{137, true, "killed by the kernel: out of memory"},
+		{134, false, "ended by signal 6"},
+		{6, false, "ended with the unknown code 6"}, // the listener uses it inside only
+		{99, false, "ended with the unknown code 99"},
+		{255, false, "ended with the unknown code 255"},
+	} {
+		if got := Verdict(test.code, test.outOfMemory); got != test.want {
+			t.Errorf("%d, out of memory %t: %q", test.code, test.outOfMemory, got)
+		}
+	}
+}
+
+// A static runner whose registration is gone is replaced, and its cure is named.
+func TestEndsAgainAndAgain(t *testing.T) {
+	static := Agent{Mode: Token, URL: "https://github.com/acme"}
+	for want, runner := range map[string]Runner{
+		"it ends again and again": {Agent: static},
+		"it ends again and again: GitHub has deleted its registration: runnerctl up makes another runner": {Agent: static, ExitCode: 77},
+		"it ends again and again: killed by the kernel: out of memory":                                    {Agent: static, ExitCode: 137, OutOfMemory: true},
+	} {
+		if got := runner.endsAgain(); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

@@ -55,7 +55,7 @@ RUN apt-get update --error-on=any \
  && find / -xdev -type f -perm /6000 -exec chmod ug-s {} + \
  && getcap -r / 2>/dev/null | cut -d' ' -f1 | xargs -r -n1 setcap -r \
  && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap \
- && mkdir -p /rootfs /sys-rw /run/user/1001
+ && mkdir -p /rootfs /sys-rw /run/user/1001 && install -d -o 1001 -g 1001 /var/lib/runnerctl
 COPY image/start image/enter image/machine image/Machine.pm image/exec image/wait-ready image/status image/diagnose image/contract image/shift-owners image/assert /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/*
 RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 1002
