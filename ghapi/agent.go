@@ -18,7 +18,7 @@ type Download struct {
 	Arch    string // x64, arm64, arm
 	URL     string
 	File    string
-	SHA256  string // hex; "" where GitHub does not tell
+	SHA256  string // hex; "" where neither GitHub's list nor the release tells
 	Version string // like 2.330.0
 }
 
@@ -39,6 +39,7 @@ func (c *Client) Downloads(ctx context.Context) ([]Download, error) {
 		}
 		all = append(all, download)
 	}
+	c.addDigests(ctx, all)
 	return all, nil
 }
 

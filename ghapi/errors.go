@@ -105,6 +105,15 @@ func (t Target) needsFor(path string) string {
 	return t.needs()
 }
 
+// orGroup names the other cause of a refusal to register: GitHub has no answer of its own
+// for a runner group that is not there, or not open to the target.
+func (t Target) orGroup(path string) string {
+	if t.Kind == Repo || !strings.HasSuffix(path, "/actions/runners/generate-jitconfig") {
+		return ""
+	}
+	return "; GitHub answers the same where runners.group is not there any more, or not open to " + t.String()
+}
+
 func finer(permission string) string {
 	return "a fine-grained one and an App the repository permission " + permission
 }
@@ -131,9 +140,9 @@ func (c *Client) explained(refused *Error, header http.Header, local time.Time) 
 		if limited(refused.Status, header, refused.Message) {
 			return refused
 		}
-		return denied(fmt.Sprintf("%s may not do this%s: %s", c.auth.source(), has(header), c.target.needsFor(refused.Path)))
+		return denied(fmt.Sprintf("%s may not do this%s: %s%s", c.auth.source(), has(header), c.target.needsFor(refused.Path), c.target.orGroup(refused.Path)))
 	case http.StatusNotFound:
-		return denied(fmt.Sprintf("%s does not exist, or %s may not see it%s: %s", c.target, c.auth.source(), has(header), c.target.needsFor(refused.Path)))
+		return denied(fmt.Sprintf("%s does not exist, or %s may not see it%s: %s%s", c.target, c.auth.source(), has(header), c.target.needsFor(refused.Path), c.target.orGroup(refused.Path)))
 	case http.StatusConflict:
 		refused.advice = "a runner of that name is registered already; runnerctl makes up another one when it is run again"
 	case http.StatusUnprocessableEntity:

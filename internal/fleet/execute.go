@@ -35,8 +35,9 @@ const atOnce = 10
 const (
 	cleanUpLimit = 90 * time.Second
 	lastLines    = 8
-	// afterForce is how long GitHub may take to see that a job was cancelled.
-	afterForce = 20 * time.Second
+	// noticeLimit is how long GitHub may take to notice that a runner has ended: after a
+	// job some seconds, after a crash until the lease of its job has run out.
+	noticeLimit = 100 * time.Second
 )
 
 // Execute carries a plan out, side by side, and returns when every created and
@@ -282,18 +283,19 @@ func (x *execution) afterwards(ctx context.Context, runner Runner, refused bool)
 	if x.forges[runner.Agent.URL] == nil || !refused && runner.Agent.Mode != Token {
 		return "removed", nil
 	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterForce)
+	bounded, cancel := context.WithTimeout(ctx, noticeLimit)
 	defer cancel()
-	for {
-		err := x.unregister(bounded, runner)
+	for pause := time.Second; ; pause = min(pause*2, slowLook) {
+		err := x.unregister(bounded, runner) // whole, even where somebody interrupts
 		var busy *BusyError
 		if !errors.As(err, &busy) {
 			return "removed", err
 		}
+		x.observer.Working(runner.Name, "waiting for GitHub to notice its end")
 		select {
 		case <-bounded.Done():
 			return x.left(runner.Agent.URL, runner.Name, "GitHub takes it to be busy still")
-		case <-time.After(time.Second):
+		case <-time.After(pause):
 		}
 	}
 }

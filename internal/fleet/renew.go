@@ -18,13 +18,21 @@ const (
 
 // renewal is when to look after the age of the image's agent.
 type renewal struct {
-	next     time.Time
-	demanded time.Time // the last time that an agent was refused; zero: none is since the last renewal
-	last     time.Time // the image was made anew, or that was tried
-	underWay bool
+	next      time.Time
+	demanded  time.Time // the last time that an agent was refused; zero: none is since the last renewal
+	last      time.Time // the image was made anew, or that was tried
+	suspected time.Time // the last time that an agent could not register, which may be its age
+	underWay  bool
 }
 
 func (r *renewal) demand(now time.Time) { r.demanded = now }
+
+// suspect has the forge asked for the day soon, though not again and again.
+func (r *renewal) suspect(now time.Time) {
+	if r.suspected.IsZero() || now.Sub(r.suspected) >= demandEvery {
+		r.next, r.suspected = now, now
+	}
+}
 
 func (r *renewal) due(now time.Time) bool {
 	refused := !r.demanded.IsZero() && (r.last.IsZero() || now.Sub(r.last) >= demandEvery)

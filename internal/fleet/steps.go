@@ -417,9 +417,7 @@ func (l *loop) judge(r result, s *Sight, event *Event) {
 	case code == 0 && s.Online.IsZero() && time.Since(s.Since) < proven:
 		l.backOff(s.Since, time.Now(), s.Name+" ended without a job, before it was seen online", lastLinesOf(record.Log))
 	}
-	if code == versionRefused {
-		l.renewal.demand(time.Now())
-	}
+	l.outdated(code, r.Runner.Agent)
 }
 
 func (l *loop) forgot(r result, event Event) {
@@ -434,11 +432,22 @@ func (l *loop) forgot(r result, event Event) {
 	l.tell(event)
 }
 
-// refused rebuilds the image where GitHub says that its agent is too old.
+// refused looks after the image where an agent ended before it was seen online.
 func (l *loop) refused(err error) {
 	var dead *EndedError
-	if errors.As(err, &dead) && dead.Code == versionRefused {
+	if errors.As(err, &dead) {
+		l.outdated(dead.Code, l.wish.Spec.Agent)
+	}
+}
+
+// outdated rebuilds the image where GitHub says that its agent is too old. One that
+// registers itself can't tell this from other refusals: GitHub is asked for the day.
+func (l *loop) outdated(code int, agent Agent) {
+	switch {
+	case code == versionRefused:
 		l.renewal.demand(time.Now())
+	case code == notSetUp && agent.Mode == Token:
+		l.renewal.suspect(time.Now())
 	}
 }
 
