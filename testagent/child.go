@@ -23,7 +23,8 @@ type assignment struct {
 	Request json.RawMessage
 }
 
-// What the listener says later, a line each. Its end is a shutdown too.
+// What the listener says later, a line each. Both cancel the job, whose last steps run
+// then; the listener's death ends it.
 const (
 	sayCancel   = "cancel"
 	sayShutdown = "shutdown"
@@ -101,10 +102,13 @@ func runWorker(root string, input io.Reader) error {
 		for told := false; ; {
 			line, err := lines.ReadString('\n')
 			switch {
-			case err != nil || line == sayShutdown+"\n":
+			case err != nil: // the listener is dead
 				shutdown()
 				return
-			case line == sayCancel+"\n" && !told:
+			case line == sayShutdown+"\n":
+				w.stopped.Store(true)
+			}
+			if !told {
 				close(cancel)
 				told = true
 			}

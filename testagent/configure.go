@@ -51,7 +51,10 @@ func configure(ctx context.Context, root string, args []string) error {
 	case *address == "" || *token == "":
 		return errors.New("configure: --url and a token (ACTIONS_RUNNER_INPUT_TOKEN) are needed")
 	}
-	if _, err := os.Stat(filepath.Join(root, ".runner")); err == nil {
+	for _, name := range []string{".runner", ".runner_migrated"} { // Runner.Common/ConfigurationStore.cs:239
+		if _, err := os.Lstat(filepath.Join(root, name)); err != nil {
+			continue
+		}
 		return errors.New("Cannot configure the runner because it is already configured. To reconfigure the runner, run 'config.cmd remove' or './config.sh remove' first.") //nolint:staticcheck // GitHub's words
 	}
 	if *name == "" {

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,6 +50,7 @@ type worker struct {
 	outcomes              map[string]any    // the context steps
 	defaults              map[string]string // shell and working-directory of steps without
 
+	stopped     atomic.Bool // the runner is told to end
 	steps       []*workerStep
 	current     *workerStep
 	result      string
@@ -266,11 +268,17 @@ func (w *worker) environmentOf(step *workerStep) (map[string]string, error) {
 	return w.expressions(nil).texts(step.given.Environment)
 }
 
+// statusNumbers are GitHub's for those of the package, which counts through
+// (Sdk/WebApi/WebApi/Contracts.cs:192-198).
+var statusNumbers = map[results.Status]results.Status{results.StatusInProgress: 3, results.StatusPending: 5, results.StatusCompleted: 6}
+
 // update tells GitHub how all steps stand.
 func (w *worker) update() {
 	var all []results.Step
 	for _, step := range w.steps {
-		all = append(all, results.ConvertTimelineRecordToStep(&step.record))
+		one := results.ConvertTimelineRecordToStep(&step.record)
+		one.Status = statusNumbers[one.Status]
+		all = append(all, one)
 	}
 	if err := w.log.update(all); err != nil {
 		say("job %s: steps: %s", w.request.JobDisplayName, firstLine(err))
@@ -279,6 +287,9 @@ func (w *worker) update() {
 
 // complete tells GitHub the result, whatever it takes.
 func (w *worker) complete() {
+	if w.stopped.Load() { // Runner.Worker/JobRunner.cs:125-143
+		w.annotations = append(w.annotations, runservice.Annotation{Level: runservice.FAILURE, Message: "The runner has received a shutdown signal. This can happen when the runner service is stopped, or a manually started runner is canceled."})
+	}
 	body := &runservice.CompleteJobRequest{
 		PlanID: w.request.Plan.PlanID, JobID: w.request.JobID, Conclusion: strings.ToLower(w.result), Annotations: w.annotations, BillingOwnerID: w.request.BillingOwnerID,
 	}

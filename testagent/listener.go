@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -23,25 +24,29 @@ const (
 	conflictLimit = 4 * time.Minute
 	renewInterval = time.Minute
 	httpLimit     = 100 * time.Second
+	mostFailures  = 10 // polls in a row, then code 2 asks for another start
 )
 
 type listener struct {
-	root       string
-	instance   *runnerconfiguration.RunnerInstance
-	connection *protocol.VssConnection
-	session    *protocol.AgentMessageConnection
+	root     string
+	instance *runnerconfiguration.RunnerInstance
+	broker   *broker
 }
 
 // run takes jobs until ctx ends; an ephemeral runner takes one.
 func run(ctx context.Context, root string) int {
-	instance, err := settingsFolder(root).load()
-	if err != nil {
+	if err := openDiagnostics(root); err != nil {
 		fmt.Fprintf(os.Stderr, "An error occurred: %v\n", err)
 		return exitTerminated
 	}
-	l := &listener{root: root, instance: instance, connection: &protocol.VssConnection{
-		Client: &http.Client{Timeout: httpLimit}, TenantURL: instance.Auth.TenantURL,
-		PoolID: instance.PoolID, TaskAgent: instance.Agent, Key: instance.PKey,
+	instance, err := settingsFolder(root).load()
+	if err != nil {
+		complain("An error occurred: %v", err)
+		return exitTerminated
+	}
+	address, _ := instance.Agent.Properties.LookupString("ServerUrlV2")
+	l := &listener{root: root, instance: instance, broker: &broker{
+		address: strings.TrimSuffix(address, "/") + "/", client: &http.Client{Timeout: httpLimit}, agent: instance.Agent, key: instance.PKey,
 	}}
 	if code, connected := l.connect(ctx); !connected {
 		return code
@@ -51,33 +56,60 @@ func run(ctx context.Context, root string) int {
 	return l.listen(ctx)
 }
 
-func say(format string, args ...any) {
-	fmt.Printf("%s: %s\n", time.Now().UTC().Format("2006-01-02 15:04:05Z"), fmt.Sprintf(format, args...))
+// diagnostics is the listener's own log, as GitHub's keeps one.
+var diagnostics *os.File
+
+func openDiagnostics(root string) error {
+	folder := filepath.Join(root, "_diag")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	var err error
+	diagnostics, err = os.Create(filepath.Join(folder, time.Now().UTC().Format("Runner_20060102-150405-utc.log")))
+	return err
 }
 
-// connect makes a session; code is the exit code if it can't.
+func say(format string, args ...any) {
+	line := fmt.Sprintf("%s: %s", time.Now().UTC().Format("2006-01-02 15:04:05Z"), fmt.Sprintf(format, args...))
+	fmt.Println(line)
+	note("INFO Terminal] WRITE LINE: " + line)
+}
+
+func complain(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	fmt.Fprintln(os.Stderr, line)
+	note("ERR  Terminal] WRITE ERROR: " + line)
+}
+
+func note(line string) {
+	if diagnostics != nil {
+		fmt.Fprintf(diagnostics, "[%s %s\n", time.Now().UTC().Format("2006-01-02 15:04:05Z"), line)
+	}
+}
+
+// connect makes a session; code is the exit code if it can't. Of the refusals only the
+// one of a token says that the registration is gone (BrokerMessageListener.cs:186-207).
 func (l *listener) connect(ctx context.Context) (code int, connected bool) {
 	var conflicts time.Duration
 	for told := false; ; {
-		session, err := l.createSession(ctx)
+		err := l.createSession(ctx)
 		switch {
 		case err == nil:
-			l.session = session
 			return 0, true
 		case ctx.Err() != nil:
 			return exitSuccess, false
-		case strings.Contains(err.Error(), "invalid_client") || strings.Contains(err.Error(), "RunnerNotFound"):
-			fmt.Fprintln(os.Stderr, "Failed to create a session. The runner registration has been deleted from the server, please re-configure.")
+		case strings.Contains(err.Error(), "invalid_client"):
+			complain("Failed to create a session. The runner registration has been deleted from the server, please re-configure. Runner registrations are automatically deleted for runners that have not connected to the service recently.")
 			return exitTerminated, false
-		case strings.Contains(err.Error(), "TaskAgentSessionConflictException"):
-			fmt.Fprintln(os.Stderr, "A session for this runner already exists.")
+		case kind(err) == "GitHub.DistributedTask.WebApi.TaskAgentSessionConflictException":
+			complain("A session for this runner already exists.")
 			if conflicts >= conflictLimit {
 				return exitSessionConflict, false
 			}
 			conflicts += sessionRetry
 		}
 		if !told {
-			say("Runner connect error: %s. Retrying until reconnected.", firstLine(err))
+			complain("%s: Runner connect error: %s. Retrying until reconnected.", time.Now().UTC().Format("2006-01-02 15:04:05Z"), firstLine(err))
 			told = true
 		}
 		if !pause(ctx, sessionRetry) {
@@ -88,14 +120,14 @@ func (l *listener) connect(ctx context.Context) (code int, connected bool) {
 
 // createSession goes on for a moment after a stop: a question cut off may have made
 // a session all the same, which nobody would end.
-func (l *listener) createSession(ctx context.Context) (*protocol.AgentMessageConnection, error) {
+func (l *listener) createSession(ctx context.Context) error {
 	whole, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
 		time.Sleep(2 * time.Second)
 		cancel()
 	})()
-	return l.connection.CreateSession(whole)
+	return l.broker.connect(whole)
 }
 
 func pause(ctx context.Context, length time.Duration) bool {
@@ -112,88 +144,150 @@ func firstLine(err error) string {
 	return first
 }
 
-// disconnect ends the session; for an ephemeral runner that is done GitHub has
-// ended it already and refuses.
-func (l *listener) disconnect() {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	_ = l.session.Delete(ctx)
-}
-
 func (l *listener) listen(ctx context.Context) int {
+	failures := 0
 	for {
-		message, err := l.session.GetSingleMessage(ctx)
+		message, err := l.broker.message(ctx, "Online")
 		switch {
 		case ctx.Err() != nil:
-			l.disconnect()
+			l.broker.disconnect()
 			fmt.Println("Exiting...")
 			return exitSuccess
-		case errors.Is(err, io.EOF):
-			continue // nothing for a while
-		case err != nil && (strings.Contains(err.Error(), "RunnerNotFound") || strings.Contains(err.Error(), "invalid_client")):
-			fmt.Fprintln(os.Stderr, "The runner no longer exists on the server. Cleaning up local configuration.")
+		case errors.Is(err, nothing):
+			failures = 0
+			continue
+		case kind(err) == "RunnerNotFound":
+			complain("The runner no longer exists on the server. Cleaning up local configuration.")
 			settingsFolder(l.root).clear()
 			return exitSuccess
-		case err != nil && strings.Contains(err.Error(), "RunnerVersionTooOld"):
-			fmt.Fprintf(os.Stderr, "An error occurred: %v\n", err)
+		case kind(err) == "RunnerVersionTooOld":
+			complain("An error occurred: %v", err)
 			if os.Getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE") == "1" {
 				return exitVersionDeprecated
 			}
 			return exitTerminated
-		case err != nil && strings.Contains(err.Error(), "RunnerSessionInvalid"):
+		case kind(err) == "RunnerSessionInvalid":
 			if code, connected := l.connect(ctx); !connected {
 				return code
 			}
 			continue
 		case err != nil:
-			say("Runner connect error: %s. Retrying until reconnected.", firstLine(err))
-			pause(ctx, 15*time.Second+rand.N(15*time.Second))
-			continue
-		case message.MessageType != "RunnerJobRequest":
-			say("ignored a message of type %s", message.MessageType)
+			if failures++; failures >= mostFailures {
+				complain("An error occurred: %v", err)
+				return exitRetryable
+			}
+			if failures == 1 {
+				complain("%s: Runner connect error: %s. Retrying until reconnected.", time.Now().UTC().Format("2006-01-02 15:04:05Z"), firstLine(err))
+			}
+			wait := 15 * time.Second
+			if failures > 5 {
+				wait *= 2
+			}
+			pause(ctx, wait+rand.N(wait))
+			_ = l.broker.authorize() // the next poll tells
 			continue
 		}
-		if err := l.session.DeleteMessage(ctx, message); err != nil { // this acknowledges it
-			say("acknowledge: %s", firstLine(err))
+		failures = 0
+		if message.MessageType != "RunnerJobRequest" {
+			l.order(ctx, message)
+			continue
 		}
-		l.job(ctx, message)
+		if !l.job(ctx, message) {
+			continue
+		}
 		if l.instance.Agent.Ephemeral {
-			l.disconnect()
+			l.broker.disconnect()
 			settingsFolder(l.root).clear()
 			return exitSuccess
 		}
-		l.session.Status = "Online"
 	}
 }
 
-// job runs the one that a message names, while a poll waits for its cancellation.
-func (l *listener) job(ctx context.Context, message *protocol.TaskAgentMessage) {
+// order does what GitHub asks of a runner beyond jobs.
+func (l *listener) order(ctx context.Context, message *protocol.TaskAgentMessage) {
+	switch message.MessageType {
+	case "ForceTokenRefresh":
+		if err := l.broker.authorize(); err != nil {
+			complain("another token: %v", err)
+		}
+	case "RunnerRefreshConfig":
+		if err := l.refresh(ctx, message.Body); err != nil {
+			complain("settings: %v", err)
+		}
+	default:
+		complain("Received message %d with unsupported message type %s.", message.MessageID, message.MessageType)
+	}
+}
+
+// refresh keeps the settings that GitHub sends back beside the old ones. A new session
+// uses them (Runner.Listener/RunnerConfigUpdater.cs:77-225).
+func (l *listener) refresh(ctx context.Context, body string) error {
+	var asked struct {
+		ID   string `json:"runnerQualifiedId"`
+		Kind string `json:"configType"`
+		URL  string `json:"configRefreshURL"`
+	}
+	if err := json.Unmarshal([]byte(body), &asked); err != nil {
+		return err
+	}
+	name := map[string]string{"runner": ".runner", "credentials": ".credentials"}[asked.Kind]
+	if parts := strings.Split(strings.Trim(asked.ID, "/"), "/"); name == "" || len(parts) != 4 || parts[3] != fmt.Sprint(l.instance.Agent.ID) {
+		return fmt.Errorf("settings %q of runner %s", asked.Kind, asked.ID)
+	}
+	content, err := os.ReadFile(filepath.Join(l.root, name))
+	if err != nil {
+		return err
+	}
+	var encoded string
+	if err := l.broker.send(ctx, http.MethodPost, asked.URL, base64.StdEncoding.EncodeToString(content), &encoded); err != nil || encoded == "" {
+		return err // nothing changes
+	}
+	decoded, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(l.root, name+"_migrated")
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(path, decoded, 0o644)
+}
+
+// job runs the one that a message names, while a poll waits for its cancellation. It
+// tells whether there was one: a job that somebody else has, or that is gone, is none.
+func (l *listener) job(ctx context.Context, message *protocol.TaskAgentMessage) bool {
 	var ref struct {
-		Request   string `json:"runner_request_id"`
-		Service   string `json:"run_service_url"`
-		BillingID string `json:"billing_owner_id"`
+		Request     string `json:"runner_request_id"`
+		Acknowledge bool   `json:"should_acknowledge"`
+		Service     string `json:"run_service_url"`
+		BillingID   string `json:"billing_owner_id"`
 	}
 	if err := json.Unmarshal([]byte(message.Body), &ref); err != nil {
-		say("job message: %v", err)
-		return
+		complain("job message: %v", err)
+		return false
 	}
-	raw, err := l.acquire(ctx, ref.Service, &runservice.AcquireJobRequest{JobMessageID: ref.Request, BillingOwnerID: ref.BillingID})
+	if ref.Acknowledge {
+		if err := l.broker.acknowledge(ctx, ref.Request); err != nil {
+			complain("acknowledge: %s", firstLine(err))
+		}
+	}
+	raw, err := l.acquire(ctx, ref.Service, ref.Request, ref.BillingID)
 	if err != nil {
-		say("job %s: %s", ref.Request, firstLine(err))
-		return
+		complain("job %s: %s", ref.Request, firstLine(err))
+		return false
 	}
 	request := &protocol.AgentJobRequestMessage{}
 	if err := json.Unmarshal(raw, request); err != nil {
-		say("job %s: %v", ref.Request, err)
-		return
+		complain("job %s: %v", ref.Request, err)
+		return true
 	}
-	lock, err := newJobLock(l.connection.Client, request, ref.Service)
+	lock, err := newJobLock(l.broker.client, request, ref.Service)
 	if err == nil {
 		err = lock.renew(ctx)
 	}
 	if err != nil {
-		say("job %s: renew: %s", request.JobDisplayName, firstLine(err))
-		return
+		complain("job %s: renew: %s", request.JobDisplayName, firstLine(err))
+		return true
 	}
 	say("Running job: %s", request.JobDisplayName)
 	running, finished := context.WithCancel(context.WithoutCancel(ctx)) // a shutdown takes its time
@@ -201,14 +295,16 @@ func (l *listener) job(ctx context.Context, message *protocol.TaskAgentMessage) 
 	go l.awaitCancellation(running, request.JobID, cancelled)
 	go lock.keep(running)
 	if err := l.work(ctx, assignment{Service: ref.Service, Request: raw}, cancelled); err != nil {
-		say("job %s: the worker: %v", request.JobDisplayName, err)
+		complain("job %s: the worker: %v", request.JobDisplayName, err)
 	}
 	finished()
+	return true
 }
 
-func (l *listener) acquire(ctx context.Context, service string, body *runservice.AcquireJobRequest) (raw []byte, err error) {
+func (l *listener) acquire(ctx context.Context, service, request, billing string) (raw json.RawMessage, err error) {
 	for attempt := 1; ; attempt++ {
-		err := l.connection.RequestWithContext2(ctx, http.MethodPost, strings.TrimSuffix(service, "/")+"/acquirejob", "", body, &raw)
+		err := l.broker.send(ctx, http.MethodPost, strings.TrimSuffix(service, "/")+"/acquirejob",
+			map[string]string{"jobMessageId": request, "runnerOS": "Linux", "billingOwnerId": billing}, &raw)
 		if err == nil || attempt == 5 || ctx.Err() != nil || strings.Contains(err.Error(), "actions-run-service") {
 			return raw, err
 		}
@@ -246,12 +342,11 @@ func (j jobLock) keep(ctx context.Context) {
 }
 
 func (l *listener) awaitCancellation(ctx context.Context, jobID string, cancelled chan<- struct{}) {
-	busy := *l.session
-	busy.Status = "Busy"
+	told := false
 	for ctx.Err() == nil {
-		message, err := busy.GetSingleMessage(ctx)
+		message, err := l.broker.message(ctx, "Busy")
 		if err != nil {
-			if !errors.Is(err, io.EOF) {
+			if !errors.Is(err, nothing) {
 				pause(ctx, 5*time.Second)
 			}
 			continue
@@ -259,9 +354,12 @@ func (l *listener) awaitCancellation(ctx context.Context, jobID string, cancelle
 		var asked struct {
 			Job string `json:"jobId"`
 		}
-		if message.MessageType == "JobCancellation" && json.Unmarshal([]byte(message.Body), &asked) == nil && asked.Job == jobID {
+		switch {
+		case message.MessageType != "JobCancellation":
+			l.order(ctx, message)
+		case json.Unmarshal([]byte(message.Body), &asked) == nil && asked.Job == jobID && !told:
 			close(cancelled)
-			return
+			told = true
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -142,7 +144,34 @@ func (f *logFile) upload(last bool, send func(ctx context.Context, content *byte
 func (l *jobLog) summary(text string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), uploadLimit)
 	defer cancel()
-	return l.results.UploadResultsStepSummaryAsync(ctx, l.plan, l.job, l.step, strings.NewReader(text), int64(len(text)))
+	ref := map[string]any{"workflow_run_backend_id": l.plan, "workflow_job_run_backend_id": l.job, "step_backend_id": l.step}
+	var place struct {
+		URL string `json:"summary_url"`
+	}
+	if err := l.call(ctx, "GetStepSummarySignedBlobURL", ref, &place); err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut, place.URL, strings.NewReader(text))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("x-ms-blob-type", "BlockBlob")
+	response, err := l.results.Connection.Client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusCreated {
+		return fmt.Errorf("upload of the summary: %s", response.Status)
+	}
+	ref["size"], ref["uploaded_at"] = len(text), time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
+	return l.call(ctx, "CreateStepSummaryMetadata", ref, nil)
+}
+
+// call asks the results service.
+func (l *jobLog) call(ctx context.Context, method string, body, reply any) error {
+	address := strings.TrimSuffix(l.results.Connection.TenantURL, "/") + "/twirp/results.services.receiver.Receiver/" + method
+	return l.results.Connection.RequestWithContext2(ctx, http.MethodPost, address, "", body, reply)
 }
 
 func (l *jobLog) update(steps []results.Step) error {

@@ -21,7 +21,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // version is that of the release whose behaviour is imitated.
@@ -31,9 +33,13 @@ const version = "2.330.0-runnerctl"
 const (
 	exitSuccess           = 0
 	exitTerminated        = 1
+	exitRetryable         = 2
 	exitSessionConflict   = 5
 	exitVersionDeprecated = 7
+	exitSIGTERM           = 143
 )
+
+const terminationLimit = 30 * time.Second
 
 func main() {
 	executable, err := os.Executable()
@@ -41,10 +47,31 @@ func main() {
 		fmt.Fprintf(os.Stderr, "An error occurred: %v\n", err)
 		os.Exit(exitTerminated)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(context.Background())
+	terminated := heedSignals(stop)
 	code := command(ctx, filepath.Dir(filepath.Dir(executable)), os.Args[1:])
-	stop()
+	if terminated.Load() {
+		code = exitSIGTERM
+	}
 	os.Exit(code)
+}
+
+// heedSignals stops at a signal. GitHub's runner is made for SIGINT, which has no limit;
+// SIGTERM gives it 30 seconds, and in the end a code of its own
+// (Runner.Listener/Runner.cs:346-353, Constants.cs).
+func heedSignals(stop func()) *atomic.Bool {
+	terminated := &atomic.Bool{}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for one := range signals {
+			stop()
+			if one == syscall.SIGTERM && !terminated.Swap(true) {
+				time.AfterFunc(terminationLimit, func() { os.Exit(exitSIGTERM) })
+			}
+		}
+	}()
+	return terminated
 }
 
 func command(ctx context.Context, root string, args []string) int {

@@ -13,13 +13,16 @@ import (
 	"github.com/ChristopherHX/github-act-runner/runnerconfiguration/compat"
 )
 
-var settingsFiles = []string{".runner", ".credentials", ".credentials_rsaparams"}
+var settingsFiles = []string{".runner", ".credentials", ".credentials_rsaparams", ".runner_migrated", ".credentials_migrated"}
 
 // settingsFolder reads and writes those files in a root folder.
 type settingsFolder string
 
 func (f settingsFolder) Read(name string, into any) error {
-	content, err := os.ReadFile(filepath.Join(string(f), name))
+	content, err := os.ReadFile(filepath.Join(string(f), name+"_migrated")) // preferred (Runner.Common/ConfigurationStore.cs:270-310)
+	if errors.Is(err, fs.ErrNotExist) {
+		content, err = os.ReadFile(filepath.Join(string(f), name))
+	}
 	if err != nil {
 		return err
 	}

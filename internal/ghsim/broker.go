@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -32,11 +31,16 @@ func (s *Server) runnerHandler() http.Handler {
 	mux.HandleFunc("DELETE /broker/session", s.asRunner(s.deleteSession))
 	mux.HandleFunc("GET /broker/message", s.asRunner(s.message))
 	mux.HandleFunc("POST /broker/acknowledge", s.asRunner(s.acknowledge))
+	mux.HandleFunc("POST /config/{kind}", s.asRunner(s.refreshConfig))
 	mux.HandleFunc("POST /run/acquirejob", s.asRunner(s.acquireJob))
 	mux.HandleFunc("POST /run/renewjob", s.asJob(s.renewJob))
 	mux.HandleFunc("POST /run/completejob", s.asJob(s.completeJob))
-	mux.HandleFunc("POST /results/twirp/{service}/{method}", s.asJob(s.twirp))
+	mux.HandleFunc("POST /twirp/{service}/{method}", s.asJob(s.twirp))
+	mux.HandleFunc("POST /actions/build/{plan}/jobs/{job}/runnerresolve/actions", s.asJob(s.resolveActions))
+	mux.HandleFunc("GET /idtoken/{job}", s.asJob(s.idToken))
+	mux.HandleFunc("/_apis/artifactcache/", s.legacyCache)
 	mux.HandleFunc("PUT /blobs/{id}", s.putBlob)
+	mux.HandleFunc("GET /blobs/{id}", s.getBlob)
 	mux.HandleFunc("GET /feed", s.asJob(s.feed))
 	mux.Handle("/", s.restHandler())
 	return mux
@@ -63,25 +67,9 @@ func (s *Server) asRunner(do func(http.ResponseWriter, *http.Request, *runner)) 
 	}
 }
 
-func decode(w http.ResponseWriter, r *http.Request, into any) bool {
-	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(into); err != nil {
-		writeJSON(w, http.StatusBadRequest, map[string]string{"message": "the body: " + err.Error()})
-		return false
-	}
-	return true
-}
-
 func (s *Server) createSession(w http.ResponseWriter, r *http.Request, of *runner) {
-	var asked struct {
-		OwnerName string `json:"ownerName"`
-		Agent     struct {
-			ID      json.Number `json:"id"`
-			Name    string      `json:"name"`
-			Version string      `json:"version"`
-			OS      string      `json:"osDescription"`
-		} `json:"agent"`
-	}
-	if !decode(w, r, &asked) {
+	var asked sessionRequest
+	if !body(w, r, &asked) {
 		return
 	}
 	s.mu.Lock()
@@ -99,13 +87,13 @@ func (s *Server) createSession(w http.ResponseWriter, r *http.Request, of *runne
 	default:
 		of.session = &session{id: uuid.NewString(), owner: asked.OwnerName, seen: s.now()}
 		of.version = asked.Agent.Version
-		if strings.Contains(strings.ToLower(asked.Agent.OS), "linux") || asked.Agent.OS == "" {
+		if strings.Contains(strings.ToLower(asked.Agent.OSDescription), "linux") || asked.Agent.OSDescription == "" {
 			of.os = "linux"
 		}
 		s.announce()
 		writeJSON(w, http.StatusOK, map[string]any{
 			"sessionId": of.session.id, "ownerName": of.session.owner,
-			"agent": map[string]any{"id": of.id, "name": of.name, "version": of.version, "osDescription": asked.Agent.OS},
+			"agent": map[string]any{"id": of.id, "name": of.name, "version": of.version, "osDescription": asked.Agent.OSDescription},
 		})
 	}
 }
@@ -113,6 +101,11 @@ func (s *Server) createSession(w http.ResponseWriter, r *http.Request, of *runne
 func (s *Server) deleteSession(w http.ResponseWriter, _ *http.Request, of *runner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.runners[of.id] != of { // its registration is gone, and what came of it
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
 	if of.session == nil {
 		brokerError(w, http.StatusNotFound, "RunnerSessionInvalid", "no session")
 		return
@@ -137,10 +130,13 @@ func (s *Server) expireSessions() {
 // message is the long poll: the job that is for this runner, a cancellation of
 // the job that it runs, or nothing after a while.
 func (s *Server) message(w http.ResponseWriter, r *http.Request, of *runner) {
+	if !queried(w, r, "sessionId", "status", "runnerVersion", "os", "architecture", "disableUpdate") {
+		return
+	}
 	query := r.URL.Query()
 	status := query.Get("status")
 	if status != "Online" && status != "Busy" {
-		brokerError(w, http.StatusBadRequest, "", fmt.Sprintf("status %q", status))
+		refuse(w, r, http.StatusBadRequest, fmt.Sprintf("status %q, which GitHub's runner does not send", status))
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.options.PollTimeout)
@@ -162,6 +158,7 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request, of *runner) {
 		switch {
 		case ctx.Err() != nil: // a job must not be given to who has hung up
 			return true
+		case s.runners[of.id] != of && status == "Busy": // it would cancel the worker that is still ending
 		case s.runners[of.id] != of:
 			reply = func() { brokerError(w, http.StatusNotFound, "RunnerNotFound", "Runner not found") }
 		case of.session == nil || of.session.id != query.Get("sessionId"):
@@ -183,7 +180,12 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request, of *runner) {
 // messageFor assigns a job where that is possible; it needs the lock. What is not
 // acknowledged is given again.
 func (s *Server) messageFor(of *runner, status string) any {
-	if of.job == nil && status == "Online" {
+	if len(of.messages) > 0 {
+		message := of.messages[0]
+		of.messages = of.messages[1:]
+		return message
+	}
+	if of.job == nil && !of.lingers() && status == "Online" {
 		for _, j := range s.jobs {
 			if j.status == queued && j.fits(of) {
 				s.assign(j, of)
@@ -211,10 +213,8 @@ func jsonText(value any) string {
 }
 
 func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request, of *runner) {
-	var asked struct {
-		Request string `json:"runnerRequestId"`
-	}
-	if !decode(w, r, &asked) {
+	var asked acknowledgement
+	if !queried(w, r, "sessionId", "status", "runnerVersion", "os", "architecture") || !body(w, r, &asked) {
 		return
 	}
 	s.mu.Lock()

@@ -119,7 +119,19 @@ func (l *listener) connect() *listener {
 }
 
 func (l *listener) agent() map[string]any {
-	return map[string]any{"ownerName": "test", "agent": map[string]any{"id": l.id, "name": l.name, "version": "2.330.0"}}
+	return map[string]any{
+		"sessionId": uuid.Nil, "ownerName": "test", "useFipsEncryption": false,
+		"agent": map[string]any{"id": l.id, "name": l.name, "version": "2.330.0", "osDescription": "Linux", "ephemeral": nil, "status": 0, "provisioningState": nil},
+	}
+}
+
+// query is what each call of the broker but the session's has.
+func (l *listener) query(session, status string) string {
+	return "?status=" + status + "&runnerVersion=2.330.0&os=Linux&architecture=X64&sessionId=" + session
+}
+
+func (l *listener) message(session, status string) string {
+	return l.broker + "message" + l.query(session, status) + "&disableUpdate=true"
 }
 
 func (l *listener) call(token, method, address string, body any, status int, into any) {
@@ -170,7 +182,7 @@ func (l *listener) poll(status int) ref {
 	if status == 200 {
 		into = &message
 	}
-	l.call(l.token, "GET", l.broker+"message?status=Online&sessionId="+l.session, nil, status, into)
+	l.call(l.token, "GET", l.message(l.session, "Online"), nil, status, into)
 	var found ref
 	if status == 200 {
 		if err := json.Unmarshal([]byte(message.Body), &found); err != nil || message.MessageType != "RunnerJobRequest" {
@@ -191,7 +203,7 @@ func (l *listener) acquire(of ref, status int) (job string, plan string, token s
 			}
 		}
 	}
-	l.call(l.token, "POST", of.Service+"acquirejob", map[string]string{"jobMessageId": of.Request}, status, &message)
+	l.call(l.token, "POST", of.Service+"acquirejob", map[string]string{"jobMessageId": of.Request, "runnerOS": "Linux"}, status, &message)
 	if status == 200 {
 		token = message.Resources.Endpoints[0].Authorization.Parameters.AccessToken
 	}
@@ -241,10 +253,10 @@ func TestAssertions(t *testing.T) {
 }
 
 func TestSessions(t *testing.T) {
-	s := start(t, ghsim.Options{PollTimeout: 100 * time.Millisecond, SessionTimeout: 500 * time.Millisecond})
+	s := start(t, ghsim.Options{PollTimeout: 100 * time.Millisecond, SessionTimeout: 1500 * time.Millisecond})
 	one, two := newListener(t, mint(t, s, "orgs/acme", "one", "linux")).connect(), newListener(t, mint(t, s, "orgs/acme", "two", "linux"))
-	one.call("", "GET", one.broker+"message?status=Online&sessionId="+one.session, nil, 401, nil)
-	one.call(one.token, "GET", one.broker+"message?status=Online&sessionId=other", nil, 404, nil)
+	one.call("", "GET", one.message(one.session, "Online"), nil, 401, nil)
+	one.call(one.token, "GET", one.message("other", "Online"), nil, 404, nil)
 	one.call(one.token, "POST", one.broker+"session", one.agent(), 409, nil)
 	one.call(one.token, "POST", one.broker+"session", two.agent(), 403, nil)
 	one.poll(202)
@@ -256,7 +268,7 @@ func TestSessions(t *testing.T) {
 			t.Fatal("a runner that does not poll stays online")
 		}
 	}
-	one.call(one.token, "GET", one.broker+"message?status=Online&sessionId="+one.session, nil, 404, nil)
+	one.call(one.token, "GET", one.message(one.session, "Online"), nil, 404, nil)
 	one.connect()
 	one.call(one.token, "DELETE", one.broker+"session", nil, 200, nil)
 	if s.Runners()[0].Online {
@@ -264,7 +276,8 @@ func TestSessions(t *testing.T) {
 	}
 	one.connect()
 	client(t, s, s.ClassicToken(0, "admin:org")).do("DELETE", fmt.Sprintf("/orgs/acme/actions/runners/%d", one.id), nil, 204, nil)
-	one.call(one.token, "GET", one.broker+"message?status=Online&sessionId="+one.session, nil, 401, nil)
+	one.call(one.token, "GET", one.message(one.session, "Online"), nil, 404, nil) // RunnerNotFound
+	one.call(one.token, "DELETE", one.broker+"session", nil, 401, nil)
 }
 
 func TestAssignment(t *testing.T) {
@@ -279,8 +292,8 @@ func TestAssignment(t *testing.T) {
 	if again := one.poll(200); again != message {
 		t.Errorf("%+v is not given again, %+v is", message, again)
 	}
-	one.call(one.token, "POST", one.broker+"acknowledge?sessionId="+one.session, map[string]string{"runnerRequestId": "other"}, 404, nil)
-	one.call(one.token, "POST", one.broker+"acknowledge?sessionId="+one.session, map[string]string{"runnerRequestId": message.Request}, 200, nil)
+	one.call(one.token, "POST", one.broker+"acknowledge"+one.query(one.session, "Online"), map[string]string{"runnerRequestId": "other"}, 404, nil)
+	one.call(one.token, "POST", one.broker+"acknowledge"+one.query(one.session, "Online"), map[string]string{"runnerRequestId": message.Request}, 200, nil)
 	one.poll(202)
 	two.acquire(message, 409)
 	api := client(t, s, s.ClassicToken(0, "repo"))
@@ -296,7 +309,7 @@ func TestAssignment(t *testing.T) {
 	var place struct {
 		URL string `json:"logs_url"`
 	}
-	results := s.RunnerURL + "/results/twirp/results.services.receiver.Receiver/GetJobLogsSignedBlobURL"
+	results := s.RunnerURL + "/twirp/results.services.receiver.Receiver/GetJobLogsSignedBlobURL"
 	one.call(token, "POST", results, map[string]string{"workflow_run_backend_id": plan, "workflow_job_run_backend_id": "other"}, 403, nil)
 	one.call(token, "POST", results, map[string]string{"workflow_run_backend_id": plan, "workflow_job_run_backend_id": job}, 200, &place)
 	one.call("", "PUT", place.URL+"&comp=appendblock", "early", 404, nil)
@@ -310,8 +323,14 @@ func TestAssignment(t *testing.T) {
 	if r, _ := s.Result(wide); r.Conclusion != "success" || r.Runner != "one" || r.Log != `"kept"` {
 		t.Errorf("%+v", r)
 	}
+	api.do("DELETE", path, nil, 422, nil) // GitHub has not noticed its end
+	for deadline := time.Now().Add(5 * time.Second); len(s.Runners()) == 3; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("an ephemeral runner stays after its job")
+		}
+	}
 	api.do("GET", path, nil, 404, nil) // ephemeral
-	one.call(one.token, "POST", one.broker+"session", one.agent(), 401, nil)
+	one.call(one.token, "POST", one.broker+"session", one.agent(), 404, nil)
 	if status, says := one.exchange(one.assertion(jwt.SigningMethodPS256, one.key, one.claims())); status != 400 || !strings.Contains(says, "was not found") {
 		t.Errorf("%d %s", status, says)
 	}
@@ -334,7 +353,7 @@ func TestJobsWithoutRunner(t *testing.T) {
 	if r := wait(t, s, id); r.Conclusion != "failure" || r.Runner != "two" || len(r.Failures) != 1 || !strings.Contains(r.Failures[0], "lost communication") {
 		t.Errorf("a job that is not renewed: %+v", r)
 	}
-	if got := s.Runners(); len(got) != 1 || got[0].Name != "one" {
+	if got := s.Runners(); len(got) == 0 || got[0].Name != "one" || got[0].Busy {
 		t.Errorf("%+v", got)
 	}
 }

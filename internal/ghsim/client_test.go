@@ -123,7 +123,7 @@ func wait(t *testing.T, s *ghsim.Server, id int64) ghsim.Result {
 	if err != nil {
 		asked := s.Requests()
 		for _, one := range asked[max(0, len(asked)-20):] {
-			t.Logf("%s %s %s by %s: %d after %s", one.At.Format(time.StampMilli), one.Method, one.Path, one.Who, one.Status, one.Duration)
+			t.Logf("%s %s %s by %s: %d after %s %s", one.At.Format(time.StampMilli), one.Method, one.Path, one.Who, one.Status, one.Duration, one.Refused)
 		}
 		t.Fatal(err)
 	}

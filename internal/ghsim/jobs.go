@@ -32,7 +32,8 @@ type job struct {
 	firstStepAt, completedAt, lockedTill time.Time
 	acknowledged, cancelled, cancelTold  bool
 	steps                                []*step
-	logs                                 *blob
+	logs, diagnostics                    *blob
+	artifacts                            []*artifact
 	live                                 []string // lines that came by the feed
 	annotations                          []string
 }
@@ -61,9 +62,10 @@ type Result struct {
 	FirstStep  time.Time // when the first step was reported as started, by this server's clock
 	Completed  time.Time
 	Steps      []StepResult
-	Log        string   // of the whole job
-	Live       []string // the lines that were seen while it ran
-	Failures   []string // annotations of the level failure
+	Log        string            // of the whole job
+	Live       []string          // the lines that were seen while it ran
+	Failures   []string          // annotations of the level failure
+	Artifacts  map[string][]byte // by their names, as they were uploaded
 }
 
 // StepResult is how a step of a job stands; the runner's own (Set up job, …) are among them.
@@ -195,6 +197,14 @@ func (j *job) result() Result {
 		Queued: j.queuedAt, Assigned: j.assignedAt, Acquired: j.acquiredAt, FirstStep: j.firstStepAt, Completed: j.completedAt,
 		Log: j.logs.text(), Live: slices.Clone(j.live), Failures: slices.Clone(j.annotations),
 	}
+	for _, each := range j.artifacts {
+		if each.final {
+			if r.Artifacts == nil {
+				r.Artifacts = map[string][]byte{}
+			}
+			r.Artifacts[each.name] = []byte(each.blob.text())
+		}
+	}
 	for _, each := range j.steps {
 		r.Steps = append(r.Steps, StepResult{
 			Name: each.name, Status: each.status, Conclusion: each.conclusion, Started: each.started, Completed: each.completed,
@@ -269,7 +279,8 @@ func (s *Server) finish(j *job, conclusion string) {
 	if r := j.runner; r != nil {
 		r.job = nil
 		if r.ephemeral && !j.acquiredAt.IsZero() {
-			s.forget(r)
+			r.ends = s.now().Add(s.options.Linger)
+			s.expireRunners()
 		}
 	}
 	if group := j.spec.Strategy; group != nil && conclusion == "failure" && group.failFast() {

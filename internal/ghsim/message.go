@@ -18,10 +18,8 @@ func runError(w http.ResponseWriter, status int, message string) {
 
 // acquireJob gives the whole job to the runner that it was assigned to.
 func (s *Server) acquireJob(w http.ResponseWriter, r *http.Request, by *runner) {
-	var asked struct {
-		Message string `json:"jobMessageId"`
-	}
-	if !decode(w, r, &asked) {
+	var asked acquisition
+	if !body(w, r, &asked) {
 		return
 	}
 	s.mu.Lock()
@@ -37,7 +35,8 @@ func (s *Server) acquireJob(w http.ResponseWriter, r *http.Request, by *runner) 
 		return
 	}
 	j.status, j.acquiredAt, j.lockedTill = running, s.now(), s.now().Add(s.options.JobLock)
-	j.token = s.issue("job.", &actor{name: "job " + j.spec.Name, job: j}, 0)
+	j.token = s.jobToken(j)
+	s.actors[j.token] = &actor{name: "job " + j.spec.Name, job: j}
 	s.announce()
 	writeJSON(w, http.StatusOK, s.jobMessage(j))
 }
@@ -57,14 +56,9 @@ func (s *Server) asJob(do func(http.ResponseWriter, *http.Request, *job)) http.H
 	}
 }
 
-type planAndJob struct {
-	Plan string `json:"planId"`
-	Job  string `json:"jobId"`
-}
-
 func (s *Server) renewJob(w http.ResponseWriter, r *http.Request, j *job) {
 	var asked planAndJob
-	if !decode(w, r, &asked) {
+	if !body(w, r, &asked) {
 		return
 	}
 	s.mu.Lock()
@@ -74,7 +68,7 @@ func (s *Server) renewJob(w http.ResponseWriter, r *http.Request, j *job) {
 		return
 	}
 	j.lockedTill = s.now().Add(s.options.JobLock)
-	writeJSON(w, http.StatusOK, map[string]any{"lockedUntil": j.lockedTill.UTC().Format(time.RFC3339Nano)})
+	writeJSON(w, http.StatusOK, map[string]any{"lockedUntil": j.lockedTill.UTC().Format("2006-01-02T15:04:05.000Z")})
 }
 
 // conclusions as runners write them, and as REST does.
@@ -84,24 +78,8 @@ var conclusions = map[string]string{
 }
 
 func (s *Server) completeJob(w http.ResponseWriter, r *http.Request, j *job) {
-	var asked struct {
-		planAndJob
-		Conclusion  string `json:"conclusion"`
-		StepResults []struct {
-			ID          string `json:"external_id"`
-			Number      int    `json:"number"`
-			Name        string `json:"name"`
-			Status      string `json:"status"`
-			Conclusion  string `json:"conclusion"`
-			StartedAt   string `json:"started_at"`
-			CompletedAt string `json:"completed_at"`
-		} `json:"stepResults"`
-		Annotations []struct {
-			Level   string `json:"level"`
-			Message string `json:"message"`
-		} `json:"annotations"`
-	}
-	if !decode(w, r, &asked) {
+	var asked completion
+	if !body(w, r, &asked) {
 		return
 	}
 	s.mu.Lock()
@@ -135,7 +113,7 @@ func variable(value string, secret bool) map[string]any {
 func (s *Server) jobMessage(j *job) any {
 	owner, _, _ := strings.Cut(j.spec.Repository, "/")
 	token := s.issue("ghs_", &actor{name: "GITHUB_TOKEN of " + j.spec.Name, owner: owner, permissions: map[string]string{"metadata": "read", "actions": "read"}, integration: true}, 24*time.Hour)
-	key := cmp.Or(j.spec.Key, j.spec.Name)
+	key := j.key()
 	github := map[string]string{
 		"repository": j.spec.Repository, "repository_owner": owner, "run_id": strconv.FormatInt(j.run, 10), "run_number": "1", "run_attempt": "1",
 		"workflow": "stand-in", "job": key, "actor": "octocat", "triggering_actor": "octocat", "event_name": "workflow_dispatch",
@@ -150,9 +128,12 @@ func (s *Server) jobMessage(j *job) any {
 				inputs[key] = value
 			}
 		}
+		if each.Uses != "" {
+			inputs = each.With
+		}
 		made := map[string]any{
 			"type": "action", "id": j.steps[i].id, "contextName": cmp.Or(each.ID, "__run_"+strconv.Itoa(i+1)), "condition": condition(each.If), "continueOnError": each.ContinueOnError,
-			"reference": map[string]any{"type": "script"}, "displayNameToken": template(each.title()), "inputs": mapping(inputs), "environment": mapping(each.Env),
+			"reference": each.reference(), "displayNameToken": template(each.title()), "inputs": mapping(inputs), "environment": mapping(each.Env),
 		}
 		if each.TimeoutMinutes > 0 {
 			made["timeoutInMinutes"] = each.TimeoutMinutes
@@ -162,7 +143,8 @@ func (s *Server) jobMessage(j *job) any {
 	mask := []any{map[string]any{"type": "regex", "value": regexp.QuoteMeta(token)}}
 	variables := map[string]any{
 		"system.github.results_endpoint": variable(s.resultsURL(), false), "system.github.token": variable(token, true), "system.github.job": variable(key, false),
-		"system.orchestrationId": variable(j.planID+"."+key, false), "github_token": variable(token, true),
+		"system.github.launch_endpoint": variable(s.RunnerURL+"/", false), "actions_uses_cache_service_v2": variable("true", false),
+		"system.orchestrationId": variable(j.orchestration(), false), "github_token": variable(token, true),
 	}
 	for name, value := range j.spec.Secrets {
 		variables[name] = variable(value, true)
@@ -176,7 +158,7 @@ func (s *Server) jobMessage(j *job) any {
 		"resources": map[string]any{"endpoints": []any{map[string]any{
 			"name": "SystemVssConnection", "url": s.runURL(), "isReady": true,
 			"authorization": map[string]any{"scheme": "OAuth", "parameters": map[string]string{"AccessToken": j.token}},
-			"data":          map[string]string{"FeedStreamUrl": s.RunnerURL + "/feed", "ResultsServiceUrl": s.resultsURL(), "PipelinesServiceUrl": s.RunnerURL + "/", "CacheServerUrl": s.RunnerURL + "/"},
+			"data":          s.jobEndpoints(j),
 		}}},
 		"variables": variables,
 		"contextData": map[string]any{
@@ -206,6 +188,23 @@ func (s *Server) jobMessage(j *job) any {
 		message["jobServiceContainers"] = map[string]any{"type": 2, "map": services}
 	}
 	return message
+}
+
+// reference of a step's action: a script, or an action in the workspace or elsewhere
+// (Sdk/DTPipelines/Pipelines/RepositoryPathReference.cs).
+func (s Step) reference() map[string]any {
+	name, ref, elsewhere := strings.Cut(s.Uses, "@")
+	switch {
+	case s.Uses == "":
+		return map[string]any{"type": "script"}
+	case !elsewhere:
+		return map[string]any{"type": "repository", "repositoryType": "self", "path": s.Uses}
+	}
+	repository, path := name, ""
+	if parts := strings.SplitN(name, "/", 3); len(parts) == 3 {
+		repository, path = parts[0]+"/"+parts[1], parts[2]
+	}
+	return map[string]any{"type": "repository", "repositoryType": "GitHub", "name": repository, "ref": ref, "path": path}
 }
 
 // template of a container: what is given of it.

@@ -18,7 +18,8 @@ type Request struct {
 	Status   int // 0: the connection was dropped
 	Who      string
 	Duration time.Duration
-	Fault    bool // answered, delayed or dropped by a fault
+	Fault    bool   // answered, delayed or dropped by a fault
+	Refused  string // why, where GitHub's runner would not ask so
 }
 
 // Requests gives all so far, in the order in which they were answered.

@@ -110,7 +110,7 @@ func (s *Server) jit(of *runner, workFolder string, key *rsa.PrivateKey) string 
 	files := map[string]any{
 		".runner": map[string]string{
 			"AgentId": fmt.Sprint(of.id), "AgentName": of.name, "PoolId": fmt.Sprint(of.group), "PoolName": group.Name,
-			"ServerUrl": s.RunnerURL + "/", "ServerUrlV2": s.brokerURL(), "UseV2Flow": "True", "Ephemeral": "True", "DisableUpdate": "True",
+			"ServerUrlV2": s.brokerURL(), "UseV2Flow": "True", "Ephemeral": "True", "DisableUpdate": "True",
 			"WorkFolder": workFolder, "GitHubUrl": s.URL + "/" + of.place.target(),
 		},
 		".credentials": map[string]any{"Scheme": "OAuth", "Data": map[string]string{
@@ -153,7 +153,7 @@ func (s *Server) runnerRegistration(r *http.Request) answer {
 	}
 	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	return answer{status: http.StatusOK, body: map[string]any{
-		"url": s.base(r) + "/_services/pipelines/" + string(p), "token_schema": "OAuthAccessToken", "token": token,
+		"url": s.brokerAt(r), "token_schema": "OAuthAccessToken", "token": token,
 		"use_v2_flow": true, "use_runner_admin_flow": true,
 	}}
 }
@@ -191,7 +191,7 @@ func (s *Server) registerRunner(r *http.Request) answer {
 	for _, label := range asked.Labels {
 		want.labels = append(want.labels, label.Name)
 	}
-	if old := s.named(p, asked.Name); old != nil && asked.Replace && asked.ID == old.id && old.job == nil {
+	if old := s.named(p, asked.Name); old != nil && asked.Replace && asked.ID == old.id && !old.busy() {
 		s.forget(old)
 	}
 	if refused := s.problemWith(want, p); refused != nil {
@@ -201,9 +201,16 @@ func (s *Server) registerRunner(r *http.Request) answer {
 	made.version = asked.Version
 	return answer{status: http.StatusCreated, body: map[string]any{
 		"id": made.id, "name": made.name,
-		"authorization": map[string]string{"authorization_url": s.authorizationURL(), "server_url": s.brokerURL(), "client_id": made.clientID},
+		"authorization": map[string]string{"authorization_url": s.authorizationURL(), "server_url": s.brokerAt(r), "client_id": made.clientID},
 	}}
 }
+
+// brokerAt is where a runner that registers itself finds the broker: on the host that it
+// knows, which GitHub's runner demands of an Enterprise Server
+// (Runner.Listener/Configuration/ConfigurationManager.cs:169-179), and under one address
+// for both protocols, since it would speak the older one to another
+// (BrokerMessageListener.cs:123-129).
+func (s *Server) brokerAt(r *http.Request) string { return s.base(r) + "/broker/" }
 
 // publicKey reads .NET's XML of an RSA key.
 func publicKey(text string) (*rsa.PublicKey, error) {

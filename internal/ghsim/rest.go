@@ -184,10 +184,14 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, a answer) {
 	writeJSON(w, a.status, a.body)
 }
 
+// writeJSON says the length: GitHub's runner takes an answer without one for none
+// (Sdk/WebApi/WebApi/OAuth/VssOAuthTokenHttpClient.cs:158-171).
 func writeJSON(w http.ResponseWriter, status int, body any) {
+	text, _ := json.Marshal(body) // of what JSON has
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)+1))
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that is gone reads nothing
+	_, _ = w.Write(append(text, '\n')) // a client that is gone reads nothing
 }
 
 // base is the URL of this server as r came to it.

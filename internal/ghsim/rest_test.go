@@ -264,7 +264,8 @@ jobs:
 	}
 	for text, says := range map[string]string{
 		"jobs: {}": "no jobs",
-		"jobs: {a: {runs-on: linux, steps: [{uses: actions/checkout@v4}]}}":                "uses",
+		"jobs: {a: {runs-on: linux, steps: [{uses: checkout}]}}":                           "neither ./FOLDER",
+		"jobs: {a: {runs-on: linux, steps: [{uses: ./a, run: 'true'}]}}":                   "either run or uses",
 		"jobs: {a: {runs-on: linux, steps: [{run: 'echo ${{ x }'}]}}":                      "not closed",
 		"jobs: {a: {runs-on: '${{ inputs.on }}', steps: [{run: 'true'}]}}":                 "matrix.NAME",
 		"jobs: {a: {runs-on: linux, needs: b, steps: [{run: 'true'}]}}":                    "needs",

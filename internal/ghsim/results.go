@@ -1,148 +1,149 @@
 package ghsim
 
 import (
-	"bytes"
-	"crypto/rand"
-	"crypto/subtle"
-	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/coder/websocket"
-	"github.com/coder/websocket/wsjson"
 )
 
-const blobLimit = 64 << 20
+// resultsURL is at the root: actions take the origin of it only (actions/toolkit,
+// packages/artifact/src/internal/shared/config.ts).
+func (s *Server) resultsURL() string { return s.RunnerURL + "/" }
 
-// blob is a file of a job, in what stands for a cloud's storage.
-type blob struct {
-	id, signature string
-	appending     bool
-	sealed        bool
-	content       bytes.Buffer
-}
-
-func (b *blob) text() string {
-	if b == nil {
-		return ""
-	}
-	return b.content.String()
-}
-
-func (s *Server) resultsURL() string { return s.RunnerURL + "/results/" }
-
-// newBlob and its signed URL, the only right to write it; they need the lock.
-func (s *Server) newBlob() *blob {
-	made := &blob{id: rand.Text(), signature: rand.Text()}
-	s.blobs[made.id] = made
-	return made
-}
-
-func (s *Server) signedURL(b *blob) string {
-	return s.RunnerURL + "/blobs/" + b.id + "?sig=" + b.signature
-}
-
-// putBlob takes a whole blob, or makes, extends and seals one that is appended to.
-func (s *Server) putBlob(w http.ResponseWriter, r *http.Request) {
-	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, blobLimit))
-	if err != nil {
-		w.WriteHeader(http.StatusRequestEntityTooLarge)
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	query, b := r.URL.Query(), s.blobs[r.PathValue("id")]
-	switch {
-	case b == nil:
-		w.WriteHeader(http.StatusNotFound)
-	case subtle.ConstantTimeCompare([]byte(query.Get("sig")), []byte(b.signature)) != 1:
-		w.WriteHeader(http.StatusForbidden)
-	case query.Get("comp") == "" && r.Header.Get("x-ms-blob-type") == "AppendBlob":
-		b.appending, b.sealed = true, false
-		b.content.Reset()
-		w.WriteHeader(http.StatusCreated)
-	case query.Get("comp") == "" && r.Header.Get("x-ms-blob-type") == "BlockBlob":
-		b.content.Reset()
-		b.content.Write(content)
-		w.WriteHeader(http.StatusCreated)
-	case query.Get("comp") != "appendblock":
-		w.WriteHeader(http.StatusBadRequest)
-	case !b.appending:
-		w.WriteHeader(http.StatusNotFound)
-	case b.sealed:
-		w.WriteHeader(http.StatusConflict)
-	default:
-		b.content.Write(content)
-		b.sealed = query.Get("seal") == "true"
-		w.WriteHeader(http.StatusCreated)
-	}
-}
-
-// told is a call to the results service.
-type told struct {
-	Run         string `json:"workflow_run_backend_id"`
-	Job         string `json:"workflow_job_run_backend_id"`
-	Step        string `json:"step_backend_id"`
-	Lines       int64  `json:"line_count"`
-	ChangeOrder int64  `json:"change_order"`
-	Steps       []struct {
-		ID          string `json:"external_id"`
-		Number      int    `json:"number"`
-		Name        string `json:"name"`
-		Status      int    `json:"status"`
-		StartedAt   string `json:"started_at"`
-		CompletedAt string `json:"completed_at"`
-		Conclusion  int    `json:"conclusion"`
-	} `json:"steps"`
-}
-
-// Numbers of the results service.
+// Numbers of the results service (Sdk/WebApi/WebApi/Contracts.cs:192-207).
 var (
-	stepStatus     = map[int]string{1: running, 2: "pending", 3: completed}
+	stepStatus     = map[int]string{3: running, 5: "pending", 6: completed}
 	stepConclusion = map[int]string{0: "", 2: "success", 3: "failure", 4: "cancelled", 7: "skipped"}
 )
 
-// twirp takes what a job tells of its steps, and gives places for logs.
+// The services that a job calls.
+const (
+	receiver  = "results.services.receiver.Receiver/"
+	stepsOf   = "github.actions.results.api.v1.WorkflowStepUpdateService/"
+	artifacts = "github.actions.results.api.v1.ArtifactService/"
+	caches    = "github.actions.results.api.v1.CacheService/"
+)
+
+// twirp takes what a job tells of its steps, and gives places for logs and artifacts.
 func (s *Server) twirp(w http.ResponseWriter, r *http.Request, j *job) {
-	var asked told
-	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<22)).Decode(&asked); err != nil {
-		writeJSON(w, http.StatusBadRequest, map[string]string{"code": "malformed", "msg": err.Error()})
+	text, err := io.ReadAll(io.LimitReader(r.Body, 1<<22))
+	if err != nil {
+		refuse(w, r, http.StatusBadRequest, "the body: "+err.Error())
 		return
 	}
+	call := twirpCall{server: s, job: j, w: w, r: r, text: text}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if asked.Run != j.planID || asked.Job != j.uuid {
-		writeJSON(w, http.StatusForbidden, map[string]string{"code": "permission_denied", "msg": "another job's"})
+	name := r.PathValue("service") + "/" + r.PathValue("method")
+	if handle := twirpMethods[name]; handle != nil {
+		handle(&call)
 		return
 	}
-	place := func(kind string, b **blob) {
-		if *b == nil {
-			*b = s.newBlob()
-		}
-		writeJSON(w, http.StatusOK, map[string]any{kind: s.signedURL(*b), "blob_storage_type": "BLOB_STORAGE_TYPE_AZURE", "soft_size_limit": 1 << 20})
+	if method, cache := strings.CutPrefix(name, caches); cache {
+		twirpError(w, http.StatusNotImplemented, "unimplemented", method+": this stand-in keeps no caches")
+		return
 	}
-	switch service, method := r.PathValue("service"), r.PathValue("method"); service + "/" + method {
-	case "results.services.receiver.Receiver/GetStepLogsSignedBlobURL":
-		place("logs_url", &j.stepOf(asked.Step).logs)
-	case "results.services.receiver.Receiver/GetStepSummarySignedBlobURL":
-		place("summary_url", &j.stepOf(asked.Step).summary)
-	case "results.services.receiver.Receiver/GetJobLogsSignedBlobURL":
-		place("logs_url", &j.logs)
-	case "results.services.receiver.Receiver/CreateStepLogsMetadata", "results.services.receiver.Receiver/CreateJobLogsMetadata", "results.services.receiver.Receiver/CreateStepSummaryMetadata":
-		writeJSON(w, http.StatusOK, map[string]bool{"ok": true})
-	case "github.actions.results.api.v1.WorkflowStepUpdateService/WorkflowStepsUpdate":
-		for _, each := range asked.Steps {
-			j.tell(step{id: each.ID, number: each.Number, name: each.Name, status: stepStatus[each.Status], conclusion: stepConclusion[each.Conclusion], started: each.StartedAt, completed: each.CompletedAt})
+	refuse(w, r, http.StatusNotFound, "no method "+name)
+}
+
+// twirpCall is one call; its methods need the server's lock.
+type twirpCall struct {
+	server *Server
+	job    *job
+	w      http.ResponseWriter
+	r      *http.Request
+	text   []byte
+}
+
+var twirpMethods = map[string]func(*twirpCall){
+	receiver + "GetStepLogsSignedBlobURL": func(c *twirpCall) {
+		if of := new(stepRef); c.read(of) {
+			c.place("logs_url", &c.job.stepOf(of.Step).logs)
 		}
-		if j.firstStepAt.IsZero() && slices.ContainsFunc(j.steps, func(each *step) bool { return each.ours && (each.status == running || each.started != "") }) {
-			j.firstStepAt = s.now()
+	},
+	receiver + "GetStepSummarySignedBlobURL": func(c *twirpCall) {
+		if of := new(stepRef); c.read(of) {
+			c.place("summary_url", &c.job.stepOf(of.Step).summary)
 		}
-		s.announce()
-		writeJSON(w, http.StatusOK, map[string]bool{"ok": true})
-	default:
-		writeJSON(w, http.StatusNotFound, map[string]string{"code": "bad_route", "msg": "no handler for " + service + "/" + method})
+	},
+	receiver + "GetJobLogsSignedBlobURL": func(c *twirpCall) {
+		if c.read(new(jobRef)) {
+			c.place("logs_url", &c.job.logs)
+		}
+	},
+	receiver + "GetJobDiagLogsSignedBlobURL": func(c *twirpCall) {
+		if c.read(new(jobRef)) {
+			c.place("diag_logs_url", &c.job.diagnostics)
+		}
+	},
+	receiver + "CreateStepLogsMetadata":    func(c *twirpCall) { c.taken(new(uploadedStepLog)) },
+	receiver + "CreateJobLogsMetadata":     func(c *twirpCall) { c.taken(new(uploadedJobLog)) },
+	receiver + "CreateStepSummaryMetadata": func(c *twirpCall) { c.taken(new(uploadedSummary)) },
+	stepsOf + "WorkflowStepsUpdate":        (*twirpCall).updateSteps,
+	artifacts + "CreateArtifact":           (*twirpCall).createArtifact,
+	artifacts + "FinalizeArtifact":         (*twirpCall).finalizeArtifact,
+	artifacts + "ListArtifacts":            (*twirpCall).listArtifacts,
+	artifacts + "GetSignedArtifactURL":     (*twirpCall).signArtifact,
+	artifacts + "DeleteArtifact":           (*twirpCall).deleteArtifact,
+}
+
+func twirpError(w http.ResponseWriter, status int, code, message string) {
+	writeJSON(w, status, map[string]string{"code": code, "msg": message})
+}
+
+// read reads a call of this very job strictly.
+func (c *twirpCall) read(into interface{ ref() jobRef }) bool {
+	if err := strict(c.text, into); err != nil {
+		refuse(c.w, c.r, http.StatusBadRequest, "the body: "+err.Error())
+		return false
 	}
+	if of := into.ref(); of.Run != c.job.planID || of.Job != c.job.uuid {
+		twirpError(c.w, http.StatusForbidden, "permission_denied", "another job's")
+		return false
+	}
+	return true
+}
+
+func (c *twirpCall) answer(body any) { writeJSON(c.w, http.StatusOK, body) }
+
+// place gives a signed address for a blob, which is made at the first call.
+func (c *twirpCall) place(kind string, b **blob) {
+	if *b == nil {
+		*b = c.server.newBlob()
+	}
+	c.answer(map[string]any{kind: c.server.signedURL(*b), "blob_storage_type": "BLOB_STORAGE_TYPE_AZURE", "soft_size_limit": 1 << 20})
+}
+
+func (c *twirpCall) taken(into interface{ ref() jobRef }) {
+	if c.read(into) {
+		c.answer(map[string]bool{"ok": true})
+	}
+}
+
+func (c *twirpCall) updateSteps() {
+	var asked stepsUpdate
+	if !c.read(&asked) {
+		return
+	}
+	j := c.job
+	for _, each := range asked.Steps {
+		status, known := stepStatus[each.Status]
+		conclusion, ended := stepConclusion[each.Conclusion]
+		if !known || !ended {
+			refuse(c.w, c.r, http.StatusBadRequest, fmt.Sprintf("step %s has status %d and conclusion %d, which GitHub's runner does not send", each.Name, each.Status, each.Conclusion))
+			return
+		}
+		j.tell(step{id: each.ID, number: each.Number, name: each.Name, status: status, conclusion: conclusion, started: each.StartedAt, completed: each.CompletedAt})
+	}
+	if j.firstStepAt.IsZero() && slices.ContainsFunc(j.steps, func(each *step) bool { return each.ours && (each.status == running || each.started != "") }) {
+		j.firstStepAt = c.server.now()
+	}
+	c.server.announce()
+	c.answer(map[string]bool{"ok": true})
 }
 
 // stepOf finds a step, or makes one of those that runners add.
@@ -176,9 +177,15 @@ func (s *Server) feed(w http.ResponseWriter, r *http.Request, j *job) {
 	defer func() { _ = socket.CloseNow() }()
 	socket.SetReadLimit(1 << 22)
 	for {
-		var lines struct{ Value []string }
-		if err := wsjson.Read(r.Context(), socket, &lines); err != nil {
+		_, text, err := socket.Read(r.Context())
+		if err != nil {
 			return // the runner's end of the feed
+		}
+		var lines feedLines
+		if err := strict(text, &lines); err != nil {
+			_ = socket.Close(websocket.StatusUnsupportedData, "not as GitHub's runner sends it") // it is said in the record
+			recordOf(r).Refused = "the feed: " + err.Error()
+			return
 		}
 		s.mu.Lock()
 		j.live = append(j.live, lines.Value...)

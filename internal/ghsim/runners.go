@@ -22,7 +22,24 @@ type runner struct {
 	clientID  string
 	key       *rsa.PublicKey
 	session   *session
-	job       *job // assigned or running
+	job       *job      // assigned or running
+	messages  []any     // that wait for its next poll
+	ends      time.Time // when it vanishes, its one job behind it; zero: it has none behind it
+}
+
+// lingers tells whether its one job is over, which GitHub has not noticed yet: to
+// others it is busy.
+func (r *runner) lingers() bool { return !r.ends.IsZero() }
+
+func (r *runner) busy() bool { return r.job != nil || r.lingers() }
+
+// expireRunners forgets those whose job is over; it needs the lock.
+func (s *Server) expireRunners() {
+	for _, r := range s.runners {
+		if r.lingers() && !s.now().Before(r.ends) {
+			s.forget(r)
+		}
+	}
 }
 
 type label struct {
@@ -50,7 +67,7 @@ func (s *Server) Runners() []Runner {
 	var all []Runner
 	for _, id := range slices.Sorted(maps.Keys(s.runners)) {
 		r := s.runners[id]
-		seen := Runner{ID: r.id, Name: r.name, Place: string(r.place), Group: r.group, Online: r.session != nil, Busy: r.job != nil, Ephemeral: r.ephemeral}
+		seen := Runner{ID: r.id, Name: r.name, Place: string(r.place), Group: r.group, Online: r.session != nil, Busy: r.busy(), Ephemeral: r.ephemeral}
 		for _, label := range r.labels {
 			seen.Labels = append(seen.Labels, label.Name)
 		}
@@ -65,12 +82,13 @@ func (r *runner) json() any {
 		status = "online"
 	}
 	return map[string]any{
-		"id": r.id, "name": r.name, "os": r.os, "status": status, "busy": r.job != nil, "ephemeral": r.ephemeral,
+		"id": r.id, "name": r.name, "os": r.os, "status": status, "busy": r.busy(), "ephemeral": r.ephemeral,
 		"runner_group_id": r.group, "labels": r.labels, "version": r.version,
 	}
 }
 
-// newLabels gives each an id; the ones that every machine has are read-only.
+// newLabels gives each an id, and small letters; the ones that every machine has are
+// read-only.
 func (s *Server) newLabels(names []string) []label {
 	made := []label{}
 	for _, name := range names {
@@ -78,7 +96,7 @@ func (s *Server) newLabels(names []string) []label {
 		if slices.Contains([]string{"self-hosted", "linux", "x64", "arm64"}, strings.ToLower(name)) {
 			kind = "read-only"
 		}
-		made = append(made, label{ID: s.id(), Name: name, Type: kind})
+		made = append(made, label{ID: s.id(), Name: strings.ToLower(name), Type: kind})
 	}
 	return made
 }
@@ -131,7 +149,7 @@ func (s *Server) deleteRunner(c *call) answer {
 	switch {
 	case found == nil:
 		return refusal(notFound)
-	case found.job != nil:
+	case found.busy():
 		return invalid("Runner \"%s\" is currently running a job and cannot be deleted.", found.name)
 	}
 	s.forget(found)
@@ -142,7 +160,6 @@ func (s *Server) deleteRunner(c *call) answer {
 func (s *Server) forget(gone *runner) {
 	gone.session = nil
 	delete(s.runners, gone.id)
-	maps.DeleteFunc(s.actors, func(_ string, who *actor) bool { return who.runner == gone })
 	s.announce()
 }
 

@@ -2,6 +2,7 @@ package ghsim
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ type Options struct {
 	SessionTimeout time.Duration // a runner that has not polled for so long is offline; 100 s
 	AcquireTimeout time.Duration // an assigned job that is not acquired goes back to the queue; 2 min
 	JobLock        time.Duration // a running job that is not renewed has lost its runner; 10 min
+	Linger         time.Duration // an ephemeral runner stays busy for so long after its job; 200 ms, less than GitHub's; negative: not at all
 }
 
 func (o Options) withDefaults() Options {
@@ -34,7 +36,7 @@ func (o Options) withDefaults() Options {
 			*field = value
 		}
 	}
-	for field, value := range map[*time.Duration]time.Duration{&o.PollTimeout: 50 * time.Second, &o.SessionTimeout: 100 * time.Second, &o.AcquireTimeout: 2 * time.Minute, &o.JobLock: 10 * time.Minute} {
+	for field, value := range map[*time.Duration]time.Duration{&o.PollTimeout: 50 * time.Second, &o.SessionTimeout: 100 * time.Second, &o.AcquireTimeout: 2 * time.Minute, &o.JobLock: 10 * time.Minute, &o.Linger: 200 * time.Millisecond} {
 		if *field == 0 {
 			*field = value
 		}
@@ -64,6 +66,7 @@ type Server struct {
 	rate    rateLimit
 	runners map[int64]*runner
 	used    map[string]time.Time // identities of OAuth assertions, which count once
+	signing []byte               // of the tokens of jobs
 	jobs    []*job               // in the order of the queue
 	blobs   map[string]*blob
 	faults  []*Fault
@@ -76,7 +79,7 @@ func Start(options Options) (*Server, error) {
 	s := &Server{
 		options: options.withDefaults(), changed: make(chan struct{}), nextID: 100,
 		places: map[place]*holder{}, actors: map[string]*actor{}, apps: map[int64]*app{}, rate: rateLimit{limit: 5000},
-		runners: map[int64]*runner{}, used: map[string]time.Time{}, blobs: map[string]*blob{},
+		runners: map[int64]*runner{}, used: map[string]time.Time{}, blobs: map[string]*blob{}, signing: []byte(rand.Text()),
 	}
 	s.AddRepository("acme/api", Private)
 	s.AddEnterprise("big")
@@ -112,7 +115,7 @@ func Start(options Options) (*Server, error) {
 			}
 		})
 	}
-	serve(secure, s.recorded(s.restHandler()))
+	serve(secure, s.recorded(s.runnerHandler()))
 	serve(runners, s.recorded(s.runnerHandler()))
 	s.ended.Go(func() { s.watch(ctx) })
 	return s, nil
@@ -183,6 +186,7 @@ func (s *Server) watch(ctx context.Context) {
 			s.mu.Lock()
 			s.expireSessions()
 			s.expireJobs()
+			s.expireRunners()
 			s.mu.Unlock()
 		}
 	}

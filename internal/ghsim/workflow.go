@@ -26,6 +26,7 @@ type Job struct {
 	Defaults       Defaults             `yaml:"defaults"`
 	Container      Container            `yaml:"container"`
 	Services       map[string]Container `yaml:"services"`
+	Permissions    map[string]string    `yaml:"permissions"` // of the job's own token; id-token: write lets it ask for an identity
 	Steps          []Step               `yaml:"steps"`
 
 	// Of the repository: what secrets.NAME and vars.NAME give.
@@ -49,6 +50,8 @@ type Step struct {
 	Name             string            `yaml:"name"`
 	If               string            `yaml:"if"`
 	Run              string            `yaml:"run"`
+	Uses             string            `yaml:"uses"` // ./FOLDER of the workspace, or any other, which the runner is refused
+	With             map[string]string `yaml:"with"`
 	Shell            string            `yaml:"shell"` // bash or sh
 	WorkingDirectory string            `yaml:"working-directory"`
 	Env              map[string]string `yaml:"env"`
@@ -168,8 +171,10 @@ func (j Job) check() error {
 	}
 	for i, step := range j.Steps {
 		switch {
-		case step.Run == "":
-			return fmt.Errorf("job %s: step %d: only run is known", j.Name, i+1)
+		case (step.Run == "") == (step.Uses == ""):
+			return fmt.Errorf("job %s: step %d: either run or uses is needed", j.Name, i+1)
+		case step.Uses != "" && !strings.HasPrefix(step.Uses, "./") && !strings.Contains(step.Uses, "@"):
+			return fmt.Errorf("job %s: step %d: uses: %s is neither ./FOLDER nor OWNER/REPO@REF", j.Name, i+1, step.Uses)
 		case !slices.Contains([]string{"", "bash", "sh"}, step.Shell):
 			return fmt.Errorf("job %s: step %d: shell %s is not known", j.Name, i+1, step.Shell)
 		case step.ID != "" && slices.ContainsFunc(j.Steps[:i], func(other Step) bool { return other.ID == step.ID }):
@@ -186,7 +191,7 @@ func (j Job) texts() []string {
 		all = slices.Concat(all, []string{one.Image, one.Options, one.Credentials.Username, one.Credentials.Password}, one.Ports, one.Volumes, slices.Collect(maps.Values(one.Env)))
 	}
 	for _, step := range j.Steps {
-		all = slices.Concat(all, []string{step.Name, step.If, step.Run, step.WorkingDirectory}, slices.Collect(maps.Values(step.Env)))
+		all = slices.Concat(all, []string{step.Name, step.If, step.Run, step.WorkingDirectory}, slices.Collect(maps.Values(step.Env)), slices.Collect(maps.Values(step.With)))
 	}
 	return all
 }
@@ -204,6 +209,6 @@ func (s Step) title() string {
 	if s.Name != "" {
 		return s.Name
 	}
-	first, _, _ := strings.Cut(strings.TrimSpace(s.Run), "\n")
+	first, _, _ := strings.Cut(strings.TrimSpace(s.Run+s.Uses), "\n")
 	return "Run " + first
 }

@@ -1,0 +1,103 @@
+package ghsim
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v4"
+	"github.com/google/uuid"
+)
+
+// jobToken is a JSON web token: GitHub's listener reads the orchestration out of it
+// (Runner.Listener/JobDispatcher.cs:106-123), and actions the ids of run and job out of
+// its scope (actions/toolkit, packages/artifact/src/internal/shared/util.ts). It needs
+// the lock.
+func (s *Server) jobToken(j *job) string {
+	now := s.now()
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"iss": "https://token.actions.githubusercontent.com", "sub": "job", "jti": uuid.NewString(), "orch_id": j.orchestration(),
+		"scp": fmt.Sprintf("Actions.GenericRead:%[1]s Actions.Results:%[2]s:%[3]s Actions.UploadArtifacts:%[2]s/1:%[2]s", uuid.Nil, j.planID, j.uuid),
+		"ac":  `[{"Scope":"refs/heads/main","Permission":3}]`,
+		"nbf": now.Add(-time.Minute).Unix(), "iat": now.Unix(), "exp": now.Add(j.spec.timeout() + time.Hour).Unix(),
+	}).SignedString(s.signing)
+	if err != nil {
+		panic(err) // a key of bytes signs
+	}
+	return signed
+}
+
+// key of a job in its workflow.
+func (j *job) key() string { return cmp.Or(j.spec.Key, j.spec.Name) }
+
+func (j *job) orchestration() string { return j.planID + "." + j.key() + ".__default" }
+
+// jobEndpoints are the services that a job is told of. The live log's address is a web
+// socket's: GitHub's worker takes no other (Runner.Common/ResultsServer.cs:206).
+func (s *Server) jobEndpoints(j *job) map[string]string {
+	given := map[string]string{
+		"FeedStreamUrl": "ws" + strings.TrimPrefix(s.RunnerURL, "http") + "/feed", "ResultsServiceUrl": s.resultsURL(), "PipelinesServiceUrl": s.RunnerURL + "/",
+		"CacheServerUrl": s.RunnerURL + "/",
+	}
+	if j.spec.Permissions["id-token"] == "write" {
+		given["GenerateIdTokenUrl"] = s.RunnerURL + "/idtoken/" + j.uuid + "?api-version=2.0"
+	}
+	return given
+}
+
+// idToken is the identity of a job for others (OpenID Connect): actions ask with the
+// job's token for an audience (actions/toolkit, packages/core/src/oidc-utils.ts).
+func (s *Server) idToken(w http.ResponseWriter, r *http.Request, j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.PathValue("job") != j.uuid || j.status != running || j.spec.Permissions["id-token"] != "write" {
+		refuse(w, r, http.StatusForbidden, "the identity of another job, or of one without permissions: {id-token: write}")
+		return
+	}
+	audience := r.URL.Query().Get("audience")
+	owner, _, _ := strings.Cut(j.spec.Repository, "/")
+	if audience == "" {
+		audience = s.URL + "/" + owner
+	}
+	now := s.now()
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"iss": s.URL + "/_services/token", "aud": audience, "sub": "repo:" + j.spec.Repository + ":ref:refs/heads/main", "jti": uuid.NewString(),
+		"repository": j.spec.Repository, "repository_owner": owner, "ref": "refs/heads/main", "event_name": "workflow_dispatch", "runner_environment": "self-hosted",
+		"nbf": now.Add(-time.Minute).Unix(), "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
+	}).SignedString(s.signing)
+	if err != nil {
+		panic(err) // a key of bytes signs
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"value": signed})
+}
+
+// resolveActions answers where to download actions of other repositories: this stand-in
+// has none, and says so for each (Sdk/WebApi/WebApi/LaunchHttpClient.cs:40-79). Local
+// ones are not asked for.
+func (s *Server) resolveActions(w http.ResponseWriter, r *http.Request, j *job) {
+	var asked actionReferences
+	if !body(w, r, &asked) {
+		return
+	}
+	if r.PathValue("plan") != j.planID || r.PathValue("job") != j.uuid {
+		refuse(w, r, http.StatusForbidden, "another job's actions")
+		return
+	}
+	errors := map[string]any{}
+	for _, each := range asked.Actions {
+		name := each.Action + "@" + each.Version
+		errors[name] = map[string]string{"message": "Unable to resolve action `" + name + "`: this stand-in has no repositories, use a local action (uses: ./FOLDER)"}
+	}
+	if len(errors) == 0 {
+		writeJSON(w, http.StatusOK, map[string]any{"actions": map[string]any{}})
+		return
+	}
+	writeJSON(w, http.StatusUnprocessableEntity, map[string]any{"errors": errors})
+}
+
+// legacyCache is the cache service of before, in GitHub's words.
+func (s *Server) legacyCache(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusUnprocessableEntity, map[string]string{"message": "This legacy service is shutting down, effective April 15, 2025. Migrate to the new service ASAP."})
+}

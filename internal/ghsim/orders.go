@@ -1,0 +1,57 @@
+package ghsim
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// What GitHub asks of a runner beyond jobs. It comes with the next poll.
+
+// RefreshToken has a runner ask for another token (Runner.Listener/Runner.cs:778-782).
+func (s *Server) RefreshToken(name string) error {
+	return s.order(name, func(*runner) any {
+		return map[string]any{"messageId": s.id(), "messageType": "ForceTokenRefresh", "body": "{}"}
+	})
+}
+
+// RefreshConfig has a runner ask for its settings ("runner") or credentials
+// ("credentials"), which it keeps beside the old ones and prefers
+// (Sdk/DTWebApi/WebApi/RunnerRefreshConfigMessage.cs, Runner.Listener/RunnerConfigUpdater.cs).
+func (s *Server) RefreshConfig(name, kind string) error {
+	return s.order(name, func(of *runner) any {
+		return map[string]any{"messageId": s.id(), "messageType": "RunnerRefreshConfig", "body": jsonText(map[string]any{
+			"runnerQualifiedId": "valid/runner/qualifiedid/" + strconv.FormatInt(of.id, 10), "configType": kind, "serviceType": "pipelines",
+			"configRefreshURL": fmt.Sprintf("%s/config/%s", s.RunnerURL, kind),
+		})}
+	})
+}
+
+func (s *Server) order(name string, message func(*runner) any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.runners {
+		if r.name == name {
+			r.messages = append(r.messages, message(r))
+			s.announce()
+			return nil
+		}
+	}
+	return fmt.Errorf("no runner %s", name)
+}
+
+// refreshConfig gives a runner the settings or credentials that it has sent, in base64:
+// nothing of them changes here. GitHub's older service, which is not imitated, does this
+// for its runner.
+func (s *Server) refreshConfig(w http.ResponseWriter, r *http.Request, _ *runner) {
+	sent, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<16))
+	text := strings.Trim(string(sent), "\"\n")
+	if decoded, wrong := base64.StdEncoding.DecodeString(text); err != nil || wrong != nil || len(decoded) == 0 {
+		refuse(w, r, http.StatusBadRequest, "the body: no settings in base64")
+		return
+	}
+	writeJSON(w, http.StatusOK, text)
+}
