@@ -3,13 +3,16 @@
 package commands
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
@@ -95,5 +98,92 @@ func TestImageAloneStartsAgainSlowly(t *testing.T) {
 		if !strings.HasPrefix(name, "again-") || len(name) != len("again-")+12 {
 			t.Errorf("name %s", name)
 		}
+	}
+}
+
+// A registration that somebody deletes at GitHub ends a static runner with a code that
+// says so, whether it listens or is started later, and up makes another one.
+func TestRegistrationDeletedAtGitHub(t *testing.T) {
+	api, github, name := enterpriseServer(t, ghsim.Options{}, "acme", "runners: {ephemeral: false}")
+	deleteAtGitHub := func(runner fleet.Runner) {
+		t.Helper()
+		target, err := ghapi.ParseTarget(github.URL + "/acme")
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := ghapi.New(target, ghapi.Auth{Token: secret.New(os.Getenv("RUNNERCTL_TOKEN"))}, ghapi.Options{CAs: github.CA()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Remove(t.Context(), runner.Listing.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ends := func(runner fleet.Runner) {
+		t.Helper()
+		eventually(t, 2*time.Minute, "the runner ends with a code of its own", func() bool {
+			info, err := api.ContainerInspect(t.Context(), runner.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return info.State.ExitCode == 77
+		})
+		if log := containerLog(t, api, runner.Name); !strings.Contains(log, "agent: GitHub has deleted this runner's registration") {
+			t.Error(log)
+		}
+	}
+	must(t, up(name)...)
+	listening := list(t, name)[0]
+	deleteAtGitHub(listening)
+	ends(listening)
+
+	must(t, up(name)...)
+	second := list(t, name)[0]
+	if second.Name == listening.Name || second.Listing == nil || second.Listing.State != fleet.Online {
+		t.Fatalf("%+v is not another one than %s", second, listening.Name)
+	}
+	if err := api.ContainerStop(t.Context(), second.Name, container.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	deleteAtGitHub(second)
+	if err := api.ContainerStart(t.Context(), second.Name, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ends(second)
+}
+
+// A stop gives a job its time, then cancels it, and its last steps run to their end
+// within the container's stop time-out.
+func TestStopCancelsAJob(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	id, err := github.Queue(ghsim.Job{Name: "build", RunsOn: ghsim.Strings{"self-hosted"}, Steps: []ghsim.Step{
+		{Name: "stubborn", Run: "trap '' INT TERM; for i in $(seq 600); do sleep 1; done"},
+		{Name: "last", If: "always()", Run: "sleep 10; docker version"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, "the job starts", func() bool {
+		result, _ := github.Result(id)
+		return !result.FirstStep.IsZero()
+	})
+	begun := time.Now()
+	if err := api.ContainerStop(t.Context(), runner.Name, container.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(begun)
+	info, err := api.ContainerInspect(t.Context(), runner.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := await(t, github, id)
+	ends := map[string]string{}
+	for _, step := range result.Steps {
+		ends[step.Name] = step.Conclusion
+	}
+	if result.Conclusion != "cancelled" || ends["stubborn"] != "cancelled" || ends["last"] != "success" || info.State.ExitCode != 0 || took < 50*time.Second || took > 79*time.Second {
+		t.Errorf("after %s, code %d: %s %v\n%s", took, info.State.ExitCode, result.Conclusion, ends, containerLog(t, api, runner.Name))
 	}
 }
