@@ -4,6 +4,8 @@ package commands
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +47,9 @@ func TestAgentWhoseRegistrationChanges(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	runner := f.create(fleet.Agent{Mode: fleet.Token, URL: "https://github.com/acme"}, secret.New("registration-8910"))
 	listens(t, f.api, runner.ContainerID, 1)
-	inside := func(script string) string { return must(t, "exec", runner.Name, "--", "sh", "-c", "cd actions-runner && "+script) }
+	inside := func(script string) string {
+		return must(t, "exec", runner.Name, "--", "sh", "-c", "cd actions-runner && "+script)
+	}
 	inside(`echo '{"migrated":"settings"}' >.runner_migrated && echo '{"migrated":"credentials"}' >.credentials_migrated`)
 	for times := 2; times <= 3; times++ {
 		if err := f.api.ContainerRestart(t.Context(), runner.ContainerID, container.StopOptions{}); err != nil {
@@ -185,5 +189,36 @@ func TestStopCancelsAJob(t *testing.T) {
 	}
 	if result.Conclusion != "cancelled" || ends["stubborn"] != "cancelled" || ends["last"] != "success" || info.State.ExitCode != 0 || took < 50*time.Second || took > 79*time.Second {
 		t.Errorf("after %s, code %d: %s %v\n%s", took, info.State.ExitCode, result.Conclusion, ends, containerLog(t, api, runner.Name))
+	}
+}
+
+// Of the libraries whose names carry a version, the newest that .NET opens.
+func TestLibrariesOfTheAgent(t *testing.T) {
+	script, err := filepath.Abs("../scripts/image/world-check")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tools := t.TempDir()
+	listing := func(names string) {
+		t.Helper()
+		fake := "#!/bin/sh\ncase \"$1\" in show) exit 0 ;; pkgnames) printf '%s\\n' " + names + " | grep \"^$2\" ;; esac\n"
+		if err := os.WriteFile(filepath.Join(tools, "apt-cache"), []byte(fake), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for names, want := range map[string]string{
+		"libicu76 libssl3 libssl3t64 liblttng-ust1t64":                  " libicu76 libssl3t64 liblttng-ust1t64\n",
+		"libicu76 libicu9 libssl3 libssl4 libssl4t64 liblttng-ust1":     " libicu76 libssl3 liblttng-ust1\n",
+		"libicu66 libssl1.1 libssl-dev libssl1.1-dbg liblttng-ust0 x":   " libicu66 libssl1.1 liblttng-ust0\n",
+		"libicu76 libssl4 liblttng-ust1":                                "no package like libssl",
+		"libicu72 libssl3 libssl1.1 liblttng-ust1 liblttng-ust-common1": " libicu72 libssl3 liblttng-ust1\n",
+	} {
+		listing(names)
+		command := exec.CommandContext(t.Context(), "sh", script, "packages", "agent")
+		command.Env = []string{"PATH=" + tools + ":/usr/bin:/bin"}
+		output, _ := command.CombinedOutput() // where it is refused, the words tell
+		if !strings.HasSuffix(string(output), want) && !strings.Contains(string(output), want) {
+			t.Errorf("%s: %q, want %q", names, output, want)
+		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -42,7 +42,7 @@ type input struct {
 
 // inputs are all lines of the page, in its order.
 func inputs() []input {
-	return slices.Concat(jobInputs, machineInputs, brokenInputs)
+	return slices.Concat(jobInputs, machineInputs, brokenInputs, agentInputs)
 }
 
 // inputPrelude is what every Script may use. No registry is needed: the image is made
@@ -131,19 +131,21 @@ func TestCompatibilityPage(t *testing.T) {
 	golden.Check(t, "../docs/compatibility.md", []byte(text.String()))
 }
 
-// testNames are the tests of this package, those behind build tags too.
+// testNames are the tests of this package and of those that decide or stand in for
+// GitHub, those behind build tags too.
 func testNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
-	entries, err := os.ReadDir(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		if !strings.HasSuffix(entry.Name(), "_test.go") {
-			continue
+	var files []string
+	for _, folder := range []string{".", "../ghapi", "../internal/fleet", "../internal/ghsim"} {
+		found, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), entry.Name(), nil, parser.SkipObjectResolution)
+		files = append(files, found...)
+	}
+	for _, path := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ require (
 	github.com/ChristopherHX/github-act-runner v0.13.0
 	github.com/google/uuid v1.5.0
 	github.com/rhysd/actionlint v1.7.12
+	gopkg.in/yaml.v3 v3.0.1
 )
 
 require (
@@ -22,6 +23,5 @@ require (
 	go.yaml.in/yaml/v4 v4.0.0-rc.3 // indirect
 	golang.org/x/sync v0.20.0 // indirect
 	golang.org/x/sys v0.42.0 // indirect
-	gopkg.in/yaml.v3 v3.0.1 // indirect
 	nhooyr.io/websocket v1.8.7 // indirect
 )

@@ -144,7 +144,7 @@ func (w *worker) plan() {
 	}
 	for i := range w.request.Steps {
 		given := &w.request.Steps[i]
-		step := &workerStep{record: protocol.CreateTimelineEntry(w.request.JobID, given.ContextName, "Run"), id: given.ContextName, condition: given.Condition, given: given, run: w.script(given)}
+		step := &workerStep{record: protocol.CreateTimelineEntry(w.request.JobID, given.ContextName, "Run"), id: given.ContextName, condition: given.Condition, given: given, run: w.runOf(given)}
 		step.record.ID = given.ID
 		if given.DisplayNameToken != nil && given.DisplayNameToken.Lit != nil {
 			step.record.Name = *given.DisplayNameToken.Lit
@@ -311,7 +311,7 @@ func (w *worker) complete() {
 }
 
 // setUp makes the folders and says where the job is.
-func (w *worker) setUp(_ context.Context, _ *workerStep) error {
+func (w *worker) setUp(ctx context.Context, _ *workerStep) error {
 	for _, mask := range w.request.MaskHints {
 		w.log.mask(strings.ReplaceAll(mask.Value, `\`, "")) // they are quoted literals
 	}
@@ -337,6 +337,9 @@ func (w *worker) setUp(_ context.Context, _ *workerStep) error {
 	w.github["workspace"] = w.workspace
 	w.github["event_path"] = filepath.Join(w.temp, "_github_workflow", "event.json")
 	if err := os.WriteFile(w.github["event_path"], []byte("{}"), 0o644); err != nil {
+		return err
+	}
+	if err := w.resolve(ctx); err != nil {
 		return err
 	}
 	w.log.line("Complete job name: " + w.request.JobDisplayName)
@@ -366,7 +369,7 @@ func (w *worker) evaluateJob() error {
 }
 
 // contextNames are the members of the github context that steps see as variables.
-var contextNames = []string{"actor", "api_url", "event_name", "event_path", "graphql_url", "job", "ref", "ref_name", "ref_type", "repository", "repository_owner",
+var contextNames = []string{"action_path", "actor", "api_url", "event_name", "event_path", "graphql_url", "job", "ref", "ref_name", "ref_type", "repository", "repository_owner",
 	"run_attempt", "run_id", "run_number", "server_url", "sha", "triggering_actor", "workflow", "workspace"}
 
 // environment is what a step sees; files are those of its commands.
@@ -408,6 +411,19 @@ func (w *worker) hook(path, name string) func(context.Context, *workerStep) erro
 	}
 }
 
+// runOf is what a step does.
+func (w *worker) runOf(given *protocol.ActionStep) func(context.Context, *workerStep) error {
+	switch {
+	case strings.EqualFold(given.Reference.Type, "script"):
+		return w.script(given)
+	case strings.EqualFold(given.Reference.Type, "repository"):
+		return w.local(given)
+	}
+	return func(context.Context, *workerStep) error {
+		return fmt.Errorf("a step of the type %s is not known to this agent", given.Reference.Type)
+	}
+}
+
 // script runs a step of the job.
 func (w *worker) script(given *protocol.ActionStep) func(context.Context, *workerStep) error {
 	return func(ctx context.Context, step *workerStep) error {
@@ -424,32 +440,34 @@ func (w *worker) script(given *protocol.ActionStep) func(context.Context, *worke
 				inputs[input] = w.defaults[name]
 			}
 		}
-		shell := map[string][]string{"": {"bash", "-e"}, "bash": {"bash", "--noprofile", "--norc", "-e", "-o", "pipefail"}, "sh": {"sh", "-e"}}[inputs["shell"]]
-		switch {
-		case given.Reference.Type != "script" && !strings.EqualFold(given.Reference.Type, "script"):
-			return fmt.Errorf("a step of the type %s is not known to this agent", given.Reference.Type)
-		case shell == nil:
-			return fmt.Errorf("the shell %s is not known to this agent", inputs["shell"])
-		case inputs["shell"] == "" && w.container != nil:
-			shell = []string{"sh", "-e"}
-		}
-		file := filepath.Join(w.temp, uuid.NewString()+".sh")
-		if err := os.WriteFile(file, []byte(inputs["script"]), 0o644); err != nil {
-			return err
-		}
-		folder := inputs["workingDirectory"]
-		if !filepath.IsAbs(folder) {
-			folder = filepath.Join(w.workspace, folder)
-		}
-		w.log.line("##[group]Run " + firstOf(inputs["script"]))
-		w.log.line(inputs["script"])
-		w.log.line("##[endgroup]")
-		place := onHost
-		if w.container != nil {
-			place = inContainer
-		}
-		return w.execute(ctx, place, append(slices.Clone(shell), file), folder, env)
+		return w.runScript(ctx, inputs["shell"], inputs["script"], inputs["workingDirectory"], env)
 	}
+}
+
+// runScript runs a script by a shell; without one, by the machine's or the container's.
+func (w *worker) runScript(ctx context.Context, name, script, folder string, env map[string]string) error {
+	shell := map[string][]string{"": {"bash", "-e"}, "bash": {"bash", "--noprofile", "--norc", "-e", "-o", "pipefail"}, "sh": {"sh", "-e"}}[name]
+	switch {
+	case shell == nil:
+		return fmt.Errorf("the shell %s is not known to this agent", name)
+	case name == "" && w.container != nil:
+		shell = []string{"sh", "-e"}
+	}
+	file := filepath.Join(w.temp, uuid.NewString()+".sh")
+	if err := os.WriteFile(file, []byte(script), 0o644); err != nil {
+		return err
+	}
+	if !filepath.IsAbs(folder) {
+		folder = filepath.Join(w.workspace, folder)
+	}
+	w.log.line("##[group]Run " + firstOf(script))
+	w.log.line(script)
+	w.log.line("##[endgroup]")
+	place := onHost
+	if w.container != nil {
+		place = inContainer
+	}
+	return w.execute(ctx, place, append(slices.Clone(shell), file), folder, env)
 }
 
 func firstOf(text string) string {

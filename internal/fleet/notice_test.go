@@ -1,0 +1,50 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// GitHub notices the end of a runner with a job late, after a crash when the lease of its
+// job has run out: down waits for 90 seconds and more, and then names what stays.
+func TestGitHubNoticesLate(t *testing.T) {
+	for late, stays := range map[time.Duration]bool{time.Second: false, 90 * time.Second: false, time.Hour: true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			crashed := w.standing("ci-a", jitSpec.Agent)
+			crashed.State, crashed.Ready, crashed.ExitCode = Exited, false, 137
+			w.runners["ci-a"] = crashed
+			w.setBusy("ci-a", true)
+			time.AfterFunc(late, func() { w.setBusy("ci-a", false) })
+			begun := time.Now()
+			_, err := execute(t, w, RemoveAll([]Runner{crashed}, nil), Options{Wait: time.Minute})
+			var left *LeftError
+			if errors.As(err, &left) != stays || !stays && err != nil || len(w.runners) > 0 {
+				t.Errorf("%s late: %v, %v is left", late, err, w.runners)
+			}
+			if took := time.Since(begun); stays && took > 2*noticeLimit || !stays && took < late {
+				t.Errorf("%s late: it took %s", late, took)
+			}
+		})
+	}
+}
+
+// Whoever does not want to wait for that is heeded.
+func TestNoticeIsInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		crashed := w.standing("ci-a", jitSpec.Agent)
+		crashed.State = Exited
+		w.setBusy("ci-a", true)
+		ctx, interrupt := context.WithCancel(t.Context())
+		time.AfterFunc(5*time.Second, interrupt)
+		begun := time.Now()
+		err := Execute(ctx, w, Forges{acme: w}, RemoveAll([]Runner{crashed}, nil), Options{Wait: time.Minute}, &told{})
+		if !errors.Is(err, context.Canceled) || time.Since(begun) > 10*time.Second {
+			t.Errorf("after %s: %v", time.Since(begun), err)
+		}
+	})
+}
