@@ -107,8 +107,14 @@ func (s *Server) Queue(spec Job) (int64, error) {
 func (s *Server) Cancel(id int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j := s.job(id)
-	if j == nil || j.status == completed {
+	if j := s.job(id); j != nil {
+		s.cancel(j)
+	}
+}
+
+// cancel needs the lock.
+func (s *Server) cancel(j *job) {
+	if j.status == completed {
 		return
 	}
 	j.cancelled = true
@@ -244,6 +250,9 @@ func (s *Server) expireJobs() {
 			j.annotations = append(j.annotations, fmt.Sprintf("The self-hosted runner: %s lost communication with the server. "+
 				"Verify the machine is running and has a healthy network connection.", j.runnerName))
 			s.finish(j, "failure")
+		case j.status == running && !j.cancelled && s.now().Sub(j.acquiredAt) > j.spec.timeout():
+			j.annotations = append(j.annotations, fmt.Sprintf("The job has exceeded the maximum execution time of %d minutes", int(j.spec.timeout().Minutes())))
+			j.cancelled = true
 		}
 	}
 }
@@ -261,6 +270,13 @@ func (s *Server) finish(j *job, conclusion string) {
 		r.job = nil
 		if r.ephemeral && !j.acquiredAt.IsZero() {
 			s.forget(r)
+		}
+	}
+	if group := j.spec.Strategy; group != nil && conclusion == "failure" && group.failFast() {
+		for _, other := range s.jobs {
+			if other.spec.Strategy == group {
+				s.cancel(other)
+			}
 		}
 	}
 	s.announce()

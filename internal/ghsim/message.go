@@ -1,6 +1,7 @@
 package ghsim
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"regexp"
@@ -126,20 +127,6 @@ func (s *Server) completeJob(w http.ResponseWriter, r *http.Request, j *job) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// literal, mapping: values in the runner's template language.
-type mapEntry struct {
-	Key   string `json:"key"`
-	Value any    `json:"value"`
-}
-
-func mapping(values map[string]string) map[string]any {
-	entries := []mapEntry{}
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		entries = append(entries, mapEntry{key, values[key]})
-	}
-	return map[string]any{"type": 2, "map": entries}
-}
-
 func variable(value string, secret bool) map[string]any {
 	return map[string]any{"value": value, "isSecret": secret}
 }
@@ -148,14 +135,12 @@ func variable(value string, secret bool) map[string]any {
 func (s *Server) jobMessage(j *job) any {
 	owner, _, _ := strings.Cut(j.spec.Repository, "/")
 	token := s.issue("ghs_", &actor{name: "GITHUB_TOKEN of " + j.spec.Name, owner: owner, permissions: map[string]string{"metadata": "read", "actions": "read"}, integration: true}, 24*time.Hour)
-	context := []map[string]any{}
-	for _, pair := range [][2]string{
-		{"repository", j.spec.Repository}, {"repository_owner", owner}, {"run_id", strconv.FormatInt(j.run, 10)}, {"run_number", "1"}, {"run_attempt", "1"},
-		{"workflow", "stand-in"}, {"job", j.spec.Name}, {"actor", "octocat"}, {"triggering_actor", "octocat"}, {"event_name", "workflow_dispatch"},
-		{"sha", "0000000000000000000000000000000000000001"}, {"ref", "refs/heads/main"}, {"ref_name", "main"}, {"ref_type", "branch"},
-		{"server_url", s.URL}, {"api_url", s.URL + apiPrefix}, {"graphql_url", s.URL + "/api/graphql"}, {"token", token},
-	} {
-		context = append(context, map[string]any{"k": pair[0], "v": pair[1]})
+	key := cmp.Or(j.spec.Key, j.spec.Name)
+	github := map[string]string{
+		"repository": j.spec.Repository, "repository_owner": owner, "run_id": strconv.FormatInt(j.run, 10), "run_number": "1", "run_attempt": "1",
+		"workflow": "stand-in", "job": key, "actor": "octocat", "triggering_actor": "octocat", "event_name": "workflow_dispatch",
+		"sha": "0000000000000000000000000000000000000001", "ref": "refs/heads/main", "ref_name": "main", "ref_type": "branch",
+		"server_url": s.URL, "api_url": s.URL + apiPrefix, "graphql_url": s.URL + "/api/graphql", "token": token,
 	}
 	steps := []any{}
 	for i, each := range j.spec.Steps {
@@ -165,45 +150,101 @@ func (s *Server) jobMessage(j *job) any {
 				inputs[key] = value
 			}
 		}
-		condition := each.If
-		if condition == "" {
-			condition = "success()"
+		made := map[string]any{
+			"type": "action", "id": j.steps[i].id, "contextName": cmp.Or(each.ID, "__run_"+strconv.Itoa(i+1)), "condition": condition(each.If), "continueOnError": each.ContinueOnError,
+			"reference": map[string]any{"type": "script"}, "displayNameToken": template(each.title()), "inputs": mapping(inputs), "environment": mapping(each.Env),
 		}
-		steps = append(steps, map[string]any{
-			"type": "action", "id": j.steps[i].id, "contextName": "__run_" + strconv.Itoa(i+1), "condition": condition, "continueOnError": each.ContinueOnError,
-			"reference": map[string]any{"type": "script"}, "displayNameToken": each.title(), "inputs": mapping(inputs), "environment": mapping(each.Env),
-		})
+		if each.TimeoutMinutes > 0 {
+			made["timeoutInMinutes"] = each.TimeoutMinutes
+		}
+		steps = append(steps, made)
+	}
+	mask := []any{map[string]any{"type": "regex", "value": regexp.QuoteMeta(token)}}
+	variables := map[string]any{
+		"system.github.results_endpoint": variable(s.resultsURL(), false), "system.github.token": variable(token, true), "system.github.job": variable(key, false),
+		"system.orchestrationId": variable(j.planID+"."+key, false), "github_token": variable(token, true),
+	}
+	for name, value := range j.spec.Secrets {
+		variables[name] = variable(value, true)
+		mask = append(mask, map[string]any{"type": "regex", "value": regexp.QuoteMeta(value)})
 	}
 	message := map[string]any{
 		"messageType": "RunnerJobRequest", "jobId": j.uuid, "jobDisplayName": j.spec.Name, "jobName": j.spec.Name, "requestId": j.requestNumber,
 		"plan":     map[string]any{"scopeIdentifier": j.planID, "planId": j.planID, "planType": "actions", "version": 12},
 		"timeline": map[string]any{"id": j.timelineID, "changeId": 1},
-		"mask":     []any{map[string]any{"type": "regex", "value": regexp.QuoteMeta(token)}},
+		"mask":     mask,
 		"resources": map[string]any{"endpoints": []any{map[string]any{
 			"name": "SystemVssConnection", "url": s.runURL(), "isReady": true,
 			"authorization": map[string]any{"scheme": "OAuth", "parameters": map[string]string{"AccessToken": j.token}},
 			"data":          map[string]string{"FeedStreamUrl": s.RunnerURL + "/feed", "ResultsServiceUrl": s.resultsURL(), "PipelinesServiceUrl": s.RunnerURL + "/", "CacheServerUrl": s.RunnerURL + "/"},
 		}}},
-		"variables": map[string]any{
-			"system.github.results_endpoint": variable(s.resultsURL(), false), "system.github.token": variable(token, true), "system.github.job": variable(j.spec.Name, false),
-			"system.orchestrationId": variable(j.planID+"."+j.spec.Name, false),
+		"variables": variables,
+		"contextData": map[string]any{
+			"github": contextData(github), "vars": contextData(j.spec.Vars), "needs": contextData(map[string]any{}), "inputs": contextData(map[string]any{}),
+			"matrix": contextData(j.spec.matrix()), "strategy": contextData(j.spec.strategy()),
 		},
-		"contextData": map[string]any{"github": map[string]any{"t": 2, "d": context}},
-		"steps":       steps, "fileTable": []string{".github/workflows/stand-in.yml"}, "environmentVariables": []any{mapping(j.spec.Env)},
+		"steps": steps, "fileTable": []string{".github/workflows/stand-in.yml"}, "environmentVariables": []any{mapping(j.spec.Env)},
 		"billingOwnerId": "U_1",
 	}
-	if image := j.spec.Container.Image; image != "" {
-		fields := []mapEntry{{"image", image}}
-		if j.spec.Container.Options != "" {
-			fields = append(fields, mapEntry{"options", j.spec.Container.Options})
+	if defaults := j.spec.Defaults.Run; defaults.Shell != "" || defaults.WorkingDirectory != "" {
+		run := map[string]string{}
+		for key, value := range map[string]string{"shell": defaults.Shell, "working-directory": defaults.WorkingDirectory} {
+			if value != "" {
+				run[key] = value
+			}
 		}
-		if len(j.spec.Container.Env) > 0 {
-			fields = append(fields, mapEntry{"env", mapping(j.spec.Container.Env)})
+		message["defaults"] = []any{map[string]any{"type": 2, "map": []mapEntry{{"run", mapping(run)}}}}
+	}
+	if j.spec.Container.Image != "" {
+		message["jobContainer"] = j.spec.Container.template()
+	}
+	if len(j.spec.Services) > 0 {
+		services := []mapEntry{}
+		for _, name := range slices.Sorted(maps.Keys(j.spec.Services)) {
+			services = append(services, mapEntry{name, j.spec.Services[name].template()})
 		}
-		if len(j.spec.Container.Volumes) > 0 {
-			fields = append(fields, mapEntry{"volumes", map[string]any{"type": 1, "seq": j.spec.Container.Volumes}})
-		}
-		message["jobContainer"] = map[string]any{"type": 2, "map": fields}
+		message["jobServiceContainers"] = map[string]any{"type": 2, "map": services}
 	}
 	return message
+}
+
+// template of a container: what is given of it.
+func (c Container) template() any {
+	fields := []mapEntry{{"image", template(c.Image)}}
+	if c.Options != "" {
+		fields = append(fields, mapEntry{"options", template(c.Options)})
+	}
+	if len(c.Env) > 0 {
+		fields = append(fields, mapEntry{"env", mapping(c.Env)})
+	}
+	if len(c.Ports) > 0 {
+		fields = append(fields, mapEntry{"ports", sequence(c.Ports)})
+	}
+	if len(c.Volumes) > 0 {
+		fields = append(fields, mapEntry{"volumes", sequence(c.Volumes)})
+	}
+	if c.Credentials != (Credentials{}) {
+		fields = append(fields, mapEntry{"credentials", mapping(map[string]string{"username": c.Credentials.Username, "password": c.Credentials.Password})})
+	}
+	return map[string]any{"type": 2, "map": fields}
+}
+
+// matrix and strategy are what the contexts of these names hold.
+func (j Job) matrix() any {
+	if j.Matrix == nil {
+		return nil
+	}
+	return j.Matrix
+}
+
+func (j Job) strategy() map[string]any {
+	parallel := max(j.total, 1)
+	failFast := true
+	if j.Strategy != nil {
+		failFast = j.Strategy.failFast()
+		if j.Strategy.MaxParallel > 0 {
+			parallel = j.Strategy.MaxParallel
+		}
+	}
+	return map[string]any{"fail-fast": failFast, "job-index": j.index, "job-total": max(j.total, 1), "max-parallel": parallel}
 }

@@ -264,11 +264,14 @@ jobs:
 	}
 	for text, says := range map[string]string{
 		"jobs: {}": "no jobs",
-		"jobs: {a: {runs-on: linux, steps: [{uses: actions/checkout@v4}]}}":  "uses",
-		"jobs: {a: {runs-on: linux, steps: [{run: 'echo ${{ x }}'}]}}":       "expressions",
-		"jobs: {a: {steps: [{run: 'true'}]}}":                                "runs-on",
-		"jobs: {a: {runs-on: linux, steps: []}}":                             "no steps",
-		"jobs: {a: {runs-on: linux, steps: [{run: 'true', shell: python}]}}": "python",
+		"jobs: {a: {runs-on: linux, steps: [{uses: actions/checkout@v4}]}}":                "uses",
+		"jobs: {a: {runs-on: linux, steps: [{run: 'echo ${{ x }'}]}}":                      "not closed",
+		"jobs: {a: {runs-on: '${{ inputs.on }}', steps: [{run: 'true'}]}}":                 "matrix.NAME",
+		"jobs: {a: {runs-on: linux, needs: b, steps: [{run: 'true'}]}}":                    "needs",
+		"jobs: {a: {runs-on: linux, steps: [{id: a, run: 'true'}, {id: a, run: 'true'}]}}": "taken",
+		"jobs: {a: {steps: [{run: 'true'}]}}":                                              "runs-on",
+		"jobs: {a: {runs-on: linux, steps: []}}":                                           "no steps",
+		"jobs: {a: {runs-on: linux, steps: [{run: 'true', shell: python}]}}":               "python",
 	} {
 		if _, err := ghsim.ParseJobs([]byte(text)); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", text, err)
