@@ -40,7 +40,7 @@ func (w *worker) execute(ctx context.Context, place executionPlace, args []strin
 	}
 	env := w.environment(own, files)
 	if place == inContainer {
-		args, env = w.container.exec(args, folder, env)
+		args, env = w.container.exec(args, folder, env, w.path)
 		folder = w.work
 	}
 	exitErr := w.command(ctx, args, folder, env)
@@ -163,8 +163,15 @@ func (w *worker) readFiles(files map[string]string) error {
 	if err != nil {
 		return fmt.Errorf("Unable to process file command 'env' successfully: %w", err) //nolint:staticcheck // GitHub's words
 	}
-	if _, err := readPairs(content["GITHUB_OUTPUT"]); err != nil {
+	outputs, err := readPairs(content["GITHUB_OUTPUT"])
+	if err != nil {
 		return fmt.Errorf("Unable to process file command 'output' successfully: %w", err) //nolint:staticcheck // GitHub's words
+	}
+	if w.current != nil {
+		w.current.outputs = map[string]any{}
+		for name, value := range outputs {
+			w.current.outputs[name] = value
+		}
 	}
 	maps.Copy(w.jobEnv, set)
 	for line := range strings.Lines(content["GITHUB_PATH"]) {

@@ -41,9 +41,16 @@ type worker struct {
 	jobEnv                map[string]string // of the workflow, and what steps have set
 	path                  []string          // that steps have prepended, the last first
 	runner                map[string]string // RUNNER_…
-	container             *jobContainer     // steps run in it, if it is not nil
+	contexts              map[string]any    // that came with the job
+	network               string
+	container             *madeContainer    // steps run in it, if it is not nil
+	made                  []*madeContainer  // it and the services
+	services              map[string]any    // the context job.services
+	outcomes              map[string]any    // the context steps
+	defaults              map[string]string // shell and working-directory of steps without
 
 	steps       []*workerStep
+	current     *workerStep
 	result      string
 	annotations []runservice.Annotation
 }
@@ -51,8 +58,11 @@ type worker struct {
 // workerStep is one of the job's, or one of the runner's own around them.
 type workerStep struct {
 	record    protocol.TimelineRecord
+	id        string // in the context steps; empty for the runner's own
 	condition string
 	tolerated bool // a failure is not the job's
+	outputs   map[string]any
+	given     *protocol.ActionStep // nil for the runner's own
 	run       func(context.Context, *workerStep) error
 }
 
@@ -72,6 +82,7 @@ func newWorker(root string, instance *runnerconfiguration.RunnerInstance, reques
 		request: request, service: strings.TrimSuffix(service, "/"), connection: connection,
 		log:  newJobLog(request, &resultsConnection, data["FeedStreamUrl"]),
 		work: work, temp: filepath.Join(work, "_temp"), github: map[string]string{}, jobEnv: map[string]string{}, result: succeeded,
+		contexts: given(request), services: map[string]any{}, outcomes: map[string]any{}, defaults: map[string]string{},
 	}
 	if context, is := request.ContextData["github"]; is {
 		raw, _ := context.ToRawObject().(map[string]any)
@@ -85,30 +96,13 @@ func newWorker(root string, instance *runnerconfiguration.RunnerInstance, reques
 	w.workspace = filepath.Join(work, repository, repository)
 	w.runner = map[string]string{
 		"RUNNER_NAME": instance.Agent.Name, "RUNNER_OS": "Linux", "RUNNER_ARCH": architecture(), "RUNNER_ENVIRONMENT": "self-hosted",
-		"RUNNER_TEMP": w.temp, "RUNNER_TOOL_CACHE": filepath.Join(work, "_tool"), "RUNNER_WORKSPACE": filepath.Dir(w.workspace),
-	}
-	for _, env := range request.EnvironmentVariables {
-		maps.Copy(w.jobEnv, stringsOf(&env))
+		"RUNNER_TEMP": w.temp, "RUNNER_TOOL_CACHE": tools(work), "RUNNER_WORKSPACE": filepath.Dir(w.workspace),
 	}
 	return w, nil
 }
 
 func architecture() string {
 	return map[string]string{"amd64": "X64", "arm64": "ARM64"}[runtime.GOARCH]
-}
-
-// stringsOf reads a mapping of the template language whose values are literals.
-func stringsOf(token *protocol.TemplateToken) map[string]string {
-	found := map[string]string{}
-	if token == nil || token.Map == nil {
-		return found
-	}
-	for _, entry := range *token.Map {
-		if entry.Key.Lit != nil && entry.Value.Lit != nil {
-			found[*entry.Key.Lit] = *entry.Value.Lit
-		}
-	}
-	return found
 }
 
 // run runs the job to its end and tells GitHub; it gives the result. The end of
@@ -143,12 +137,12 @@ func (w *worker) plan() {
 	if hook := os.Getenv("ACTIONS_RUNNER_HOOK_JOB_STARTED"); hook != "" {
 		own("Set up runner", "success()", w.hook(hook, "job started hook"))
 	}
-	if w.request.JobContainer != nil {
-		own("Initialize containers", "success()", w.startContainer)
+	if wantsContainers(w.request) {
+		own("Initialize containers", "success()", w.startContainers)
 	}
 	for i := range w.request.Steps {
 		given := &w.request.Steps[i]
-		step := &workerStep{record: protocol.CreateTimelineEntry(w.request.JobID, given.ContextName, "Run"), condition: given.Condition, run: w.script(given)}
+		step := &workerStep{record: protocol.CreateTimelineEntry(w.request.JobID, given.ContextName, "Run"), id: given.ContextName, condition: given.Condition, given: given, run: w.script(given)}
 		step.record.ID = given.ID
 		if given.DisplayNameToken != nil && given.DisplayNameToken.Lit != nil {
 			step.record.Name = *given.DisplayNameToken.Lit
@@ -156,8 +150,8 @@ func (w *worker) plan() {
 		step.tolerated = given.ContinueOnError != nil && given.ContinueOnError.Bool != nil && *given.ContinueOnError.Bool
 		w.steps = append(w.steps, step)
 	}
-	if w.request.JobContainer != nil {
-		own("Stop containers", "always()", w.stopContainer)
+	if wantsContainers(w.request) {
+		own("Stop containers", "always()", w.stopContainers)
 	}
 	if hook := os.Getenv("ACTIONS_RUNNER_HOOK_JOB_COMPLETED"); hook != "" {
 		own("Complete runner", "always()", w.hook(hook, "job completed hook"))
@@ -168,36 +162,61 @@ func (w *worker) plan() {
 	}
 }
 
-// wanted tells whether a step's condition holds.
-func (w *worker) wanted(condition string) bool {
-	switch condition {
-	case "always()":
-		return true
-	case "failure()":
-		return w.result == failed
-	case "cancelled()":
-		return w.result == cancelled
-	}
-	return w.result == succeeded
-}
-
+// runStep runs a step if its condition holds. A cancellation of the job reaches it
+// unless its condition holds for cancelled jobs too.
 func (w *worker) runStep(ctx, running context.Context, step *workerStep) {
-	limit := running
-	if running.Err() != nil { // a cancelled job's last steps are not cancelled themselves
-		limit = ctx
-		if w.result == succeeded {
-			w.result = cancelled
-		}
+	if running.Err() != nil && w.result == succeeded {
+		w.result = cancelled
 	}
-	if !w.wanted(step.condition) || ctx.Err() != nil {
+	env, err := w.environmentOf(step)
+	now := w.expressions(env)
+	wanted := false
+	if err == nil && ctx.Err() == nil {
+		if step.given != nil {
+			if name, problem := now.token(step.given.DisplayNameToken); problem == nil { // it is worth a try
+				step.record.Name = textOf(name)
+			}
+		}
+		wanted, err = now.holds(step.condition)
+	}
+	if err == nil && !wanted {
 		step.record.Complete(skipped)
+		w.note(step, skipped, skipped)
 		w.update()
 		return
 	}
 	step.record.Start()
 	w.update()
 	w.log.begin(step.record.ID)
-	err := step.run(limit, step)
+	limit, stop := context.WithCancel(ctx)
+	defer stop()
+	if running.Err() == nil {
+		later := now
+		later.status = cancelled
+		defer context.AfterFunc(running, func() {
+			if still, _ := later.holds(step.condition); !still {
+				stop()
+			}
+		})()
+	}
+	minutes := 0.0
+	if err == nil && step.given != nil {
+		var value any
+		if value, err = now.token(step.given.TimeoutInMinutes); err == nil && value != nil {
+			minutes = numberOf(value)
+		}
+	}
+	timed := limit
+	if minutes > 0 {
+		var cancel context.CancelFunc
+		timed, cancel = context.WithTimeout(limit, time.Duration(minutes*float64(time.Minute)))
+		defer cancel()
+	}
+	if err == nil {
+		w.current = step
+		err = step.run(timed, step)
+		w.current = nil
+	}
 	result := succeeded
 	switch {
 	case err != nil && limit.Err() != nil:
@@ -205,17 +224,46 @@ func (w *worker) runStep(ctx, running context.Context, step *workerStep) {
 		w.log.line("##[error]The operation was canceled.")
 	case err != nil:
 		result = failed
+		if timed.Err() != nil {
+			err = fmt.Errorf("The action '%s' has timed out after %g minutes.", step.record.Name, minutes) //nolint:staticcheck,revive // GitHub's words
+		}
 		w.log.line("##[error]" + err.Error())
 		w.annotations = append(w.annotations, runservice.Annotation{Level: runservice.FAILURE, Message: err.Error(), StepNumber: int64(step.record.Order)})
 	}
 	if err := w.log.end(); err != nil {
 		say("job %s: log of %s: %s", w.request.JobDisplayName, step.record.Name, firstLine(err))
 	}
+	conclusion := result
+	if result == failed && step.tolerated {
+		conclusion = succeeded
+	}
 	step.record.Complete(result)
-	if result == cancelled || result == failed && !step.tolerated && w.result == succeeded {
+	w.note(step, result, conclusion)
+	if result == cancelled || conclusion == failed && w.result == succeeded {
 		w.result = result
 	}
 	w.update()
+}
+
+// note keeps a step's end for the context steps.
+func (w *worker) note(step *workerStep, outcome, conclusion string) {
+	if step.id == "" || strings.HasPrefix(step.id, "__") {
+		return
+	}
+	words := map[string]string{succeeded: "success", failed: "failure", cancelled: "cancelled", skipped: "skipped"}
+	outputs := step.outputs
+	if outputs == nil {
+		outputs = map[string]any{}
+	}
+	w.outcomes[step.id] = map[string]any{"outputs": outputs, "outcome": words[outcome], "conclusion": words[conclusion]}
+}
+
+// environmentOf a step is what it sets itself.
+func (w *worker) environmentOf(step *workerStep) (map[string]string, error) {
+	if step.given == nil {
+		return nil, nil
+	}
+	return w.expressions(nil).texts(step.given.Environment)
 }
 
 // update tells GitHub how all steps stand.
@@ -270,7 +318,7 @@ func (w *worker) setUp(_ context.Context, _ *workerStep) error {
 		return err
 	}
 	for _, folder := range []string{filepath.Join(w.temp, "_runner_file_commands"), filepath.Join(w.temp, "_github_workflow"), filepath.Join(w.temp, "_github_home"),
-		filepath.Join(w.work, "_tool"), filepath.Join(w.work, "_actions"), w.workspace} {
+		w.runner["RUNNER_TOOL_CACHE"], filepath.Join(w.work, "_actions"), filepath.Join(filepath.Dir(w.work), "externals"), w.workspace} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return err
 		}
@@ -281,6 +329,28 @@ func (w *worker) setUp(_ context.Context, _ *workerStep) error {
 		return err
 	}
 	w.log.line("Complete job name: " + w.request.JobDisplayName)
+	return w.evaluateJob()
+}
+
+// evaluateJob evaluates what the workflow says for all steps.
+func (w *worker) evaluateJob() error {
+	for i := range w.request.EnvironmentVariables {
+		env, err := w.expressions(nil).texts(&w.request.EnvironmentVariables[i])
+		if err != nil {
+			return fmt.Errorf("env: %w", err)
+		}
+		maps.Copy(w.jobEnv, env)
+	}
+	for i := range w.request.Defaults {
+		value, err := w.expressions(nil).token(&w.request.Defaults[i])
+		if err != nil {
+			return fmt.Errorf("defaults: %w", err)
+		}
+		run, _ := index(value, "run").(map[string]any)
+		for key, each := range run {
+			w.defaults[key] = textOf(each)
+		}
+	}
 	return nil
 }
 
@@ -329,8 +399,20 @@ func (w *worker) hook(path, name string) func(context.Context, *workerStep) erro
 
 // script runs a step of the job.
 func (w *worker) script(given *protocol.ActionStep) func(context.Context, *workerStep) error {
-	return func(ctx context.Context, _ *workerStep) error {
-		inputs := stringsOf(given.Inputs)
+	return func(ctx context.Context, step *workerStep) error {
+		env, err := w.environmentOf(step)
+		if err != nil {
+			return err
+		}
+		inputs, err := w.expressions(env).texts(given.Inputs)
+		if err != nil {
+			return err
+		}
+		for input, name := range map[string]string{"shell": "shell", "workingDirectory": "working-directory"} {
+			if inputs[input] == "" {
+				inputs[input] = w.defaults[name]
+			}
+		}
 		shell := map[string][]string{"": {"bash", "-e"}, "bash": {"bash", "--noprofile", "--norc", "-e", "-o", "pipefail"}, "sh": {"sh", "-e"}}[inputs["shell"]]
 		switch {
 		case given.Reference.Type != "script" && !strings.EqualFold(given.Reference.Type, "script"):
@@ -355,7 +437,7 @@ func (w *worker) script(given *protocol.ActionStep) func(context.Context, *worke
 		if w.container != nil {
 			place = inContainer
 		}
-		return w.execute(ctx, place, append(slices.Clone(shell), file), folder, stringsOf(given.Environment))
+		return w.execute(ctx, place, append(slices.Clone(shell), file), folder, env)
 	}
 }
 
