@@ -167,13 +167,13 @@ func built(t *testing.T, api *client.Client, folder, reference, platform string)
 	if err != nil {
 		t.Fatalf("%s: %v", reference, err)
 	}
-	drain(t, reference, response.Body)
+	drainStream(t, reference, response.Body)
 	defer removeImage(t, api, reference)
 	pushed, err := api.ImagePush(t.Context(), reference, image.PushOptions{RegistryAuth: base64.URLEncoding.EncodeToString([]byte("{}"))})
 	if err != nil {
 		t.Fatalf("%s: %v", reference, err)
 	}
-	drain(t, reference, pushed)
+	drainStream(t, reference, pushed)
 	parsed, err := name.ParseReference(reference)
 	if err != nil {
 		t.Fatal(err)
@@ -219,8 +219,8 @@ func fill(t *testing.T, dir, hub string) {
 	}
 }
 
-// drain reads a stream to its end: failures are in it.
-func drain(t *testing.T, reference string, stream io.ReadCloser) {
+// drainStream reads a stream to its end: failures are in it.
+func drainStream(t *testing.T, reference string, stream io.ReadCloser) {
 	t.Helper()
 	defer func() { _ = stream.Close() }()
 	if err := jsonmessage.DisplayJSONMessagesStream(stream, io.Discard, 0, false, nil); err != nil {

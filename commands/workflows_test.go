@@ -92,9 +92,14 @@ func newSuite(t *testing.T, runners int) *suite {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {labels: [ubuntu-latest], memory: 2g}")
 	s := &suite{api: api, github: github, fleet: name, runners: runners, prepared: map[string]bool{}, free: make(chan struct{}, runners)}
 	must(t, up(name, "--count", fmt.Sprint(runners))...) // it makes the base of the images too
-	s.prepare = fmt.Sprintf(`echo '{"registry-mirrors": [%q]}' | sudo tee /etc/docker/daemon.json >/dev/null && sudo pkill -HUP -x dockerd`, imageMirror(t, api))
+	s.prepare = useMirror(imageMirror(t, api))
 	s.fill(t)
 	return s
+}
+
+// useMirror is a script that has a runner's Docker pull from the mirror.
+func useMirror(address string) string {
+	return fmt.Sprintf(`echo '{"registry-mirrors": [%q]}' | sudo tee /etc/docker/daemon.json >/dev/null && sudo pkill -HUP -x dockerd`, address)
 }
 
 // fill brings the fleet to its count again: each job has ended its runner.
