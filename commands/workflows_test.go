@@ -1,0 +1,260 @@
+//go:build linux
+
+package commands
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+)
+
+// workflow is a file of testdata/workflows and what becomes of it.
+type workflow struct {
+	name       string
+	conclusion string   // of each of its jobs
+	cancelAt   string   // cancelled once its live log has this line
+	log        []string // in the log of each job
+	never      []string // in none
+	check      func(t *testing.T, result ghsim.Result)
+	long       bool // takes more than a minute: behind the build tag long
+}
+
+const (
+	success = "success"
+	failure = "failure"
+)
+
+// workflows are all of the suite: what the table below lacks fails TestWorkflows.
+func workflows() []workflow {
+	return []workflow{
+		{name: "services", conclusion: success, log: []string{"postgres service is healthy.", "redis service is healthy.", "password=***", "Print service container logs: postgres"}, never: []string{suiteSecrets["DATABASE_PASSWORD"]}},
+		{name: "service-unhealthy", conclusion: failure, log: []string{"Service container database failed.", "database system is ready to accept connections", "Failed to initialize container postgres:17", "One or more containers failed to start."}, never: []string{"a step ran\n"}},
+		{name: "container", conclusion: success, log: []string{"Starting job container", "redis service is healthy.", "it is found"}},
+		{name: "matrix", conclusion: success},
+		{name: "compose", conclusion: success},
+		{name: "buildx", conclusion: success, never: []string{suiteSecrets["TOKEN"]}},
+		{name: "multi-arch", conclusion: success, log: []string{"interpreter /usr/bin/qemu-aarch64"}},
+		{name: "testcontainers", conclusion: success},
+		{name: "tool-cache", conclusion: success},
+		{name: "files", conclusion: success, log: []string{"this is ***"}, check: func(t *testing.T, result ghsim.Result) {
+			if !slices.ContainsFunc(result.Steps, func(s ghsim.StepResult) bool { return s.Summary == "## It went well\n" }) {
+				t.Errorf("no summary: %+v", result.Steps)
+			}
+		}},
+		{name: "cancelled", conclusion: "cancelled", cancelAt: "waiting", log: []string{"interrupted", "The operation was canceled.", "cleaned up, the job is cancelled", "a step for cancelled jobs ran"}, never: []string{"a later step ran\n"}},
+		{name: "timed-out", conclusion: "cancelled", log: []string{"has timed out after 1 minutes.", "the step was ended", "the job was ended"}, check: func(t *testing.T, result ghsim.Result) {
+			if !slices.ContainsFunc(result.Failures, func(one string) bool {
+				return strings.Contains(one, "exceeded the maximum execution time of 2 minutes")
+			}) {
+				t.Errorf("%q", result.Failures)
+			}
+		}},
+		{name: "out-of-memory", conclusion: failure, log: []string{"Docker answers", "Process completed with exit code 137."}},
+		{name: "disk-full", conclusion: failure, log: []string{"head: error writing 'standard output': No space left on device", "no space left on device"}},
+		{name: "sudo", conclusion: success},
+		{name: "databases", conclusion: success, long: true},
+		{name: "browsers", conclusion: success, long: true},
+	}
+}
+
+// What a repository's settings would hold.
+var (
+	suiteSecrets = map[string]string{"DATABASE_PASSWORD": "correct-horse-7", "TOKEN": "hidden-value"}
+	suiteVars    = map[string]string{"REGION": "north"}
+)
+
+// suite runs workflows on a fleet of its own. Each job's runner is prepared before the
+// job is queued, so a job never takes one that is not.
+type suite struct {
+	api      *client.Client
+	github   *ghsim.Server
+	fleet    string
+	runners  int
+	prepare  string // a script, run by each runner before its job
+	mu       sync.Mutex
+	prepared map[string]bool
+	free     chan struct{} // a token for each prepared runner without a job
+}
+
+func newSuite(t *testing.T, runners int) *suite {
+	t.Helper()
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {labels: [ubuntu-latest], memory: 2g}")
+	s := &suite{api: api, github: github, fleet: name, runners: runners, prepared: map[string]bool{}, free: make(chan struct{}, runners)}
+	must(t, up(name, "--count", fmt.Sprint(runners))...) // it makes the base of the images too
+	s.prepare = useMirror(imageMirror(t, api))
+	s.fill(t)
+	return s
+}
+
+// useMirror is a script that has a runner's Docker pull from the mirror.
+func useMirror(address string) string {
+	return fmt.Sprintf(`echo '{"registry-mirrors": [%q]}' | sudo tee /etc/docker/daemon.json >/dev/null && sudo pkill -HUP -x dockerd`, address)
+}
+
+// fill brings the fleet to its count again: each job has ended its runner.
+func (s *suite) fill(t *testing.T) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	must(t, up(s.fleet, "--count", fmt.Sprint(s.runners))...)
+	for _, runner := range list(t, s.fleet) {
+		if runner.State != fleet.Running || s.prepared[runner.Name] {
+			continue
+		}
+		must(t, "exec", runner.Name, "--", "sh", "-ec", s.prepare)
+		s.prepared[runner.Name] = true
+		s.free <- struct{}{}
+	}
+}
+
+// jobs reads the workflow's file.
+func (w workflow) jobs(t *testing.T) []ghsim.Job {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(suiteFolder, "workflows", w.name+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := ghsim.ParseJobs(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range jobs {
+		jobs[i].Secrets, jobs[i].Vars = suiteSecrets, suiteVars
+	}
+	return jobs
+}
+
+// suiteFolder is absolute: tests change their folder.
+var suiteFolder = func() string {
+	folder, err := filepath.Abs("../testdata")
+	if err != nil {
+		panic(err)
+	}
+	return folder
+}()
+
+// run runs the jobs of a workflow, one after the other.
+func (s *suite) run(t *testing.T, w workflow) {
+	t.Helper()
+	for _, job := range w.jobs(t) {
+		w.judge(t, s.one(t, w, job))
+	}
+}
+
+// one runs a job on a prepared runner, which ends with it, and has another take its place.
+func (s *suite) one(t *testing.T, w workflow, job ghsim.Job) ghsim.Result {
+	t.Helper()
+	select {
+	case <-s.free:
+	case <-time.After(5 * time.Minute):
+		t.Fatal("no runner is free")
+	}
+	defer s.fill(t)
+	id, err := s.github.Queue(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.cancelAt != "" {
+		eventually(t, 2*time.Minute, "the job says "+w.cancelAt, func() bool {
+			result, _ := s.github.Result(id)
+			return slices.Contains(result.Live, w.cancelAt)
+		})
+		s.github.Cancel(id)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	defer cancel()
+	result, err := s.github.Wait(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, "the runner ends", func() bool {
+		return slices.ContainsFunc(list(t, s.fleet), func(one fleet.Runner) bool { return one.Name == result.Runner && one.State == fleet.Exited })
+	})
+	t.Logf("%s: %s in %s", result.Name, result.Conclusion, result.Completed.Sub(result.Acquired).Round(time.Second))
+	return result
+}
+
+func (w workflow) judge(t *testing.T, result ghsim.Result) {
+	t.Helper()
+	if result.Conclusion != w.conclusion {
+		t.Errorf("%s, not %s: %q", result.Conclusion, w.conclusion, result.Failures)
+	}
+	for _, words := range w.log {
+		if !strings.Contains(result.Log, words) {
+			t.Errorf("the log lacks %q", words)
+		}
+	}
+	for _, words := range w.never {
+		// A script's own text is in the log too, before what it says.
+		if strings.Contains(result.Log, "Z "+words) || strings.Contains(result.Log, words) && !strings.HasSuffix(words, "\n") {
+			t.Errorf("the log has %q", words)
+		}
+	}
+	if w.check != nil {
+		w.check(t, result)
+	}
+	if t.Failed() {
+		t.Log(result.Log)
+	}
+}
+
+// Each workflow of testdata/workflows ends as a user of GitHub would expect it.
+func TestWorkflows(t *testing.T) {
+	suite := newSuite(t, 3)
+	suite.runAll(t, func(w workflow) bool { return !w.long })
+}
+
+func (s *suite) runAll(t *testing.T, wanted func(workflow) bool) {
+	t.Helper()
+	var chosen []workflow
+	for _, each := range workflows() {
+		if wanted(each) {
+			chosen = append(chosen, each)
+		}
+	}
+	next := make(chan workflow)
+	var lanes sync.WaitGroup
+	for range s.runners {
+		lanes.Go(func() {
+			for each := range next {
+				t.Run(each.name, func(t *testing.T) { s.run(t, each) })
+			}
+		})
+	}
+	for _, each := range chosen {
+		next <- each
+	}
+	close(next)
+	lanes.Wait()
+}
+
+// Every file of the folder is in the table, and nothing else.
+func TestWorkflowsAreAllRun(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(suiteFolder, "workflows", "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found, named []string
+	for _, file := range files {
+		found = append(found, strings.TrimSuffix(filepath.Base(file), ".yaml"))
+	}
+	for _, each := range workflows() {
+		named = append(named, each.name)
+		each.jobs(t)
+	}
+	slices.Sort(named)
+	if !slices.Equal(found, named) {
+		t.Errorf("in the folder %v, in the table %v", found, named)
+	}
+}
