@@ -106,10 +106,6 @@ for i in $(seq 40); do perl -e '$x = "x" x (200 << 20); sleep 20' 2>/dev/null & 
 [ "$before" = "$(pgrep -x dockerd; pgrep -x containerd)" ]`,
 	},
 	{
-		ID: "zombies", Group: "Kernel", Input: "processes whose parent does not wait for them", Result: outcomePasses,
-		Script: `for i in 1 2 3; do (setsid sh -c 'sleep 0.2 & exec sleep 0.1' &); done; sleep 2; [ "$(ps -eo stat= | grep -c ^Z)" = 0 ]`,
-	},
-	{
 		ID: "hostname", Group: "Kernel", Input: "hostname NAME", Result: outcomePasses,
 		Script: `sudo hostname another; [ "$(hostname)" = another ]`, Fresh: true,
 	},
