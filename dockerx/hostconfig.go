@@ -85,7 +85,11 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 		SecurityOpt: []string{
 			seccompOption(),
 			"apparmor=" + spec.AppArmor,
+			// Where the engine's default forbids it: file capabilities give newuidmap and
+			// newgidmap theirs, and sudo is setuid.
+			"no-new-privileges=false",
 		},
+		Init: new(bool), // the image has its own, whatever the engine's default is
 		// What the CLI's systempaths=unconfined sets: a new proc can be mounted in
 		// a user namespace only where none of the visible one is masked.
 		MaskedPaths:   []string{},
@@ -103,6 +107,9 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 			Memory:    spec.Memory,
 			PidsLimit: &pids,
 		},
+	}
+	for _, one := range spec.Ulimits {
+		host.Ulimits = append(host.Ulimits, &container.Ulimit{Name: one.Name, Soft: one.Soft, Hard: one.Hard})
 	}
 	host.Runtime = spec.Runtime
 	if roleOf(spec) != roleRunner {

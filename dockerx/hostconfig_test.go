@@ -17,9 +17,10 @@ import (
 
 func goldenSpec() fleet.Spec {
 	return fleet.Spec{
-		Fleet: "ci", Image: "runnerctl/runner:x", ImageID: "sha256:x", CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30,
+		Fleet: "ci", Image: "runnerctl/runner:x", ImageID: "sha256:x", CPUs: 2, Memory: 4 << 30, Pids: 32768, Shm: 1 << 30,
 		InnerPrivileged: true, NetworkDriver: "slirp4netns", MTU: 21885, AppArmor: "unconfined",
 		Bip: "10.213.0.1/17", Pool: "base=10.213.128.0/17,size=24",
+		Ulimits: fleet.Ulimits(true, nil, 1<<20),
 	}
 }
 

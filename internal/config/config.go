@@ -120,7 +120,7 @@ func Default() Config {
 	return Config{
 		Name:    "ci",
 		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Agent: Agent{Version: "latest"}},
-		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default", Dockerd: Dockerd{}},
+		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 32768, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default", Dockerd: Dockerd{}},
 		Network: Network{Driver: "slirp4netns"},
 	}
 }
