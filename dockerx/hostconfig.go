@@ -83,7 +83,7 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 		CapDrop: []string{"ALL"},
 		CapAdd:  []string{"SETUID", "SETGID"},
 		SecurityOpt: []string{
-			seccompOption(),
+			seccompOption(spec.Syscalls),
 			"apparmor=" + spec.AppArmor,
 			// Where the engine's default forbids it: file capabilities give newuidmap and
 			// newgidmap theirs, and sudo is setuid.
@@ -107,6 +107,9 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 			Memory:    spec.Memory,
 			PidsLimit: &pids,
 		},
+	}
+	for _, name := range spec.Devices {
+		host.Devices = append(host.Devices, container.DeviceMapping{PathOnHost: "/dev/" + name, PathInContainer: "/dev/" + name, CgroupPermissions: "rwm"})
 	}
 	for _, one := range spec.Ulimits {
 		host.Ulimits = append(host.Ulimits, &container.Ulimit{Name: one.Name, Soft: one.Soft, Hard: one.Hard})

@@ -69,6 +69,7 @@ type Wanted struct {
 	CPUs    float64      // cores of a runner
 	Memory  int64        // bytes of a runner
 	Runtime string       // of the engine; "" for its default
+	Devices []string     // of the machine, below /dev
 	Pool    netip.Prefix // of the inner daemon; zero where none is free
 	Driver  string       // of the runners' network
 	Base    []string     // images that a build starts from
@@ -93,7 +94,7 @@ type Machine struct {
 // modes are looked at.
 var Paths = []string{
 	"boot/config-KERNEL",
-	"dev/fuse", "dev/net/tun",
+	"dev/fuse", "dev/kvm", "dev/net/tun", "dev/vhost-net", "dev/vhost-vsock",
 	"proc/1/net/ip_tables_names", "proc/1/net/route", "proc/1/mountinfo", "proc/1/status", "proc/1/uid_map",
 	"proc/config.gz", "proc/filesystems", "proc/modules",
 	"proc/sys/fs/inotify/max_user_instances", "proc/sys/fs/inotify/max_user_watches", "proc/sys/fs/nr_open", "proc/sys/fs/pipe-user-pages-soft",

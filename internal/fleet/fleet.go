@@ -44,9 +44,11 @@ type Spec struct {
 	MTU             int    // bytes, outer tap and inner bridges alike
 	AppArmor        string // profile name
 	Agent           Agent
-	Runtime         string `json:",omitempty"` // of the engine; "" for its default. Omitted so that older fleets keep their hash
-	Dockerd         string `json:",omitempty"` // settings of its own daemon, a JSON object; "" for none
-	CAs             []byte `json:",omitempty"` // PEM, which a machine with an agent trusts beyond its own list
+	Runtime         string   `json:",omitempty"` // of the engine; "" for its default. Omitted so that older fleets keep their hash
+	Dockerd         string   `json:",omitempty"` // settings of its own daemon, a JSON object; "" for none
+	CAs             []byte   `json:",omitempty"` // PEM, which a machine with an agent trusts beyond its own list
+	Syscalls        []string `json:",omitempty"` // opened beyond the usual ones: io_uring, perf
+	Devices         []string `json:",omitempty"` // of the host, below /dev, beyond net/tun
 
 	Role Role `json:"-"` // runners of one fleet are compared, and all of these have the same
 
