@@ -114,7 +114,7 @@ var hostKeys = []hostKey{
 	{id: "cgroupns-private", config: `"default-cgroupns-mode": "private"`},
 	{id: "ipc-shareable", config: `"default-ipc-mode": "shareable"`},
 	{id: "shutdown-timeout", config: `"shutdown-timeout": 5`},
-	{id: "forwarding", config: `"ip-forward": false`, shell: "sysctl -qw net.ipv4.ip_forward=0", red: "network.forwarding", cure: "net.ipv4.ip_forward"},
+	{id: "forwarding", config: `"ip-forward": false`, shell: "sysctl -qw net.ipv4.ip_forward=0", red: "network.egress", cure: "net.ipv4.ip_forward"},
 }
 
 // hostKeyInputs are their lines of the page.

@@ -127,11 +127,14 @@ func TestEveryCheckCanFail(t *testing.T) {
 			f.Engine.Networks[0].Unmasked = true
 			f.Container.Way.Reached, f.Container.Beside = false, &Way{Target: "github.com:443", Reached: true}
 		}), Fail, "does not masquerade"},
-		{"network.egress", change(func(f *Facts) { f.Engine.Networks[0].Unmasked, f.Container.Way.Reached = true, false }), Warn, `"ip-masq": false`},
+		{"network.egress", change(func(f *Facts) { f.Engine.Networks[0].Unmasked, f.Container.Way.Reached = true, false }), Warn, "does not masquerade"},
 		{"network.egress", change(func(f *Facts) { f.Engine.Networks[0].Unmasked = true }), Pass, "reaches github.com:443"},
 		{"network.dns", change(func(f *Facts) { f.Container.Way = Way{} }), Skip, "offline"},
 		{"network.dns", change(func(f *Facts) { f.Container.Way.Servers = nil }), Skip, "containers get none"},
 		{"network.dns", change(func(f *Facts) { f.Container.Way.Servers = []string{"2001:db8::53"} }), Fail, "IPv6 only: 2001:db8::53"},
+		{"network.dns", change(func(f *Facts) {
+			f.Container.Way.Answers, f.Container.Beside = nil, &Way{Answers: map[string]bool{"192.0.2.53": true}}
+		}), Skip, "don't reach them"},
 		{"network.dns", change(func(f *Facts) { f.Container.Way.Answers = nil }), Warn, "none answers: 192.0.2.53"},
 		{"network.dns", change(func(f *Facts) { f.Container.Way.Servers = []string{"192.0.2.1", "192.0.2.53"} }), Warn, "the first one, 192.0.2.1, does not answer"},
 		{"network.dns", change(func(f *Facts) {

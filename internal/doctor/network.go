@@ -173,13 +173,13 @@ func networkEgress(f Facts) Outcome {
 		return pass("a container reaches %s", to)
 	case f.Container.Beside == nil || !f.Container.Beside.Open():
 		if unmasked {
-			return Outcome{Warn, "neither a container nor the machine itself reaches " + to + `, and the engine has "ip-masq": false`, advice(`remove "ip-masq": false from the engine's daemon.json, unless the network has routes to its containers`)}
+			return Outcome{Warn, "neither a container nor the machine itself reaches " + to + `, and the engine does not masquerade its addresses`, advice(`remove "iptables": false or "ip-masq": false from the engine's daemon.json, unless the network has routes to its containers`)}
 		}
 		return Outcome{Warn, "neither a container nor the machine itself reaches " + to, advice("give the machine a way out, where jobs need one")}
 	case unmasked:
-		return Outcome{Fail, "the machine reaches " + to + ", a container does not: the engine does not masquerade its addresses", advice(`remove "ip-masq": false from the engine's daemon.json, and restart it`)}
+		return Outcome{Fail, "the machine reaches " + to + ", a container does not: the engine does not masquerade its addresses", advice(`remove "iptables": false or "ip-masq": false from the engine's daemon.json, and restart it`)}
 	}
-	return Outcome{Fail, "the machine reaches " + to + ", a container does not", advice(`remove "iptables": false from the engine's daemon.json, and restart it; else a firewall of the machine stops what it forwards for containers (iptables -S FORWARD, nft list ruleset)`)}
+	return Outcome{Fail, "the machine reaches " + to + ", a container does not", advice(`remove "ip-forward": false from the engine's daemon.json, and restart it (sysctl net.ipv4.ip_forward must be 1); else a firewall of the machine stops what it forwards for containers (iptables -S FORWARD, nft list ruleset)`)}
 }
 
 func networkDNS(f Facts) Outcome {
@@ -198,7 +198,9 @@ func networkDNS(f Facts) Outcome {
 		return skip("containers get none")
 	case len(usable) == 0:
 		return Outcome{Fail, "IPv6 only: " + strings.Join(way.Servers, ", "), advice(`name a server with an IPv4 address first, in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
-	case !slices.ContainsFunc(way.Servers, answers):
+	case len(way.Answers) == 0 && f.Container.Beside != nil && len(f.Container.Beside.Answers) > 0:
+		return skip("containers don't reach them")
+	case len(way.Answers) == 0:
 		return Outcome{Warn, "none answers: " + strings.Join(way.Servers, ", "), advice(`name one that does, in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
 	case !slices.ContainsFunc(usable, answers):
 		return Outcome{Fail, "none with an IPv4 address answers: " + strings.Join(usable, ", "), advice(`name one that does, in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
