@@ -11,9 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker/docker/api/types/image"
-	"golang.org/x/net/dns/dnsmessage"
-
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 )
@@ -33,16 +30,13 @@ func TestHostKeys(t *testing.T) {
 				config = strings.TrimPrefix(config+`, "dns": ["GATEWAY"]`, ", ")
 			}
 			var gateway string
-			engine := enginetest.Start(t, enginetest.Options{DiskMiB: 3000, From: machine, Images: []string{tag, "debian:trixie-slim"}, Linked: true, Config: func(dir, address string) string {
+			engine := enginetest.Start(t, enginetest.Options{DiskMiB: 3000, From: machine, Images: []string{tag, "debian:trixie-slim"}, Linked: true, Config: func(address string) string {
 				gateway = address
-				return "{" + strings.NewReplacer("GATEWAY", address, "DIR", dir).Replace(config) + "}"
+				return "{" + strings.ReplaceAll(config, "GATEWAY", address) + "}"
 			}})
 			t.Setenv("DOCKER_HOST", engine.Host)
 			t.Chdir(t.TempDir())
 			port := wayOut(t, gateway)
-			if list, err := engine.API.ImageList(t.Context(), image.ListOptions{}); err == nil && len(list) == 0 { // another data-root
-				engine.CopyImage(t, machine, tag, "debian:trixie-slim")
-			}
 			if key.shell != "" {
 				engine.Inside(t, key.shell)
 			}
@@ -115,7 +109,7 @@ func wayOut(t *testing.T, address string) (port string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Close() })
-	go answerNames(server, net.ParseIP(address).To4())
+	go tellAddress(server, wayOutName, [4]byte(net.ParseIP(address).To4()))
 	listener, err := net.Listen("tcp4", net.JoinHostPort(address, "0"))
 	if err != nil {
 		t.Fatal(err)
@@ -131,38 +125,6 @@ func wayOut(t *testing.T, address string) (port string) {
 		}
 	}()
 	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port) //nolint:errorlint // Listen's type for "tcp4"
-}
-
-// answerNames tells the address of wayOutName, and of all others that there are none.
-func answerNames(server net.PacketConn, address []byte) {
-	question := make([]byte, 512)
-	for {
-		n, from, err := server.ReadFrom(question)
-		if err != nil {
-			return
-		}
-		var message dnsmessage.Message
-		if message.Unpack(question[:n]) != nil {
-			continue
-		}
-		message.Response, message.RecursionAvailable = true, true
-		message.Additionals = nil
-		for _, asked := range message.Questions {
-			known := asked.Name.String() == wayOutName
-			if !known && asked.Name.String() != "." {
-				message.RCode = dnsmessage.RCodeNameError
-			}
-			if known && asked.Type == dnsmessage.TypeA {
-				message.Answers = append(message.Answers, dnsmessage.Resource{
-					Header: dnsmessage.ResourceHeader{Name: asked.Name, Class: asked.Class, TTL: 1},
-					Body:   &dnsmessage.AResource{A: [4]byte(address)},
-				})
-			}
-		}
-		if answer, err := message.Pack(); err == nil {
-			_, _ = server.WriteTo(answer, from)
-		}
-	}
 }
 
 // An engine with live-restore is started anew and leaves the supervisor running, with a

@@ -66,7 +66,7 @@ var known = []Known{
 		pattern: regexp.MustCompile(`error setting rlimit|(?i:setrlimit).*: Operation not permitted`)},
 	{ID: "nproc", Cause: "the engine allows a user fewer processes than all runners of this machine have together", Cure: "remove \"nproc\" from \"default-ulimits\" in the engine's daemon.json, or raise LimitNPROC in its unit",
 		pattern: regexp.MustCompile(`exec (/usr/bin/tini|/bin/cat)\S*: resource temporarily unavailable`)},
-	{ID: "no-new-privileges", Cause: "no-new-privileges keeps newuidmap from its file capability", Cure: "start it without --security-opt no-new-privileges; inner containers may have it",
+	{ID: "no-new-privileges", Cause: "no-new-privileges keeps newuidmap from its file capability", Cure: "start it with --security-opt no-new-privileges=false, as runnerctl up does, also where the engine's daemon.json has it on; inner containers may have it",
 		pattern: regexp.MustCompile(`missing: privileges that newuidmap and newgidmap gain`)},
 	{ID: "capabilities", Cause: "the container lacks the capabilities SETUID and SETGID, which newuidmap and newgidmap need", Cure: "start it with --cap-add SETUID --cap-add SETGID, as runnerctl up does",
 		pattern: regexp.MustCompile(`missing: capabilities for newuidmap`)},

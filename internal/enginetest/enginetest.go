@@ -31,15 +31,13 @@ var script string
 
 // Options of a private engine.
 type Options struct {
-	DiskMiB int         // size of the data-root's file system; 0: 4096 (sparse)
-	Disk    string      // a file to make that in, which stays; "": one that goes with the test
-	TunMode os.FileMode // of its /dev/net/tun; 0: 0666
-	Args    []string    // further arguments of dockerd
-	Linked  bool        // it and its containers reach this machine at Gateway, and nothing else
-	// Config gives its daemon.json. dir holds the data-root, data; gateway is that of
-	// Linked, else "".
-	Config func(dir, gateway string) string
-	TLS    *Authority // with Linked: it is reached at TCP too, by whom the authority knows
+	DiskMiB int                         // size of the data-root's file system; 0: 4096 (sparse)
+	Disk    string                      // a file to make that in, which stays; "": one that goes with the test
+	TunMode os.FileMode                 // of its /dev/net/tun; 0: 0666
+	Args    []string                    // further arguments of dockerd
+	Linked  bool                        // it and its containers reach this machine at Gateway, and nothing else
+	Config  func(gateway string) string // its daemon.json; gateway is that of Linked, else ""
+	TLS     *Authority                  // with Linked: it is reached at TCP too, by whom the authority knows
 
 	From   *client.Client // the engine that has Images
 	Images []string       // that this one has from the start; DiskMiB: at least 2000
@@ -101,7 +99,7 @@ func Start(t *testing.T, options Options) *Engine {
 		if err := os.Mkdir(filepath.Join(dir, "etc"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "etc/daemon.json"), []byte(options.Config(dir, e.Gateway)), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "etc/daemon.json"), []byte(options.Config(e.Gateway)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
