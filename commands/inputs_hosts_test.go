@@ -11,8 +11,15 @@ var hostInputs = []input{
 		Script: `
 setarch "$(uname -m)" -R true
 setarch "$(uname -m)" --addr-no-randomize --uname-2.6 true
-busybox_image
-docker run --rm bb setarch linux64 true
+in_container() { # with the machine's own files
+	local made
+	made=$(mktemp -d)
+	cp --parents /usr/bin/setarch /usr/bin/true $(ldd /usr/bin/setarch /usr/bin/true | grep -o '/[^ ]*[^: ]' | sort -u) "$made"
+	tar -c -C "$made" . | docker import - setarch >/dev/null
+	docker run --rm "$@" setarch /usr/bin/setarch "$(uname -m)" -R /usr/bin/true
+}
+in_container
+in_container --privileged
 `,
 	},
 	{

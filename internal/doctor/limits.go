@@ -65,7 +65,11 @@ const (
 )
 
 func engineLimits(f Facts) Outcome {
-	limits := LimitsOf(f.Machine)
+	machine := f.Machine
+	if machine.Limits == "" {
+		machine.Limits = f.Container.Limits // what it gives unasked, it can give
+	}
+	limits := LimitsOf(machine)
 	usual := hardLimits(f.Container.Limits)
 	observed := ""
 	if files, ok := usual["nofile"]; ok && files >= 0 && files < limits.most("nofile") {
