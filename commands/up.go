@@ -381,8 +381,8 @@ func plannedImage(ctx context.Context, d deps, engine *dockerx.Engine, loaded co
 	return tag, id, err
 }
 
-func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env) (spec fleet.Spec, err error) {
-	spec = fleet.Spec{
+func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env) (fleet.Spec, error) {
+	spec := fleet.Spec{
 		Fleet: wanted.Name, Image: tag, ImageID: id,
 		CPUs: min(wanted.Runners.CPUs, float64(env.Known.Engine.CPUs)), Memory: int64(wanted.Runners.Memory), Pids: wanted.Runners.Pids, Shm: int64(wanted.Runners.Shm),
 		InnerPrivileged: wanted.Runners.InnerPrivileged, NetworkDriver: wanted.Network.Driver, MTU: wanted.Network.DriverMTU(),
