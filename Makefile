@@ -4,7 +4,7 @@ ARCH ?= $(shell go env GOARCH)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build image agent man demo test test-long test-commands test-aside test-packages test-vm chaos jobs bench bench-quick vet lint golden
+.PHONY: help setup build image agent man demo test test-long test-commands test-aside test-packages test-hosts test-vm chaos jobs bench bench-quick vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ test test-long: FOR := --tests
 test test-long: export CHAOS_FOR := 2m
 test-long: export TAGS := long
 test: ## every test but the long ones, on a real engine
-test-long: ## the long ones too, up to 45 minutes
+test-long: ## the long ones too, up to 70 minutes
 test test-long: setup build image
 	go test -c -tags '$(TAGS)' -o /dev/null ./commands
 	$(MAKE) --no-print-directory --jobs 2 --keep-going test-commands test-aside test-packages
@@ -50,7 +50,7 @@ image: setup build
 	$(WITH_DOCKER) bin/runnerctl build --bootstrap-base --progress plain
 
 ASIDE := Chaos|KilledAtRandom|Host|Prepare|CloudInit|Architectures|Remote|EachFault|Doctor|FixScript|Deep|Attempt|EnvironmentContract|Demo
-GO_TEST = $(WITH_DOCKER) go test -count=1 -timeout 45m -tags '$(TAGS)'
+GO_TEST = $(WITH_DOCKER) go test -count=1 -timeout 90m -tags '$(TAGS)'
 
 test-commands:
 	$(GO_TEST) -skip '$(ASIDE)' ./commands
@@ -60,6 +60,10 @@ test-aside:
 
 test-packages:
 	$(GO_TEST) $$(go list ./... | grep -v /commands$$)
+
+test-hosts: FOR := --tests
+test-hosts: setup build image ## each key of an engine's daemon.json on a private engine: doctor and up agree; up to 25 minutes
+	$(WITH_DOCKER) go test -count=1 -timeout 60m -tags long -run 'TestHostKeys$$|TestSupervisorOverLiveRestore$$' -v ./commands
 
 test-vm: FOR := --vm
 test-vm: setup build ## a Debian 13 machine in qemu becomes a host, over ssh; up to 30 minutes

@@ -82,7 +82,7 @@ func newAgentFleet(t *testing.T, change func(*config.Config)) *agentFleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec, err := specOf(t.Context(), engine, loaded, tag, id, doctorEnv(t.Context(), d, engine, endpoint, loaded, true))
+	spec, err := specOf(t.Context(), engine, loaded, tag, id, doctorEnv(t.Context(), d, engine, endpoint, loaded, askForUp))
 	if err != nil {
 		t.Fatal(err)
 	}

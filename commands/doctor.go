@@ -140,7 +140,11 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		return err
 	default:
 		defer engine.Close()
-		env = doctorEnv(ctx, d, engine, endpoint, options.config, options.offline)
+		asks := askAll
+		if options.offline {
+			asks = askMachine
+		}
+		env = doctorEnv(ctx, d, engine, endpoint, options.config, asks)
 	}
 	if options.image != "" && env.Known.EngineErr == nil {
 		bounded, cancel := context.WithTimeout(ctx, engineLimit)

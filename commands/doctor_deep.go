@@ -273,7 +273,7 @@ func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script
 	case code != 0:
 		raw := strings.TrimSpace(errs.String() + out.String())
 		if doctor.Explain(raw) == nil { // the daemon's own log may tell more
-			raw = strings.Join(append([]string{raw}, engine.LastLines(ctx, pair.tried, 8)...), "\n")
+			raw = strings.Join(append([]string{raw}, fleet.Telling(engine.LastLines(ctx, pair.tried, 8))...), "\n")
 		}
 		return doctor.FailedStep(script.id, script.title, cmp.Or(raw, fmt.Sprintf("exit code %d", code)), took), nil
 	}

@@ -79,7 +79,7 @@ func deepEscape(ctx context.Context, engine *dockerx.Engine, pair deepPair, spec
 	if err != nil {
 		return nil, err
 	}
-	given := map[string]string{}
+	given := map[string]string{"opened": strings.Join(spec.Syscalls, ","), "devices": strings.Join(spec.Devices, ",")}
 	alive, err := placeCanaries(ctx, engine, pair, given)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"net/url"
 	"os/user"
@@ -36,15 +37,24 @@ func checkLimit(away bool) time.Duration {
 	return 30 * time.Second
 }
 
+// asking is how far the questions of doctor's checks go.
+type asking int
+
+const (
+	askAll     asking = iota
+	askForUp          // the engine's machine and its ways out: up itself asks GitHub, and the build the registry
+	askMachine        // nothing beyond the engine's machine
+)
+
 // doctorEnv is where doctor's checks look. What costs something is asked when the
 // first check needs it; offline, nothing outside. Without an engine only EngineErr
 // is known of it.
-func doctorEnv(ctx context.Context, d deps, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, offline bool) doctor.Env {
-	env := doctor.Env{Offline: offline, Known: doctor.Facts{
+func doctorEnv(ctx context.Context, d deps, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, asks asking) doctor.Env {
+	env := doctor.Env{Offline: asks != askAll, Known: doctor.Facts{
 		Client: doctor.Client{OS: d.goos, User: userName(), Proxy: proxyFacts(proxySettings(d.env))}, Endpoint: endpoint.Host,
 		Wanted: doctor.Wanted{
 			Count: wanted.Runners.Count, CPUs: wanted.Runners.CPUs, Memory: int64(wanted.Runners.Memory),
-			Runtime: wanted.Runners.Runtime, Driver: wanted.Network.Driver, Target: wanted.Target,
+			Runtime: wanted.Runners.Runtime, Devices: wanted.Runners.Devices, Driver: wanted.Network.Driver, Target: wanted.Target,
 		},
 	}}
 	limit := engineLimit
@@ -68,7 +78,7 @@ func doctorEnv(ctx context.Context, d deps, engine *dockerx.Engine, endpoint doc
 		here = machineHere(endpoint)
 	}
 	env.Known.Wanted.Pool = freePool(env.Known.Engine.Networks, doctor.Routes(here))
-	look(&env, engine, endpoint, wanted, told.Arch, here)
+	look(&env, engine, endpoint, wanted, told.Arch, here, asks)
 	env.Registry = doctor.Once(func(ctx context.Context) (doctor.Registry, error) { return askRegistry(ctx, engine, env.Known.Wanted) })
 	env.GitHub = doctor.Once(func(ctx context.Context) (doctor.GitHub, error) { return githubFacts(ctx, d, engine, wanted) })
 	return env
@@ -112,29 +122,48 @@ func userName() string {
 // look adds what is seen on the engine's machine; here is that where it is this one.
 // One probe container serves the checks of what containers see, and where this
 // process can't look, of the machine's files.
-func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, arch string, here doctor.Machine) {
-	options := dockerx.ProbeOptions{Fleet: wanted.Name, Images: env.Known.Wanted.Base, Program: ownProgram(arch)}
-	if !env.Offline {
+func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, arch string, here doctor.Machine, asks asking) {
+	plain := dockerx.ProbeOptions{Fleet: wanted.Name, Images: env.Known.Wanted.Base, Program: ownProgram(arch)}
+	way := wayOf(env.Known)
+	options := plain
+	if asks == askAll {
 		options.Connect = []string{doctor.MetadataService, doctor.Nowhere}
 	}
+	options.Connect = append(options.Connect, way.questions(asks)...)
 	away := !env.Known.Local || env.Known.Engine.HasAppArmor() && !doctor.AppArmorReadable(here.Root)
 	if away {
 		for _, path := range doctor.Paths {
 			options.Files = append(options.Files, strings.ReplaceAll(path, "KERNEL", env.Known.Engine.Kernel))
 		}
 	}
-	probe := doctor.Once(func(ctx context.Context) (dockerx.Probed, error) {
-		options := options
-		if id, err := engine.AnyImage(ctx); err == nil && id != "" {
-			options.Images = append([]string{id}, options.Images...)
-		}
-		return engine.Probe(ctx, options)
-	})
-	rootDir, local := env.Known.Engine.RootDir, env.Known.Local
-	env.Container = func(ctx context.Context) (doctor.Container, error) {
-		seen, err := probe(ctx)
-		return doctor.Container{Mounts: seen.Mounts, Metadata: seen.Connected[doctor.MetadataService], Nowhere: seen.Connected[doctor.Nowhere]}, err
+	ask := func(options dockerx.ProbeOptions) func(context.Context) (dockerx.Probed, error) {
+		return doctor.Once(func(ctx context.Context) (dockerx.Probed, error) {
+			options := options
+			if id, err := engine.AnyImage(ctx); err == nil && id != "" {
+				options.Images = append([]string{id}, options.Images...)
+			}
+			return engine.Probe(ctx, options)
+		})
 	}
+	probe := ask(options)
+	beside := plain
+	beside.Connect, beside.Outside = way.questions(asks), true
+	rootDir, local := env.Known.Engine.RootDir, env.Known.Local
+	env.Container = doctor.Once(func(ctx context.Context) (doctor.Container, error) {
+		seen, err := probe(ctx)
+		container := doctor.Container{
+			Mounts: seen.Mounts, Limits: seen.Limits, Way: way.seen(seen, asks),
+			Metadata: seen.Connected[doctor.MetadataService], Nowhere: seen.Connected[doctor.Nowhere],
+		}
+		if err != nil || !container.Way.Asked || container.Way.Open() {
+			return container, err
+		}
+		if seen, err := ask(beside)(ctx); err == nil { // else the container's way is judged alone
+			other := way.seen(seen, asks)
+			container.Beside = &other
+		}
+		return container, ctx.Err()
+	})
 	env.Machine = func(ctx context.Context) (doctor.Machine, error) {
 		if !away {
 			return here, nil
@@ -143,7 +172,7 @@ func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wa
 		if err != nil && local {
 			return here, nil // better than nothing
 		}
-		return doctor.Machine{Root: seen.Files, Process: "proc/1"}, err
+		return doctor.Machine{Root: seen.Files, Process: "proc/1", Limits: here.Limits}, err
 	}
 	env.Space = func(ctx context.Context) (doctor.Space, error) {
 		if local {
@@ -154,6 +183,57 @@ func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wa
 		seen, err := probe(ctx)
 		return doctor.Space{Free: seen.Free, Inodes: seen.Inodes, AllInodes: seen.AllInodes}, err
 	}
+}
+
+// way is where containers must come: the target, or where that is reached by a proxy or
+// there is none, a DNS server.
+type way struct{ target string }
+
+// targetPatience is in seconds: the target's name may be asked of a server that is dead.
+const targetPatience = 8
+
+func wayOf(known doctor.Facts) way {
+	target, err := url.Parse(known.Wanted.Target)
+	if err != nil || target.Host == "" || len(known.Client.Proxy) > 0 || len(known.Engine.Proxy) > 0 {
+		return way{}
+	}
+	if target.Port() == "" {
+		return way{net.JoinHostPort(target.Hostname(), "443")}
+	}
+	return way{target.Host}
+}
+
+func (w way) questions(asks asking) []string {
+	switch {
+	case asks == askMachine:
+		return nil
+	case w.target == "":
+		return []string{dockerx.Resolvers}
+	}
+	return []string{dockerx.Resolvers, w.question()}
+}
+
+func (w way) question() string { return fmt.Sprintf("%s/%d", w.target, targetPatience) }
+
+func (w way) seen(seen dockerx.Probed, asks asking) doctor.Way {
+	return doctor.Way{Asked: asks != askMachine, Target: w.target, Reached: seen.Connected[w.question()], Servers: seen.Servers, Answers: seen.Answers}
+}
+
+// runnerUlimits are those that the engine can give runners. Where nothing can be looked
+// at yet (a dry run before the first build) none are asked for.
+func runnerUlimits(ctx context.Context, env doctor.Env) ([]fleet.Ulimit, error) {
+	var noImage *dockerx.NoImageError
+	machine, err := env.Machine(ctx)
+	if err == nil && machine.Limits == "" {
+		var seen doctor.Container
+		seen, err = env.Container(ctx)
+		machine.Limits = seen.Limits
+	}
+	if errors.As(err, &noImage) {
+		return nil, nil
+	}
+	limits := doctor.LimitsOf(machine)
+	return fleet.Ulimits(limits.Raises, limits.Hard, limits.OpenFiles), err
 }
 
 func engineFacts(told dockerx.Facts) doctor.Engine {

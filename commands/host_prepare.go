@@ -154,7 +154,7 @@ func examine(ctx context.Context, d deps, wanted config.Config) (doctor.Report, 
 		return doctor.Report{}, doctor.Env{}, err
 	}
 	defer engine.Close()
-	env := doctorEnv(ctx, d, engine, endpoint, wanted, false)
+	env := doctorEnv(ctx, d, engine, endpoint, wanted, askAll)
 	report := doctor.Run(ctx, doctor.Catalogue(), env, checkLimit(!env.Known.Local))
 	return report, env, ctx.Err()
 }

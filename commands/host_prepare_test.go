@@ -28,7 +28,7 @@ func preparing(t *testing.T) string {
 }
 
 // state is what prepare may change on a machine, but for files.
-const state = `stat -c '%n %a' /dev/net/tun; sysctl -a 2>/dev/null | grep -E 'user_namespaces|inotify|keys|pipe-user'; for filter in iptables ip6tables; do $filter -S DOCKER-USER 2>&1 || true; done`
+const state = `stat -c '%n %a' /dev/net/tun; sysctl -a 2>/dev/null | grep -E 'user_namespaces|inotify|keys|pipe-user|max_map_count'; for filter in iptables ip6tables; do $filter -S DOCKER-USER 2>&1 || true; done`
 
 // The plan changes nothing, what is done is what was planned, and again there is
 // nothing to do; --allow-metadata takes its part back.
@@ -57,7 +57,7 @@ func TestPrepareScript(t *testing.T) {
 	}
 	prepared := m.Must(t, state)
 	for _, want := range []string{
-		"/dev/net/tun 666", "user.max_user_namespaces = 28633", "fs.inotify.max_user_instances = 8192", "fs.pipe-user-pages-soft = 160000",
+		"/dev/net/tun 666", "user.max_user_namespaces = 28633", "fs.inotify.max_user_instances = 8192", "vm.max_map_count = 262144", "fs.pipe-user-pages-soft = 160000",
 		"-d 169.254.169.254/32 -j REJECT", "-d fd00:ec2::254/128 -j REJECT",
 	} {
 		if strings.Count(prepared, want) != 1 {

@@ -100,7 +100,7 @@ docker build -q --platform linux/arm64 -t arm . >/dev/null; expect aarch64 docke
 ! head -c 8G /dev/zero >/dev/shm/full 2>/dev/null; answers 5; rm /dev/shm/full`,
 	},
 	{
-		ID: "out-of-memory", Group: "Limits", Input: "40 processes that take 200 MB each", Result: outcomePasses, Note: "the job's processes are killed, not the daemons", Fresh: true,
+		ID: "memory-hogs", Group: "Limits", Input: "40 processes that take 200 MB each", Result: outcomePasses, Note: "the job's processes are killed, not the daemons", Fresh: true,
 		Script: restartDockerd + `before=$(pgrep -x dockerd; pgrep -x containerd)
 for i in $(seq 40); do perl -e '$x = "x" x (200 << 20); sleep 20' 2>/dev/null & done; sleep 12; answers 20
 [ "$before" = "$(pgrep -x dockerd; pgrep -x containerd)" ]`,

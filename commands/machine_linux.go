@@ -41,10 +41,11 @@ func isHere(endpoint dockerx.Endpoint, told dockerx.Facts) bool {
 func machineHere(endpoint dockerx.Endpoint) doctor.Machine {
 	pid := listener(strings.TrimPrefix(endpoint.Host, "unix://"))
 	root := fmt.Sprintf("/proc/%d/root", pid)
+	limits, _ := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid)) // not known where it can't be read
 	if _, err := os.Stat(filepath.Join(root, "proc/1/uid_map")); err == nil {
-		return doctor.Machine{Root: os.DirFS(root), Process: "proc/1", OwnNetwork: sameNetwork(pid)}
+		return doctor.Machine{Root: os.DirFS(root), Process: "proc/1", OwnNetwork: sameNetwork(pid), Limits: string(limits)}
 	}
-	return doctor.Machine{Root: os.DirFS("/"), Process: fmt.Sprintf("proc/%d", pid), OwnNetwork: sameNetwork(pid)}
+	return doctor.Machine{Root: os.DirFS("/"), Process: fmt.Sprintf("proc/%d", pid), OwnNetwork: sameNetwork(pid), Limits: string(limits)}
 }
 
 // sameNetwork tells whether a process is in this one's network namespace: each has

@@ -8,10 +8,13 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/dockerx"
 )
 
 // probeCommand is what a probe container runs on an engine that has no image yet:
@@ -35,13 +38,14 @@ func probeCommand(d deps) *cli.Command {
 
 // tellProbe says what the engine's probe script says, in its words.
 func tellProbe(w io.Writer, machine fs.FS, addresses, patterns []string) error {
-	listening := make([]bool, len(addresses))
+	answers := make([]string, len(addresses))
 	var dials sync.WaitGroup
 	for i, address := range addresses {
 		dials.Go(func() {
-			connection, err := net.DialTimeout("tcp", address, time.Second)
-			if listening[i] = err == nil; listening[i] {
-				_ = connection.Close()
+			if address == dockerx.Resolvers {
+				answers[i] = resolvers()
+			} else if reachable(address) {
+				answers[i] = "connected " + address + "\n"
 			}
 		})
 	}
@@ -55,6 +59,11 @@ func tellProbe(w io.Writer, machine fs.FS, addresses, patterns []string) error {
 		return err
 	}
 	tellContent(w, "mounts", mounts)
+	limits, err := os.ReadFile("/proc/self/limits")
+	if err != nil {
+		return err
+	}
+	tellContent(w, "limits", limits)
 	for _, pattern := range patterns {
 		paths, err := fs.Glob(machine, pattern)
 		if err != nil {
@@ -75,12 +84,65 @@ func tellProbe(w io.Writer, machine fs.FS, addresses, patterns []string) error {
 		}
 	}
 	dials.Wait()
-	for i, address := range addresses {
-		if listening[i] {
-			fmt.Fprintln(w, "connected", address)
-		}
+	_, err = io.WriteString(w, strings.Join(answers, ""))
+	return err
+}
+
+// reachable tells whether something listens at HOST:PORT or HOST:PORT/SECONDS.
+func reachable(address string) bool {
+	place, limit, found := strings.Cut(address, "/")
+	seconds, err := strconv.Atoi(limit)
+	if !found || err != nil {
+		seconds = 1
 	}
-	return nil
+	connection, err := net.DialTimeout("tcp", place, time.Duration(seconds)*time.Second)
+	if err == nil {
+		_ = connection.Close()
+	}
+	return err == nil
+}
+
+// resolvers names the DNS servers of resolv.conf, and those that answer.
+func resolvers() string {
+	text, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		return ""
+	}
+	var servers, answers strings.Builder
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 || fields[0] != "nameserver" {
+			continue
+		}
+		fmt.Fprintln(&servers, "server", fields[1])
+		asking.Go(func() {
+			if answersDNS(fields[1]) {
+				mu.Lock()
+				defer mu.Unlock()
+				fmt.Fprintln(&answers, "answers", fields[1])
+			}
+		})
+	}
+	asking.Wait()
+	return servers.String() + answers.String()
+}
+
+// answersDNS asks a server for those of DNS's root; any answer will do.
+func answersDNS(server string) bool {
+	const limit = 2 * time.Second
+	connection, err := net.DialTimeout("udp", net.JoinHostPort(server, "53"), limit)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = connection.Close() }()
+	_ = connection.SetDeadline(time.Now().Add(limit))
+	if _, err := connection.Write([]byte("\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01")); err != nil {
+		return false
+	}
+	_, err = connection.Read(make([]byte, 512))
+	return err == nil
 }
 
 func tellContent(w io.Writer, name string, content []byte) {

@@ -105,7 +105,7 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 		return err
 	}
 	defer engine.Close()
-	env := doctorEnv(ctx, d, engine, endpoint, options.config, true)
+	env := doctorEnv(ctx, d, engine, endpoint, options.config, askForUp)
 	checks := requiredChecks(ctx, env)
 	if err := ctx.Err(); err != nil {
 		return err

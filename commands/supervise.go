@@ -260,26 +260,34 @@ var (
 )
 
 const (
-	pingEvery   = 15 * time.Second
+	pingEvery   = 2 * time.Second
+	pingLimit   = 15 * time.Second
 	silentAfter = time.Minute
+	refusals    = 2 // in a row: the socket of an engine that has gone, or is just being started
 )
 
-// fallsSilent tells, when it is so, that the engine has not answered for a while.
+// fallsSilent tells, when it is so, that the engine has not answered for a while, or that
+// nobody listens on its socket: with live-restore an engine is started anew and leaves
+// this container running.
 func fallsSilent(ctx context.Context, engine *dockerx.Engine) bool {
-	heard := time.Now()
+	heard, refused := time.Now(), 0
 	for {
 		select {
 		case <-ctx.Done():
 			return false
 		case <-time.After(pingEvery):
 		}
-		bounded, cancel := context.WithTimeout(ctx, pingEvery)
-		_, _, err := engine.Version(bounded)
+		bounded, cancel := context.WithTimeout(ctx, pingLimit)
+		err := engine.Ping(bounded)
 		cancel()
-		switch {
-		case err == nil:
-			heard = time.Now()
-		case time.Since(heard) > silentAfter:
+		if err == nil {
+			heard, refused = time.Now(), 0
+			continue
+		}
+		if dockerx.IsUnreachable(err) {
+			refused++
+		}
+		if refused >= refusals || time.Since(heard) > silentAfter {
 			return ctx.Err() == nil
 		}
 	}

@@ -272,7 +272,7 @@ func findHost(ctx context.Context, d deps, options upOptions) (_ host, err error
 			found.engine.Close()
 		}
 	}()
-	env := doctorEnv(ctx, d, found.engine, found.endpoint, options.config, true)
+	env := doctorEnv(ctx, d, found.engine, found.endpoint, options.config, askForUp)
 	found.env = env
 	checks := requiredChecks(ctx, env)
 	if err := ctx.Err(); err != nil {
@@ -305,12 +305,8 @@ func (h host) image(ctx context.Context, d deps, options upOptions) (tag, id str
 	return tag, id, nil
 }
 
-// requiredChecks are those that a runner is not made without. On this machine no
-// container is made to look from: the runner tells itself whether one starts.
+// requiredChecks are those that a runner is not made without.
 func requiredChecks(ctx context.Context, env doctor.Env) doctor.Report {
-	if env.Known.Local {
-		env.Container = nil
-	}
 	return doctor.Run(ctx, doctor.Required(doctor.Catalogue()), env, checkLimit(!env.Known.Local))
 }
 
@@ -391,6 +387,7 @@ func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, t
 		CPUs: min(wanted.Runners.CPUs, float64(env.Known.Engine.CPUs)), Memory: int64(wanted.Runners.Memory), Pids: wanted.Runners.Pids, Shm: int64(wanted.Runners.Shm),
 		InnerPrivileged: wanted.Runners.InnerPrivileged, NetworkDriver: wanted.Network.Driver, MTU: wanted.Network.DriverMTU(),
 		Runtime: wanted.Runners.Runtime, AppArmor: "unconfined",
+		Syscalls: slices.Sorted(slices.Values(wanted.Runners.Syscalls)), Devices: slices.Sorted(slices.Values(wanted.Runners.Devices)),
 	}
 	var err error
 	if spec.Dockerd, err = wanted.Runners.Dockerd.JSON(); err != nil {
@@ -406,6 +403,9 @@ func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, t
 		case doctor.AppArmorProfileLoaded(machine.Root, doctor.AppArmorProfile):
 			spec.AppArmor = doctor.AppArmorProfile
 		}
+	}
+	if spec.Ulimits, err = runnerUlimits(ctx, env); err != nil {
+		return spec, err
 	}
 	networks, err := engine.Networks(ctx)
 	if err != nil {

@@ -69,6 +69,9 @@ type Network struct {
 	Default bool // the bridge that containers get where none is named
 	MTU     int  // bytes; 0 where none is set
 	Blocks  []netip.Prefix
+
+	Apart    bool // its containers don't reach each other
+	Unmasked bool // what leaves it keeps the containers' addresses
 }
 
 // Networks lists the engine's networks.
@@ -80,7 +83,10 @@ func (e *Engine) Networks(ctx context.Context) ([]Network, error) {
 	var networks []Network
 	for _, one := range list {
 		mtu, _ := strconv.Atoi(one.Options["com.docker.network.driver.mtu"]) // 0 where absent
-		found := Network{Name: one.Name, Default: one.Options["com.docker.network.bridge.default_bridge"] == "true", MTU: mtu}
+		found := Network{
+			Name: one.Name, Default: one.Options["com.docker.network.bridge.default_bridge"] == "true", MTU: mtu,
+			Apart: one.Options["com.docker.network.bridge.enable_icc"] == "false", Unmasked: one.Options["com.docker.network.bridge.enable_ip_masquerade"] == "false",
+		}
 		for _, ipam := range one.IPAM.Config {
 			if block, err := netip.ParsePrefix(ipam.Subnet); err == nil {
 				found.Blocks = append(found.Blocks, block.Masked())

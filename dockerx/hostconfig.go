@@ -87,9 +87,13 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 		CapDrop: []string{"ALL"},
 		CapAdd:  []string{"SETUID", "SETGID"},
 		SecurityOpt: []string{
-			seccompOption(),
+			seccompOption(spec.Syscalls),
 			"apparmor=" + spec.AppArmor,
+			// Where the engine's default forbids it: file capabilities give newuidmap and
+			// newgidmap theirs, and sudo is setuid.
+			"no-new-privileges=false",
 		},
+		Init: new(bool), // the image has its own, whatever the engine's default is
 		// What the CLI's systempaths=unconfined sets: a new proc can be mounted in
 		// a user namespace only where none of the visible one is masked.
 		MaskedPaths:   []string{},
@@ -107,6 +111,12 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 			Memory:    spec.Memory,
 			PidsLimit: &pids,
 		},
+	}
+	for _, name := range spec.Devices {
+		host.Devices = append(host.Devices, container.DeviceMapping{PathOnHost: "/dev/" + name, PathInContainer: "/dev/" + name, CgroupPermissions: "rwm"})
+	}
+	for _, one := range spec.Ulimits {
+		host.Ulimits = append(host.Ulimits, &container.Ulimit{Name: one.Name, Soft: one.Soft, Hard: one.Hard})
 	}
 	host.Runtime = spec.Runtime
 	if roleOf(spec) != roleRunner {

@@ -5,6 +5,8 @@ package dockerx
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,9 +19,10 @@ import (
 
 func goldenSpec() fleet.Spec {
 	return fleet.Spec{
-		Fleet: "ci", Image: "runnerctl/runner:x", ImageID: "sha256:x", CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30,
+		Fleet: "ci", Image: "runnerctl/runner:x", ImageID: "sha256:x", CPUs: 2, Memory: 4 << 30, Pids: 32768, Shm: 1 << 30,
 		InnerPrivileged: true, NetworkDriver: "slirp4netns", MTU: 21885, AppArmor: "unconfined",
 		Bip: "10.213.0.1/17", Pool: "base=10.213.128.0/17,size=24",
+		Ulimits: fleet.Ulimits(true, nil, 1<<20),
 	}
 }
 
@@ -28,9 +31,10 @@ func TestContainerConfigGolden(t *testing.T) {
 	agent := fleet.Agent{URL: "https://github.com/acme/api", Labels: []string{"gpu", "large"}, Group: "Default"}
 	jit, static := agent, agent
 	jit.Mode, static.Mode = fleet.JIT, fleet.Token
-	runtime, forJIT, forStatic := goldenSpec(), goldenSpec(), goldenSpec()
+	runtime, opened, forJIT, forStatic := goldenSpec(), goldenSpec(), goldenSpec(), goldenSpec()
+	opened.Syscalls, opened.Devices = []string{"io_uring", "perf"}, []string{"fuse", "kvm"}
 	runtime.Runtime, forJIT.Agent, forStatic.Agent = "sysbox-runc", jit, static
-	for name, spec := range map[string]fleet.Spec{"container": goldenSpec(), "container-runtime": runtime, "container-jit": forJIT, "container-static": forStatic} {
+	for name, spec := range map[string]fleet.Spec{"container": goldenSpec(), "container-runtime": runtime, "container-opened": opened, "container-jit": forJIT, "container-static": forStatic} {
 		config, host := containerConfig("ci-7k2p", spec)
 		checkConfig(t, name, config, host)
 	}
@@ -72,7 +76,7 @@ func TestSysfsOnlyForInnerPrivileged(t *testing.T) {
 	}
 }
 
-// seccomp.json is Docker's default profile and, behind it, our two entries.
+// seccomp.json is Docker's default profile and, behind it, our four entries.
 func TestSeccompProfile(t *testing.T) {
 	var ours, docker struct {
 		DefaultAction string            `json:"defaultAction"`
@@ -95,8 +99,8 @@ func TestSeccompProfile(t *testing.T) {
 	if !bytes.Contains(seccompProfile, []byte("SCMP_ARCH_AARCH64")) {
 		t.Error("no aarch64")
 	}
-	if extra := len(ours.Syscalls) - len(docker.Syscalls); extra != 2 {
-		t.Fatalf("%d entries beyond Docker's, want 2", extra)
+	if extra := len(ours.Syscalls) - len(docker.Syscalls); extra != 4 {
+		t.Fatalf("%d entries beyond Docker's, want 4", extra)
 	}
 	compact := func(raw json.RawMessage) string {
 		var out bytes.Buffer
@@ -112,11 +116,50 @@ func TestSeccompProfile(t *testing.T) {
 	}
 	want := []string{
 		`{"names":["chroot","clone","mount","pivot_root","sethostname","setns","umount2","unshare"],"action":"SCMP_ACT_ALLOW"}`,
-		`{"names":["fsconfig","fsmount","fsopen","fspick","keyctl","mount_setattr","move_mount","open_tree"],"action":"SCMP_ACT_ERRNO","errnoRet":38}`,
+		`{"names":["get_mempolicy","kcmp","mbind","pidfd_getfd","process_madvise","set_mempolicy","set_mempolicy_home_node"],"action":"SCMP_ACT_ALLOW"}`,
+		`{"names":["personality"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":4154064887,"op":"SCMP_CMP_MASKED_EQ"}]}`,
+		`{"names":["add_key","fsconfig","fsmount","fsopen","fspick","io_uring_enter","io_uring_register","io_uring_setup","keyctl","mount_setattr","move_mount","open_tree","request_key"],"action":"SCMP_ACT_ERRNO","errnoRet":38}`,
 	}
 	for i, entry := range ours.Syscalls[len(docker.Syscalls):] {
 		if compact(entry) != want[i] {
 			t.Errorf("own entry %d: %s", i, compact(entry))
+		}
+	}
+}
+
+// What runners.syscalls opens is allowed, and refused by no other rule; the rest of the
+// profile stays.
+func TestOpenedSyscalls(t *testing.T) {
+	type rule struct {
+		Names  []string `json:"names"`
+		Action string   `json:"action"`
+		Args   []any    `json:"args"`
+	}
+	read := func(text []byte) (rules []rule) {
+		var profile struct {
+			Syscalls []rule `json:"syscalls"`
+		}
+		if err := json.Unmarshal(text, &profile); err != nil {
+			t.Fatal(err)
+		}
+		return profile.Syscalls
+	}
+	before, after := read(seccompProfile), read(opening(seccompProfile, []string{"io_uring", "perf"}))
+	if len(after) != len(before)+1 || strings.Contains(seccompOption(nil), `"perf_event_open"],"action":"SCMP_ACT_ALLOW"}`) {
+		t.Fatalf("%d rules after %d", len(after), len(before))
+	}
+	opened := after[len(before)]
+	if opened.Action != "SCMP_ACT_ALLOW" || strings.Join(opened.Names, " ") != "io_uring_enter io_uring_register io_uring_setup perf_event_open" {
+		t.Errorf("opened: %+v", opened)
+	}
+	for i, rule := range after[:len(before)] {
+		for _, name := range opened.Names {
+			if rule.Action == "SCMP_ACT_ERRNO" && slices.Contains(rule.Names, name) {
+				t.Errorf("%s is refused too", name)
+			}
+		}
+		if rule.Action != "SCMP_ACT_ERRNO" && (strings.Join(rule.Names, " ") != strings.Join(before[i].Names, " ") || !reflect.DeepEqual(rule.Args, before[i].Args)) {
+			t.Errorf("rule %d was changed: %+v", i, rule)
 		}
 	}
 }

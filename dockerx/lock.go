@@ -48,7 +48,9 @@ type holding struct {
 // It runs the cat of image.
 func (e *Engine) hold(ctx context.Context, name string, labels map[string]string, image string, waiting func(), mounts ...mount.Mount) (holding, error) {
 	config := &container.Config{
-		Image: image, User: runnerUser, Labels: labels,
+		// Not as the runners: processes are counted by user, and where these have used up
+		// what the engine allows, they are to be changed all the same.
+		Image: image, User: "65534:65534", Labels: labels,
 		Entrypoint: []string{"/bin/cat"}, Cmd: []string{}, OpenStdin: true, StdinOnce: true, AttachStdin: true,
 		Volumes: map[string]struct{}{},
 	}

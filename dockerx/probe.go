@@ -34,15 +34,22 @@ type ProbeOptions struct {
 	Fleet   string   // whose it is; its name begins with runnerctl-probe
 	Images  []string // tried first, in order; any image with a shell does
 	Files   []string // of the engine's machine, as patterns below its root; none: it is not looked at
-	Connect []string // IPv4 addresses with a port: does something listen there?
+	Connect []string // HOST:PORT, or HOST:PORT/SECONDS of patience: does something listen there? Or Resolvers
+	Outside bool     // on the machine's own network, not on the bridge that containers get
 	Program string   // file of a static program for the engine's machine, used where no image serves: called with "__probe" it says what probeScript says; "" for none
 }
+
+// Resolvers in ProbeOptions.Connect asks each DNS server of the container's resolv.conf.
+const Resolvers = "resolvers"
 
 // Probed is what a probe container saw.
 type Probed struct {
 	Files     fs.FS           // the files of the machine that are there
 	Mounts    string          // the container's own mountinfo
+	Limits    string          // the container's own /proc/self/limits
 	Connected map[string]bool // by address
+	Servers   []string        // DNS servers, in their order; with Resolvers
+	Answers   map[string]bool // which of them answered
 	Free      int64           // bytes, where the engine keeps containers
 	Inodes    int64           // free there
 	AllInodes int64           // 0 where they are made as needed
@@ -71,13 +78,31 @@ func (*NoImageError) Passing() bool { return true }
 // are patterns. Of files come first the modes of all, then the contents, each in
 // base64 up to an empty line.
 const probeScript = `
-listens() {
-	if command -v bash >/dev/null; then timeout 1 bash -c 'exec 3<>"/dev/tcp/$1/$2"' sh "$1" "$2" 2>/dev/null
-	else timeout 2 nc -w 1 "$1" "$2" </dev/null >/dev/null 2>&1; fi
+listens() { # HOST PORT SECONDS
+	if command -v bash >/dev/null; then timeout "$3" bash -c 'exec 3<>"/dev/tcp/$1/$2"' sh "$1" "$2" 2>/dev/null
+	else timeout "$(($3 + 1))" nc -w "$3" "$1" "$2" </dev/null >/dev/null 2>&1; fi
+}
+# A question for the servers of DNS's root; any answer will do.
+question='\022\064\001\000\000\001\000\000\000\000\000\000\000\000\002\000\001'
+answers() { # SERVER
+	if command -v bash >/dev/null; then
+		timeout 2 bash -c 'exec 3<>"/dev/udp/$1/53" && printf "$2" >&3 && head -c 2 <&3' sh "$1" "$question" 2>/dev/null | wc -c
+	else printf "$question" | timeout 3 nc -u -w 2 "$1" 53 2>/dev/null | head -c 2 | wc -c; fi
+}
+resolvers() {
+	while read -r word server rest; do
+		[ "$word" = nameserver ] || continue
+		echo "server $server"
+		if [ "$(answers "$server" | tr -d ' ')" = 2 ]; then echo "answers $server"; fi &
+	done </etc/resolv.conf
+	wait
 }
 connect() {
 	for address; do
-		if listens "${address%:*}" "${address##*:}"; then echo "connected $address"; fi &
+		if [ "$address" = resolvers ]; then resolvers & continue; fi
+		limit=${address##*/} place=${address%/*}
+		[ "$limit" != "$address" ] || limit=1
+		if listens "${place%:*}" "${place##*:}" "$limit"; then echo "connected $address"; fi &
 	done
 	wait
 }
@@ -89,6 +114,7 @@ content() {
 tell() {
 	stat -f -c 'space %a %S %d %c' /
 	content mounts /proc/self/mountinfo
+	content limits /proc/self/limits
 	cd /machine 2>/dev/null || return 0
 	for file; do [ -e "$file" ] && set -- "$@" "$file"; shift; done
 	[ $# -eq 0 ] || stat -L -c 'mode %a %n' "$@"
@@ -270,8 +296,11 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 		LogConfig: container.LogConfig{Type: "none"}, Resources: container.Resources{Memory: 128 << 20, PidsLimit: &pids},
 		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else a runner image's VOLUME makes an anonymous one
 	}
-	if len(options.Connect) == 0 {
+	switch {
+	case len(options.Connect) == 0:
 		host.NetworkMode = "none"
+	case options.Outside:
+		host.NetworkMode = "host"
 	}
 	if len(options.Files) > 0 {
 		for _, folder := range machineFolders {
@@ -343,7 +372,7 @@ func (e *Engine) removeProbe(whole context.Context, id, name string) error {
 // readProbe reads what probeScript printed.
 func readProbe(text string) (Probed, error) {
 	files := fstest.MapFS{}
-	probed := Probed{Files: files, Connected: map[string]bool{}}
+	probed := Probed{Files: files, Connected: map[string]bool{}, Answers: map[string]bool{}}
 	lines := bufio.NewScanner(strings.NewReader(text))
 	lines.Buffer(nil, len(text)+1) // the program tells a file in one line
 	content := func() ([]byte, error) {
@@ -365,6 +394,10 @@ func readProbe(text string) (Probed, error) {
 			}
 		case "connected":
 			probed.Connected[rest] = true
+		case "server":
+			probed.Servers = append(probed.Servers, rest)
+		case "answers":
+			probed.Answers[rest] = true
 		case "mode":
 			mode, name, _ := strings.Cut(rest, " ")
 			var bits uint64
@@ -378,6 +411,8 @@ func readProbe(text string) (Probed, error) {
 				file.Data = decoded
 			case rest == "mounts":
 				probed.Mounts = string(decoded)
+			case rest == "limits":
+				probed.Limits = string(decoded)
 			}
 		default:
 			err = errors.New("an unknown word")

@@ -198,18 +198,34 @@ func (e *Engine) create(ctx context.Context, name string, spec fleet.Spec, confi
 			err = errors.Join(err, e.RemoveAtOnce(ctx, made))
 		}
 	}()
-	response, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
-	if err != nil {
-		return fleet.Runner{}, fmt.Errorf("runner %s: create container: %w", name, err)
+	for {
+		response, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
+		if err != nil {
+			return fleet.Runner{}, fmt.Errorf("runner %s: create container: %w", name, err)
+		}
+		made.ContainerID = response.ID
+		if err := ctx.Err(); err != nil {
+			return fleet.Runner{}, err
+		}
+		err = e.start(whole, response.ID, credential, spec.CAs)
+		if err == nil {
+			return made, nil
+		}
+		if len(host.Ulimits) == 0 || !refusesUlimit(err) {
+			return fleet.Runner{}, fmt.Errorf("runner %s: %w", name, err)
+		}
+		host.Ulimits = nil // the engine can give less than it seemed
+		if err := e.api.ContainerRemove(whole, response.ID, container.RemoveOptions{Force: true}); err != nil {
+			return fleet.Runner{}, fmt.Errorf("runner %s: remove container: %w", name, err)
+		}
 	}
-	made.ContainerID = response.ID
-	if err := ctx.Err(); err != nil {
-		return fleet.Runner{}, err
-	}
-	if err := e.start(whole, response.ID, credential, spec.CAs); err != nil {
-		return fleet.Runner{}, fmt.Errorf("runner %s: %w", name, err)
-	}
-	return made, nil
+}
+
+// refusesUlimit tells a start that failed at a limit which the engine can't give, in the
+// words of runc and of crun.
+func refusesUlimit(err error) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "rlimit")
 }
 
 // start starts a container and writes the credential, where there is one, to its

@@ -34,6 +34,12 @@ func (e *Engine) Version(ctx context.Context) (version, api string, err error) {
 	return told.Version, told.APIVersion, nil
 }
 
+// Ping asks the engine for a sign of life.
+func (e *Engine) Ping(ctx context.Context) error {
+	_, err := e.api.Ping(ctx)
+	return err
+}
+
 // ImageVersion is the runnerctl version that an image is labelled with.
 func (e *Engine) ImageVersion(ctx context.Context, reference string) (string, error) {
 	return e.imageLabel(ctx, reference, "org.opencontainers.image.version")

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +86,8 @@ type Runners struct {
 	Group           string   `yaml:"group"`     // runner group of an organization or enterprise
 	Runtime         string   `yaml:"runtime"`   // of the engine, like sysbox-runc; "" for its default
 	Dockerd         Dockerd  `yaml:"dockerd"`   // settings of the runners' own daemons, as in daemon.json
+	Syscalls        []string `yaml:"syscalls"`  // opened beyond the usual ones: Syscalls
+	Devices         []string `yaml:"devices"`   // of the host, beyond net/tun: Devices
 }
 
 // Host is a machine with a Docker Engine.
@@ -120,7 +123,7 @@ func Default() Config {
 	return Config{
 		Name:    "ci",
 		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Agent: Agent{Version: "latest"}},
-		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default", Dockerd: Dockerd{}},
+		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 32768, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default", Dockerd: Dockerd{}},
 		Network: Network{Driver: "slirp4netns"},
 	}
 }
@@ -176,6 +179,13 @@ var (
 	sha256Pattern  = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 )
 
+// Syscalls are the words of runners.syscalls, Devices those of runners.devices, each a
+// file below /dev.
+var (
+	Syscalls = []string{"io_uring", "perf"}
+	Devices  = []string{"fuse", "kvm", "vhost-net", "vhost-vsock"}
+)
+
 // MaxCount bounds a fleet on one engine.
 const MaxCount = 200
 
@@ -222,6 +232,16 @@ func (c Config) Validate() error {
 	for _, name := range c.Image.Packages {
 		if !packagePattern.MatchString(name) {
 			return bad("image.packages", "%q is no package name", name)
+		}
+	}
+	for _, list := range []struct {
+		field        string
+		words, known []string
+	}{{"runners.syscalls", c.Runners.Syscalls, Syscalls}, {"runners.devices", c.Runners.Devices, Devices}} {
+		for i, word := range list.words {
+			if !slices.Contains(list.known, word) || slices.Contains(list.words[:i], word) {
+				return bad(list.field, "%q: expected some of %s, each once", word, strings.Join(list.known, ", "))
+			}
 		}
 	}
 	agent := c.Image.Agent

@@ -15,7 +15,7 @@ func TestWriteLoadsBack(t *testing.T) {
 	odd.Image.Packages = []string{"g++", "libssl-dev"}
 	odd.Image.Dockerfile = "RUN echo \"a: b # c\"\nRUN true"
 	odd.Image.Agent = Agent{Version: "2.330.0", Archive: "agents/a.tar.gz", SHA256: strings.Repeat("0a", 32)}
-	odd.Runners.Runtime = "sysbox-runc"
+	odd.Runners.Runtime, odd.Runners.Syscalls, odd.Runners.Devices = "sysbox-runc", []string{"perf"}, []string{"fuse", "kvm"}
 	none := 0
 	odd.Hosts = []Host{{Name: "vm1", Address: "ssh://ci@vm1:2222"}, {Name: "vm2", Address: "work", Count: &none}}
 	odd.Runners.Dockerd = Dockerd{"log-driver": "local", "insecure-registries": []any{"10.0.0.0/8"}, "features": Dockerd{"buildkit": true}, "max-concurrent-uploads": 3}
@@ -23,6 +23,9 @@ func TestWriteLoadsBack(t *testing.T) {
 	for _, want := range []Config{Default(), odd} {
 		if want.Image.Packages == nil {
 			want.Image.Packages = []string{}
+		}
+		if want.Runners.Syscalls == nil {
+			want.Runners.Syscalls, want.Runners.Devices = []string{}, []string{}
 		}
 		if want.Hosts == nil {
 			want.Hosts = []Host{}

@@ -66,6 +66,10 @@ runners:
   # Settings of the runners' own Docker daemons, with the keys of daemon.json, like
   # {registry-mirrors: ["https://mirror.example.com"]}. Jobs can read them: no secrets.
   dockerd: {{json .Runners.Dockerd}}
+  # System calls opened to jobs: io_uring, perf (docs/hosts.md has their price).
+  syscalls: [{{range $i, $w := .Runners.Syscalls}}{{if $i}}, {{end}}{{$w}}{{end}}]
+  # Devices of the host given to jobs: fuse, kvm, vhost-net, vhost-vsock.
+  devices: [{{range $i, $w := .Runners.Devices}}{{if $i}}, {{end}}{{$w}}{{end}}]
   # How long a runner's Docker daemon may take to answer.
   readyTimeout: {{.Runners.ReadyTimeout}}
 

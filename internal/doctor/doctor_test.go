@@ -163,7 +163,7 @@ func TestNoContainer(t *testing.T) {
 func TestSelect(t *testing.T) {
 	tests := map[string]string{
 		"devices.tun":              "devices.tun",
-		"userns.max devices":       "userns.max devices.tun",
+		"userns.max devices":       "userns.max devices.tun devices.wanted",
 		"image":                    "",
 		"devices.tun devices.nosu": "",
 	}

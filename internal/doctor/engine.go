@@ -25,6 +25,8 @@ var engineChecks = []Check{
 		Why: "their default profiles refuse the mounts that a runner's start makes"},
 	{ID: "engine.capabilities", Title: "the engine's own privilege", Group: "Engine", Severity: Mandatory, Needs: NeedsMachine, Run: engineCapabilities,
 		Why: "an engine can give containers only what it has"},
+	{ID: "engine.limits", Title: "limits of processes", Group: "Engine", Severity: Advice, Needs: NeedsMachine | WantsContainer, Run: engineLimits,
+		Why: "containers of jobs ask for more open files and locked memory (--ulimit), and nobody gives what he has not got"},
 	{ID: "engine.runtime", Title: "container runtime", Group: "Engine", Severity: Mandatory, Needs: NeedsEngine, Run: engineRuntime,
 		Why: "runners.runtime names it, and the engine must know it"},
 }
@@ -148,7 +150,7 @@ func engineCapabilities(f Facts) Outcome {
 	case missing(capSetgid) || missing(capSetuid) || missing(capSysAdmin):
 		return Outcome{Fail, fmt.Sprintf("its bounding set is %x: SETUID, SETGID or SYS_ADMIN is missing", bounding), advice("use an engine that runs as the machine's own root")}
 	case missing(capSysResource):
-		return pass("enough; without SYS_RESOURCE, docker run --privileged fails here and runners do not need it")
+		return pass("enough; it lacks SYS_RESOURCE: docker run --privileged fails, which runners do not use")
 	}
 	return pass("enough")
 }

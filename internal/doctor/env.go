@@ -58,6 +58,9 @@ type Network struct {
 	Default bool // the bridge that containers get
 	MTU     int  // bytes; 0 where the engine names none
 	Blocks  []netip.Prefix
+
+	Apart    bool // its containers don't reach each other
+	Unmasked bool // what leaves it keeps the containers' addresses
 }
 
 // Wanted is what the settings ask for.
@@ -66,6 +69,7 @@ type Wanted struct {
 	CPUs    float64      // cores of a runner
 	Memory  int64        // bytes of a runner
 	Runtime string       // of the engine; "" for its default
+	Devices []string     // of the machine, below /dev
 	Pool    netip.Prefix // of the inner daemon; zero where none is free
 	Driver  string       // of the runners' network
 	Base    []string     // images that a build starts from
@@ -80,6 +84,9 @@ type Machine struct {
 	// OwnNetwork says that whoever reads is in the engine's network namespace: what
 	// proc/sys/net holds is the reader's, wherever that /proc is mounted.
 	OwnNetwork bool
+	// Limits are those of the engine's own process (proc_pid_limits(5)); "" where they
+	// can't be read.
+	Limits string
 }
 
 // Paths are the files of a machine that checks look at, as patterns of a shell
@@ -87,12 +94,12 @@ type Machine struct {
 // modes are looked at.
 var Paths = []string{
 	"boot/config-KERNEL",
-	"dev/fuse", "dev/net/tun",
+	"dev/fuse", "dev/kvm", "dev/net/tun", "dev/vhost-net", "dev/vhost-vsock",
 	"proc/1/net/ip_tables_names", "proc/1/net/route", "proc/1/mountinfo", "proc/1/status", "proc/1/uid_map",
 	"proc/config.gz", "proc/filesystems", "proc/modules",
-	"proc/sys/fs/inotify/max_user_instances", "proc/sys/fs/inotify/max_user_watches", "proc/sys/fs/pipe-user-pages-soft",
+	"proc/sys/fs/inotify/max_user_instances", "proc/sys/fs/inotify/max_user_watches", "proc/sys/fs/nr_open", "proc/sys/fs/pipe-user-pages-soft",
 	"proc/sys/kernel/apparmor_restrict_unprivileged_userns", "proc/sys/kernel/keys/maxbytes", "proc/sys/kernel/keys/maxkeys",
-	"proc/sys/kernel/seccomp/actions_avail", "proc/sys/kernel/unprivileged_userns_clone", "proc/sys/user/max_user_namespaces",
+	"proc/sys/kernel/seccomp/actions_avail", "proc/sys/kernel/unprivileged_userns_clone", "proc/sys/user/max_user_namespaces", "proc/sys/vm/max_map_count",
 	"sys/class/net/*/mtu",
 	"sys/kernel/security/apparmor/profiles",
 	"sys/module/bridge", "sys/module/ip_tables", "sys/module/iptable_nat", "sys/module/nf_conntrack", "sys/module/nf_tables", "sys/module/nft_compat",
@@ -108,8 +115,28 @@ type Space struct {
 // Container is what a container on the engine sees.
 type Container struct {
 	Mounts   string // /proc/self/mountinfo
+	Limits   string // /proc/self/limits, where nobody names any
 	Metadata bool   // something answers at MetadataService
 	Nowhere  bool   // something answers even at Nowhere: what answers says nothing
+	Way      Way    // from the bridge that containers get
+	Beside   *Way   // from the machine's own network; nil where the container's is open
+}
+
+// Way is what is reached from a network.
+type Way struct {
+	Asked   bool
+	Target  string          // HOST:PORT of Wanted.Target; "" where there is none, or a proxy on the way
+	Reached bool            // Target
+	Servers []string        // DNS servers, in their order
+	Answers map[string]bool // which of them answered
+}
+
+// Open tells whether the way leads out.
+func (w Way) Open() bool {
+	if w.Target != "" {
+		return w.Reached
+	}
+	return len(w.Answers) > 0
 }
 
 // Registry is whether the bases that a build would pull can be had.

@@ -35,6 +35,8 @@ var kernelChecks = []Check{
 		Why: "the inner daemon publishes ports and masquerades by iptables, over nf_tables or the older ip_tables"},
 	{ID: "kernel.inotify", Title: "inotify", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelInotify,
 		Why: "they are counted per user, and all runners of a machine are one user there: at the limit watchers fail with \"too many open files\""},
+	{ID: "kernel.maps", Title: "memory maps", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelMaps,
+		Why: "Elasticsearch and others refuse to start below 262144, and a job can't raise it"},
 	{ID: "kernel.keys", Title: "keys", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelKeys,
 		Why: "they are counted per user, and all runners of a machine are one user there: at the limit whatever asks for one gets \"disk quota exceeded\""},
 	{ID: "kernel.pipes", Title: "pipe buffers", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelPipes,
@@ -203,20 +205,22 @@ func sysctl(f Facts, name string) (value string, ok bool) {
 
 // limit of the kernel for one user.
 type limit struct {
-	name              string
-	perRunner, better int
+	name      string
+	perRunner int
+	hosted    int // what jobs find on GitHub's machines, and may ask sysctl for; 0: no matter
+	better    int
 }
 
 func kernelInotify(f Facts) Outcome {
 	// A watcher of a build tool is one instance, and every folder of its tree a watch;
 	// containerd and dockerd take a few.
-	return enough(f, limit{"fs.inotify.max_user_instances", 8, 8192}, limit{"fs.inotify.max_user_watches", 8192, 524288})
+	return enough(f, limit{"fs.inotify.max_user_instances", 8, 1280, 8192}, limit{"fs.inotify.max_user_watches", 8192, 655360, 655360})
 }
 
 func kernelKeys(f Facts) Outcome {
 	// Our seccomp profile keeps keys from containers; those of whoever gives another
 	// one take a key each.
-	return enough(f, limit{"kernel.keys.maxkeys", 8, 2000}, limit{"kernel.keys.maxbytes", 800, 200_000})
+	return enough(f, limit{"kernel.keys.maxkeys", 8, 0, 2000}, limit{"kernel.keys.maxbytes", 800, 0, 200_000})
 }
 
 func kernelPipes(f Facts) Outcome {
@@ -224,10 +228,11 @@ func kernelPipes(f Facts) Outcome {
 	if value, ok := sysctl(f, "fs.pipe-user-pages-soft"); ok && value == "0" {
 		return pass("no limit")
 	}
-	return enough(f, limit{"fs.pipe-user-pages-soft", pages * pipes, pages * pipes * 200})
+	return enough(f, limit{"fs.pipe-user-pages-soft", pages * pipes, 0, pages * pipes * 200})
 }
 
-// enough warns of limits that are too low for the runners that are wanted.
+// enough warns of limits that are too low for the runners that are wanted, or for what
+// their jobs are used to.
 func enough(f Facts, limits ...limit) Outcome {
 	var observed []string
 	var fixes []Fix
@@ -238,7 +243,7 @@ func enough(f Facts, limits ...limit) Outcome {
 			return skip(one.name + " can't be read")
 		}
 		observed = append(observed, fmt.Sprintf("%s = %d", one.name, value))
-		if needed := one.perRunner * f.Wanted.Count; value < needed {
+		if needed := max(one.perRunner*f.Wanted.Count, one.hosted); value < needed {
 			fixes = append(fixes, setting{one.name, max(one.better, needed), true})
 		}
 	}

@@ -62,7 +62,11 @@ var known = []Known{
 		pattern: regexp.MustCompile(`missing: an unmasked /proc|mount: /rootfs/proc: permission denied|mount: /rootfs/proc: .*not permitted|mounting "proc".*operation not permitted|mount proc.*operation not permitted`)},
 	{ID: "sysfs", Cause: "no read-write sysfs is seen in the container, and so the kernel grants no new one", Cure: "runners.innerPrivileged: true, or --volume /sys:/sys-rw where it is started by hand",
 		pattern: regexp.MustCompile(`mounting "sysfs".*operation not permitted|error mounting "sysfs"`)},
-	{ID: "no-new-privileges", Cause: "no-new-privileges keeps newuidmap from its file capability", Cure: "start it without --security-opt no-new-privileges; inner containers may have it",
+	{ID: "rlimit", Cause: "the engine can't give limits of processes that high: it has lower ones itself, and may not raise them", Cure: "ask for less (doctor's engine.limits names the most that --ulimit can be), or give the engine the capability SYS_RESOURCE",
+		pattern: regexp.MustCompile(`error setting rlimit|(?i:setrlimit).*: Operation not permitted`)},
+	{ID: "nproc", Cause: "the engine allows a user fewer processes than all runners of this machine have together", Cure: "remove \"nproc\" from \"default-ulimits\" in the engine's daemon.json, or raise LimitNPROC in its unit",
+		pattern: regexp.MustCompile(`exec (/usr/bin/tini|/bin/cat)\S*: resource temporarily unavailable`)},
+	{ID: "no-new-privileges", Cause: "no-new-privileges keeps newuidmap from its file capability", Cure: "start it with --security-opt no-new-privileges=false, as runnerctl up does, also where the engine's daemon.json has it on; inner containers may have it",
 		pattern: regexp.MustCompile(`missing: privileges that newuidmap and newgidmap gain`)},
 	{ID: "capabilities", Cause: "the container lacks the capabilities SETUID and SETGID, which newuidmap and newgidmap need", Cure: "start it with --cap-add SETUID --cap-add SETGID, as runnerctl up does",
 		pattern: regexp.MustCompile(`missing: capabilities for newuidmap`)},
@@ -91,7 +95,12 @@ var known = []Known{
 	{ID: "pty", Cause: "sudo makes a terminal in the engine's /dev/pts, which is not the machine's", Cure: "runnerctl exec gives commands a terminal of the machine's own",
 		pattern: regexp.MustCompile(`unable to allocate pty: Operation not permitted`)},
 
+	{ID: "image", Cause: "the image lacks one of its own programs, or is for another architecture", Cure: "runnerctl build --no-cache",
+		pattern: regexp.MustCompile(`exec format error|/usr/lib/runnerctl/[a-z-]+: (not found|No such file)|exec: "/usr/bin/tini".*no such file`)},
+
 	// What jobs and the inner daemon meet.
+	{ID: "pids", Cause: "the runner has used up its processes and threads: each published port takes two processes of eight threads", Cure: "raise runners.pids",
+		pattern: regexp.MustCompile(`pthread_create failed: Resource temporarily unavailable|failed to create new OS thread|fork/exec \S+: resource temporarily unavailable|[Ff]ork: (retry: )?Resource temporarily unavailable|[Cc]annot fork`)},
 	{ID: "storage.vfs", Cause: "the daemon's data is on an overlay file system, or another that overlay2 can't stand on", Cure: "keep the volume at /rootfs/var/lib/docker on ext4 or xfs",
 		pattern: regexp.MustCompile(`storage driver vfs|upperdir.*not supported as upperdir|overlayfs: filesystem on .* not supported as upperdir|'overlay2' is not supported over overlayfs|driver not supported: overlay`)},
 	{ID: "pool.collision", Cause: "the inner daemon's addresses are those of an outer network, and hide it", Cure: "leave the pools to runnerctl up, or set a bip and pools that overlap no outer network",

@@ -18,6 +18,12 @@ var networkChecks = []Check{
 		Why: "rules of the older kind that nobody looks at any more still drop packets that the newer ones let through"},
 	{ID: "network.mtu", Title: "MTU of the outer bridge", Group: "Network", Severity: Advice, Needs: NeedsEngine | NeedsMachine, Run: networkMTU,
 		Why: "a bridge wider than the uplink stalls large packets: TLS hangs, small requests work"},
+	{ID: "network.egress", Title: "a container's way out", Group: "Network", Severity: Mandatory, Needs: NeedsEngine | NeedsContainer, Run: networkEgress,
+		Why: "a runner reaches what a plain container reaches: GitHub, registries, packages"},
+	{ID: "network.dns", Title: "DNS servers of containers", Group: "Network", Severity: Mandatory, Needs: NeedsEngine | NeedsContainer, Run: networkDNS,
+		Why: "runners ask the servers that the engine gives to containers, by IPv4 and in their order"},
+	{ID: "network.icc", Title: "containers among themselves", Group: "Network", Severity: Advice, Needs: NeedsEngine, Run: networkICC,
+		Why: "jobs can't use a service in another container of this machine, such as a registry's mirror"},
 	{ID: "network.pools", Title: "inner addresses", Group: "Network", Severity: Mandatory, Needs: NeedsEngine, Run: networkPools,
 		Why: "the inner daemon's networks hide outer ones of the same addresses from jobs"},
 	{ID: "network.routes", Title: "the machine's own networks", Group: "Network", Severity: Advice, Needs: NeedsEngine | NeedsMachine, Run: networkRoutes,
@@ -148,8 +154,71 @@ func networkMTU(f Facts) Outcome {
 	return pass("%d, the uplink %s has %d", bridge, uplink, narrowest)
 }
 
+// networkEgress compares a container's way out with the machine's own, so that a machine
+// without one is not blamed on its engine.
+func networkEgress(f Facts) Outcome {
+	way := f.Container.Way
+	bridge := slices.IndexFunc(f.Engine.Networks, func(one Network) bool { return one.Default })
+	unmasked := bridge >= 0 && f.Engine.Networks[bridge].Unmasked
+	to := "a DNS server"
+	if way.Target != "" {
+		to = way.Target
+	}
+	switch {
+	case bridge < 0:
+		return Outcome{Fail, "the engine has no default bridge", advice(`remove "bridge": "none" from the engine's daemon.json, and restart it`)}
+	case !way.Asked:
+		return skip("offline")
+	case way.Open():
+		return pass("a container reaches %s", to)
+	case f.Container.Beside == nil || !f.Container.Beside.Open():
+		if unmasked {
+			return Outcome{Warn, "neither a container nor the machine itself reaches " + to + `, and the engine does not masquerade its addresses`, advice(`remove "iptables": false or "ip-masq": false from the engine's daemon.json, unless the network has routes to its containers`)}
+		}
+		return Outcome{Warn, "neither a container nor the machine itself reaches " + to, advice("give the machine a way out, where jobs need one")}
+	case unmasked:
+		return Outcome{Fail, "the machine reaches " + to + ", a container does not: the engine does not masquerade its addresses", advice(`remove "iptables": false or "ip-masq": false from the engine's daemon.json, and restart it`)}
+	}
+	return Outcome{Fail, "the machine reaches " + to + ", a container does not", advice(`remove "ip-forward": false from the engine's daemon.json, and restart it (sysctl net.ipv4.ip_forward must be 1); else a firewall of the machine stops what it forwards for containers (iptables -S FORWARD, nft list ruleset)`)}
+}
+
+func networkDNS(f Facts) Outcome {
+	way := f.Container.Way
+	var usable []string
+	for _, server := range way.Servers {
+		if address, err := netip.ParseAddr(server); err == nil && address.Is4() {
+			usable = append(usable, server)
+		}
+	}
+	answers := func(server string) bool { return way.Answers[server] }
+	switch {
+	case !way.Asked:
+		return skip("offline")
+	case len(way.Servers) == 0:
+		return skip("containers get none")
+	case len(usable) == 0:
+		return Outcome{Fail, "IPv6 only: " + strings.Join(way.Servers, ", "), advice(`name a server with an IPv4 address first, in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
+	case len(way.Answers) == 0 && f.Container.Beside != nil && len(f.Container.Beside.Answers) > 0:
+		return skip("containers don't reach them")
+	case len(way.Answers) == 0:
+		return Outcome{Warn, "none answers: " + strings.Join(way.Servers, ", "), advice(`name one that does, in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
+	case !slices.ContainsFunc(usable, answers):
+		return Outcome{Fail, "none with an IPv4 address answers: " + strings.Join(usable, ", "), advice(`name one that does, in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
+	case !answers(usable[0]):
+		return Outcome{Warn, "the first one, " + usable[0] + ", does not answer: each name takes some seconds", advice(`take it out of "dns" in the engine's daemon.json, or of /etc/resolv.conf`)}
+	}
+	return pass("%s", strings.Join(way.Servers, ", "))
+}
+
+func networkICC(f Facts) Outcome {
+	if slices.ContainsFunc(f.Engine.Networks, func(one Network) bool { return one.Default && one.Apart }) {
+		return Outcome{Warn, `they don't reach each other ("icc": false)`, advice(`leave it so where no job needs that; else remove "icc": false from the engine's daemon.json`)}
+	}
+	return pass("reach each other")
+}
+
 // slirp is the network between a runner and its own slirp4netns or pasta.
-var slirp = netip.MustParsePrefix("10.0.2.0/24")
+var slirp = netip.MustParsePrefix("169.254.213.0/24")
 
 func networkPools(f Facts) Outcome {
 	if !f.Wanted.Pool.IsValid() {
@@ -159,25 +228,24 @@ func networkPools(f Facts) Outcome {
 }
 
 func networkRoutes(f Facts) Outcome {
-	var hidden, usual []string
+	var hidden []string
 	for _, one := range routes(f) {
 		told := fmt.Sprintf("%s (%s)", one.to, one.device)
 		switch {
-		case one.to.Bits() == 0:
-		case f.Wanted.Pool.IsValid() && one.to.Overlaps(f.Wanted.Pool):
+		case one.to.Bits() == 0, linkLocal(one.to):
+		case f.Wanted.Pool.IsValid() && one.to.Overlaps(f.Wanted.Pool), one.to.Overlaps(slirp):
 			hidden = append(hidden, told)
-		case one.to.Overlaps(slirp):
-			usual = append(usual, told)
 		}
 	}
-	switch {
-	case len(hidden) > 0:
-		return Outcome{Warn, "partly hidden from jobs: " + strings.Join(hidden, ", "), advice("where jobs need an address of %s, give the machine's network another range, or a narrower route", f.Wanted.Pool)}
-	case len(usual) > 0: // VirtualBox and QEMU give it to every machine, with nobody else in it
-		return pass("jobs see another %s than %s", slirp, strings.Join(usual, ", "))
+	if len(hidden) > 0 {
+		return Outcome{Warn, "partly hidden from jobs: " + strings.Join(hidden, ", "), advice("where jobs need an address of %s or %s, give the machine's network another range, or a narrower route", f.Wanted.Pool, slirp)}
 	}
 	return pass("none is hidden from jobs")
 }
+
+// linkLocal tells the route of all addresses that a link gives itself, which some machines
+// have: nobody in it is meant.
+func linkLocal(to netip.Prefix) bool { return to == netip.MustParsePrefix("169.254.0.0/16") }
 
 func networkMetadata(f Facts) Outcome {
 	if f.Container.Nowhere {

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -37,19 +38,31 @@ func tree(t *testing.T, name string) fstest.MapFS {
 // kernel's own defaults, where it has the least memory (fs/notify/inotify,
 // security/keys/key.c).
 func common(files fstest.MapFS) Facts {
-	for path, content := range map[string]string{"fs/inotify/max_user_watches": "8192\n", "kernel/keys/maxkeys": "200\n", "kernel/keys/maxbytes": "20000\n"} {
+	for path, content := range map[string]string{"fs/inotify/max_user_instances": "8192\n", "fs/inotify/max_user_watches": "655360\n", "fs/nr_open": "1048576\n", "vm/max_map_count": "262144\n", "kernel/keys/maxkeys": "200\n", "kernel/keys/maxbytes": "20000\n"} {
 		files["proc/sys/"+path] = &fstest.MapFile{Data: []byte(content), Mode: 0o444}
 	}
 	pool := netip.MustParsePrefix("10.213.0.0/16")
 	return Facts{
 		Client: Client{OS: "linux", User: "ada"}, Endpoint: "unix:///var/run/docker.sock", Local: true,
-		Wanted:    Wanted{Count: 1, CPUs: 2, Memory: 4 << 30, Pool: pool, Base: []string{"debian:trixie-slim"}, Missing: []string{"debian:trixie-slim"}, Driver: "slirp4netns"},
-		Machine:   Machine{Root: files, Process: "proc/1", OwnNetwork: true},
-		Space:     Space{Free: 50 << 30, Inodes: 5_000_000, AllInodes: 6_000_000},
-		Container: Container{Mounts: "100 50 0:60 / / rw,relatime - overlay overlay rw\n101 100 0:61 / /proc rw - proc proc rw\n"},
-		GitHub:    GitHub{Host: "github.com", Agent: Agent{Version: "2.330.0", Newest: "2.330.0"}},
-		Image:     goodImage(),
+		Wanted:  Wanted{Count: 1, CPUs: 2, Memory: 4 << 30, Pool: pool, Base: []string{"debian:trixie-slim"}, Missing: []string{"debian:trixie-slim"}, Driver: "slirp4netns"},
+		Machine: Machine{Root: files, Process: "proc/1", OwnNetwork: true, Limits: limitsOf("1048576", "unlimited")},
+		Space:   Space{Free: 50 << 30, Inodes: 5_000_000, AllInodes: 6_000_000},
+		Container: Container{
+			Mounts: "100 50 0:60 / / rw,relatime - overlay overlay rw\n101 100 0:61 / /proc rw - proc proc rw\n", Limits: limitsOf("1048576", "8388608"),
+			Way: Way{Asked: true, Target: "github.com:443", Reached: true, Servers: []string{"192.0.2.53"}, Answers: map[string]bool{"192.0.2.53": true}},
+		},
+		GitHub: GitHub{Host: "github.com", Agent: Agent{Version: "2.330.0", Newest: "2.330.0"}},
+		Image:  goodImage(),
 	}
+}
+
+// limitsOf is a /proc/PID/limits with such hard limits.
+func limitsOf(files, locked string) string {
+	return "Limit                     Soft Limit           Hard Limit           Units     \n" +
+		"Max cpu time              unlimited            unlimited            seconds   \n" +
+		fmt.Sprintf("Max open files            %-20s %-20s files     \n", "1024", files) +
+		fmt.Sprintf("Max locked memory         %-20s %-20s bytes     \n", "8388608", locked) +
+		"Max nice priority         0                    0                    \n"
 }
 
 // debian12 is the machine of testdata/debian12.txtar.

@@ -31,12 +31,13 @@ var script string
 
 // Options of a private engine.
 type Options struct {
-	DiskMiB int         // size of the data-root's file system; 0: 4096 (sparse)
-	Disk    string      // a file to make that in, which stays; "": one that goes with the test
-	TunMode os.FileMode // of its /dev/net/tun; 0: 0666
-	Args    []string    // further arguments of dockerd
-	Linked  bool        // it and its containers reach this machine at Gateway, and nothing else
-	TLS     *Authority  // with Linked: it is reached at TCP too, by whom the authority knows
+	DiskMiB int                         // size of the data-root's file system; 0: 4096 (sparse)
+	Disk    string                      // a file to make that in, which stays; "": one that goes with the test
+	TunMode os.FileMode                 // of its /dev/net/tun; 0: 0666
+	Args    []string                    // further arguments of dockerd
+	Linked  bool                        // it and its containers reach this machine at Gateway, and nothing else
+	Config  func(gateway string) string // its daemon.json; gateway is that of Linked, else ""
+	TLS     *Authority                  // with Linked: it is reached at TCP too, by whom the authority knows
 
 	From   *client.Client // the engine that has Images
 	Images []string       // that this one has from the start; DiskMiB: at least 2000
@@ -93,6 +94,14 @@ func Start(t *testing.T, options Options) *Engine {
 	if options.Linked {
 		e.cable = newCable()
 		e.Gateway = e.cable.here
+	}
+	if options.Config != nil {
+		if err := os.Mkdir(filepath.Join(dir, "etc"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "etc/daemon.json"), []byte(options.Config(e.Gateway)), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if options.TLS != nil {
 		e.TCP = "tcp://" + e.cable.address + ":2376"
@@ -218,6 +227,25 @@ func (e *Engine) Stop(t *testing.T) {
 	_ = e.command.Wait()
 	e.command = nil
 	e.released(t)
+}
+
+// Restart ends the engine's process in peace, and starts another one in its namespaces:
+// with live-restore, containers do not notice.
+func (e *Engine) Restart(t *testing.T) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(e.dir, "again"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.script(t, exec.Command("pkill", "--parent", e.first(t), "dockerd"))
+	for limit := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(e.dir, "again")); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("the private engine does not end:\n%s", e.Log(20))
+		}
+	}
+	waitFor(t, e.API, func() string { return e.Log(20) })
 }
 
 // released waits until nothing holds the disk: the kernel takes a dead engine's mount

@@ -321,7 +321,8 @@ func (e *LeftError) Hint() string {
 }
 
 func (x *execution) last(ctx context.Context, runner Runner) []string {
-	return x.engine.LastLines(context.WithoutCancel(ctx), runner, lastLines)
+	lines := Telling(x.engine.LastLines(context.WithoutCancel(ctx), runner, lastLines+len(usual)))
+	return lines[max(0, len(lines)-lastLines):]
 }
 
 // giveUp removes a runner that was waited for in vain, but not because the waiting was

@@ -44,9 +44,11 @@ type Spec struct {
 	MTU             int    // bytes, outer tap and inner bridges alike
 	AppArmor        string // profile name
 	Agent           Agent
-	Runtime         string `json:",omitempty"` // of the engine; "" for its default. Omitted so that older fleets keep their hash
-	Dockerd         string `json:",omitempty"` // settings of its own daemon, a JSON object; "" for none
-	CAs             []byte `json:",omitempty"` // PEM, which a machine with an agent trusts beyond its own list
+	Runtime         string   `json:",omitempty"` // of the engine; "" for its default. Omitted so that older fleets keep their hash
+	Dockerd         string   `json:",omitempty"` // settings of its own daemon, a JSON object; "" for none
+	CAs             []byte   `json:",omitempty"` // PEM, which a machine with an agent trusts beyond its own list
+	Syscalls        []string `json:",omitempty"` // opened beyond the usual ones: io_uring, perf
+	Devices         []string `json:",omitempty"` // of the host, below /dev, beyond net/tun
 
 	Role Role `json:"-"` // runners of one fleet are compared, and all of these have the same
 
@@ -54,6 +56,8 @@ type Spec struct {
 	// new network on the host must not replace a fleet that runs.
 	Bip  string // CIDR of the inner docker0
 	Pool string // inner address pool, as base=CIDR,size=N
+	// What the engine can give: not part of Hash for the same reason.
+	Ulimits []Ulimit `json:",omitempty"`
 }
 
 // AgentMode is what a runner's agent is given to register with.
@@ -81,7 +85,7 @@ func (a Agent) OneJob() bool { return a.Ephemeral || a.Mode == JIT }
 
 // Hash identifies the spec; a runner with another hash is replaced by up.
 func (s Spec) Hash() string {
-	s.Bip, s.Pool = "", ""
+	s.Bip, s.Pool, s.Ulimits = "", "", nil
 	text, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // plain fields only: cannot fail
@@ -184,5 +188,5 @@ func (e *NotReadyError) Last() []string { return e.Lines }
 
 // Hint says what to do.
 func (e *NotReadyError) Hint() string {
-	return "runnerctl up tries again; runnerctl doctor checks the host; runnerctl build --no-cache rebuilds the image"
+	return "runnerctl up tries again; runnerctl doctor checks the host, and with --deep a runner"
 }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,6 +33,19 @@ func ParseLogLine(at time.Time, runner, raw string) LogLine {
 		}
 	}
 	return line
+}
+
+// usual are warnings that every healthy inner daemon writes.
+var usual = []string{
+	"Running in rootless mode. This mode has feature limitations.",
+	"Not using native diff for overlay2",
+}
+
+// Telling leaves out the lines that say nothing about a failure.
+func Telling(lines []string) []string {
+	return slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+		return slices.ContainsFunc(usual, func(text string) bool { return strings.Contains(line, text) })
+	})
 }
 
 // overlap is how far back a log is read again when it is read on: lines of two

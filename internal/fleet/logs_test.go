@@ -96,3 +96,14 @@ func TestMerge(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestTelling(t *testing.T) {
+	lines := []string{
+		`dockerd: level=warning msg="Running in rootless mode. This mode has feature limitations."`,
+		"dockerd: failed to start daemon: no room",
+		`dockerd: level=warning msg="Not using native diff for overlay2, this may cause degraded performance" storage-driver=overlay2`,
+	}
+	if got := Telling(lines); len(got) != 1 || got[0] != lines[1] {
+		t.Errorf("%q", got)
+	}
+}

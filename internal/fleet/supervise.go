@@ -203,6 +203,7 @@ func (l *loop) listen(ctx context.Context, wake chan<- struct{}) {
 					poke()
 				}
 			}
+			poke() // whether the engine is still there is to be known at once
 			if time.Since(begun) > proven {
 				silence.reset()
 			}

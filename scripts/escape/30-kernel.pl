@@ -2,6 +2,7 @@ use strict;
 use warnings;
 use Escape;
 use Fcntl;
+use POSIX ();
 
 attempt "core-pattern", "kernel.core_pattern, with the value that it has",
 	"the host would run a program of a job's as root at the next crash", sub { write_back("/proc/sys/kernel/core_pattern") };
@@ -115,6 +116,28 @@ attempt "keyring", "the kernel's keyrings",
 	return blocked("refused: $!") if call("keyctl", 0, -3, 0) < 0 && ($!{ENOSYS} || $!{EPERM});
 	return escaped("keyctl is answered");
 };
+
+attempt "key", "a key of one's own in the kernel, gone with this process",
+	"all runners have one uid on the host: a job could use up its quota", sub {
+	return escaped("add_key is answered") if call("add_key", "user", "runnerctl-escape", "x", 1, -2) >= 0; # of the process
+	return blocked("$!");
+};
+
+attempt "io-uring", "io_uring, where runners.syscalls does not open it",
+	"a job could reach a large part of the kernel that had many faults", sub {
+	return not_attempted("runners.syscalls opens it") if ($given{opened} // "") =~ /\bio_uring\b/;
+	my $parameters = "\0" x 120;
+	my $ring = call("io_uring_setup", 1, $parameters);
+	return blocked("$!") if $ring < 0;
+	POSIX::close($ring);
+	return escaped("a ring was made");
+};
+
+attempt "moved-memory", "the place of memory that is shared with others, of no length",
+	"a job could slow down what others run", sub { kernel(call("mbind", 0, 0, 0, 0, 0, 4)) }; # MPOL_MF_MOVE_ALL
+
+attempt "page-zero", "a personality that maps the first page",
+	"faults of the kernel that lead to address 0 would be the host's root", sub { kernel(call("personality", 0x0100000)) };
 
 attempt "other-key", "a key of another user of the host",
 	"passwords and tokens that others keep in the kernel could be found", sub {

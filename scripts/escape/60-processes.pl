@@ -68,6 +68,40 @@ attempt "outer-ptrace", "the runner's own outer processes, to be traced",
 attempt "outer-memory", "the memory of the runner's own outer processes",
 	"a job could leave the user namespace by changing one", sub { outer(\&opened) };
 
+# by_pidfd gives TRY a descriptor that stands for the process.
+sub by_pidfd {
+	my ($process, $try) = @_;
+	my $descriptor = call("pidfd_open", $process + 0, 0);
+	return 0 if $descriptor < 0;
+	my $done = $try->($descriptor);
+	my $problem = $!;
+	POSIX::close($descriptor);
+	$! = $problem;
+	return $done;
+}
+
+sub descriptor_taken {
+	return by_pidfd($_[0], sub {
+		my $taken = call("pidfd_getfd", $_[0], 0, 0);
+		POSIX::close($taken) if $taken >= 0;
+		return $taken >= 0;
+	});
+}
+
+attempt "descriptor", "an open file of a process of another runner",
+	"a job could read and write what others have open", sub { other(\&descriptor_taken) };
+
+attempt "outer-descriptor", "an open file of the runner's own outer processes",
+	"a job could take what leads out of its machine", sub { outer(\&descriptor_taken) };
+
+attempt "compared", "kernel objects of another runner's process, compared with one's own",
+	"a job could learn where the kernel keeps what", sub { other(sub { call("kcmp", $_[0] + 0, $$, 1, 0, 0) >= 0 }) }; # KCMP_VM
+
+attempt "memory-advice", "the memory of a process of another runner, to be paged out",
+	"a job could slow others down", sub {
+	other(sub { by_pidfd($_[0], sub { call("process_madvise", $_[0], 0, 0, 20, 0) >= 0 }) }); # MADV_COLD, of nothing
+};
+
 attempt "credential-input", "the standard input of the runner's own outer processes",
 	"the agent's credential comes that way", sub { outer(sub { sysopen my $file, "/proc/$_[0]/fd/0", O_RDONLY | O_NONBLOCK }) };
 

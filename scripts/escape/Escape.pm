@@ -56,6 +56,8 @@ my %numbers = (
 	mount => [165, 40], umount2 => [166, 39], unshare => [272, 97], setns => [308, 268], mknodat => [259, 33], ptrace => [101, 117],
 	init_module => [175, 105], finit_module => [313, 273], delete_module => [176, 106], kexec_load => [246, 104], swapon => [167, 224],
 	adjtimex => [159, 171], bpf => [321, 280], perf_event_open => [298, 241], ioperm => [173], fanotify_init => [300, 262], keyctl => [250, 219],
+	mbind => [237, 235], kcmp => [312, 272], pidfd_open => [434, 434], pidfd_getfd => [438, 438], process_madvise => [440, 440],
+	personality => [135, 92], add_key => [248, 217], io_uring_setup => [425, 425],
 	syslog => [103, 116], name_to_handle_at => [303, 264], open_by_handle_at => [304, 265],
 );
 

@@ -61,6 +61,7 @@ if [ -n "$tests" ]; then
 	need groff groff-base
 	need gh gh
 	need sshd openssh-server
+	need crun crun
 fi
 if [ -n "$vm" ]; then
 	need qemu-system-x86_64 qemu-system-x86

@@ -40,7 +40,6 @@ try module nft_compat
 try module nf_conntrack
 try module xt_addrtype
 try module xt_MASQUERADE
-try setting fs.inotify.max_user_watches -ge 524288 max_user_watches
 try setting user.max_user_namespaces -ge 28633 max_user_namespaces
 try setting kernel.apparmor_restrict_unprivileged_userns -eq 0 apparmor_restrict_unprivileged_userns
 try open_tun

@@ -1,0 +1,154 @@
+//go:build linux && long
+
+package commands
+
+import (
+	"encoding/json"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/doctor"
+	"github.com/runnerctl/runnerctl/internal/enginetest"
+)
+
+// wayOutName is the one name that the way out's DNS server knows.
+const wayOutName = "way.test."
+
+// Doctor and up agree about each host: green means that a runner works, red names the
+// key and its cure, and then nothing is made.
+func TestHostKeys(t *testing.T) {
+	machine := realEngine(t)
+	tag := runnerImage(t)
+	for _, key := range hostKeys {
+		t.Run(key.id, func(t *testing.T) {
+			config := key.config
+			if !strings.Contains(config, `"dns"`) {
+				config = strings.TrimPrefix(config+`, "dns": ["GATEWAY"]`, ", ")
+			}
+			var gateway string
+			engine := enginetest.Start(t, enginetest.Options{DiskMiB: 3000, From: machine, Images: []string{tag, "debian:trixie-slim"}, Linked: true, Config: func(address string) string {
+				gateway = address
+				return "{" + strings.ReplaceAll(config, "GATEWAY", address) + "}"
+			}})
+			t.Setenv("DOCKER_HOST", engine.Host)
+			t.Chdir(t.TempDir())
+			port := wayOut(t, gateway)
+			if key.shell != "" {
+				engine.Inside(t, key.shell)
+			}
+			agree(t, key, gateway, port)
+			if left := leftovers(t, engine.API, "ci"); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func agree(t *testing.T, key hostKey, gateway, port string) {
+	t.Helper()
+	_, report, stderr := runnerctl(t.Context(), "doctor", "-o", "json")
+	var seen doctor.Report
+	if err := json.Unmarshal([]byte(report), &seen); err != nil {
+		t.Fatalf("%v: %s%s", err, report, stderr)
+	}
+	failed := map[string]string{}
+	for _, result := range seen.Checks {
+		if result.Severity == doctor.Mandatory && (result.Status == doctor.Fail || result.Status == doctor.Crash) {
+			failed[result.ID] = result.Observed + "; " + result.Remedy.Text + strings.Join(result.Remedy.Commands, "; ")
+		}
+		if key.warns == result.ID && result.Status != doctor.Warn {
+			t.Errorf("%+v", result)
+		}
+	}
+	code, _, said := runnerctl(t.Context(), "up", "--progress", "quiet")
+	if (code == 0) != (len(failed) == 0) {
+		t.Errorf("doctor: %v; up: code %d: %s", failed, code, said)
+	}
+	if key.red != "" {
+		if problem, found := failed[key.red]; !found || !strings.Contains(problem, key.cure) {
+			t.Errorf("%s is not in %v", key.cure, failed)
+		}
+		if !strings.Contains(said, key.red) || !strings.Contains(said, key.cure) {
+			t.Errorf("up says nothing of %s: %s", key.cure, said)
+		}
+	} else if len(failed) > 0 && key.note == "" {
+		t.Errorf("%v", failed)
+	}
+	if code != 0 {
+		return
+	}
+	defer must(t, "down")
+	runner := list(t, "ci")[0].Name
+	script := `
+sudo true
+for try in 1 2 3; do ! getent hosts "$1" >/dev/null || break; done
+getent hosts "$1" >/dev/null || { echo "no DNS"; cat /etc/resolv.conf; exit 1; }
+exec 3<>"/dev/tcp/$2/$3"
+made=$(mktemp -d)
+cp --parents /bin/bash $(ldd /bin/bash | grep -o '/[^ ]*') "$made"
+tar -c -C "$made" . | docker import - inner >/dev/null
+docker run --rm inner /bin/bash -c 'exec 3<>"/dev/tcp/$0/$1" && echo reached' "$2" "$3"
+` + key.script
+	if code, stdout, stderr := runnerctl(t.Context(), "exec", runner, "--", "bash", "-euc", script, "job", strings.TrimSuffix(wayOutName, "."), gateway, port); code != 0 || !strings.Contains(stdout, "reached") {
+		t.Errorf("in a runner: code %d\n%s%s", code, stdout, stderr)
+	}
+	if _, log, _ := runnerctl(t.Context(), "logs", runner); strings.Contains(log, "not running as PID 1") {
+		t.Errorf("two inits: %s", log)
+	}
+}
+
+// wayOut is what an engine reaches beyond its own machine: a DNS server, and a port.
+func wayOut(t *testing.T, address string) (port string) {
+	t.Helper()
+	server, err := net.ListenPacket("udp4", net.JoinHostPort(address, "53"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	go tellAddress(server, wayOutName, [4]byte(net.ParseIP(address).To4()))
+	listener, err := net.Listen("tcp4", net.JoinHostPort(address, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = client.Close()
+		}
+	}()
+	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port) //nolint:errorlint // Listen's type for "tcp4"
+}
+
+// An engine with live-restore is started anew and leaves the supervisor running, with a
+// socket that nobody listens on: it ends and is started again by the engine.
+func TestSupervisorOverLiveRestore(t *testing.T) {
+	const name = "restored"
+	private, github := privateFleet(t, 1, "--live-restore")
+	t.Setenv("DOCKER_HOST", private.Host)
+	must(t, up(name)...)
+	before, runner := supervisorOf(t, private.API, name), registered(github)
+	private.Restart(t)
+	began := time.Now()
+	eventually(t, 20*time.Second, "the supervisor is started again", func() bool {
+		info, err := private.API.ContainerInspect(t.Context(), before.ContainerID)
+		return err == nil && info.State.Running && info.RestartCount > 0
+	})
+	t.Logf("the supervisor is back after %s", time.Since(began))
+	if now := registered(github); !slices.Equal(now, runner) {
+		t.Errorf("its runner was replaced: %v, %v before", now, runner)
+	}
+	began = time.Now()
+	must(t, up(name)...)
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("up took %s", took)
+	}
+	downClean(t, private, github, name)
+}
