@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,12 +147,17 @@ func (r recipe) find(ctx context.Context, engine *dockerx.Engine) (tag, id, miss
 	return tag, id, "", err
 }
 
+// profile is the image's; a wish from before there were any names none.
+func (r recipe) profile() templates.Profile {
+	return cmp.Or(templates.Profile(r.image.Profile), templates.Standard)
+}
+
 // context is every small file that the engine is sent. With a hash the image is
 // labelled; the hash itself is taken without, so that a runnerctl of another
 // version that sends the same files finds the image unchanged.
 func (r recipe) context(hash string) (dockerx.Context, error) {
 	data := templates.Data{
-		Base: r.image.Base, OuterBase: r.image.Outer, Packages: r.image.Packages, Sudo: r.image.Sudo,
+		Base: r.image.Base, OuterBase: r.image.Outer, Profile: r.profile(), Packages: r.image.Packages, Sudo: r.image.Sudo,
 		Fragment: r.image.Dockerfile, FirstID: templates.FirstID,
 	}
 	if hash != "" {
@@ -171,7 +177,7 @@ func (r recipe) context(hash string) (dockerx.Context, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dockerfile: %w", err)
 	}
-	files := dockerx.Context{"Dockerfile": dockerfile}
+	files := dockerx.Context{"Dockerfile": dockerfile, templates.ProfileFile: r.profile().List()}
 	maps.Copy(files, r.hooks)
 	err = fs.WalkDir(scripts.Image, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {

@@ -2,6 +2,7 @@ package dockerx
 
 import (
 	"archive/tar"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -27,8 +28,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Context is a build context: slash-separated path → content. Scripts (all but
-// the Dockerfile) are sent executable.
+// Context is a build context: slash-separated path → content. All is sent executable,
+// but for the Dockerfile and the settings among the world's files.
 type Context map[string][]byte
 
 // Paths in order, so that hashes and archives are the same every time.
@@ -43,7 +44,8 @@ func (c Context) Paths() []string {
 
 // Mode of a file in the context.
 func (c Context) Mode(path string) fs.FileMode {
-	if path == "Dockerfile" {
+	settings := strings.HasPrefix(path, "image/world/") && !bytes.HasPrefix(c[path], []byte("#!"))
+	if path == "Dockerfile" || settings {
 		return 0o644
 	}
 	return 0o755

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,10 +43,14 @@ type Image struct {
 	Base       string   `yaml:"base"`       // what jobs see
 	Outer      string   `yaml:"outerBase"`  // what makes the user namespace
 	Sudo       bool     `yaml:"sudo"`       // for jobs, inside their own machine
-	Packages   []string `yaml:"packages"`   // beyond the usual ones
+	Profile    string   `yaml:"profile"`    // of Profiles: the packages that jobs find
+	Packages   []string `yaml:"packages"`   // beyond the profile's
 	Dockerfile string   `yaml:"dockerfile"` // instructions for the end of the world stage
 	Agent      Agent    `yaml:"agent"`      // put in where there is a target
 }
+
+// Profiles are the sets of packages that an image may have, the smallest first.
+var Profiles = []string{"minimal", "standard", "hosted"}
 
 // Agent is GitHub's runner program in the image.
 type Agent struct {
@@ -118,7 +123,7 @@ func (n Network) DriverMTU() int {
 func Default() Config {
 	return Config{
 		Name:    "ci",
-		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Agent: Agent{Version: "latest"}},
+		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Profile: "standard", Agent: Agent{Version: "latest"}},
 		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default"},
 		Network: Network{Driver: "slirp4netns"},
 	}
@@ -193,6 +198,8 @@ func (c Config) Validate() error {
 		return bad("image.base", "%q is no image: %v", c.Image.Base, badImage(c.Image.Base))
 	case badImage(c.Image.Outer) != nil:
 		return bad("image.outerBase", "%q is no image: %v", c.Image.Outer, badImage(c.Image.Outer))
+	case !slices.Contains(Profiles, c.Image.Profile):
+		return bad("image.profile", "%q: expected %s", c.Image.Profile, strings.Join(Profiles, ", "))
 	case c.Runners.Count < 1 || c.Runners.Count > MaxCount:
 		problem := &Error{Field: "runners.count", Problem: fmt.Sprintf("%d: expected 1 to %d", c.Runners.Count, MaxCount)}
 		if c.Runners.Count == 0 {

@@ -29,7 +29,10 @@ image:
   outerBase: {{q .Image.Outer}}
   # sudo for jobs: root of their own machine, nobody on the host.
   sudo: {{.Image.Sudo}}
-  # Packages beyond the usual ones.
+  # What jobs find: minimal (Docker, git and little more), standard (with the small
+  # tools of GitHub's machines) or hosted (languages and clients too; docs/profiles.md).
+  profile: {{.Image.Profile}}
+  # Packages beyond the profile's.
   packages: [{{range $i, $p := .Image.Packages}}{{if $i}}, {{end}}{{q $p}}{{end}}]
   # Dockerfile instructions at the end of the jobs' tree.
   dockerfile: {{q .Image.Dockerfile}}
