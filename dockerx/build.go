@@ -126,6 +126,22 @@ func (e *Engine) AgentVersion(ctx context.Context) (string, error) {
 	return newest.Labels[LabelAgent], nil
 }
 
+// NewestImage is the newest runner image's tag and labels; "" where there is none.
+func (e *Engine) NewestImage(ctx context.Context) (tag string, labels map[string]string, err error) {
+	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelImage))})
+	if err != nil {
+		return "", nil, fmt.Errorf("list images: %w", err)
+	}
+	if len(list) == 0 {
+		return "", nil, nil
+	}
+	newest := slices.MaxFunc(list, func(a, b image.Summary) int { return cmp.Compare(a.Created, b.Created) })
+	if tag = newest.ID; len(newest.RepoTags) > 0 {
+		tag = newest.RepoTags[0]
+	}
+	return tag, newest.Labels, nil
+}
+
 // Pull fetches an image from its registry.
 func (e *Engine) Pull(ctx context.Context, reference string, progress io.Writer) error {
 	stream, err := e.api.ImagePull(ctx, reference, image.PullOptions{})

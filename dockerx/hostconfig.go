@@ -74,6 +74,7 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 		},
 		StopTimeout: &stop,
 	}
+	config.Env = append(config.Env, environment(spec)...)
 	pids := spec.Pids
 	host := &container.HostConfig{
 		CapDrop: []string{"ALL"},

@@ -28,6 +28,10 @@ func check(node *yaml.Node, into reflect.Type, path string) error {
 		if fits = node.Kind == yaml.MappingNode; fits {
 			return checkSection(node, into, path)
 		}
+	case into.Kind() == reflect.Map:
+		if fits = node.Kind == yaml.MappingNode; fits {
+			return checkMap(node, into.Elem(), path)
+		}
 	case into.Kind() == reflect.Slice:
 		if fits = node.Kind == yaml.SequenceNode; fits {
 			return checkList(node, into.Elem(), path)
@@ -67,6 +71,16 @@ func checkSection(node *yaml.Node, into reflect.Type, path string) error {
 			return unknown(key, known, path)
 		}
 		if err := check(value, field, join(path, key.Value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkMap is of names that the user chooses, each with a value.
+func checkMap(node *yaml.Node, of reflect.Type, path string) error {
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if err := check(node.Content[i+1], of, join(path, node.Content[i].Value)); err != nil {
 			return err
 		}
 	}
@@ -149,6 +163,8 @@ func expected(kind reflect.Type) string {
 	switch kind.Kind() {
 	case reflect.Struct:
 		return "a section of keys"
+	case reflect.Map:
+		return "names, each with " + expected(kind.Elem())
 	case reflect.Slice:
 		return "a list, each of it " + expected(kind.Elem())
 	case reflect.Bool:

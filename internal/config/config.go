@@ -47,6 +47,7 @@ type Image struct {
 	Packages   []string `yaml:"packages"`   // beyond the profile's
 	Dockerfile string   `yaml:"dockerfile"` // instructions for the end of the world stage
 	Agent      Agent    `yaml:"agent"`      // put in where there is a target
+	Buildx     Buildx   `yaml:"buildx"`
 }
 
 // Profiles are the sets of packages that an image may have, the smallest first.
@@ -57,6 +58,13 @@ type Agent struct {
 	Version string `yaml:"version"` // "latest", or like 2.330.0
 	Archive string `yaml:"archive"` // file or URL of a release archive, instead of GitHub's own
 	SHA256  string `yaml:"sha256"`  // of Archive, in hex; "" where GitHub's list tells it
+}
+
+// Buildx is docker's plugin of that name in the image.
+type Buildx struct {
+	Version string `yaml:"version"` // "latest", one like 0.31.1, or "distribution" for the world's own package
+	Archive string `yaml:"archive"` // file or URL of the program, instead of a release at GitHub
+	SHA256  string `yaml:"sha256"`  // of Archive, in hex
 }
 
 // GitHub is how the target's API is reached. Tokens come from the environment
@@ -89,6 +97,16 @@ type Runners struct {
 	Labels          []string `yaml:"labels"`    // beyond self-hosted, Linux and the architecture
 	Group           string   `yaml:"group"`     // runner group of an organization or enterprise
 	Runtime         string   `yaml:"runtime"`   // of the engine, like sysbox-runc; "" for its default
+
+	Env   map[string]string `yaml:"env"` // of jobs and exec; no place for secrets
+	Proxy Proxy             `yaml:"proxy"`
+}
+
+// Proxy is how a runner reaches what is not on it: its daemon, its agent, jobs and builds.
+type Proxy struct {
+	HTTP    string   `yaml:"http"`  // URL; "" for none
+	HTTPS   string   `yaml:"https"` // URL of the proxy for https, itself http:// as a rule
+	NoProxy []string `yaml:"noProxy"`
 }
 
 // Host is a machine with a Docker Engine.
@@ -123,7 +141,7 @@ func (n Network) DriverMTU() int {
 func Default() Config {
 	return Config{
 		Name:    "ci",
-		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Profile: "standard", Agent: Agent{Version: "latest"}},
+		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Profile: "standard", Agent: Agent{Version: "latest"}, Buildx: Buildx{Version: "latest"}},
 		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default"},
 		Network: Network{Driver: "slirp4netns"},
 	}
@@ -230,20 +248,14 @@ func (c Config) Validate() error {
 			return bad("image.packages", "%q is no package name", name)
 		}
 	}
-	agent := c.Image.Agent
-	if agent.Version != "latest" && !versionPattern.MatchString(agent.Version) {
-		return bad("image.agent.version", "%q: expected latest, or one like 2.330.0", agent.Version)
+	if err := validateArchive("image.agent", c.Image.Agent.Version, c.Image.Agent.Archive, c.Image.Agent.SHA256, "2.330.0", "latest"); err != nil {
+		return err
 	}
-	if agent.SHA256 != "" && !sha256Pattern.MatchString(agent.SHA256) {
-		return bad("image.agent.sha256", "%q: expected 64 hex digits", agent.SHA256)
+	if err := validateArchive("image.buildx", c.Image.Buildx.Version, c.Image.Buildx.Archive, c.Image.Buildx.SHA256, "0.31.1", "latest", "distribution"); err != nil {
+		return err
 	}
-	if strings.Contains(agent.Archive, "://") {
-		if !strings.HasPrefix(agent.Archive, "https://") && !strings.HasPrefix(agent.Archive, "http://") {
-			return bad("image.agent.archive", "%q: expected a file or an http(s) URL", agent.Archive)
-		}
-		if agent.SHA256 == "" {
-			return &Error{Field: "image.agent.archive", Problem: "a URL needs image.agent.sha256 beside it", Advice: "GitHub's release page tells the SHA-256 of each archive"}
-		}
+	if err := c.Runners.validateEnvironment(); err != nil {
+		return err
 	}
 	if err := c.validateHosts(); err != nil {
 		return err

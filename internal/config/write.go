@@ -44,6 +44,15 @@ image:
     # A release archive to take instead of GitHub's: a file, or a URL with its sha256.
     archive: {{q .Image.Agent.Archive}}
     sha256: {{q .Image.Agent.SHA256}}
+  # docker's plugin for builds. GitHub's cache service needs 0.21 or newer, and
+  # distributions have older ones.
+  buildx:
+    # latest or one like 0.31.1, from its releases at GitHub, and the distribution's
+    # where GitHub can't be reached; distribution: that one always.
+    version: {{q .Image.Buildx.Version}}
+    # The program to take instead: a file, or a URL with its sha256.
+    archive: {{q .Image.Buildx.Archive}}
+    sha256: {{q .Image.Buildx.SHA256}}
 
 runners:
   count: {{.Runners.Count}}
@@ -60,6 +69,11 @@ runners:
   innerPrivileged: {{.Runners.InnerPrivileged}}
   # A container runtime that the engine knows, like sysbox-runc; empty: its default.
   runtime: {{q .Runners.Runtime}}
+  # Variables of jobs and of exec. No place for secrets: whoever may use the engine reads them.
+  env: { {{- range $name, $value := .Runners.Env}}{{$name}}: {{q $value}}, {{end -}} }
+  # The way out of runners, for their daemon, agent, jobs and builds: URLs, and the hosts
+  # that are reached without. The runner itself and its own networks always are.
+  proxy: {http: {{q .Runners.Proxy.HTTP}}, https: {{q .Runners.Proxy.HTTPS}}, noProxy: [{{range $i, $h := .Runners.Proxy.NoProxy}}{{if $i}}, {{end}}{{q $h}}{{end}}]}
   # How long a runner's Docker daemon may take to answer.
   readyTimeout: {{.Runners.ReadyTimeout}}
 

@@ -49,6 +49,7 @@ func common(files fstest.MapFS) Facts {
 		Container: Container{Mounts: "100 50 0:60 / / rw,relatime - overlay overlay rw\n101 100 0:61 / /proc rw - proc proc rw\n"},
 		GitHub:    GitHub{Host: "github.com", Agent: Agent{Version: "2.330.0", Newest: "2.330.0"}},
 		Image:     goodImage(),
+		World:     World{Image: "runnerctl/runner:0123456789ab", Profile: "standard", Buildx: "0.31.1"},
 	}
 }
 

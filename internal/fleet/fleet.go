@@ -47,12 +47,21 @@ type Spec struct {
 	Runtime         string `json:",omitempty"` // of the engine; "" for its default. Omitted so that older fleets keep their hash
 	CAs             []byte `json:",omitempty"` // PEM, which a machine with an agent trusts beyond its own list
 
+	Env   map[string]string `json:",omitempty"` // of jobs
+	Proxy *Proxy            `json:",omitempty"` // nil: none
+
 	Role Role `json:"-"` // runners of one fleet are compared, and all of these have the same
 
 	// Chosen so that they overlap no outer network, and so not part of Hash: a
 	// new network on the host must not replace a fleet that runs.
 	Bip  string // CIDR of the inner docker0
 	Pool string // inner address pool, as base=CIDR,size=N
+}
+
+// Proxy is a runner's way out.
+type Proxy struct {
+	HTTP, HTTPS string   // URLs; "" for none
+	Except      []string // hosts and networks that are reached without
 }
 
 // AgentMode is what a runner's agent is given to register with.

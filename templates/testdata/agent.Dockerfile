@@ -6,7 +6,7 @@ FROM debian:trixie-slim AS world
 ENV DEBIAN_FRONTEND=noninteractive
 COPY image/world-check profile /usr/lib/runnerctl/
 RUN /usr/lib/runnerctl/world-check base
-RUN printf 'path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\npath-exclude=/usr/share/info/*\n' >/etc/dpkg/dpkg.cfg.d/runnerctl \
+RUN printf 'force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\npath-exclude=/usr/share/info/*\n' >/etc/dpkg/dpkg.cfg.d/runnerctl \
  && apt-get update --error-on=any \
  && packages=$(/usr/lib/runnerctl/world-check packages buildx agent) \
  && apt-get install -y --no-install-recommends $packages \
@@ -32,7 +32,7 @@ RUN --mount=type=bind,source=agent.tar,target=/tmp/agent.tar \
  && /usr/lib/runnerctl/world-check agent
 RUN true
 USER root
-COPY image/init image/login image/environment image/no-rootlesskit image/containerd.toml image/agent image/cleaner image/registration-token /usr/lib/runnerctl/
+COPY image/init image/login image/environment image/proxy image/no-rootlesskit image/containerd.toml image/agent image/cleaner image/registration-token /usr/lib/runnerctl/
 COPY image/hooks hooks /usr/lib/runnerctl/hooks/
 RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe
