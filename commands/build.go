@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -84,16 +85,18 @@ func runBuild(ctx context.Context, d deps, options buildOptions) error {
 		if err != nil {
 			return err
 		}
+		var large map[string]string
+		if !options.print {
+			if wanted, large, err = wanted.completed(ctx, d, options.config, runtime.GOARCH); err != nil {
+				return err
+			}
+		}
 		files, err := wanted.context("")
 		if err != nil {
 			return err
 		}
 		if options.print {
 			_, err := d.streams.Out.Write(files["Dockerfile"])
-			return err
-		}
-		large, err := wanted.large(ctx, d, options.config)
-		if err != nil {
 			return err
 		}
 		return writeContext(options.out, files, large)
@@ -137,11 +140,14 @@ func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 	if err != nil {
 		return "", "", false, err
 	}
-	return wanted.ensure(ctx, d, engine, options, func() (map[string]string, error) { return wanted.large(ctx, d, options.config) })
+	return wanted.ensure(ctx, d, engine, options, func(arch string) (recipe, map[string]string, error) {
+		return wanted.completed(ctx, d, options.config, arch)
+	})
 }
 
-// ensure is ensureImage of a recipe; large gives its large files, where they are needed.
-func (r recipe) ensure(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions, large func() (map[string]string, error)) (tag, id string, built bool, err error) {
+// ensure is ensureImage of a recipe; complete gives what only a build needs, for an
+// architecture.
+func (r recipe) ensure(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions, complete func(arch string) (recipe, map[string]string, error)) (tag, id string, built bool, err error) {
 	var baseIDs []string
 	for _, base := range unique(r.image.Base, r.image.Outer) {
 		id, err := ensureBase(ctx, d, engine, base, options)
@@ -157,7 +163,7 @@ func (r recipe) ensure(ctx context.Context, d deps, engine *dockerx.Engine, opti
 	if err != nil {
 		return "", "", false, err
 	}
-	hash := imageHash(files, baseIDs...)
+	hash := imageHash(files, append(baseIDs, r.lateBuildx())...)
 	tag = repository + ":" + hash
 	if !options.noCache {
 		id, err := engine.ImageID(ctx, tag)
@@ -165,11 +171,15 @@ func (r recipe) ensure(ctx context.Context, d deps, engine *dockerx.Engine, opti
 			return tag, id, false, err
 		}
 	}
-	if files, err = r.context(hash); err != nil {
+	facts, err := engine.Facts(ctx)
+	if err != nil {
+		return "", "", false, fmt.Errorf("engine: %w", err)
+	}
+	r, archives, err := complete(facts.Arch)
+	if err != nil {
 		return "", "", false, err
 	}
-	archives, err := large()
-	if err != nil {
+	if files, err = r.context(hash); err != nil {
 		return "", "", false, err
 	}
 	progress := options.progress

@@ -98,6 +98,11 @@ func askEngine(ctx context.Context, engine *dockerx.Engine, wanted config.Config
 	for _, one := range networks {
 		known.Engine.Networks = append(known.Engine.Networks, doctor.Network(one))
 	}
+	tag, labels, err := engine.NewestImage(ctx)
+	if err != nil {
+		return told, err
+	}
+	known.World = doctor.World{Image: tag, Profile: labels[dockerx.LabelProfile], Buildx: labels[dockerx.LabelBuildx]}
 	known.Wanted.Base = unique(wanted.Image.Base, wanted.Image.Outer)
 	for _, base := range known.Wanted.Base {
 		switch id, err := engine.ImageID(ctx, base); {

@@ -36,6 +36,14 @@ func (s *supervisor) recipe(ctx context.Context, of ingredients) (recipe, error)
 		return wanted, &fleet.NotHereError{Why: "its agent is a file of the machine that up ran on (image.agent.archive: " + agent.Archive + ")"}
 	}
 	wanted.agent = &archive
+	if buildx := of.Image.Buildx; err == nil && buildx.Archive != "" {
+		if !release.Remote(buildx.Archive) {
+			return wanted, &fleet.NotHereError{Why: "its buildx is a file of the machine that up ran on (image.buildx.archive: " + buildx.Archive + ")"}
+		}
+		given, err := release.GivenBuildx(buildx.Archive, buildx.SHA256)
+		wanted.buildx = &given
+		return wanted, err
+	}
 	return wanted, err
 }
 
@@ -53,8 +61,8 @@ func (s *supervisor) rebuildHere(ctx context.Context, d deps, wish fleet.Wish) (
 		return wish, err
 	}
 	defer os.RemoveAll(dockerx.ScratchFolder)
-	tag, id, _, err := wanted.ensure(ctx, d, s.engine, buildOptions{progress: "quiet"}, func() (map[string]string, error) {
-		return wanted.fetch(ctx, d, s.reach, dockerx.ScratchFolder)
+	tag, id, _, err := wanted.ensure(ctx, d, s.engine, buildOptions{progress: "quiet"}, func(arch string) (recipe, map[string]string, error) {
+		return wanted.fetch(ctx, d, s.reach, dockerx.ScratchFolder, arch)
 	})
 	return s.madeOf(ctx, wish, tag, id, err)
 }

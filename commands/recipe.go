@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,9 +23,10 @@ import (
 
 // recipe is all that decides what an image holds, but for the base images.
 type recipe struct {
-	image config.Image
-	agent *release.Archive // nil: none
-	hooks dockerx.Context  // the operator's, where there is an agent
+	image  config.Image
+	agent  *release.Archive // nil: none
+	hooks  dockerx.Context  // the operator's, where there is an agent
+	buildx *release.Archive // nil: of a release that is looked up when the image is built, or the distribution's
 }
 
 // hookFolders are what an operator may have beside runnerctl.yaml; every file in
@@ -35,6 +37,13 @@ var hookFolders = []string{"hooks/job-started.d", "hooks/job-completed.d"}
 // architecture; nil: it is asked for only where that matters.
 func recipeOf(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config) (recipe, error) {
 	wanted := recipe{image: loaded.Image}
+	if settings := loaded.Image.Buildx; settings.Archive != "" {
+		buildx, err := release.GivenBuildx(loaded.Beside(settings.Archive), settings.SHA256)
+		if err != nil {
+			return wanted, err
+		}
+		wanted.buildx = &buildx
+	}
 	settings := loaded.Image.Agent
 	var archive release.Archive
 	var err error
@@ -141,9 +150,25 @@ func (r recipe) find(ctx context.Context, engine *dockerx.Engine) (tag, id, miss
 	if err != nil {
 		return "", "", "", err
 	}
-	tag = repository + ":" + imageHash(files, baseIDs...)
+	tag = repository + ":" + imageHash(files, append(baseIDs, r.lateBuildx())...)
 	id, err = engine.ImageID(ctx, tag)
 	return tag, id, "", err
+}
+
+// lateBuildx is the release of buildx that a build looks up, for the image's hash; ""
+// where none is. What it finds is no part of the hash: an image that is there is asked
+// nothing about, and needs no GitHub.
+func (r recipe) lateBuildx() string {
+	version := cmp.Or(r.image.Buildx.Version, release.Latest)
+	if r.buildx != nil || version == release.Distribution {
+		return ""
+	}
+	return version
+}
+
+// profile is the image's; a wish from before there were any names none.
+func (r recipe) profile() templates.Profile {
+	return cmp.Or(templates.Profile(r.image.Profile), templates.Standard)
 }
 
 // context is every small file that the engine is sent. With a hash the image is
@@ -151,7 +176,7 @@ func (r recipe) find(ctx context.Context, engine *dockerx.Engine) (tag, id, miss
 // version that sends the same files finds the image unchanged.
 func (r recipe) context(hash string) (dockerx.Context, error) {
 	data := templates.Data{
-		Base: r.image.Base, OuterBase: r.image.Outer, Packages: r.image.Packages, Sudo: r.image.Sudo,
+		Base: r.image.Base, OuterBase: r.image.Outer, Profile: r.profile(), Packages: r.image.Packages, Sudo: r.image.Sudo,
 		Fragment: r.image.Dockerfile, FirstID: templates.FirstID,
 	}
 	if hash != "" {
@@ -159,6 +184,14 @@ func (r recipe) context(hash string) (dockerx.Context, error) {
 			{Key: "org.opencontainers.image.title", Value: "runnerctl runner"},
 			{Key: "org.opencontainers.image.version", Value: Version},
 			{Key: dockerx.LabelImage, Value: hash},
+			{Key: dockerx.LabelProfile, Value: string(r.profile())},
+			{Key: dockerx.LabelBuildx, Value: release.Distribution},
+		}
+	}
+	if r.buildx != nil {
+		data.Buildx = &templates.Buildx{SHA256: r.buildx.SHA256}
+		if hash != "" {
+			data.Labels[len(data.Labels)-1].Value = r.buildx.Name()
 		}
 	}
 	if r.agent != nil {
@@ -171,7 +204,7 @@ func (r recipe) context(hash string) (dockerx.Context, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dockerfile: %w", err)
 	}
-	files := dockerx.Context{"Dockerfile": dockerfile}
+	files := dockerx.Context{"Dockerfile": dockerfile, templates.ProfileFile: r.profile().List()}
 	maps.Copy(files, r.hooks)
 	err = fs.WalkDir(scripts.Image, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -183,41 +216,70 @@ func (r recipe) context(hash string) (dockerx.Context, error) {
 	return files, err
 }
 
-// large is every large file that the engine is sent, by its path in the context:
-// the agent's archive, downloaded now if it must be.
-func (r recipe) large(ctx context.Context, d deps, loaded config.Config) (map[string]string, error) {
-	if r.agent == nil {
-		return nil, nil
-	}
+// completed is the recipe with all that is looked up when it is built, and every large
+// file that the engine is sent, by its path in the context, downloaded now if it must be.
+func (r recipe) completed(ctx context.Context, d deps, loaded config.Config, arch string) (recipe, map[string]string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return nil, fmt.Errorf("agent archive: %w", err)
+		return r, nil, fmt.Errorf("agent archive: %w", err)
 	}
 	options, err := reach(d, loaded)
 	if err != nil {
-		return nil, err
+		return r, nil, err
 	}
-	return r.fetch(ctx, d, options, filepath.Join(cache, "runnerctl", "agent"))
+	return r.fetch(ctx, d, options, filepath.Join(cache, "runnerctl", "agent"), arch)
 }
 
-// fetch is large for whoever knows the way to GitHub, and a folder.
-func (r recipe) fetch(ctx context.Context, d deps, options ghapi.Options, cache string) (map[string]string, error) {
+// fetch is completed for whoever knows the way to GitHub, and a folder.
+func (r recipe) fetch(ctx context.Context, d deps, options ghapi.Options, cache, arch string) (recipe, map[string]string, error) {
 	transport, err := options.Transport()
 	if err != nil {
-		return nil, err
+		return r, nil, err
 	}
-	show := newDownload(d, "agent  downloading "+r.agent.Name())
 	client := &http.Client{Transport: transport}
 	defer client.CloseIdleConnections()
-	path, err := r.agent.Fetch(ctx, client, cache, show.tell)
+	large := map[string]string{}
+	if r.agent != nil {
+		if large[templates.AgentArchive], err = fetched(ctx, d, client, *r.agent, "agent", cache); err != nil {
+			return r, nil, err
+		}
+	}
+	if r.buildx != nil {
+		large[templates.BuildxFile], err = fetched(ctx, d, client, *r.buildx, "buildx", cache)
+		return r, large, err
+	}
+	if version := r.lateBuildx(); version != "" {
+		buildx, err := release.Buildx(ctx, client, buildxAPI, version, arch)
+		path := ""
+		if err == nil {
+			path, err = fetched(ctx, d, client, buildx, "buildx", cache)
+		}
+		if ctx.Err() != nil {
+			return r, nil, ctx.Err()
+		}
+		if err == nil {
+			r.buildx, large[templates.BuildxFile] = &buildx, path
+		} else {
+			fmt.Fprintf(d.streams.Err, "buildx the distribution's, since GitHub's release can't be had: %v\n       GitHub's cache service needs %s or newer; image.buildx.archive may name a file\n", err, release.FirstBuildx)
+		}
+	}
+	return r, large, nil
+}
+
+// buildxAPI has the releases of buildx, whatever GitHub the target is on.
+const buildxAPI = "https://api.github.com"
+
+func fetched(ctx context.Context, d deps, client *http.Client, archive release.Archive, name, cache string) (string, error) {
+	show := newDownload(d, fmt.Sprintf("%-6s downloading %s", name, archive.Name()))
+	path, err := archive.Fetch(ctx, client, cache, show.tell)
 	show.end()
 	if err != nil && ctx.Err() == nil {
 		var told interface{ Hint() string }
 		if !errors.As(err, &told) {
-			err = ui.Hinted(err, "where this machine can't reach it, image.agent.archive may name a file")
+			err = ui.Hinted(err, "where this machine can't reach it, image."+name+".archive may name a file")
 		}
 	}
-	return map[string]string{templates.AgentArchive: path}, err
+	return path, err
 }
 
 // download shows how far one is: redrawn on a terminal, else one line.

@@ -386,12 +386,15 @@ func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, t
 		Fleet: wanted.Name, Image: tag, ImageID: id,
 		CPUs: min(wanted.Runners.CPUs, float64(env.Known.Engine.CPUs)), Memory: int64(wanted.Runners.Memory), Pids: wanted.Runners.Pids, Shm: int64(wanted.Runners.Shm),
 		InnerPrivileged: wanted.Runners.InnerPrivileged, NetworkDriver: wanted.Network.Driver, MTU: wanted.Network.DriverMTU(),
-		Runtime: wanted.Runners.Runtime, AppArmor: "unconfined",
+		Runtime: wanted.Runners.Runtime, AppArmor: "unconfined", Env: wanted.Runners.Env,
 		Syscalls: slices.Sorted(slices.Values(wanted.Runners.Syscalls)), Devices: slices.Sorted(slices.Values(wanted.Runners.Devices)),
 	}
 	var err error
 	if spec.Dockerd, err = wanted.Runners.Dockerd.JSON(); err != nil {
 		return spec, fmt.Errorf("runners.dockerd: %w", err)
+	}
+	if proxy := wanted.Runners.Proxy; proxy.HTTP != "" || proxy.HTTPS != "" {
+		spec.Proxy = &fleet.Proxy{HTTP: proxy.HTTP, HTTPS: proxy.HTTPS, Except: proxy.NoProxy}
 	}
 	if env.Known.Engine.HasAppArmor() {
 		machine, err := env.Machine(ctx)

@@ -2,6 +2,7 @@ package dockerx
 
 import (
 	"archive/tar"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -27,8 +28,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Context is a build context: slash-separated path → content. Scripts (all but
-// the Dockerfile) are sent executable.
+// Context is a build context: slash-separated path → content. All is sent executable,
+// but for the Dockerfile and the settings among the world's files.
 type Context map[string][]byte
 
 // Paths in order, so that hashes and archives are the same every time.
@@ -43,7 +44,8 @@ func (c Context) Paths() []string {
 
 // Mode of a file in the context.
 func (c Context) Mode(path string) fs.FileMode {
-	if path == "Dockerfile" {
+	settings := strings.HasPrefix(path, "image/world/") && !bytes.HasPrefix(c[path], []byte("#!"))
+	if path == "Dockerfile" || settings {
 		return 0o644
 	}
 	return 0o755
@@ -122,6 +124,22 @@ func (e *Engine) AgentVersion(ctx context.Context) (string, error) {
 	}
 	newest := slices.MaxFunc(list, func(a, b image.Summary) int { return cmp.Compare(a.Created, b.Created) })
 	return newest.Labels[LabelAgent], nil
+}
+
+// NewestImage is the newest runner image's tag and labels; "" where there is none.
+func (e *Engine) NewestImage(ctx context.Context) (tag string, labels map[string]string, err error) {
+	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelImage))})
+	if err != nil {
+		return "", nil, fmt.Errorf("list images: %w", err)
+	}
+	if len(list) == 0 {
+		return "", nil, nil
+	}
+	newest := slices.MaxFunc(list, func(a, b image.Summary) int { return cmp.Compare(a.Created, b.Created) })
+	if tag = newest.ID; len(newest.RepoTags) > 0 {
+		tag = newest.RepoTags[0]
+	}
+	return tag, newest.Labels, nil
 }
 
 // Pull fetches an image from its registry.

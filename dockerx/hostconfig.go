@@ -82,6 +82,7 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 	if spec.Dockerd != "" {
 		config.Env = append(config.Env, envDockerd+"="+spec.Dockerd)
 	}
+	config.Env = append(config.Env, environment(spec)...)
 	pids := spec.Pids
 	host := &container.HostConfig{
 		CapDrop: []string{"ALL"},

@@ -26,6 +26,11 @@ const (
 	LabelImage = "dev.runnerctl.image"
 	// LabelAgent is on images with an agent: its version, or its archive's hash.
 	LabelAgent = "dev.runnerctl.agent"
+	// LabelProfile is on runner images: the profile of their packages.
+	LabelProfile = "dev.runnerctl.profile"
+	// LabelBuildx is on runner images: the version of buildx that was put in, or its
+	// hash; "distribution" where that is the world's own.
+	LabelBuildx = "dev.runnerctl.buildx"
 
 	schema = 1
 

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template"
 )
@@ -20,8 +21,12 @@ const FirstID = 100000
 // Label is one OCI label of the image; Value is quoted when rendered.
 type Label struct{ Key, Value string }
 
-// AgentArchive is the archive's name in the build context.
-const AgentArchive = "agent.tar"
+// Names of files in the build context.
+const (
+	ProfileFile  = "profile"   // Profile.List
+	AgentArchive = "agent.tar" // the agent's archive
+	BuildxFile   = "buildx"    // the program
+)
 
 // Agent is GitHub's runner program in the image, from AgentArchive.
 type Agent struct {
@@ -29,24 +34,23 @@ type Agent struct {
 	Hooks  bool   // the operator's, in the context's folder hooks
 }
 
+// Buildx is docker's plugin of that name, from BuildxFile.
+type Buildx struct {
+	SHA256 string // in hex
+}
+
 // Data is all that the Dockerfile varies by.
 type Data struct {
-	Base      string   // image reference of the world
-	OuterBase string   // image reference of the outer tree
-	Packages  []string // the operator's, beyond WorldPackages
+	Base      string // image reference of the world
+	OuterBase string // image reference of the outer tree
+	Profile   Profile
+	Packages  []string // the operator's, beyond the profile's
 	Sudo      bool
 	Fragment  string // Dockerfile instructions for the world stage
 	FirstID   int
 	Labels    []Label
-	Agent     *Agent // nil: none
-}
-
-// worldPackages is what a job finds in its machine. Docker's packages differ in
-// names: Debian has docker-compose and docker-cli, Ubuntu has docker-compose-v2.
-var worldPackages = []string{
-	"bsdutils", "ca-certificates", "containerd", "curl", "git", "gnupg", "iproute2",
-	"iptables", "iputils-ping", "jq", "kmod", "openssh-client", "procps", "unzip",
-	"util-linux", "wget", "xz-utils", "zip",
+	Agent     *Agent  // nil: none
+	Buildx    *Buildx // nil: the distribution's
 }
 
 // outerPackages is all that the outer tree needs to make a user namespace.
@@ -75,11 +79,17 @@ func Render(data Data) ([]byte, error) {
 			return nil, fmt.Errorf("%q is no package name", name)
 		}
 	}
+	if !slices.Contains(Profiles(), data.Profile) {
+		return nil, fmt.Errorf("%q is no profile", data.Profile)
+	}
 	if data.FirstID < 1002 {
 		return nil, fmt.Errorf("first id %d: ids up to 1001 are taken", data.FirstID)
 	}
 	if data.Agent != nil && !sha256Pattern.MatchString(data.Agent.SHA256) {
 		return nil, fmt.Errorf("agent: %q is no SHA-256 in hex", data.Agent.SHA256)
+	}
+	if data.Buildx != nil && !sha256Pattern.MatchString(data.Buildx.SHA256) {
+		return nil, fmt.Errorf("buildx: %q is no SHA-256 in hex", data.Buildx.SHA256)
 	}
 	for _, label := range data.Labels {
 		if strings.ContainsAny(label.Key+label.Value, "\n\r\"\\$") {
@@ -90,15 +100,15 @@ func Render(data Data) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	world := append([]string{}, worldPackages...)
+	world := data.Packages
 	if data.Sudo {
-		world = append(world, "sudo")
+		world = append([]string{"sudo"}, world...)
 	}
 	view := struct {
 		Data
-		WorldPackages, OuterPackages []string
-		AgentArchive                 string
-	}{data, append(world, data.Packages...), outerPackages, AgentArchive}
+		WorldPackages, OuterPackages          []string
+		ProfileFile, AgentArchive, BuildxFile string
+	}{data, world, outerPackages, ProfileFile, AgentArchive, BuildxFile}
 	var out bytes.Buffer
 	if err := tmpl.Execute(&out, view); err != nil {
 		return nil, err

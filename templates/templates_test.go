@@ -12,7 +12,7 @@ import (
 
 func full() Data {
 	return Data{
-		Base: "debian:trixie-slim", OuterBase: "debian:trixie-slim", Packages: []string{"g++"}, Sudo: true,
+		Base: "debian:trixie-slim", OuterBase: "debian:trixie-slim", Profile: Standard, Packages: []string{"g++"}, Sudo: true,
 		Fragment: "RUN true", FirstID: FirstID, Labels: []Label{{"org.opencontainers.image.version", "1.0"}},
 	}
 }
@@ -22,6 +22,7 @@ func TestRenderGolden(t *testing.T) {
 	bare.Sudo, bare.Fragment, bare.Packages, bare.Labels, bare.FirstID = false, "", nil, nil, 1002
 	agent := full()
 	agent.Agent = &Agent{SHA256: strings.Repeat("0a", 32), Hooks: true}
+	agent.Buildx = &Buildx{SHA256: strings.Repeat("0b", 32)}
 	for name, data := range map[string]Data{"full": full(), "bare": bare, "agent": agent} {
 		got, err := Render(data)
 		if err != nil {
@@ -42,6 +43,8 @@ func TestNoInstructionIsInjected(t *testing.T) {
 		"option":  func(d *Data) { d.Packages = []string{"-o=x"} },
 		"label":   func(d *Data) { d.Labels = []Label{{"a", "b\"\nRUN evil"}} },
 		"agent":   func(d *Data) { d.Agent = &Agent{SHA256: "0'; evil; '"} },
+		"buildx":  func(d *Data) { d.Buildx = &Buildx{SHA256: "0'; evil; '"} },
+		"profile": func(d *Data) { d.Profile = "huge" },
 		"ids":     func(d *Data) { d.FirstID = 1000 },
 	}
 	for name, change := range changes {

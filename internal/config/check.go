@@ -28,12 +28,16 @@ func check(node *yaml.Node, into reflect.Type, path string) error {
 		if fits = node.Kind == yaml.MappingNode; fits {
 			return checkSection(node, into, path)
 		}
+	case into == reflect.TypeFor[Dockerd](): // of any keys
+		fits = node.Kind == yaml.MappingNode
+	case into.Kind() == reflect.Map:
+		if fits = node.Kind == yaml.MappingNode; fits {
+			return checkMap(node, into.Elem(), path)
+		}
 	case into.Kind() == reflect.Slice:
 		if fits = node.Kind == yaml.SequenceNode; fits {
 			return checkList(node, into.Elem(), path)
 		}
-	case into.Kind() == reflect.Map:
-		fits = node.Kind == yaml.MappingNode
 	case into.Kind() == reflect.Bool:
 		fits = tag == "!!bool"
 	case into.Kind() == reflect.Float64:
@@ -69,6 +73,16 @@ func checkSection(node *yaml.Node, into reflect.Type, path string) error {
 			return unknown(key, known, path)
 		}
 		if err := check(value, field, join(path, key.Value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkMap is of names that the user chooses, each with a value.
+func checkMap(node *yaml.Node, of reflect.Type, path string) error {
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if err := check(node.Content[i+1], of, join(path, node.Content[i].Value)); err != nil {
 			return err
 		}
 	}
@@ -147,10 +161,14 @@ func expected(kind reflect.Type) string {
 		return "a size, like 4GiB"
 	case kind == reflect.TypeFor[Duration]():
 		return "a duration, like 60s"
+	case kind == reflect.TypeFor[Dockerd]():
+		return "a section of keys"
 	}
 	switch kind.Kind() {
-	case reflect.Struct, reflect.Map:
+	case reflect.Struct:
 		return "a section of keys"
+	case reflect.Map:
+		return "names, each with " + expected(kind.Elem())
 	case reflect.Slice:
 		return "a list, each of it " + expected(kind.Elem())
 	case reflect.Bool:

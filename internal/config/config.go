@@ -43,16 +43,28 @@ type Image struct {
 	Base       string   `yaml:"base"`       // what jobs see
 	Outer      string   `yaml:"outerBase"`  // what makes the user namespace
 	Sudo       bool     `yaml:"sudo"`       // for jobs, inside their own machine
-	Packages   []string `yaml:"packages"`   // beyond the usual ones
+	Profile    string   `yaml:"profile"`    // of Profiles: the packages that jobs find
+	Packages   []string `yaml:"packages"`   // beyond the profile's
 	Dockerfile string   `yaml:"dockerfile"` // instructions for the end of the world stage
 	Agent      Agent    `yaml:"agent"`      // put in where there is a target
+	Buildx     Buildx   `yaml:"buildx"`
 }
+
+// Profiles are the sets of packages that an image may have, the smallest first.
+var Profiles = []string{"minimal", "standard", "hosted"}
 
 // Agent is GitHub's runner program in the image.
 type Agent struct {
 	Version string `yaml:"version"` // "latest", or like 2.330.0
 	Archive string `yaml:"archive"` // file or URL of a release archive, instead of GitHub's own
 	SHA256  string `yaml:"sha256"`  // of Archive, in hex; "" where GitHub's list tells it
+}
+
+// Buildx is docker's plugin of that name in the image.
+type Buildx struct {
+	Version string `yaml:"version"` // "latest", one like 0.31.1, or "distribution" for the world's own package
+	Archive string `yaml:"archive"` // file or URL of the program, instead of a release at GitHub
+	SHA256  string `yaml:"sha256"`  // of Archive, in hex
 }
 
 // GitHub is how the target's API is reached. Tokens come from the environment
@@ -88,6 +100,16 @@ type Runners struct {
 	Dockerd         Dockerd  `yaml:"dockerd"`   // settings of the runners' own daemons, as in daemon.json
 	Syscalls        []string `yaml:"syscalls"`  // opened beyond the usual ones: Syscalls
 	Devices         []string `yaml:"devices"`   // of the host, beyond net/tun: Devices
+
+	Env   map[string]string `yaml:"env"` // of jobs and exec; no place for secrets
+	Proxy Proxy             `yaml:"proxy"`
+}
+
+// Proxy is how a runner reaches what is not on it: its daemon, its agent, jobs and builds.
+type Proxy struct {
+	HTTP    string   `yaml:"http"`  // URL; "" for none
+	HTTPS   string   `yaml:"https"` // URL of the proxy for https, itself http:// as a rule
+	NoProxy []string `yaml:"noProxy"`
 }
 
 // Host is a machine with a Docker Engine.
@@ -122,7 +144,7 @@ func (n Network) DriverMTU() int {
 func Default() Config {
 	return Config{
 		Name:    "ci",
-		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Agent: Agent{Version: "latest"}},
+		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Profile: "standard", Agent: Agent{Version: "latest"}, Buildx: Buildx{Version: "latest"}},
 		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 32768, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default", Dockerd: Dockerd{}},
 		Network: Network{Driver: "slirp4netns"},
 	}
@@ -204,6 +226,8 @@ func (c Config) Validate() error {
 		return bad("image.base", "%q is no image: %v", c.Image.Base, badImage(c.Image.Base))
 	case badImage(c.Image.Outer) != nil:
 		return bad("image.outerBase", "%q is no image: %v", c.Image.Outer, badImage(c.Image.Outer))
+	case !slices.Contains(Profiles, c.Image.Profile):
+		return bad("image.profile", "%q: expected %s", c.Image.Profile, strings.Join(Profiles, ", "))
 	case c.Runners.Count < 1 || c.Runners.Count > MaxCount:
 		problem := &Error{Field: "runners.count", Problem: fmt.Sprintf("%d: expected 1 to %d", c.Runners.Count, MaxCount)}
 		if c.Runners.Count == 0 {
@@ -244,20 +268,14 @@ func (c Config) Validate() error {
 			}
 		}
 	}
-	agent := c.Image.Agent
-	if agent.Version != "latest" && !versionPattern.MatchString(agent.Version) {
-		return bad("image.agent.version", "%q: expected latest, or one like 2.330.0", agent.Version)
+	if err := validateArchive("image.agent", c.Image.Agent.Version, c.Image.Agent.Archive, c.Image.Agent.SHA256, "2.330.0", "latest"); err != nil {
+		return err
 	}
-	if agent.SHA256 != "" && !sha256Pattern.MatchString(agent.SHA256) {
-		return bad("image.agent.sha256", "%q: expected 64 hex digits", agent.SHA256)
+	if err := validateArchive("image.buildx", c.Image.Buildx.Version, c.Image.Buildx.Archive, c.Image.Buildx.SHA256, "0.31.1", "latest", "distribution"); err != nil {
+		return err
 	}
-	if strings.Contains(agent.Archive, "://") {
-		if !strings.HasPrefix(agent.Archive, "https://") && !strings.HasPrefix(agent.Archive, "http://") {
-			return bad("image.agent.archive", "%q: expected a file or an http(s) URL", agent.Archive)
-		}
-		if agent.SHA256 == "" {
-			return &Error{Field: "image.agent.archive", Problem: "a URL needs image.agent.sha256 beside it", Advice: "GitHub's release page tells the SHA-256 of each archive"}
-		}
+	if err := c.Runners.validateEnvironment(); err != nil {
+		return err
 	}
 	if err := c.validateHosts(); err != nil {
 		return err

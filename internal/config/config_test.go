@@ -16,6 +16,9 @@ func TestWriteLoadsBack(t *testing.T) {
 	odd.Image.Dockerfile = "RUN echo \"a: b # c\"\nRUN true"
 	odd.Image.Agent = Agent{Version: "2.330.0", Archive: "agents/a.tar.gz", SHA256: strings.Repeat("0a", 32)}
 	odd.Runners.Runtime, odd.Runners.Syscalls, odd.Runners.Devices = "sysbox-runc", []string{"perf"}, []string{"fuse", "kvm"}
+	odd.Image.Profile, odd.Image.Buildx = "hosted", Buildx{Version: "0.31.1", Archive: "buildx-v0.31.1.linux-amd64", SHA256: strings.Repeat("0b", 32)}
+	odd.Runners.Env = map[string]string{"TZ": "Europe/Berlin", "GREETING": `a "quoted" $HOME # text`}
+	odd.Runners.Proxy = Proxy{HTTP: "http://proxy:3128", HTTPS: "http://proxy:3128", NoProxy: []string{".corp.example.com", "10.0.0.0/8"}}
 	none := 0
 	odd.Hosts = []Host{{Name: "vm1", Address: "ssh://ci@vm1:2222"}, {Name: "vm2", Address: "work", Count: &none}}
 	odd.Runners.Dockerd = Dockerd{"log-driver": "local", "insecure-registries": []any{"10.0.0.0/8"}, "features": Dockerd{"buildkit": true}, "max-concurrent-uploads": 3}
@@ -26,6 +29,9 @@ func TestWriteLoadsBack(t *testing.T) {
 		}
 		if want.Runners.Syscalls == nil {
 			want.Runners.Syscalls, want.Runners.Devices = []string{}, []string{}
+		}
+		if want.Runners.Env == nil {
+			want.Runners.Env, want.Runners.Proxy.NoProxy = map[string]string{}, []string{}
 		}
 		if want.Hosts == nil {
 			want.Hosts = []Host{}
@@ -101,6 +107,20 @@ func TestLoadErrors(t *testing.T) {
 		{"image:\n  agent:\n    sha256: abc\n", ":3: image.agent.sha256: "},
 		{"image:\n  agent:\n    archive: https://x/a.tar.gz\n", ":3: image.agent.archive: a URL needs image.agent.sha256 beside it"},
 		{"image:\n  agent:\n    archive: ftp://x/a.tar.gz\n", ":3: image.agent.archive: "},
+		{"image:\n  profile: huge\n", `:2: image.profile: "huge": expected minimal, standard, hosted`},
+		{"image:\n  buildx:\n    version: new\n", `:3: image.buildx.version: "new": expected latest, distribution, or one like 0.31.1`},
+		{"image:\n  buildx:\n    archive: https://x/buildx\n", ":3: image.buildx.archive: a URL needs image.buildx.sha256 beside it"},
+		{"runners:\n  env: [a]\n", ":2: runners.env: a list: expected names, each with a text"},
+		{"runners:\n  env:\n    A: {b: c}\n", ":3: runners.env.A: a section of keys: expected a text"},
+		{"runners:\n  env: {A: 1, \"a b\": x}\n", `:2: runners.env: "a b" is no name of a variable`},
+		{"runners:\n  env: {HOME: /x}\n", ":2: runners.env: HOME is set by the runner itself"},
+		{"runners:\n  env: {GITHUB_TOKEN: x}\n", ":2: runners.env: GITHUB_TOKEN is set by the runner itself"},
+		{"runners:\n  env: {https_proxy: x}\n", ":2: runners.env: https_proxy: runners.proxy sets it"},
+		{"runners:\n  env: {A: \"b\\nc\"}\n", ":2: runners.env: A: expected one line"},
+		{"runners:\n  proxy: {http: proxy}\n", ":2: runners.proxy.http: expected a URL like http://proxy.example.com:3128"},
+		{"runners:\n  proxy: {https: \"http://me:secret@proxy\"}\n", ":2: runners.proxy.https: a user or password in it would be readable"},
+		{"runners:\n  proxy: {http: \"http://127.0.0.1:3128\"}\n", ":2: runners.proxy.http: 127.0.0.1:3128 is the runner itself there"},
+		{"runners:\n  proxy: {noProxy: [\"a,b\"]}\n", `:2: runners.proxy.noProxy: "a,b": expected a host's name`},
 		{"runners:\n  runtime: \"a b\"\n", ":2: runners.runtime: "},
 		{"name: a\nhosts: [{name: a b, address: x}]\n", `:2: hosts: name "a b": expected letters`},
 		{"hosts: [{name: a}]\n", ":1: hosts: a has no address"},

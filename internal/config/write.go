@@ -35,7 +35,10 @@ image:
   outerBase: {{q .Image.Outer}}
   # sudo for jobs: root of their own machine, nobody on the host.
   sudo: {{.Image.Sudo}}
-  # Packages beyond the usual ones.
+  # What jobs find: minimal (Docker, git and little more), standard (with the small
+  # tools of GitHub's machines) or hosted (languages and clients too; docs/profiles.md).
+  profile: {{.Image.Profile}}
+  # Packages beyond the profile's.
   packages: [{{range $i, $p := .Image.Packages}}{{if $i}}, {{end}}{{q $p}}{{end}}]
   # Dockerfile instructions at the end of the jobs' tree.
   dockerfile: {{q .Image.Dockerfile}}
@@ -47,6 +50,15 @@ image:
     # A release archive to take instead of GitHub's: a file, or a URL with its sha256.
     archive: {{q .Image.Agent.Archive}}
     sha256: {{q .Image.Agent.SHA256}}
+  # docker's plugin for builds. GitHub's cache service needs 0.21 or newer, and
+  # distributions have older ones.
+  buildx:
+    # latest or one like 0.31.1, from its releases at GitHub, and the distribution's
+    # where GitHub can't be reached; distribution: that one always.
+    version: {{q .Image.Buildx.Version}}
+    # The program to take instead: a file, or a URL with its sha256.
+    archive: {{q .Image.Buildx.Archive}}
+    sha256: {{q .Image.Buildx.SHA256}}
 
 runners:
   count: {{.Runners.Count}}
@@ -70,6 +82,11 @@ runners:
   syscalls: [{{range $i, $w := .Runners.Syscalls}}{{if $i}}, {{end}}{{$w}}{{end}}]
   # Devices of the host given to jobs: fuse, kvm, vhost-net, vhost-vsock.
   devices: [{{range $i, $w := .Runners.Devices}}{{if $i}}, {{end}}{{$w}}{{end}}]
+  # Variables of jobs and of exec. No place for secrets: whoever may use the engine reads them.
+  env: { {{- range $name, $value := .Runners.Env}}{{$name}}: {{q $value}}, {{end -}} }
+  # The way out of runners, for their daemon, agent, jobs and builds: URLs, and the hosts
+  # that are reached without. The runner itself and its own networks always are.
+  proxy: {http: {{q .Runners.Proxy.HTTP}}, https: {{q .Runners.Proxy.HTTPS}}, noProxy: [{{range $i, $h := .Runners.Proxy.NoProxy}}{{if $i}}, {{end}}{{q $h}}{{end}}]}
   # How long a runner's Docker daemon may take to answer.
   readyTimeout: {{.Runners.ReadyTimeout}}
 

@@ -58,6 +58,7 @@ func TestEveryCheckCanFail(t *testing.T) {
 		status   Status
 		observed string
 	}{
+		{"world.buildx", change(func(f *Facts) { f.World.Buildx = "distribution" }), Warn, "the distribution's buildx"},
 		{"host.os", change(func(f *Facts) { f.Client.OS = "darwin" }), Fail, "macOS has no Linux kernel"},
 		{"host.machine", change(func(f *Facts) { f.Engine.System = "Docker Desktop" }), Fail, "Docker Desktop's VM"},
 		{"host.machine", change(func(f *Facts) { f.Engine.Kernel = "5.15.153.1-microsoft-standard-WSL2" }), Fail, "WSL"},

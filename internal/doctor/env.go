@@ -24,6 +24,7 @@ type Facts struct {
 	Registry    Registry
 	GitHub      GitHub
 	Image       Image
+	World       World
 }
 
 // Client is the system that runnerctl itself runs on.

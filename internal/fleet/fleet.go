@@ -50,6 +50,9 @@ type Spec struct {
 	Syscalls        []string `json:",omitempty"` // opened beyond the usual ones: io_uring, perf
 	Devices         []string `json:",omitempty"` // of the host, below /dev, beyond net/tun
 
+	Env   map[string]string `json:",omitempty"` // of jobs
+	Proxy *Proxy            `json:",omitempty"` // nil: none
+
 	Role Role `json:"-"` // runners of one fleet are compared, and all of these have the same
 
 	// Chosen so that they overlap no outer network, and so not part of Hash: a
@@ -58,6 +61,12 @@ type Spec struct {
 	Pool string // inner address pool, as base=CIDR,size=N
 	// What the engine can give: not part of Hash for the same reason.
 	Ulimits []Ulimit `json:",omitempty"`
+}
+
+// Proxy is a runner's way out.
+type Proxy struct {
+	HTTP, HTTPS string   // URLs; "" for none
+	Except      []string // hosts and networks that are reached without
 }
 
 // AgentMode is what a runner's agent is given to register with.

@@ -1,8 +1,9 @@
-// Package release finds, fetches and checks the archive of GitHub's agent that is
-// put into the image.
+// Package release finds, fetches and checks the archives that are put into the image:
+// GitHub's agent and buildx.
 package release
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -22,7 +23,10 @@ type Archive struct {
 	Version string // like 2.330.0; "" where unknown
 	SHA256  string // in hex
 	Source  string // file or URL
+	What    string // for messages; "" for the agent's archive
 }
+
+func (a Archive) what() string { return cmp.Or(a.What, "agent archive") }
 
 // Name is the archive's version, or else the beginning of its hash.
 func (a Archive) Name() string {
@@ -42,8 +46,14 @@ var fileName = regexp.MustCompile(`^actions-runner-linux-[a-z0-9]+-([0-9]+\.[0-9
 // Given is the archive that the settings name: a URL with its hash, or a file,
 // whose hash is taken and held against wanted where that is not "".
 func Given(source, wanted string) (Archive, error) {
-	archive := Archive{Source: source, SHA256: strings.ToLower(wanted)}
-	if parts := fileName.FindStringSubmatch(source[strings.LastIndexAny(source, `/\`)+1:]); parts != nil {
+	return given(Archive{Source: source, SHA256: wanted}, fileName)
+}
+
+// given completes an archive: its version by its file's name, its hash of the file.
+func given(archive Archive, name *regexp.Regexp) (Archive, error) {
+	source := archive.Source
+	archive.SHA256 = strings.ToLower(archive.SHA256)
+	if parts := name.FindStringSubmatch(source[strings.LastIndexAny(source, `/\`)+1:]); parts != nil {
 		archive.Version = parts[1]
 	}
 	if Remote(source) {
@@ -51,10 +61,10 @@ func Given(source, wanted string) (Archive, error) {
 	}
 	got, err := hashOf(source)
 	if err != nil {
-		return Archive{}, fmt.Errorf("agent archive: %w", err)
+		return Archive{}, fmt.Errorf("%s: %w", archive.what(), err)
 	}
 	if archive.SHA256 != "" && archive.SHA256 != got {
-		return Archive{}, &MismatchError{Source: source, Want: archive.SHA256, Got: got}
+		return Archive{}, &MismatchError{What: archive.what(), Source: source, Want: archive.SHA256, Got: got}
 	}
 	archive.SHA256 = got
 	return archive, nil
@@ -129,10 +139,10 @@ func (e *UnknownHashError) Hint() string {
 }
 
 // MismatchError says that an archive is not the one that was meant.
-type MismatchError struct{ Source, Want, Got string }
+type MismatchError struct{ What, Source, Want, Got string }
 
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("agent archive %s: its SHA-256 is %s, expected %s", e.Source, e.Got, e.Want)
+	return fmt.Sprintf("%s %s: its SHA-256 is %s, expected %s", cmp.Or(e.What, "agent archive"), e.Source, e.Got, e.Want)
 }
 
 // Hint says what to do.
@@ -158,7 +168,7 @@ func (a Archive) Fetch(ctx context.Context, client *http.Client, cache string, p
 		return path, nil
 	}
 	failed := func(err error) (string, error) {
-		return "", fmt.Errorf("agent archive %s: %w", a.Source, err)
+		return "", fmt.Errorf("%s %s: %w", a.what(), a.Source, err)
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return failed(err)
@@ -199,7 +209,7 @@ func (a Archive) Fetch(ctx context.Context, client *http.Client, cache string, p
 		return failed(err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != a.SHA256 {
-		return "", &MismatchError{Source: a.Source, Want: a.SHA256, Got: got}
+		return "", &MismatchError{What: a.what(), Source: a.Source, Want: a.SHA256, Got: got}
 	}
 	if err := part.Close(); err != nil {
 		return failed(err)

@@ -27,7 +27,7 @@ func TestGivenFile(t *testing.T) {
 	}
 	for _, wanted := range []string{"", sum("archive"), strings.ToUpper(sum("archive"))} {
 		got, err := Given(path, wanted)
-		if want := (Archive{"2.330.0", sum("archive"), path}); err != nil || got != want || got.Name() != "2.330.0" {
+		if want := (Archive{Version: "2.330.0", SHA256: sum("archive"), Source: path}); err != nil || got != want || got.Name() != "2.330.0" {
 			t.Errorf("%q: %+v %v", wanted, got, err)
 		}
 	}
@@ -45,10 +45,10 @@ func TestGivenFile(t *testing.T) {
 
 func TestChoose(t *testing.T) {
 	list := []Offer{
-		{"win", "x64", Archive{"2.330.0", sum("w"), "https://x/w"}}, {"linux", "x64", Archive{"2.330.0", sum("a"), "https://x/a"}},
-		{"linux", "arm64", Archive{"2.330.0", sum("b"), "https://x/b"}}, {"linux", "arm", Archive{"2.330.0", "", "https://x/c"}},
+		{"win", "x64", Archive{Version: "2.330.0", SHA256: sum("w"), Source: "https://x/w"}}, {"linux", "x64", Archive{Version: "2.330.0", SHA256: sum("a"), Source: "https://x/a"}},
+		{"linux", "arm64", Archive{Version: "2.330.0", SHA256: sum("b"), Source: "https://x/b"}}, {"linux", "arm", Archive{Version: "2.330.0", SHA256: "", Source: "https://x/c"}},
 	}
-	pinned := Archive{"2.329.0", sum("p"), "https://github.com/actions/runner/releases/download/v2.329.0/actions-runner-linux-arm64-2.329.0.tar.gz"}
+	pinned := Archive{Version: "2.329.0", SHA256: sum("p"), Source: "https://github.com/actions/runner/releases/download/v2.329.0/actions-runner-linux-arm64-2.329.0.tar.gz"}
 	for _, test := range []struct {
 		version, arch, sha256 string
 		want                  Archive

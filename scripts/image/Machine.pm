@@ -5,7 +5,7 @@ package Machine;
 use strict;
 use warnings;
 use Exporter "import";
-our @EXPORT = qw(first_process enter become call runner_uid slurp);
+our @EXPORT = qw(first_process enter become environment call runner_uid slurp);
 
 our $runner = 1001; # inside
 
@@ -81,5 +81,20 @@ sub become {
 	my $list = pack "L*", @groups;
 	call("setgroups", scalar @groups, $list) && call("setresgid", $uid, $uid, $uid) && call("setresuid", $uid, $uid, $uid) or die "user $uid: $!\n";
 	return ($name, $home);
+}
+
+# environment gives this process that of jobs, as scripts/image/environment does for the
+# agent: /etc/environment, certificates that runnerctl brought, and over them runners.env.
+sub environment {
+	my ($uid, $name, $home) = @_;
+	my ($set) = $ENV{RUNNERCTL_ENV} // "";
+	delete $ENV{$_} for "HOSTNAME", "XDG_RUNTIME_DIR", grep { /^RUNNERCTL_/ } keys %ENV;
+	$home //= "/";
+	@ENV{qw(HOME USER LOGNAME SHELL)} = ($home, ($name // $uid) x 2, "/bin/bash");
+	$ENV{PATH} = "$home/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	my $certificates = "/usr/local/share/ca-certificates/runnerctl.crt";
+	my @lines = map { s/^(\w+=)"(.*)"$/$1$2/r =~ s/\$HOME/$home/gr } split /\n/, slurp("/etc/environment");
+	push @lines, "NODE_EXTRA_CA_CERTS=$certificates" if -e $certificates;
+	for (@lines, split /\n/, $set) { $ENV{$1} = $2 if /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/ }
 }
 1;

@@ -4,36 +4,24 @@
 
 FROM debian:trixie-slim AS world
 ENV DEBIAN_FRONTEND=noninteractive
-COPY image/world-check /usr/lib/runnerctl/world-check
+COPY image/world-check profile /usr/lib/runnerctl/
 RUN /usr/lib/runnerctl/world-check base
-RUN printf 'path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\npath-exclude=/usr/share/info/*\n' >/etc/dpkg/dpkg.cfg.d/runnerctl \
+RUN printf 'force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\npath-exclude=/usr/share/info/*\n' >/etc/dpkg/dpkg.cfg.d/runnerctl \
  && apt-get update --error-on=any \
- && docker=$(/usr/lib/runnerctl/world-check packages agent) \
- && apt-get install -y --no-install-recommends $docker \
-      bsdutils \
-      ca-certificates \
-      containerd \
-      curl \
-      git \
-      gnupg \
-      iproute2 \
-      iptables \
-      iputils-ping \
-      jq \
-      kmod \
-      openssh-client \
-      procps \
-      unzip \
-      util-linux \
-      wget \
-      xz-utils \
-      zip \
+ && packages=$(/usr/lib/runnerctl/world-check packages buildx agent) \
+ && apt-get install -y --no-install-recommends $packages \
       sudo \
       g++ \
  && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /usr/share/info/* /var/log/*.log /var/log/apt
 RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups docker,sudo runner \
  && rm -f /etc/subuid /etc/subgid \
- && echo 'runner ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/runner && chmod 0440 /etc/sudoers.d/runner
+ && printf 'runner ALL=(ALL) NOPASSWD:ALL\nDefaults env_keep += "DEBIAN_FRONTEND http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY"\n' >/etc/sudoers.d/runner && chmod 0440 /etc/sudoers.d/runner
+RUN mkdir -p /usr/share/runnerctl && dpkg-divert --local --rename --divert /usr/share/runnerctl/docker.init --add /etc/init.d/docker
+COPY image/world /
+RUN /usr/lib/runnerctl/world-check settle
+RUN --mount=type=bind,source=buildx,target=/tmp/buildx \
+    echo '0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b  /tmp/buildx' | sha256sum --check --quiet \
+ && install -D -m 0755 /tmp/buildx /usr/local/lib/docker/cli-plugins/docker-buildx
 RUN /usr/lib/runnerctl/world-check tools
 # The quicker one; init takes the other where the host's kernel has no tables for it.
 RUN ! update-alternatives --query iptables >/dev/null 2>&1 || update-alternatives --set iptables /usr/sbin/iptables-legacy
@@ -44,7 +32,7 @@ RUN --mount=type=bind,source=agent.tar,target=/tmp/agent.tar \
  && /usr/lib/runnerctl/world-check agent
 RUN true
 USER root
-COPY image/init image/no-rootlesskit image/containerd.toml image/agent image/cleaner image/registration-token /usr/lib/runnerctl/
+COPY image/init image/environment image/proxy image/no-rootlesskit image/containerd.toml image/agent image/cleaner image/registration-token /usr/lib/runnerctl/
 COPY image/hooks hooks /usr/lib/runnerctl/hooks/
 RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe

@@ -4,37 +4,22 @@
 
 FROM debian:trixie-slim AS world
 ENV DEBIAN_FRONTEND=noninteractive
-COPY image/world-check /usr/lib/runnerctl/world-check
+COPY image/world-check profile /usr/lib/runnerctl/
 RUN /usr/lib/runnerctl/world-check base
-RUN printf 'path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\npath-exclude=/usr/share/info/*\n' >/etc/dpkg/dpkg.cfg.d/runnerctl \
+RUN printf 'force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\npath-exclude=/usr/share/info/*\n' >/etc/dpkg/dpkg.cfg.d/runnerctl \
  && apt-get update --error-on=any \
- && docker=$(/usr/lib/runnerctl/world-check packages) \
- && apt-get install -y --no-install-recommends $docker \
-      bsdutils \
-      ca-certificates \
-      containerd \
-      curl \
-      git \
-      gnupg \
-      iproute2 \
-      iptables \
-      iputils-ping \
-      jq \
-      kmod \
-      openssh-client \
-      procps \
-      unzip \
-      util-linux \
-      wget \
-      xz-utils \
-      zip \
+ && packages=$(/usr/lib/runnerctl/world-check packages) \
+ && apt-get install -y --no-install-recommends $packages \
  && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /usr/share/info/* /var/log/*.log /var/log/apt
 RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups docker runner \
  && rm -f /etc/subuid /etc/subgid
+RUN mkdir -p /usr/share/runnerctl && dpkg-divert --local --rename --divert /usr/share/runnerctl/docker.init --add /etc/init.d/docker
+COPY image/world /
+RUN /usr/lib/runnerctl/world-check settle
 RUN /usr/lib/runnerctl/world-check tools
 # The quicker one; init takes the other where the host's kernel has no tables for it.
 RUN ! update-alternatives --query iptables >/dev/null 2>&1 || update-alternatives --set iptables /usr/sbin/iptables-legacy
-COPY image/init image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
+COPY image/init image/environment image/proxy image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe
 

@@ -1,0 +1,50 @@
+package doctor
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+var worldChecks = []Check{
+	{ID: "world.buildx", Title: "buildx", Group: "Runner image", Severity: Advice, Needs: NeedsEngine, Run: worldBuildx,
+		Why: "GitHub's cache service takes buildx 0.21 and newer, and setup-buildx-action keeps the one that is installed"},
+}
+
+// World is what the newest runner image on the engine has for jobs.
+type World struct {
+	Image   string // "" where there is none
+	Profile string // of its packages; "" in an image from before there were any
+	Buildx  string // version, or the program's hash; "distribution" for the world's own package
+}
+
+func worldBuildx(f Facts) Outcome {
+	world := f.World
+	if world.Image == "" {
+		return skip("no runner image yet")
+	}
+	profile := "profile " + world.Profile
+	if world.Profile == "" {
+		profile = "no profile"
+	}
+	if world.Buildx == "" || world.Buildx == "distribution" {
+		return Outcome{Warn, fmt.Sprintf("%s (%s) has the distribution's buildx", world.Image, profile),
+			advice("where the distribution's is older than 0.21, as Debian's is: runnerctl build --no-cache where GitHub can be reached, or name the program in image.buildx.archive")}
+	}
+	if older(world.Buildx, 0, 21) {
+		return Outcome{Warn, fmt.Sprintf("%s (%s) has buildx %s", world.Image, profile, world.Buildx), advice("name 0.21 or newer in image.buildx, or leave it at latest")}
+	}
+	return pass("%s: %s, buildx %s", world.Image, profile, world.Buildx)
+}
+
+// older tells whether a version like 0.31.1 is before major.minor; of what is no
+// version it is not known.
+func older(version string, major, minor int) bool {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return false
+	}
+	first, err := strconv.Atoi(parts[0])
+	second, err2 := strconv.Atoi(parts[1])
+	return err == nil && err2 == nil && (first < major || first == major && second < minor)
+}

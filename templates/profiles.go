@@ -1,0 +1,89 @@
+package templates
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Profile is a named set of packages in the world.
+type Profile string
+
+// The profiles, each with all of the one before it.
+const (
+	Minimal  Profile = "minimal"
+	Standard Profile = "standard"
+	Hosted   Profile = "hosted"
+)
+
+// Profiles are all of them, the smallest first.
+func Profiles() []Profile { return []Profile{Minimal, Standard, Hosted} }
+
+// Package is one of a profile.
+type Package struct {
+	// Names are what distributions call it; the first that the world's has is taken.
+	Names []string
+	// Program is one that it brings, which the build looks for; "" for none.
+	Program string
+	// Optional: a distribution that lacks it does without.
+	Optional bool
+}
+
+// pack is a package that brings a program of its own name, like "git", or of another,
+// like "g++=gcc". Names in a row are of several distributions; a last "?" means optional.
+func pack(text string) Package {
+	text, optional := strings.CutSuffix(text, "?")
+	names, program, named := strings.Cut(text, "=")
+	all := strings.Split(names, "|")
+	if !named {
+		program = all[0]
+	}
+	return Package{Names: all, Program: program, Optional: optional}
+}
+
+// added is what each profile has beyond the one before it. Docker's own packages are no
+// part of this: their names differ too much (world-check).
+var added = map[Profile]string{
+	Minimal: `
+		bsdutils=script ca-certificates=update-ca-certificates containerd curl git gnupg=gpg iproute2=ip
+		iptables iputils-ping=ping jq kmod=modprobe openssh-client=ssh procps=ps unzip
+		util-linux=setpriv wget xz-utils=xz zip`,
+	Standard: `
+		apt-utils=apt-ftparchive bzip2 file gettext-base=envsubst git-lfs less libatomic1= lsb-release=lsb_release lsof make
+		netbase= netcat-openbsd=nc openssl patch psmisc=killall rsync time tree tzdata= zstd`,
+	Hosted: `
+		acl=setfacl ansible-core|ansible=ansible ant aria2=aria2c autoconf automake bind9-dnsutils|dnsutils=dig bison
+		brotli bundler|ruby-bundler=bundle cargo clang clang-format clang-tidy cmake composer
+		default-jdk-headless=javac default-mysql-client=mysql fakeroot flex
+		g++ gcc gfortran gh? golang-go=go kubernetes-client=kubectl? libcurl4-openssl-dev= libffi-dev= libpq-dev=
+		libsqlite3-dev= libssl-dev= libtool=libtoolize libxml2-dev= libyaml-dev= locales=locale-gen lz4 m4 maven=mvn mercurial=hg net-tools=ifconfig
+		ninja-build=ninja nodejs=node npm parallel patchelf php-cli=php php-curl= php-mbstring= php-mysql= php-pgsql=
+		php-sqlite3= php-xml= php-zip= pigz pipx pkgconf|pkg-config=pkg-config postgresql-client=psql
+		python-is-python3=python python3 python3-dev= python3-pip=pip3 python3-venv= redis-tools=redis-cli ruby ruby-dev=
+		rustc shellcheck skopeo? software-properties-common=add-apt-repository? sqlite3 sshpass swig telnet
+		7zip|p7zip-full=7z xvfb=Xvfb yamllint yarnpkg? zsync`,
+}
+
+// Packages are all of a profile, in order. An unknown profile has none.
+func (p Profile) Packages() (all []Package) {
+	for _, one := range Profiles()[:slices.Index(Profiles(), p)+1] {
+		for _, text := range strings.Fields(added[one]) {
+			all = append(all, pack(text))
+		}
+	}
+	slices.SortFunc(all, func(a, b Package) int { return strings.Compare(a.Names[0], b.Names[0]) })
+	return all
+}
+
+// List is the profile for world-check: a line each of "NAME|NAME [?] PROGRAM".
+func (p Profile) List() []byte {
+	var text strings.Builder
+	for _, one := range p.Packages() {
+		need := "!"
+		if one.Optional {
+			need = "?"
+		}
+		fmt.Fprintln(&text, strings.TrimSpace(strings.Join([]string{strings.Join(one.Names, "|"), need, one.Program}, " ")))
+	}
+	return []byte(text.String())
+}
