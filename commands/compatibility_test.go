@@ -42,7 +42,7 @@ type input struct {
 
 // inputs are all lines of the page, in its order.
 func inputs() []input {
-	return slices.Concat(jobInputs, workflowInputs, machineInputs, brokenInputs, agentInputs)
+	return slices.Concat(jobInputs, workflowInputs, machineInputs, brokenInputs, containerInputs, podmanInputs, idInputs, staticInputs(), agentInputs)
 }
 
 // inputPrelude is what every Script may use. No registry is needed: the image is made
