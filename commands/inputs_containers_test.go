@@ -89,7 +89,7 @@ var containerInputs = []input{
 			docker export layers | tar -t | grep -q '^two$'; docker rm layers`,
 	},
 	{
-		ID: "zombies", Group: "Containers", Input: "docker run --init (children that lose their parent)", Result: outcomePasses,
+		ID: "init-zombies", Group: "Containers", Input: "docker run --init (children that lose their parent)", Result: outcomePasses,
 		Script: `busybox_image; docker run --detach --init --name zombies bb sh -c 'for n in 1 2 3 4 5; do (sleep 0.1 &); done; sleep 9921' >/dev/null; sleep 1; [ -z "$(docker exec zombies ps -o stat,args | grep '^Z')" ]; docker rm --force zombies`,
 	},
 	{
