@@ -42,7 +42,7 @@ type input struct {
 
 // inputs are all lines of the page, in its order.
 func inputs() []input {
-	return slices.Concat(jobInputs, workflowInputs, machineInputs, worldInputs, brokenInputs, hostInputs, hostKeyInputs(), agentInputs)
+	return slices.Concat(jobInputs, workflowInputs, machineInputs, worldInputs, containerInputs, podmanInputs, idInputs, staticInputs(), brokenInputs, hostInputs, hostKeyInputs(), agentInputs)
 }
 
 // inputPrelude is what every Script may use. No registry is needed: the image is made

@@ -177,7 +177,7 @@ func TestFailingStepBesideAnother(t *testing.T) {
 func TestOutWritesTheContext(t *testing.T) {
 	t.Chdir(t.TempDir())
 	must(t, "build", "--out", "context")
-	files, err := recipe{image: config.Default().Image}.context("")
+	files, err := recipe{image: config.Default().Image, ids: config.NarrowIDs}.context("")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,12 +18,13 @@ import (
 // make it anew. Nothing of it is secret: all goes into the image.
 type ingredients struct {
 	Image config.Image    `json:"image"`
+	IDs   int64           `json:"ids,omitempty"`   // 0, of older wishes: config.NarrowIDs
 	Hooks dockerx.Context `json:"hooks,omitempty"` // the operator's
 }
 
 // recipe with the agent that GitHub offers now.
 func (s *supervisor) recipe(ctx context.Context, of ingredients) (recipe, error) {
-	wanted := recipe{image: of.Image, hooks: of.Hooks}
+	wanted := recipe{image: of.Image, ids: cmp.Or(of.IDs, config.NarrowIDs), hooks: of.Hooks}
 	var archive release.Archive
 	var err error
 	switch agent := of.Image.Agent; {

@@ -35,7 +35,7 @@ func TestIngredients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	direct := recipe{image: image, agent: wanted.agent, hooks: read.Hooks}
+	direct := recipe{image: image, ids: config.NarrowIDs, agent: wanted.agent, hooks: read.Hooks}
 	same, err := direct.context("")
 	if err != nil || imageHash(files) != imageHash(same) || !strings.Contains(string(files["Dockerfile"]), "RUN true") || len(files["hooks/job-started.d/10-note"]) == 0 {
 		t.Errorf("another image: %s, %v", files["Dockerfile"], err)

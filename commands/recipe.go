@@ -24,6 +24,7 @@ import (
 // recipe is all that decides what an image holds, but for the base images.
 type recipe struct {
 	image  config.Image
+	ids    int64            // that a runner has
 	agent  *release.Archive // nil: none
 	hooks  dockerx.Context  // the operator's, where there is an agent
 	buildx *release.Archive // nil: of a release that is looked up when the image is built, or the distribution's
@@ -36,7 +37,7 @@ var hookFolders = []string{"hooks/job-started.d", "hooks/job-completed.d"}
 // recipeOf finds out which agent is meant. It downloads nothing. engine tells the
 // architecture; nil: it is asked for only where that matters.
 func recipeOf(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config) (recipe, error) {
-	wanted := recipe{image: loaded.Image}
+	wanted := recipe{image: loaded.Image, ids: loaded.Runners.IDRange}
 	if settings := loaded.Image.Buildx; settings.Archive != "" {
 		buildx, err := release.GivenBuildx(loaded.Beside(settings.Archive), settings.SHA256)
 		if err != nil {
@@ -177,7 +178,7 @@ func (r recipe) profile() templates.Profile {
 func (r recipe) context(hash string) (dockerx.Context, error) {
 	data := templates.Data{
 		Base: r.image.Base, OuterBase: r.image.Outer, Profile: r.profile(), Packages: r.image.Packages, Sudo: r.image.Sudo,
-		Fragment: r.image.Dockerfile, FirstID: templates.FirstID,
+		Fragment: r.image.Dockerfile, FirstID: templates.FirstID, IDs: r.ids,
 	}
 	if hash != "" {
 		data.Labels = []templates.Label{

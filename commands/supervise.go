@@ -155,7 +155,7 @@ func (h host) wish(ctx context.Context, d deps, options upOptions, tag, id strin
 	if wish.Agent, err = agentIn(ctx, h.engine, tag); err != nil {
 		return wish, err
 	}
-	ingredients := ingredients{Image: options.config.Image}
+	ingredients := ingredients{Image: options.config.Image, IDs: options.config.Runners.IDRange}
 	if ingredients.Hooks, err = hooksBeside(options.config); err != nil {
 		return wish, err
 	}

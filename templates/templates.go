@@ -48,9 +48,20 @@ type Data struct {
 	Sudo      bool
 	Fragment  string // Dockerfile instructions for the world stage
 	FirstID   int
+	IDs       int64 // how many, from FirstID on
 	Labels    []Label
 	Agent     *Agent  // nil: none
 	Buildx    *Buildx // nil: the distribution's
+}
+
+// NestedIDs is what a rootless podman of the job may map, of the ids that the machine has:
+// all that an ordinary image has, or in a machine of 65536 those above runner's own.
+func (d Data) NestedIDs() string {
+	const first, ordinary, own = 100000, 65536, 1001
+	if d.IDs >= first+ordinary {
+		return fmt.Sprintf("%d:%d", first, ordinary)
+	}
+	return fmt.Sprintf("%d:%d", own+1, ordinary-own-1)
 }
 
 // outerPackages is all that the outer tree needs to make a user namespace.
@@ -84,6 +95,9 @@ func Render(data Data) ([]byte, error) {
 	}
 	if data.FirstID < 1002 {
 		return nil, fmt.Errorf("first id %d: ids up to 1001 are taken", data.FirstID)
+	}
+	if data.IDs < 65536 || int64(data.FirstID)+data.IDs > 1<<32-1 {
+		return nil, fmt.Errorf("%d ids from %d on: expected 65536 or more, up to the last id", data.IDs, data.FirstID)
 	}
 	if data.Agent != nil && !sha256Pattern.MatchString(data.Agent.SHA256) {
 		return nil, fmt.Errorf("agent: %q is no SHA-256 in hex", data.Agent.SHA256)

@@ -13,13 +13,13 @@ import (
 func full() Data {
 	return Data{
 		Base: "debian:trixie-slim", OuterBase: "debian:trixie-slim", Profile: Standard, Packages: []string{"g++"}, Sudo: true,
-		Fragment: "RUN true", FirstID: FirstID, Labels: []Label{{"org.opencontainers.image.version", "1.0"}},
+		Fragment: "RUN true", FirstID: FirstID, IDs: 65536, Labels: []Label{{"org.opencontainers.image.version", "1.0"}},
 	}
 }
 
 func TestRenderGolden(t *testing.T) {
 	bare := full()
-	bare.Sudo, bare.Fragment, bare.Packages, bare.Labels, bare.FirstID = false, "", nil, nil, 1002
+	bare.Sudo, bare.Fragment, bare.Packages, bare.Labels, bare.FirstID, bare.IDs = false, "", nil, nil, 1002, 1<<31
 	agent := full()
 	agent.Agent = &Agent{SHA256: strings.Repeat("0a", 32), Hooks: true}
 	agent.Buildx = &Buildx{SHA256: strings.Repeat("0b", 32)}
@@ -46,6 +46,8 @@ func TestNoInstructionIsInjected(t *testing.T) {
 		"buildx":  func(d *Data) { d.Buildx = &Buildx{SHA256: "0'; evil; '"} },
 		"profile": func(d *Data) { d.Profile = "huge" },
 		"ids":     func(d *Data) { d.FirstID = 1000 },
+		"few":     func(d *Data) { d.IDs = 1000 },
+		"beyond":  func(d *Data) { d.IDs = 1 << 32 },
 	}
 	for name, change := range changes {
 		data := full()

@@ -96,6 +96,7 @@ type Runners struct {
 	Ephemeral       bool     `yaml:"ephemeral"` // with a target: one job, then the runner is gone
 	Labels          []string `yaml:"labels"`    // beyond self-hosted, Linux and the architecture
 	Group           string   `yaml:"group"`     // runner group of an organization or enterprise
+	IDRange         int64    `yaml:"idRange"`   // user and group ids in a runner: NarrowIDs or WideIDs
 	Runtime         string   `yaml:"runtime"`   // of the engine, like sysbox-runc; "" for its default
 	Dockerd         Dockerd  `yaml:"dockerd"`   // settings of the runners' own daemons, as in daemon.json
 	Syscalls        []string `yaml:"syscalls"`  // opened beyond the usual ones: Syscalls
@@ -145,7 +146,7 @@ func Default() Config {
 	return Config{
 		Name:    "ci",
 		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Profile: "standard", Agent: Agent{Version: "latest"}, Buildx: Buildx{Version: "latest"}},
-		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 32768, Shm: 1 << 30, InnerPrivileged: true, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default", Dockerd: Dockerd{}},
+		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 32768, Shm: 1 << 30, InnerPrivileged: true, IDRange: NarrowIDs, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default", Dockerd: Dockerd{}},
 		Network: Network{Driver: "slirp4netns"},
 	}
 }
@@ -208,6 +209,13 @@ var (
 	Devices  = []string{"fuse", "kvm", "vhost-net", "vhost-vsock"}
 )
 
+// How many user and group ids a runner has for the files and processes of its jobs. The
+// wide range takes ids of the host that a directory service may give to people.
+const (
+	NarrowIDs = 65536
+	WideIDs   = 1 << 31
+)
+
 // MaxCount bounds a fleet on one engine.
 const MaxCount = 200
 
@@ -246,6 +254,8 @@ func (c Config) Validate() error {
 		return bad("runners.pids", "%d: expected 512 or more", c.Runners.Pids)
 	case c.Runners.ReadyTimeout <= 0:
 		return bad("runners.readyTimeout", "%s: expected more than 0", c.Runners.ReadyTimeout)
+	case c.Runners.IDRange != NarrowIDs && c.Runners.IDRange != WideIDs:
+		return bad("runners.idRange", "%d: expected %d or %d", c.Runners.IDRange, NarrowIDs, WideIDs)
 	case c.Runners.Runtime != "" && !runtimePattern.MatchString(c.Runners.Runtime):
 		return bad("runners.runtime", "%q is no name of a container runtime", c.Runners.Runtime)
 	case c.Network.Driver != "slirp4netns" && c.Network.Driver != "pasta":

@@ -73,6 +73,10 @@ runners:
   # docker run with the privileged flag inside a runner, as buildx's own builders need:
   # privileged over the runner's own machine only.
   innerPrivileged: {{.Runners.InnerPrivileged}}
+  # User and group ids in a runner: 65536, or 2147483648 for images whose files have ids
+  # above 65535. The wide range takes ids 100000 to 2147583647 of the host, where a
+  # directory service (LDAP, Active Directory) may have put people's accounts.
+  idRange: {{.Runners.IDRange}}
   # A container runtime that the engine knows, like sysbox-runc; empty: its default.
   runtime: {{q .Runners.Runtime}}
   # Settings of the runners' own Docker daemons, with the keys of daemon.json, like

@@ -14,7 +14,7 @@ RUN printf 'force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/sh
       g++ \
  && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /usr/share/info/* /var/log/*.log /var/log/apt
 RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups docker,sudo runner \
- && rm -f /etc/subuid /etc/subgid \
+ && echo 'runner:1002:64534' >/etc/subuid && cp /etc/subuid /etc/subgid \
  && printf 'runner ALL=(ALL) NOPASSWD:ALL\nDefaults env_keep += "DEBIAN_FRONTEND http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY"\n' >/etc/sudoers.d/runner && chmod 0440 /etc/sudoers.d/runner
 RUN mkdir -p /usr/share/runnerctl && dpkg-divert --local --rename --divert /usr/share/runnerctl/docker.init --add /etc/init.d/docker
 COPY image/world /
@@ -22,6 +22,7 @@ RUN /usr/lib/runnerctl/world-check settle
 RUN --mount=type=bind,source=buildx,target=/tmp/buildx \
     echo '0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b  /tmp/buildx' | sha256sum --check --quiet \
  && install -D -m 0755 /tmp/buildx /usr/local/lib/docker/cli-plugins/docker-buildx
+COPY image/podman /etc/containers/
 RUN /usr/lib/runnerctl/world-check tools
 # The quicker one; init takes the other where the host's kernel has no tables for it.
 RUN ! update-alternatives --query iptables >/dev/null 2>&1 || update-alternatives --set iptables /usr/sbin/iptables-legacy
@@ -34,7 +35,8 @@ RUN true
 USER root
 COPY image/init image/environment image/proxy image/no-rootlesskit image/containerd.toml image/agent image/cleaner image/registration-token /usr/lib/runnerctl/
 COPY image/hooks hooks /usr/lib/runnerctl/hooks/
-RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
+COPY image/runc /usr/lib/runnerctl/containerd/
+RUN chmod 0755 /usr/lib/runnerctl/* /usr/lib/runnerctl/containerd/* && mkdir -p /var/lib/docker /var/lib/containers /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe
 
 FROM debian:trixie-slim
@@ -58,7 +60,7 @@ RUN apt-get update --error-on=any \
 COPY image/start image/enter image/machine image/Machine.pm image/exec image/wait-ready image/status image/diagnose image/contract image/shift-owners image/assert /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/*
 RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 100000
-RUN /usr/lib/runnerctl/assert 100000
+RUN /usr/lib/runnerctl/assert 100000 65536
 LABEL org.opencontainers.image.version="1.0"
 ENV XDG_RUNTIME_DIR=/run/user/1001
 USER 1001:1001

@@ -12,15 +12,17 @@ RUN printf 'force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/sh
  && apt-get install -y --no-install-recommends $packages \
  && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /usr/share/info/* /var/log/*.log /var/log/apt
 RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups docker runner \
- && rm -f /etc/subuid /etc/subgid
+ && echo 'runner:100000:65536' >/etc/subuid && cp /etc/subuid /etc/subgid
 RUN mkdir -p /usr/share/runnerctl && dpkg-divert --local --rename --divert /usr/share/runnerctl/docker.init --add /etc/init.d/docker
 COPY image/world /
 RUN /usr/lib/runnerctl/world-check settle
+COPY image/podman /etc/containers/
 RUN /usr/lib/runnerctl/world-check tools
 # The quicker one; init takes the other where the host's kernel has no tables for it.
 RUN ! update-alternatives --query iptables >/dev/null 2>&1 || update-alternatives --set iptables /usr/sbin/iptables-legacy
 COPY image/init image/environment image/proxy image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
-RUN chmod 0755 /usr/lib/runnerctl/* && mkdir -p /var/lib/docker /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
+COPY image/runc /usr/lib/runnerctl/containerd/
+RUN chmod 0755 /usr/lib/runnerctl/* /usr/lib/runnerctl/containerd/* && mkdir -p /var/lib/docker /var/lib/containers /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe
 
 FROM debian:trixie-slim
@@ -36,7 +38,7 @@ RUN apt-get update --error-on=any \
       uidmap \
  && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /var/log/*.log /var/log/apt \
  && useradd --uid 1001 --user-group --no-create-home --home-dir /run/user/1001 --shell /bin/sh runner \
- && echo 'runner:1002:65536' >/etc/subuid && cp /etc/subuid /etc/subgid \
+ && echo 'runner:1002:2147483648' >/etc/subuid && cp /etc/subuid /etc/subgid \
  && find / -xdev -type f -perm /6000 -exec chmod ug-s {} + \
  && getcap -r / 2>/dev/null | cut -d' ' -f1 | xargs -r -n1 setcap -r \
  && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap \
@@ -44,7 +46,7 @@ RUN apt-get update --error-on=any \
 COPY image/start image/enter image/machine image/Machine.pm image/exec image/wait-ready image/status image/diagnose image/contract image/shift-owners image/assert /usr/lib/runnerctl/
 RUN chmod 0755 /usr/lib/runnerctl/*
 RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 1002
-RUN /usr/lib/runnerctl/assert 1002
+RUN /usr/lib/runnerctl/assert 1002 2147483648
 ENV XDG_RUNTIME_DIR=/run/user/1001
 USER 1001:1001
 VOLUME /rootfs/var/lib/docker

@@ -4,8 +4,7 @@
 set -eu
 # shellcheck source=/dev/null
 . /usr/lib/runnerctl/hooks/lib.sh
-run_all job-completed.d
-if [[ -p /run/runnerctl/clean ]]; then
-	tidy_docker
-	clean_workspace
-fi
+code=0
+run_all job-completed.d || code=$?
+[[ ! -d /usr/lib/runnerctl/first ]] || { await_docker && clean; } || code=$?
+exit "$code"

@@ -1,44 +1,49 @@
 # shellcheck shell=bash
-# What both hooks need.
+# What both hooks need. They run with the environment that the job has made, so what is
+# runnerctl's own in them calls programs by their whole path, without that environment.
 
 # run_all FOLDER runs the operator's hooks in the order of their names.
 run_all() {
 	local hook
 	for hook in "/usr/lib/runnerctl/hooks/$1"/*; do
 		[[ -x $hook ]] || continue
-		"$hook" || {
+		"$hook" </dev/null || {
 			echo "hook ${hook##*/} of $1 failed with code $?" >&2
 			return 1
 		}
 	done
 }
 
-# tidy_docker removes containers and networks that jobs left, but for those of the
-# job that runs, which the agent itself removes. Images stay.
-tidy_docker() {
-	local own containers
-	own=$(docker network ls --quiet --filter name=^github_network_ | xargs -r docker network inspect --format '{{range $id, $_ := .Containers}}{{$id}}{{"\n"}}{{end}}')
-	containers=$(docker ps --all --quiet --no-trunc | grep -vxF -e "${own:-none}" || true)
-	[[ -z $containers ]] || xargs docker rm --force --volumes <<<"$containers" >/dev/null
-	docker network ls --quiet --filter type=custom --format '{{.ID}} {{.Name}}' | while read -r id name; do
-		case "$name" in github_network_*) continue ;; esac
-		docker network rm "$id" >/dev/null
+# await_docker waits for the machine's own daemon, whatever Docker the job uses.
+await_docker() {
+	local limit=60 end
+	end=$((SECONDS + limit))
+	until /usr/bin/env -i /usr/bin/curl -q -fs --max-time 5 --output /dev/null --unix-socket /run/docker.sock http://docker/_ping; do
+		((SECONDS < end)) || {
+			echo "this runner's Docker daemon did not answer within ${limit}s; runnerctl logs --source dockerd tells why" >&2
+			return 1
+		}
+		/usr/bin/sleep 0.05
 	done
 }
 
-# clean_workspace has the cleaner empty the work folder, and waits for its answer to
-# this very question: one that took too long may have left its own.
-clean_workspace() {
-	local answer
+# clean has the cleaner remove what jobs left, and waits for its answer to this very
+# question: one that took too long may have left its own. In a runner of one job there
+# is none.
+clean() {
+	[[ -d /usr/lib/runnerctl/first ]] || return 0
+	local answer limit=300
 	# Opening the pipe waits until the cleaner is free.
 	# shellcheck disable=SC2016 # the inner shell expands it
-	answer=$(timeout 60 bash -c '
+	answer=$(/usr/bin/env -i /usr/bin/timeout "$limit" /bin/bash -c '
+		[[ -p /run/runnerctl/clean ]] || { echo "the cleaner is gone" && exit; }
 		echo "$1" >/run/runnerctl/clean
 		while read -r asker said; do
 			[[ $asker != "$1" ]] || { echo "$said" && break; }
-		done </run/runnerctl/cleaned' - "$EPOCHREALTIME") || answer='not done within 60s'
+		done </run/runnerctl/cleaned' - "$EPOCHREALTIME" </dev/null) || answer="not done within ${limit}s"
 	[[ -z $answer ]] || {
-		echo "cleaning the workspace: $answer" >&2
+		echo "this runner is not clean of its last job: $answer" >&2
+		echo "Its jobs fail until it is. Mend it by runnerctl exec --root, or replace it: runnerctl down, then up." >&2
 		return 1
 	}
 }
