@@ -24,7 +24,7 @@ var worldInputs = []input{
 		Note: "with `image.profile: hosted`", Test: "TestHostedProfile",
 	},
 	{
-		ID: "tool-cache", Group: "Tools and settings", Input: "mkdir -p /opt/hostedtoolcache/Ruby", Result: outcomePasses,
+		ID: "opt-tool-cache", Group: "Tools and settings", Input: "mkdir -p /opt/hostedtoolcache/Ruby", Result: outcomePasses,
 		Note:   "setup-ruby and setup-python offer builds for Ubuntu only: with a Debian world they need `image.base: ubuntu:24.04`, or the distribution's own",
 		Script: `mkdir -p "$AGENT_TOOLSDIRECTORY/Ruby" && [ "$AGENT_TOOLSDIRECTORY $RUNNER_TOOL_CACHE" = "/opt/hostedtoolcache /opt/hostedtoolcache" ]`,
 	},
