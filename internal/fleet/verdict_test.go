@@ -36,8 +36,14 @@ func TestEndsAgainAndAgain(t *testing.T) {
 		"it ends again and again: GitHub has deleted its registration: runnerctl up makes another runner": {Agent: static, ExitCode: 77},
 		"it ends again and again: killed by the kernel: out of memory":                                    {Agent: static, ExitCode: 137, OutOfMemory: true},
 	} {
-		if got := runner.endsAgain(); got != want {
+		runner.State, runner.Revivals = Restarting, 4
+		spec := Spec{Agent: static}
+		runner.SpecHash = spec.Hash()
+		if got := unfit(runner, spec, spec.Hash()); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+		if got := (Sight{Runner: runner}).lost(); got != want {
+			t.Errorf("for a supervisor: %q, want %q", got, want)
 		}
 	}
 }
