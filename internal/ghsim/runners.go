@@ -27,8 +27,7 @@ type runner struct {
 	ends      time.Time // when it vanishes, its one job behind it; zero: it has none behind it
 }
 
-// lingers tells whether its one job is over, which GitHub has not noticed yet: to
-// others it is busy.
+// lingers: its one job is over, and GitHub has not noticed yet. Others see it busy.
 func (r *runner) lingers() bool { return !r.ends.IsZero() }
 
 func (r *runner) busy() bool { return r.job != nil || r.lingers() }
@@ -196,7 +195,7 @@ func (s *Server) downloads(*call) answer {
 	return answer{status: http.StatusOK, body: all}
 }
 
-// deprecates tells from when on a version is refused, for jobs and for registrations
+// deprecates gives the day from which a version is refused, for jobs and for registrations
 // alike: zero where no day is set. It knows versions up to AgentVersion; it needs the lock.
 func (s *Server) deprecates(version string) (from time.Time, known bool) {
 	switch {
@@ -220,7 +219,7 @@ func (s *Server) deprecation(c *call) answer {
 	return answer{status: http.StatusOK, body: map[string]any{"runtime_deprecates_at": stamp(from), "registration_deprecates_at": stamp(from)}}
 }
 
-// tooOld tells whether an agent of a version can't register any more.
+// tooOld: an agent of the version can't register any more.
 func (s *Server) tooOld(version string) bool {
 	version, _, _ = strings.Cut(version, "-")
 	from, known := s.deprecates(version)
