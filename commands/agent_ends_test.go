@@ -40,9 +40,9 @@ func TestAgentStartsAgainAfterCode2(t *testing.T) {
 	}
 }
 
-// What the listener writes at GitHub's wish is kept over a restart with its other
+// Files that the listener writes at GitHub's request survive a restart with its other
 // files. A registration that GitHub has deleted is not put back: the runner ends with a
-// code of its own, and says what helps.
+// code of its own and names the cure.
 func TestAgentWhoseRegistrationChanges(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	runner := f.create(fleet.Agent{Mode: fleet.Token, URL: "https://github.com/acme"}, secret.New("registration-8910"))

@@ -2,8 +2,7 @@
 
 package commands
 
-// agentInputs are what GitHub and its agent do, where they differ from what one would
-// think.
+// agentInputs are the habits of GitHub and its agent that runners must cope with.
 var agentInputs = []input{
 	{
 		ID: "stop-idle", Group: "GitHub's agent", Input: "docker stop of an idle runner", Result: outcomePasses,
@@ -23,7 +22,7 @@ var agentInputs = []input{
 	},
 	{
 		ID: "notices-late", Group: "GitHub's agent", Input: "a crash: DELETE answers 422 for 90 s", Result: outcomePasses,
-		Note: "`down` waits 100 s, then names what stays", Test: "TestGitHubNoticesLate",
+		Note: "`down` waits 100 s, then names the registration", Test: "TestGitHubNoticesLate",
 	},
 	{
 		ID: "code-2", Group: "GitHub's agent", Input: "GitHub can't be reached for ten minutes: code 2", Result: outcomePasses,
@@ -31,7 +30,7 @@ var agentInputs = []input{
 	},
 	{
 		ID: "too-old-to-register", Group: "GitHub's agent", Input: "configure of an agent that GitHub takes no more: code 1", Result: outcomePasses,
-		Note: "GitHub is asked for the day, and the image is made anew", Test: "TestAgentTooOldToRegister",
+		Note: "GitHub is asked for the day, and the image is built again", Test: "TestAgentTooOldToRegister",
 	},
 	{
 		ID: "secondary-limits", Group: "GitHub's agent", Input: "secondary rate limits while runners register", Result: outcomePasses,
@@ -42,7 +41,7 @@ var agentInputs = []input{
 		Note: "the release's digest, or its notes'", Test: "TestDownloadsWithoutDigests",
 	},
 	{
-		ID: "libssl", Group: "GitHub's agent", Input: "a world with libssl4 beside libssl3", Result: outcomePasses,
+		ID: "libssl", Group: "GitHub's agent", Input: "a world with libssl3 and libssl4", Result: outcomePasses,
 		Note: ".NET 8 opens 3 and 1.1 only", Test: "TestLibrariesOfTheAgent",
 	},
 	{
@@ -53,7 +52,7 @@ var agentInputs = []input{
 	},
 	{
 		ID: "group-gone", Group: "GitHub's agent", Input: "a runner group that is gone: 403 or 404", Result: outcomeRefused,
-		Note: "the hint names runners.group beside the token's rights", Test: "TestGroupThatIsGone",
+		Note: "the hint names runners.group and the token's rights", Test: "TestGroupThatIsGone",
 	},
 	{
 		ID: "no-proxy-address", Group: "GitHub's agent", Input: "no_proxy=10.0.0.7", Result: outcomeOfHost,

@@ -18,7 +18,7 @@ type Download struct {
 	Arch    string // x64, arm64, arm
 	URL     string
 	File    string
-	SHA256  string // hex; "" where neither GitHub's list nor the release tells
+	SHA256  string // hex; "" where neither GitHub's list nor the release has it
 	Version string // like 2.330.0
 }
 

@@ -12,7 +12,7 @@ import (
 // published is where GitHub publishes the agent, for all its servers.
 var published = Target{Kind: Repo, Host: "github.com", Owner: "actions", Repo: "runner"}
 
-// agentRelease is what the release's page says of its archives.
+// agentRelease is the part of a release that describes its archives.
 type agentRelease struct {
 	Body   string `json:"body"`
 	Assets []struct {
@@ -44,7 +44,7 @@ func (r agentRelease) digest(of Download) string {
 }
 
 // addDigests fills in the digests that a target's list leaves out. Where the release
-// can't be asked they stay out: whoever needs one says so.
+// can't be asked they stay empty; release.Choose then refuses the archive.
 func (c *Client) addDigests(ctx context.Context, all []Download) {
 	releases := map[string]agentRelease{}
 	for i := range all {

@@ -20,7 +20,7 @@ import (
 	"github.com/ChristopherHX/github-act-runner/protocol"
 )
 
-// action is what an action.yml says, as far as this agent knows it: composite actions,
+// action is an action.yml, as far as this agent knows it: composite actions,
 // and those of node.
 type action struct {
 	Name   string `yaml:"name"`
@@ -191,7 +191,7 @@ func failedWord(ctx context.Context) string {
 	return failed
 }
 
-// withStatus adds what holds where a condition asks for no status itself.
+// withStatus adds success() to a condition that asks for no status itself.
 func withStatus(condition string) string {
 	for _, word := range []string{"success(", "failure(", "always(", "cancelled("} {
 		if strings.Contains(condition, word) {
@@ -245,7 +245,7 @@ func (w *worker) innerStep(ctx context.Context, inner *workerStep, one *actionSt
 }
 
 // node runs an action of JavaScript by the node of the agent's externals, or else the
-// machine's. Only these, and not scripts, get what the services of the job want.
+// machine's. Only these, and not scripts, get the token and addresses of the job's services.
 func (w *worker) node(ctx context.Context, main string, env map[string]string, inputs map[string]any) error {
 	program := ""
 	for _, version := range []string{"node24", "node20"} {

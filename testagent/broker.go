@@ -17,8 +17,8 @@ import (
 	"github.com/ChristopherHX/github-act-runner/protocol"
 )
 
-// broker is where GitHub's runner gets its messages. What is sent is what the real one
-// sends, field by field (actions/runner at 258d6c8, Sdk/WebApi/WebApi/BrokerHttpClient.cs).
+// broker is where GitHub's runner gets its messages. Requests have the fields of the real
+// one's (actions/runner at 258d6c8, Sdk/WebApi/WebApi/BrokerHttpClient.cs).
 type broker struct {
 	address string // ends with a slash
 	client  *http.Client

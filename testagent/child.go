@@ -23,7 +23,7 @@ type assignment struct {
 	Request json.RawMessage
 }
 
-// What the listener says later, a line each. Both cancel the job, whose last steps run
+// The listener's later words, a line each. Both cancel the job, whose last steps run
 // then; the listener's death ends it.
 const (
 	sayCancel   = "cancel"

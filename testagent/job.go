@@ -50,7 +50,7 @@ type worker struct {
 	outcomes              map[string]any    // the context steps
 	defaults              map[string]string // shell and working-directory of steps without
 
-	stopped     atomic.Bool // the runner is told to end
+	stopped     atomic.Bool // the runner is to stop
 	steps       []*workerStep
 	current     *workerStep
 	result      string
@@ -411,7 +411,7 @@ func (w *worker) hook(path, name string) func(context.Context, *workerStep) erro
 	}
 }
 
-// runOf is what a step does.
+// runOf chooses how a step is run.
 func (w *worker) runOf(given *protocol.ActionStep) func(context.Context, *workerStep) error {
 	switch {
 	case strings.EqualFold(given.Reference.Type, "script"):

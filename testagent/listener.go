@@ -184,7 +184,7 @@ func (l *listener) listen(ctx context.Context) int {
 				wait *= 2
 			}
 			pause(ctx, wait+rand.N(wait))
-			_ = l.broker.authorize() // the next poll tells
+			_ = l.broker.authorize() // the next poll shows it
 			continue
 		}
 		failures = 0
@@ -203,7 +203,7 @@ func (l *listener) listen(ctx context.Context) int {
 	}
 }
 
-// order does what GitHub asks of a runner beyond jobs.
+// order carries out GitHub's orders between jobs.
 func (l *listener) order(ctx context.Context, message *protocol.TaskAgentMessage) {
 	switch message.MessageType {
 	case "ForceTokenRefresh":
@@ -219,7 +219,7 @@ func (l *listener) order(ctx context.Context, message *protocol.TaskAgentMessage
 	}
 }
 
-// refresh keeps the settings that GitHub sends back beside the old ones. A new session
+// refresh keeps the settings that GitHub sends back, with the old ones. A new session
 // uses them (Runner.Listener/RunnerConfigUpdater.cs:77-225).
 func (l *listener) refresh(ctx context.Context, body string) error {
 	var asked struct {
@@ -254,7 +254,7 @@ func (l *listener) refresh(ctx context.Context, body string) error {
 }
 
 // job runs the one that a message names, while a poll waits for its cancellation. It
-// tells whether there was one: a job that somebody else has, or that is gone, is none.
+// is false where there was none: another runner has the job, or it is gone.
 func (l *listener) job(ctx context.Context, message *protocol.TaskAgentMessage) bool {
 	var ref struct {
 		Request     string `json:"runner_request_id"`

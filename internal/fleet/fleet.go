@@ -138,7 +138,7 @@ type Runner struct {
 
 	Agent       Agent  `json:"-"` // as it was made
 	ExitCode    int    `json:"-"` // of the last end
-	OutOfMemory bool   `json:"-"` // so the kernel took something of it
+	OutOfMemory bool   `json:"-"` // so the kernel killed a process of it
 	Spare       bool   `json:"-"` // made to be given its credential later
 	Waiting     bool   `json:"-"` // its agent waits for the credential still (after a look inside)
 	ImageID     string `json:"-"`

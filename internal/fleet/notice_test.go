@@ -9,7 +9,7 @@ import (
 )
 
 // GitHub notices the end of a runner with a job late, after a crash when the lease of its
-// job has run out: down waits for 90 seconds and more, and then names what stays.
+// job has run out: down waits for 90 seconds and more, and then names the registration.
 func TestGitHubNoticesLate(t *testing.T) {
 	for late, stays := range map[time.Duration]bool{time.Second: false, 90 * time.Second: false, time.Hour: true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -32,7 +32,7 @@ func TestGitHubNoticesLate(t *testing.T) {
 	}
 }
 
-// Whoever does not want to wait for that is heeded.
+// An interrupt ends that wait.
 func TestNoticeIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

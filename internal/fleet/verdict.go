@@ -14,21 +14,21 @@ const (
 // the image's own programs.
 var verdicts = map[int]string{
 	0:                   "done",
-	1:                   "the agent failed: its log tells why",
+	1:                   "the agent failed: see its log",
 	2:                   "the agent could not reach GitHub for long",
 	3:                   "ended to update itself",
 	4:                   "ended after its one job to update itself",
 	5:                   "another session has its registration",
 	versionRefused:      "GitHub takes this version of the agent no more: rebuild the image",
-	70:                  "a daemon of the runner gave up: its log tells why",
+	70:                  "a daemon of the runner gave up: see its log",
 	77:                  "GitHub has deleted its registration: runnerctl up makes another runner",
-	notSetUp:            "the agent could not be set up: its log tells why",
+	notSetUp:            "the agent could not be set up: see its log",
 	signalled + sigkill: "killed by its job or from outside, or not stopped in time",
 	signalled + 15:      "ended by SIGTERM, from its job or before it was set up",
 }
 
-// Verdict says in words what the exit code of a runner with an agent means, and whether
-// the kernel took something of it as it was out of memory.
+// Verdict puts the exit code of a runner with an agent into words, and the kernel's report
+// that it took something of the runner for want of memory.
 func Verdict(code int, outOfMemory bool) string {
 	text, known := verdicts[code]
 	switch {

@@ -10,10 +10,10 @@ func TestVerdict(t *testing.T) {
 	}{
 		{0, false, "done"},
 		{0, true, "done, out of memory"}, // a job's process was taken
-		{1, false, "the agent failed: its log tells why"},
+		{1, false, "the agent failed: see its log"},
 		{7, false, "GitHub takes this version of the agent no more: rebuild the image"},
-		{70, false, "a daemon of the runner gave up: its log tells why"},
-		{70, true, "a daemon of the runner gave up: its log tells why, out of memory"},
+		{70, false, "a daemon of the runner gave up: see its log"},
+		{70, true, "a daemon of the runner gave up: see its log, out of memory"},
 		{77, false, "GitHub has deleted its registration: runnerctl up makes another runner"},
 		{137, false, "killed by its job or from outside, or not stopped in time"},
 		{137, true, "killed by the kernel: out of memory"},
@@ -36,8 +36,14 @@ func TestEndsAgainAndAgain(t *testing.T) {
 		"it ends again and again: GitHub has deleted its registration: runnerctl up makes another runner": {Agent: static, ExitCode: 77},
 		"it ends again and again: killed by the kernel: out of memory":                                    {Agent: static, ExitCode: 137, OutOfMemory: true},
 	} {
-		if got := runner.endsAgain(); got != want {
+		runner.State, runner.Revivals = Restarting, 4
+		spec := Spec{Agent: static}
+		runner.SpecHash = spec.Hash()
+		if got := unfit(runner, spec, spec.Hash()); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+		if got := (Sight{Runner: runner}).lost(); got != want {
+			t.Errorf("for a supervisor: %q, want %q", got, want)
 		}
 	}
 }

@@ -101,7 +101,7 @@ func (s *Server) createSession(w http.ResponseWriter, r *http.Request, of *runne
 func (s *Server) deleteSession(w http.ResponseWriter, _ *http.Request, of *runner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.runners[of.id] != of { // its registration is gone, and what came of it
+	if s.runners[of.id] != of { // its registration is gone, and its tokens with it
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		w.WriteHeader(http.StatusUnauthorized)
 		return

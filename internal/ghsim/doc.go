@@ -5,8 +5,8 @@
 // get 401, tokens expire and have permissions, a name in use gets 409, a busy
 // runner is not deleted (422), a runner has one session (409), a job goes only
 // to a runner with all its labels, an ephemeral runner vanishes with its job, and
-// lingers as a busy one for a moment before. What runners send is held against the
-// source of GitHub's (wire.go): a field more or less is refused, and Requests names it.
+// lingers as a busy one for a moment before. Requests of runners are compared with the
+// source of GitHub's own (wire.go): a field more or less is refused, and Requests names it.
 //
 //	s, err := ghsim.Start(ghsim.Options{RunnerAddress: "172.17.0.1:0"}) // a bridge's address reaches containers
 //	defer s.Close()
@@ -20,12 +20,12 @@
 // AddEnterprise, AddGroup; WaitOnline, Runners, Jobs, Cancel, Requests; Inject
 // (latency, status, HTML, dropped before or after the effect, Retry-After),
 // SecondaryLimit, BadGateway, SetRateLimit, SetClockOffset; RefreshToken and
-// RefreshConfig, which GitHub asks of a runner beside its jobs.
+// RefreshConfig, GitHub's orders to a runner between jobs.
 //
 // The API is at s.URL/api/v3/ and at s.URL/ itself. Runners get s.RunnerURL,
 // plain HTTP, in their JIT configuration, unless Options.RunnerTLS says that they
 // know the CA; one that is configured by a registration token comes to s.URL.
 //
-// What is not imitated: actions of other repositories and caches, which are refused
+// Not imitated: actions of other repositories and caches, which are refused
 // in GitHub's form, needs, and the older (V1) message queue.
 package ghsim

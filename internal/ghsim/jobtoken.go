@@ -34,7 +34,7 @@ func (j *job) key() string { return cmp.Or(j.spec.Key, j.spec.Name) }
 
 func (j *job) orchestration() string { return j.planID + "." + j.key() + ".__default" }
 
-// jobEndpoints are the services that a job is told of. The live log's address is a web
+// jobEndpoints are the addresses of services in a job's message. The live log's address is a web
 // socket's: GitHub's worker takes no other (Runner.Common/ResultsServer.cs:206).
 func (s *Server) jobEndpoints(j *job) map[string]string {
 	given := map[string]string{

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// What GitHub asks of a runner beyond jobs. It comes with the next poll.
+// GitHub's orders to a runner between jobs. They come with the next poll.
 
 // RefreshToken has a runner ask for another token (Runner.Listener/Runner.cs:778-782).
 func (s *Server) RefreshToken(name string) error {
@@ -19,7 +19,7 @@ func (s *Server) RefreshToken(name string) error {
 }
 
 // RefreshConfig has a runner ask for its settings ("runner") or credentials
-// ("credentials"), which it keeps beside the old ones and prefers
+// ("credentials"), which it keeps with the old ones and prefers
 // (Sdk/DTWebApi/WebApi/RunnerRefreshConfigMessage.cs, Runner.Listener/RunnerConfigUpdater.cs).
 func (s *Server) RefreshConfig(name, kind string) error {
 	return s.order(name, func(of *runner) any {

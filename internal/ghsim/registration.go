@@ -186,6 +186,8 @@ func (s *Server) registerRunner(r *http.Request) answer {
 		return invalid("Invalid request")
 	case !known || p != who.admin:
 		return refusal(notFound)
+	case s.tooOld(asked.Version): // GitHub's own words are not known; its runner ends with code 1 by any
+		return refusal(&problem{status: http.StatusForbidden, message: "Runner version v" + asked.Version + " is deprecated and cannot be registered."})
 	}
 	want := wanted{name: asked.Name, group: asked.Group}
 	for _, label := range asked.Labels {

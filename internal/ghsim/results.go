@@ -28,7 +28,7 @@ const (
 	caches    = "github.actions.results.api.v1.CacheService/"
 )
 
-// twirp takes what a job tells of its steps, and gives places for logs and artifacts.
+// twirp serves the results service: states of steps, places for logs and artifacts.
 func (s *Server) twirp(w http.ResponseWriter, r *http.Request, j *job) {
 	text, err := io.ReadAll(io.LimitReader(r.Body, 1<<22))
 	if err != nil {

@@ -27,8 +27,7 @@ type runner struct {
 	ends      time.Time // when it vanishes, its one job behind it; zero: it has none behind it
 }
 
-// lingers tells whether its one job is over, which GitHub has not noticed yet: to
-// others it is busy.
+// lingers: its one job is over, and GitHub has not noticed yet. Others see it busy.
 func (r *runner) lingers() bool { return !r.ends.IsZero() }
 
 func (r *runner) busy() bool { return r.job != nil || r.lingers() }
@@ -196,20 +195,33 @@ func (s *Server) downloads(*call) answer {
 	return answer{status: http.StatusOK, body: all}
 }
 
-// deprecation knows versions up to AgentVersion; those before 2.329.0 can't register any more.
+// deprecates gives the day from which a version is refused, for jobs and for registrations
+// alike: zero where no day is set. It knows versions up to AgentVersion; it needs the lock.
+func (s *Server) deprecates(version string) (from time.Time, known bool) {
+	switch {
+	case version == AgentVersion:
+		return time.Time{}, true
+	case strings.HasPrefix(version, "2.329."):
+		return s.now().Add(20 * 24 * time.Hour), true
+	case strings.HasPrefix(version, "2.3"):
+		return s.now().Add(-20 * 24 * time.Hour), true
+	}
+	return time.Time{}, false
+}
+
 func (s *Server) deprecation(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	version := c.PathValue("version")
-	switch {
-	case version == AgentVersion:
-		return answer{status: http.StatusOK, body: map[string]any{"runtime_deprecates_at": nil, "registration_deprecates_at": nil}}
-	case strings.HasPrefix(version, "2.329."):
-		soon := s.now().Add(20 * 24 * time.Hour).UTC().Format(time.RFC3339)
-		return answer{status: http.StatusOK, body: map[string]any{"runtime_deprecates_at": soon, "registration_deprecates_at": soon}}
-	case strings.HasPrefix(version, "2.3"):
-		past := s.now().Add(-20 * 24 * time.Hour).UTC().Format(time.RFC3339)
-		return answer{status: http.StatusOK, body: map[string]any{"runtime_deprecates_at": past, "registration_deprecates_at": past}}
+	from, known := s.deprecates(c.PathValue("version"))
+	if !known {
+		return refusal(notFound)
 	}
-	return refusal(notFound)
+	return answer{status: http.StatusOK, body: map[string]any{"runtime_deprecates_at": stamp(from), "registration_deprecates_at": stamp(from)}}
+}
+
+// tooOld: an agent of the version can't register any more.
+func (s *Server) tooOld(version string) bool {
+	version, _, _ = strings.Cut(version, "-")
+	from, known := s.deprecates(version)
+	return known && !from.IsZero() && from.Before(s.now())
 }

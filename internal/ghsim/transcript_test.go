@@ -27,8 +27,8 @@ type request struct {
 
 const brokerQuery = "sessionId={session}&status=Online&runnerVersion=2.336.0&os=Linux&architecture=X64"
 
-// transcript is a job of one step with a summary, request by request: what the unmodified
-// listener and worker send, each field with the value that it has there where that matters.
+// transcript is a job of one step with a summary, request by request, as the unmodified
+// listener and worker send it; a field has the value of the source where that matters.
 var transcript = []request{
 	{"POST {broker}session", "runner", `{"sessionId":"00000000-0000-0000-0000-000000000000","ownerName":"host (PID: 7)","agent":{"id":{id},"name":"one","version":"2.336.0","osDescription":"Debian GNU/Linux 13 (trixie)","ephemeral":null,"status":0,"provisioningState":null},"useFipsEncryption":false}`,
 		"Sdk/WebApi/WebApi/BrokerHttpClient.cs:138-167, Runner.Listener/BrokerMessageListener.cs:98-107", "session=sessionId"},
@@ -65,7 +65,7 @@ var transcript = []request{
 		"Sdk/RSWebApi/RunServiceHttpClient.cs:123-163, Runner.Worker/JobRunner.cs:290-360", ""},
 }
 
-// player sends requests and keeps what their answers say.
+// player sends requests and keeps parts of their answers.
 type player struct {
 	t      *testing.T
 	s      *ghsim.Server
@@ -116,7 +116,7 @@ func (p *player) send(r request) (int, []byte) {
 	return response.StatusCode, content
 }
 
-// keep takes what later requests name out of an answer.
+// keep takes values for later requests out of an answer.
 func (p *player) keep(r request, content []byte) {
 	p.t.Helper()
 	name, field, wanted := strings.Cut(r.keep, "=")
@@ -230,7 +230,7 @@ func TestTranscriptOfGitHubsRunner(t *testing.T) {
 		!strings.Contains(result.Log, "two\n") || !slices.Equal(result.Live, []string{"live line"}) || result.FirstStep.IsZero() {
 		t.Errorf("%+v", result)
 	}
-	// The runner is gone; the poll of a worker that still ends is not told so.
+	// The runner is gone; the poll of a worker that still ends gets no answer.
 	for deadline := time.Now().Add(5 * time.Second); len(s.Runners()) > 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("an ephemeral runner stays")
@@ -244,7 +244,7 @@ func TestTranscriptOfGitHubsRunner(t *testing.T) {
 }
 
 // feeds writes to the live log in two frames, as Runner.Common/ResultsServer.cs:237-258
-// does with what is longer than 1024 bytes.
+// does with more than 1024 bytes.
 func (p *player) feeds() {
 	p.t.Helper()
 	socket, _, err := websocket.Dial(p.t.Context(), p.names["feed"], &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + p.tokens["job"]}}}) //nolint:bodyclose // it is the socket's
@@ -475,7 +475,7 @@ func TestIdentityOfJob(t *testing.T) {
 	}
 }
 
-// What GitHub asks of a runner beyond jobs, idle and busy.
+// GitHub's orders between jobs.
 func TestOrders(t *testing.T) {
 	s := start(t, ghsim.Options{PollTimeout: 200 * time.Millisecond})
 	a := startJIT(t, mint(t, s, "repos/acme/api", "ours", "linux").Encoded)
@@ -507,6 +507,6 @@ func TestOrders(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	if err := s.RefreshToken("nobody"); err == nil {
-		t.Error("nobody is told")
+		t.Error("an order to nobody")
 	}
 }

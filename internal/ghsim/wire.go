@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// What GitHub's runner sends, by the contracts of actions/runner at 258d6c8 (paths below
+// The requests of GitHub's runner, by the contracts of actions/runner at 258d6c8 (paths below
 // its src/). A field that it does not send, or one that it always sends and that is not
 // there, is refused by its name. Fields with omitempty may be missing.
 
@@ -177,7 +177,7 @@ type actionReferences struct {
 	Dependencies []string `json:"actions_dependencies,omitempty"`
 }
 
-// strict reads JSON into one of the above, or says what is not as the runner sends it.
+// strict reads JSON into one of the above, or names the first difference.
 func strict(text []byte, into any) error {
 	decoder := json.NewDecoder(strings.NewReader(string(text)))
 	decoder.DisallowUnknownFields()
@@ -236,7 +236,7 @@ func lookUp(object map[string]any, name string) (any, bool) {
 	return nil, false
 }
 
-// body reads a request's strictly; what is wrong with it is answered and noted.
+// body reads a request's body strictly; a difference is answered and recorded.
 func body(w http.ResponseWriter, r *http.Request, into any) bool {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<22))
 	if err == nil {
@@ -249,7 +249,7 @@ func body(w http.ResponseWriter, r *http.Request, into any) bool {
 	return true
 }
 
-// refuse answers what GitHub's runner would not ask, and names it for who reads Requests.
+// refuse answers a request that GitHub's runner would not send, and records why.
 func refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
 	recordOf(r).Refused = why
 	writeJSON(w, status, map[string]string{"code": "malformed", "msg": why, "message": why})
