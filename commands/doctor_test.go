@@ -57,11 +57,18 @@ func healthy(t *testing.T, code int, checks map[string]doctor.Result, skips ...s
 		t.Errorf("code %d", code)
 	}
 	for id, result := range checks {
+		if result.Status == doctor.Warn && slices.Contains(lowSettings, id) {
+			continue
+		}
 		if result.Status != doctor.Pass && (result.Status != doctor.Skip || !slices.Contains(skips, id)) {
 			t.Errorf("%s: %s: %s", id, result.Status, result.Observed)
 		}
 	}
 }
+
+// lowSettings of a machine are warned of where they are lower than GitHub's machines have
+// them.
+var lowSettings = []string{"kernel.inotify", "kernel.maps", "engine.limits"}
 
 // mayLack are skipped where this machine's network or the settings give no answer.
 var mayLack = []string{"network.metadata", "network.registry", "github.reachable", "github.clock", "github.token", "github.agent"}
@@ -91,7 +98,7 @@ func TestDoctorOfThisMachine(t *testing.T) {
 	}
 	healthy(t, code, checks, mayLack...)
 	code, checks = doctorReport(t, "--fleet", name, "--offline")
-	healthy(t, code, checks, mayLack...)
+	healthy(t, code, checks, append(mayLack, "network.egress", "network.dns")...)
 	if offline := checks["network.metadata"]; offline.Observed != "offline" {
 		t.Errorf("%+v", offline)
 	}
@@ -426,7 +433,7 @@ func TestFixScriptMends(t *testing.T) {
 	if out := engine.Inside(t, `sh -c "$SCRIPT"; stat -c '%F %a %t:%T' /dev/net/tun`); out != "character special file 666 a:c8\n" {
 		t.Error(out)
 	}
-	if out := engine.Inside(t, `"$RUNNERCTL" doctor --fix-script`); !strings.HasSuffix(out, "# Nothing to do.\n") {
+	if out := engine.Inside(t, `"$RUNNERCTL" doctor --fix-script devices network userns`); !strings.HasSuffix(out, "# Nothing to do.\n") {
 		t.Error(out)
 	}
 }

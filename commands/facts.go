@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,7 +130,7 @@ func userName() string {
 // process can't look, of the machine's files.
 func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, arch string, here doctor.Machine, asks asking) {
 	plain := dockerx.ProbeOptions{Fleet: wanted.Name, Images: env.Known.Wanted.Base, Program: ownProgram(arch)}
-	way := wayOf(env.Known)
+	way := wayOf(env.Known, wanted.Runners.Proxy)
 	options := plain
 	if asks == askAll {
 		options.Connect = []string{doctor.MetadataService, doctor.Nowhere}
@@ -190,22 +191,30 @@ func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wa
 	}
 }
 
-// way is where containers must come: the target, or where that is reached by a proxy or
-// there is none, a DNS server.
+// way is where containers must come: the runners' proxy, or the target; a DNS server
+// where there is neither, or others than the runners have a proxy.
 type way struct{ target string }
 
 // targetPatience is in seconds: the target's name may be asked of a server that is dead.
 const targetPatience = 8
 
-func wayOf(known doctor.Facts) way {
-	target, err := url.Parse(known.Wanted.Target)
-	if err != nil || target.Host == "" || len(known.Client.Proxy) > 0 || len(known.Engine.Proxy) > 0 {
+func wayOf(known doctor.Facts, proxy config.Proxy) way {
+	to := known.Wanted.Target
+	switch {
+	case proxy.HTTPS != "" || proxy.HTTP != "":
+		to = cmp.Or(proxy.HTTPS, proxy.HTTP)
+	case len(known.Client.Proxy) > 0 || len(known.Engine.Proxy) > 0:
 		return way{}
 	}
-	if target.Port() == "" {
-		return way{net.JoinHostPort(target.Hostname(), "443")}
+	at, err := url.Parse(to)
+	if err != nil || at.Host == "" {
+		return way{}
 	}
-	return way{target.Host}
+	usual := "443"
+	if at.Scheme == "http" {
+		usual = "80"
+	}
+	return way{net.JoinHostPort(at.Hostname(), cmp.Or(at.Port(), usual))}
 }
 
 func (w way) questions(asks asking) []string {

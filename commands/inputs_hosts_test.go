@@ -11,15 +11,11 @@ var hostInputs = []input{
 		Script: `
 setarch "$(uname -m)" -R true
 setarch "$(uname -m)" --addr-no-randomize --uname-2.6 true
-in_container() { # with the machine's own files
-	local made
-	made=$(mktemp -d)
-	cp --parents /usr/bin/setarch /usr/bin/true $(ldd /usr/bin/setarch /usr/bin/true | grep -o '/[^ ]*[^: ]' | sort -u) "$made"
-	tar -c -C "$made" . | docker import - setarch >/dev/null
-	docker run --rm "$@" setarch /usr/bin/setarch "$(uname -m)" -R /usr/bin/true
-}
-in_container
-in_container --privileged
+# With the machine's own files: Docker's profile refuses it to other containers, here as there.
+made=$(mktemp -d)
+cp --parents /usr/bin/setarch /usr/bin/true $(ldd /usr/bin/setarch /usr/bin/true | grep -o '/[^ ]*[^: ]' | sort -u) "$made"
+tar -c -C "$made" . | docker import - setarch >/dev/null
+docker run --rm --privileged setarch /usr/bin/setarch "$(uname -m)" -R /usr/bin/true
 `,
 	},
 	{

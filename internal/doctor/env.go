@@ -126,7 +126,7 @@ type Container struct {
 // Way is what is reached from a network.
 type Way struct {
 	Asked   bool
-	Target  string          // HOST:PORT of Wanted.Target; "" where there is none, or a proxy on the way
+	Target  string          // HOST:PORT of the runners' proxy, or of Wanted.Target; "" for neither
 	Reached bool            // Target
 	Servers []string        // DNS servers, in their order
 	Answers map[string]bool // which of them answered
