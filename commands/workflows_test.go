@@ -112,7 +112,7 @@ func (s *suite) fill(t *testing.T) {
 		if runner.State != fleet.Running || s.prepared[runner.Name] {
 			continue
 		}
-		must(t, "exec", runner.Name, "--", "sh", "-ec", s.prepare)
+		must(t, "exec", runner.Name, "--", "bash", "-ec", s.prepare)
 		s.prepared[runner.Name] = true
 		s.free <- struct{}{}
 	}
