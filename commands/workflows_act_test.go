@@ -76,11 +76,13 @@ func (b byAct) workflow(t *testing.T, name string) {
 // nektos/act reads workflow files by code of its own: in a runner it finds what the
 // suite's workflows need.
 func TestWorkflowsByAct(t *testing.T) {
+	runnerImage(t) // it makes the base of the suite's images too
 	api := realEngine(t)
+	mirror := imageMirror(t, api)
 	fleet := newFleet(t, api)
+	write(t, "runnerctl.yaml", fmt.Sprintf("runners: {dockerd: {registry-mirrors: [%q]}}\n", mirror))
 	must(t, up(fleet)...)
 	runner := list(t, fleet)[0].Name
-	must(t, "exec", runner, "--", "sh", "-ec", useMirror(imageMirror(t, api)))
 	act := newByAct(t, here, runner)
 	for name := range actWorkflows {
 		t.Run(name, func(t *testing.T) { act.workflow(t, name) })
