@@ -61,7 +61,7 @@ func workflows() []workflow {
 			}
 		}},
 		{name: "out-of-memory", conclusion: failure, log: []string{"Docker answers", "Process completed with exit code 137."}},
-		{name: "disk-full", conclusion: failure, log: []string{"head: error writing 'standard output': No space left on device", "no space left on device"}},
+		{name: "disk-full", conclusion: failure, log: []string{"head: error writing 'standard output': No space left on device", "ERROR: failed to solve"}},
 		{name: "sudo", conclusion: success},
 		{name: "databases", conclusion: success, long: true},
 		{name: "browsers", conclusion: success, long: true},
