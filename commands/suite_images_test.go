@@ -87,7 +87,11 @@ func hashOfImages(t *testing.T) string {
 		if err != nil {
 			return err
 		}
-		if err := all.WriteHeader(&tar.Header{Name: path, Size: int64(len(text))}); err != nil {
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		if err := all.WriteHeader(&tar.Header{Name: path, Size: int64(len(text)), Mode: int64(info.Mode().Perm() & 0o100)}); err != nil {
 			return err
 		}
 		_, err = all.Write(text)

@@ -90,6 +90,7 @@ func TestVM(t *testing.T) {
 	step("doctor --deep", vm.doctor)
 	step("up", func(t *testing.T) { vm.must(t, "up", "--progress", "plain") })
 	step("jobs", vm.jobs)
+	step("workflows", func(t *testing.T) { vm.workflows(t, imageArchive(t, imageMirror(t, api), "busybox:1")) })
 	step("metadata", vm.metadata)
 	step("down", vm.down)
 	step("without the profile", vm.withoutProfile)
@@ -195,6 +196,17 @@ func (vm onVM) jobs(t *testing.T) {
 	both.Wait()
 	for _, name := range names {
 		vm.confined(t, name, "runnerctl-runner (enforce)")
+	}
+}
+
+// workflows runs the suite's core by nektos/act, since neither a stand-in GitHub nor a
+// registry is reached from there: those that need one small image at most.
+func (vm onVM) workflows(t *testing.T, image string) {
+	act := newByAct(t, vm.run, vm.names(t)[0])
+	vm.must(t, "cp", image, act.runner+":image.tar")
+	vm.must(t, "exec", act.runner, "--", "docker", "load", "--input", "image.tar")
+	for _, name := range []string{"files", "tool-cache", "buildx", "disk-full"} {
+		t.Run(name, func(t *testing.T) { act.workflow(t, name) })
 	}
 }
 

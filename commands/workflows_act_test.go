@@ -7,46 +7,106 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// buildAct builds nektos/act of the version that tools/act names.
-func buildAct(t *testing.T) string {
+// actWorkflows are those of the suite that need no services and no container, and what
+// nektos/act says at their end.
+var actWorkflows = map[string]string{
+	"files": "Job succeeded", "tool-cache": "Job succeeded", "compose": "Job succeeded", "buildx": "Job succeeded", "testcontainers": "Job succeeded",
+	"disk-full": "Job failed",
+}
+
+// commandLine runs runnerctl, here or on the way to another machine.
+type commandLine func(t *testing.T, args ...string) (code int, stdout, stderr string)
+
+func here(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	return runnerctl(t.Context(), args...)
+}
+
+// byAct is a runner that has nektos/act, the suite's workflows and a repository for them.
+type byAct struct {
+	run    commandLine
+	runner string
+}
+
+func newByAct(t *testing.T, run commandLine, runner string) byAct {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "act")
-	command := exec.Command("go", "build", "-trimpath", "-o", program, "github.com/nektos/act")
+	command := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "github.com/nektos/act")
 	command.Dir = filepath.Join(suiteFolder, "..", "tools", "act")
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("build act: %v: %s", err, output)
 	}
-	return program
+	b := byAct{run, runner}
+	b.must(t, "exec", runner, "--", "sh", "-ec", `mkdir -p app/.github && cd app && git init -q -b main &&
+		git -c user.name=a -c user.email=a@b.invalid commit -q --allow-empty -m begin && git remote add origin https://github.com/acme/api.git`)
+	b.must(t, "cp", program, runner+":act")
+	b.must(t, "cp", filepath.Join(suiteFolder, "workflows"), runner+":app/.github/workflows")
+	return b
 }
 
-// nektos/act, which reads workflow files by code of its own, runs those of the suite
-// that need no services inside a runner, steps on the runner's machine.
+func (b byAct) must(t *testing.T, args ...string) {
+	t.Helper()
+	if code, stdout, stderr := b.run(t, args...); code != 0 {
+		t.Fatalf("runnerctl %v: code %d\n%s%s", args, code, stdout, stderr)
+	}
+}
+
+// workflow runs one, its steps on the runner's machine.
+func (b byAct) workflow(t *testing.T, name string) {
+	t.Helper()
+	secret, says := suiteSecrets["TOKEN"], actWorkflows[name]
+	script := fmt.Sprintf("cd app && TOKEN=%s ~/act push -W .github/workflows/%s.yaml -P ubuntu-latest=-self-hosted --var REGION=north -s TOKEN", secret, name)
+	code, out, errs := b.run(t, "exec", b.runner, "--", "sh", "-c", script)
+	if log := out + errs; !strings.Contains(log, says) || (code == 0) != (says == "Job succeeded") || strings.Contains(log, secret) {
+		t.Errorf("code %d\n%s", code, log)
+	}
+	b.must(t, "exec", b.runner, "--", "sh", "-c", "docker ps -aq | xargs -r docker rm -fv") // an ephemeral runner ends here
+}
+
+// nektos/act reads workflow files by code of its own: in a runner it finds what the
+// suite's workflows need.
 func TestWorkflowsByAct(t *testing.T) {
-	act := buildAct(t)
+	runnerImage(t) // it makes the base of the suite's images too
 	api := realEngine(t)
+	mirror := imageMirror(t, api)
 	fleet := newFleet(t, api)
+	write(t, "runnerctl.yaml", fmt.Sprintf("runners: {dockerd: {registry-mirrors: [%q]}}\n", mirror))
 	must(t, up(fleet)...)
 	runner := list(t, fleet)[0].Name
-	must(t, "exec", runner, "--", "sh", "-ec", useMirror(imageMirror(t, api)))
-	must(t, "exec", runner, "--", "sh", "-ec", "mkdir -p app/.github && cd app && git init -q -b main && git -c user.name=a -c user.email=a@b.invalid commit -q --allow-empty -m begin && git remote add origin https://github.com/acme/api.git")
-	must(t, "cp", act, runner+":act")
-	must(t, "cp", filepath.Join(suiteFolder, "workflows"), runner+":app/.github/workflows")
-	for name, says := range map[string]string{
-		"files": "Job succeeded", "tool-cache": "Job succeeded", "compose": "Job succeeded", "buildx": "Job succeeded", "testcontainers": "Job succeeded",
-		"disk-full": "Job failed",
-	} {
-		t.Run(name, func(t *testing.T) {
-			script := fmt.Sprintf("cd app && TOKEN=%s ~/act push -W .github/workflows/%s.yaml -P ubuntu-latest=-self-hosted --var REGION=north -s TOKEN", suiteSecrets["TOKEN"], name)
-			code, out, errs := runnerctl(t.Context(), "exec", runner, "--", "sh", "-c", script)
-			if log := out + errs; !strings.Contains(log, says) || (code == 0) != (says == "Job succeeded") || strings.Contains(log, suiteSecrets["TOKEN"]) {
-				t.Errorf("code %d\n%s", code, log)
-			}
-			must(t, "exec", runner, "--", "sh", "-c", "docker ps -aq | xargs -r docker rm -fv") // what a step of an ephemeral runner may leave
-		})
+	act := newByAct(t, here, runner)
+	for name := range actWorkflows {
+		t.Run(name, func(t *testing.T) { act.workflow(t, name) })
 	}
+}
+
+// imageArchive is one of the suite's images as docker load takes it.
+func imageArchive(t *testing.T, mirror, reference string) string {
+	t.Helper()
+	from, err := name.ParseReference(strings.TrimPrefix(mirror, "http://")+"/library/"+reference, name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := remote.Image(from, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: runtime.GOARCH}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "image.tar")
+	if err := tarball.WriteToFile(path, tag, image); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -61,7 +61,7 @@ func workflows() []workflow {
 			}
 		}},
 		{name: "out-of-memory", conclusion: failure, log: []string{"Docker answers", "Process completed with exit code 137."}},
-		{name: "disk-full", conclusion: failure, log: []string{"head: error writing 'standard output': No space left on device", "no space left on device"}},
+		{name: "disk-full", conclusion: failure, log: []string{"head: error writing 'standard output': No space left on device", "ERROR: failed to solve"}},
 		{name: "sudo", conclusion: success},
 		{name: "databases", conclusion: success, long: true},
 		{name: "browsers", conclusion: success, long: true},
@@ -74,32 +74,22 @@ var (
 	suiteVars    = map[string]string{"REGION": "north"}
 )
 
-// suite runs workflows on a fleet of its own. Each job's runner is prepared before the
-// job is queued, so a job never takes one that is not.
+// suite runs workflows on a fleet of its own, whose runners pull from the suite's registry.
 type suite struct {
-	api      *client.Client
-	github   *ghsim.Server
-	fleet    string
-	runners  int
-	prepare  string // a script, run by each runner before its job
-	mu       sync.Mutex
-	prepared map[string]bool
-	free     chan struct{} // a token for each prepared runner without a job
+	api     *client.Client
+	github  *ghsim.Server
+	fleet   string
+	runners int
+	mu      sync.Mutex // one up at a time
 }
 
 func newSuite(t *testing.T, runners int) *suite {
 	t.Helper()
-	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {labels: [ubuntu-latest], memory: 2g}")
-	s := &suite{api: api, github: github, fleet: name, runners: runners, prepared: map[string]bool{}, free: make(chan struct{}, runners)}
-	must(t, up(name, "--count", fmt.Sprint(runners))...) // it makes the base of the images too
-	s.prepare = useMirror(imageMirror(t, api))
+	runnerImage(t) // it makes the base of the suite's images too
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", fmt.Sprintf("runners: {labels: [ubuntu-latest], memory: 2g, dockerd: {registry-mirrors: [%q]}}", imageMirror(t, realEngine(t))))
+	s := &suite{api: api, github: github, fleet: name, runners: runners}
 	s.fill(t)
 	return s
-}
-
-// useMirror is a script that has a runner's Docker pull from the mirror.
-func useMirror(address string) string {
-	return fmt.Sprintf(`echo '{"registry-mirrors": [%q]}' | sudo tee /etc/docker/daemon.json >/dev/null && sudo pkill -HUP -x dockerd`, address)
 }
 
 // fill brings the fleet to its count again: each job has ended its runner.
@@ -108,14 +98,6 @@ func (s *suite) fill(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	must(t, up(s.fleet, "--count", fmt.Sprint(s.runners))...)
-	for _, runner := range list(t, s.fleet) {
-		if runner.State != fleet.Running || s.prepared[runner.Name] {
-			continue
-		}
-		must(t, "exec", runner.Name, "--", "sh", "-ec", s.prepare)
-		s.prepared[runner.Name] = true
-		s.free <- struct{}{}
-	}
 }
 
 // jobs reads the workflow's file.
@@ -152,14 +134,9 @@ func (s *suite) run(t *testing.T, w workflow) {
 	}
 }
 
-// one runs a job on a prepared runner, which ends with it, and has another take its place.
+// one runs a job on a runner, which ends with it, and has another take its place.
 func (s *suite) one(t *testing.T, w workflow, job ghsim.Job) ghsim.Result {
 	t.Helper()
-	select {
-	case <-s.free:
-	case <-time.After(5 * time.Minute):
-		t.Fatal("no runner is free")
-	}
 	defer s.fill(t)
 	id, err := s.github.Queue(job)
 	if err != nil {
