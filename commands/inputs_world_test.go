@@ -49,7 +49,7 @@ var worldInputs = []input{
 		Script: `grep -q ' / ' /etc/mtab && df / >/dev/null`,
 	},
 	{
-		ID: "buildx", Group: "Tools and settings", Input: "docker buildx version, for cache-to: type=gha", Result: outcomePasses,
+		ID: "buildx-version", Group: "Tools and settings", Input: "docker buildx version, for cache-to: type=gha", Result: outcomePasses,
 		Note: "0.21 or newer, from its release at GitHub or the settings' `image.buildx`; where neither can be had the distribution's, and the build and `doctor` say so", Test: "TestBuildxOfTheSettings",
 	},
 	{
