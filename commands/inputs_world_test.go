@@ -49,6 +49,17 @@ var worldInputs = []input{
 		Script: `grep -q ' / ' /etc/mtab && df / >/dev/null`,
 	},
 	{
+		ID: "buildx-version", Group: "Tools and settings", Input: "docker buildx version, for cache-to: type=gha", Result: outcomePasses,
+		Note: "0.21 or newer, from its release at GitHub or the settings' `image.buildx`; where neither can be had the distribution's, and the build and `doctor` say so", Test: "TestBuildxOfTheSettings",
+	},
+	{
+		ID: "proxy", Group: "Tools and settings", Input: "curl, apt, docker pull, docker run and docker build behind a proxy", Result: outcomePasses,
+		Note: "with `runners.proxy`; localhost and the runner's own networks go without", Test: "TestRunnersProxy",
+	},
+	{
+		ID: "runners-env", Group: "Tools and settings", Input: "variables for every job", Result: outcomePasses, Note: "`runners.env`", Test: "TestJobsAndExecHaveOneEnvironment",
+	},
+	{
 		ID: "sysctl-enough", Group: "Kernel settings", Input: "sudo sysctl -w vm.max_map_count=65530", Result: outcomePasses, Note: "a limit that the host gives already, or more of it; in files and `--system` too",
 		Script: `want=$(sysctl -n vm.max_map_count)
 			sudo sysctl -w vm.max_map_count="$want"

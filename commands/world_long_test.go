@@ -1,0 +1,47 @@
+//go:build linux && long
+
+package commands
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/runnerctl/runnerctl/internal/buildxtest"
+)
+
+// The largest profile builds, has what its page says, and a runner of it works.
+func TestHostedProfile(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	write(t, "runnerctl.yaml", "image: {profile: hosted}")
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	must(t, "exec", runner.Name, "--", "bash", "-euc", `for t in gh gcc g++ cmake python python3 pip3 pipx node npm dig java javac mvn go php composer ruby bundle cargo psql mysql redis-cli shellcheck yamllint ansible Xvfb nc tree; do command -v $t >/dev/null || { echo "no $t" >&2; exit 1; }; done
+		cd "$(mktemp -d)"
+		printf 'int main(void){return 0;}\n' >a.c && gcc a.c && ./a.out
+		python3 -m venv v && v/bin/python -c 'print(1)' && pip3 --version && pip3 config get global.break-system-packages
+		node -e 'console.log(1)' && npm --version && ruby -e 'puts 1' && php -r 'echo 1;' && java -version && docker version`)
+}
+
+// buildx that the settings name is the one that jobs have, from its own release's form;
+// one with another digest is refused.
+func TestBuildxOfTheSettings(t *testing.T) {
+	api := realEngine(t)
+	name := newFleet(t, api)
+	program, version := buildxtest.Program(t)
+	write(t, "runnerctl.yaml", fmt.Sprintf("image: {buildx: {archive: %s, sha256: %s}}", program, strings.Repeat("0a", 32)))
+	if code, _, stderr := runnerctl(t.Context(), "build", "--bootstrap-base"); code != exitFailure || !strings.Contains(stderr, "its SHA-256 is ") {
+		t.Fatalf("code %d: %s", code, stderr)
+	}
+	write(t, "runnerctl.yaml", fmt.Sprintf("image: {buildx: {archive: %s}}", program))
+	must(t, up(name)...)
+	runner := list(t, name)[0]
+	if got := must(t, "exec", runner.Name, "--", "docker", "buildx", "version"); !strings.Contains(got, " v"+version+" ") {
+		t.Errorf("buildx %s, want %s", got, version)
+	}
+	must(t, "exec", runner.Name, "--", "bash", "-euc", inputPrelude+`busybox_image; printf 'FROM bb\nRUN echo built\n' | docker buildx build --load -t own - && docker run --rm own true`)
+	if out := must(t, "doctor", "-o", "json", "world"); !strings.Contains(out, "buildx "+version) {
+		t.Errorf("doctor: %s", out)
+	}
+}
