@@ -12,7 +12,7 @@ var workflowInputs = []input{
 	workflowInput("buildx", "docker buildx with cache mounts, secrets, exports; bake", ""),
 	workflowInput("multi-arch", "docker buildx build --platform linux/arm64 after tonistiigi/binfmt", ""),
 	workflowInput("testcontainers", "Testcontainers: a reaper with the socket", ""),
-	workflowInput("tool-cache", "RUNNER_TOOL_CACHE as the setup actions use it", ""),
+	workflowInput("workflow-tool-cache", "RUNNER_TOOL_CACHE as the setup actions use it", ""),
 	workflowInput("files", "GITHUB_ENV, GITHUB_PATH, GITHUB_OUTPUT, GITHUB_STEP_SUMMARY, masks, if", ""),
 	workflowInput("cancelled", "a job that is cancelled", "INT, then 7.5 s, TERM, 2.5 s, KILL; steps with if: always() run"),
 	workflowInput("timed-out", "timeout-minutes of a step and of the job", ""),

@@ -80,7 +80,7 @@ func TestWorkflowsByAct(t *testing.T) {
 	api := realEngine(t)
 	mirror := imageMirror(t, api)
 	fleet := newFleet(t, api)
-	write(t, "runnerctl.yaml", fmt.Sprintf("runners: {dockerd: {registry-mirrors: [%q]}}\n", mirror))
+	write(t, "runnerctl.yaml", "runners: {dockerd: "+pullFrom(mirror)+"}\n")
 	must(t, up(fleet)...)
 	runner := list(t, fleet)[0].Name
 	act := newByAct(t, here, runner)

@@ -86,10 +86,16 @@ type suite struct {
 func newSuite(t *testing.T, runners int) *suite {
 	t.Helper()
 	runnerImage(t) // it makes the base of the suite's images too
-	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", fmt.Sprintf("runners: {labels: [ubuntu-latest], memory: 2g, dockerd: {registry-mirrors: [%q]}}", imageMirror(t, realEngine(t))))
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {labels: [ubuntu-latest], memory: 2g, dockerd: "+pullFrom(imageMirror(t, realEngine(t)))+"}")
 	s := &suite{api: api, github: github, fleet: name, runners: runners}
 	s.fill(t)
 	return s
+}
+
+// pullFrom is a daemon's setting to pull from the mirror. BuildKit, unlike the daemon,
+// must also know that it has no TLS.
+func pullFrom(mirror string) string {
+	return fmt.Sprintf("{registry-mirrors: [%q], insecure-registries: [%q]}", mirror, strings.TrimPrefix(mirror, "http://"))
 }
 
 // fill brings the fleet to its count again: each job has ended its runner.
