@@ -114,6 +114,7 @@ var notOnEveryKernel = map[string]string{
 	"kexec":            "the kernel has no such call",
 	"io-ports":         "the kernel has no such call",
 	"moved-memory":     "the kernel has no such call",
+	"binary-format":    "the kernel has none",
 	"mount-debugfs":    "the kernel has none",
 	"mount-tracefs":    "the kernel has none",
 	"mount-securityfs": "the kernel has none",

@@ -17,7 +17,7 @@ attempt "core-pattern-fresh", "the same through a proc of one's own",
 };
 
 # Settings that a namespace has for itself.
-my $own = qr{^/proc/sys/(net/|user/|fs/mqueue/|kernel/(hostname|domainname|shm|msg|sem|auto_msgmni|ns_last_pid|pid_max|keys/gc)|vm/memfd_noexec)};
+my $own = qr{^/proc/sys/(net/|user/|fs/mqueue/|fs/binfmt_misc/|kernel/(hostname|domainname|shm|msg|sem|auto_msgmni|ns_last_pid|pid_max|keys/gc)|vm/memfd_noexec)};
 
 attempt "sysctl", "a kernel setting outside the own network",
 	"a job could change how the host's kernel works", sub {
@@ -31,6 +31,21 @@ attempt "sysctl", "a kernel setting outside the own network",
 		}
 	}
 	return $tried ? blocked("all of $tried refused: $!") : not_attempted("/proc/sys has none to write");
+};
+
+attempt "binary-format", "the host's registry of binary formats",
+	"programs of the host would be run by one of a job's", sub {
+	my $registry = mount_own("binfmt_misc") // return $!{ENODEV} ? not_attempted("the kernel has none") : blocked("mount: $!");
+	my $opens = sysopen my $file, "$registry/register", O_WRONLY;
+	my $reason = "$!";
+	close $file if $opens;
+	call("umount2", $registry, 2);
+	rmdir $registry;
+	return blocked("register: $reason") if !$opens;
+	# Since Linux 6.7 each user namespace has a registry of its own; before, none can mount it.
+	open my $map, "<", "/proc/self/uid_map" or die "/proc/self/uid_map: $!\n";
+	return escaped("register could be opened") if <$map> =~ /^\s*0\s+0\s+4294967295/;
+	return blocked("what opens is the machine's own");
 };
 
 attempt "sysfs", "a file of /sys outside the own network",
