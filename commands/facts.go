@@ -207,14 +207,19 @@ func wayOf(known doctor.Facts, proxy config.Proxy) way {
 		return way{}
 	}
 	at, err := url.Parse(to)
-	if err != nil || at.Host == "" {
-		return way{}
+	if err != nil || at.Host == "" || isLoopback(at.Hostname()) {
+		return way{} // a loopback address is another machine in a container
 	}
 	usual := "443"
 	if at.Scheme == "http" {
 		usual = "80"
 	}
 	return way{net.JoinHostPort(at.Hostname(), cmp.Or(at.Port(), usual))}
+}
+
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
 func (w way) questions(asks asking) []string {

@@ -20,6 +20,8 @@ func TestWayOf(t *testing.T) {
 		"one without a port":          {proxy: config.Proxy{HTTP: "http://proxy.example"}, want: "proxy.example:80"},
 		"a proxy of this side":        {target: "https://github.com/acme/api", client: map[string]string{"HTTPS_PROXY": "http://here:1"}},
 		"neither a target, nor proxy": {},
+		"a stand-in on this machine":  {target: "https://127.0.0.1:8443/acme/api"},
+		"a stand-in by name":          {target: "https://localhost:8443/acme/api"},
 	} {
 		known := doctor.Facts{Client: doctor.Client{Proxy: one.client}, Wanted: doctor.Wanted{Target: one.target}}
 		if got := wayOf(known, one.proxy).target; got != one.want {
