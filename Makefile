@@ -32,7 +32,7 @@ vet: ## go vet for every system that a client may have, shellcheck
 	GOOS=darwin go vet ./...
 	GOOS=windows go vet ./...
 	shellcheck -S warning $$(grep -rlE '^#!.*(sh|bash)$$' scripts) scripts/completion/bash
-	for file in $$(grep -rlE '^#!.*perl( -w)?$$' scripts) scripts/escape/*.pl; do perl -Iscripts/escape -wc $$file || exit 1; done
+	for file in $$(grep -rlE '^#!.*perl( -[wI].*)?$$' scripts) scripts/escape/*.pl; do perl -Iscripts/escape -Iscripts/image -wc $$file || exit 1; done
 
 # Two at a time, since most tests wait more than they work: what needs no quiet goes on
 # beside the other commands, and the other packages after it. All begin with one image,

@@ -25,7 +25,9 @@ func TestAgentStartsAgainAfterCode2(t *testing.T) {
 	hopeless := f.create(jitAgent, jitConfig(t, "exit 2"))
 	recovers := f.create(jitAgent, jitConfig(t, "[ ! -e /tmp/again ] || exit 0; touch /tmp/again; exit 2"))
 	stopped := f.create(jitAgent, jitConfig(t, "exit 2"))
-	listens(t, f.api, stopped.ContainerID, 1)
+	eventually(t, time.Minute, "it pauses", func() bool {
+		return strings.Contains(containerLog(t, f.api, stopped.ContainerID), "ended with code 2, starts again in 5 s")
+	})
 	if err := f.api.ContainerStop(t.Context(), stopped.ContainerID, container.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}

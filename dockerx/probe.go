@@ -246,6 +246,23 @@ func (e *Engine) removeStaleProbes(ctx context.Context, images []image.Summary) 
 	return errors.Join(failures...)
 }
 
+// removeIdleProbes removes the fleet's probes that do not run: who made them was killed
+// before their start. Others remove themselves.
+func (e *Engine) removeIdleProbes(ctx context.Context, fleetName string) error {
+	args := filters.NewArgs(filters.Arg("label", labelRole+"="+string(fleet.Probe)), filters.Arg("label", labelFleet+"="+fleetName), filters.Arg("status", "created"))
+	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: args})
+	if err != nil {
+		return fmt.Errorf("list probe containers: %w", err)
+	}
+	var failures []error
+	for _, one := range containers {
+		if err := e.api.ContainerRemove(ctx, one.ID, container.RemoveOptions{RemoveVolumes: true}); err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) {
+			failures = append(failures, fmt.Errorf("probe %s: %w", one.Names[0], err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
 // What the names of probe containers, and the tags of their images, begin with.
 const (
 	probeName = "runnerctl-probe-"
@@ -292,6 +309,7 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 	}
 	pids := int64(64)
 	host := &container.HostConfig{
+		AutoRemove:  true, // whoever made it may be killed
 		NetworkMode: "bridge", ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
 		LogConfig: container.LogConfig{Type: "none"}, Resources: container.Resources{Memory: 128 << 20, PidsLimit: &pids},
 		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else a runner image's VOLUME makes an anonymous one

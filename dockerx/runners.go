@@ -524,8 +524,8 @@ func (e *Engine) Fleets(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(names)), nil
 }
 
-// RemoveOrphans removes the fleet's volumes whose runner is gone: a process that
-// was killed half-way leaves them. To be called with the fleet's lock held, else
+// RemoveOrphans removes the fleet's volumes whose runner is gone, and its probes that were
+// never started: a process that was killed half-way leaves them. To be called with the fleet's lock held, else
 // it might take the volume of a runner that is just being made.
 func (e *Engine) RemoveOrphans(ctx context.Context, fleetName string) error {
 	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: members(fleetName)})
@@ -536,7 +536,7 @@ func (e *Engine) RemoveOrphans(ctx context.Context, fleetName string) error {
 	if err != nil {
 		return err
 	}
-	var failures []error
+	failures := []error{e.removeIdleProbes(ctx, fleetName)}
 	for _, orphan := range volumes.Volumes {
 		runner := orphan.Labels[labelRunner]
 		if runner == "" || names[runner] || checkSchema("", orphan.Labels) != nil {
