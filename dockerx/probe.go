@@ -381,10 +381,21 @@ func (e *Engine) createProbe(whole context.Context, config *container.Config, ho
 func (e *Engine) removeProbe(whole context.Context, id, name string) error {
 	bounded, cancel := context.WithTimeout(whole, e.probeLimit())
 	defer cancel()
-	if err := e.api.ContainerRemove(bounded, id, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !cerrdefs.IsNotFound(err) {
-		return fmt.Errorf("remove container %s: %w", name, err)
+	// It may be removing itself: then that is waited for.
+	for bounded.Err() == nil {
+		err := e.api.ContainerRemove(bounded, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
+		switch {
+		case err == nil, cerrdefs.IsNotFound(err):
+			return nil
+		case !cerrdefs.IsConflict(err):
+			return fmt.Errorf("remove container %s: %w", name, err)
+		}
+		select {
+		case <-bounded.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	return nil
+	return fmt.Errorf("remove container %s: %w", name, bounded.Err())
 }
 
 // readProbe reads what probeScript printed.
