@@ -3,6 +3,7 @@
 package commands
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 	"github.com/runnerctl/runnerctl/internal/secret"
+	"github.com/runnerctl/runnerctl/scripts"
 )
 
 // Code 2 of the listener asks for another start, and no end of such starts makes a
@@ -196,11 +198,15 @@ func TestStopCancelsAJob(t *testing.T) {
 
 // Of the libraries whose names carry a version, the newest that .NET opens.
 func TestLibrariesOfTheAgent(t *testing.T) {
-	script, err := filepath.Abs("../scripts/image/world-check")
+	tools := t.TempDir()
+	script := filepath.Join(tools, "world-check")
+	text, err := scripts.Image.ReadFile("image/world-check")
+	if err == nil {
+		err = errors.Join(os.WriteFile(script, text, 0o755), os.WriteFile(filepath.Join(tools, "profile"), nil, 0o644))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	tools := t.TempDir()
 	listing := func(names string) {
 		t.Helper()
 		fake := "#!/bin/sh\ncase \"$1\" in show) exit 0 ;; pkgnames) printf '%s\\n' " + names + " | grep \"^$2\" ;; esac\n"

@@ -68,8 +68,9 @@ var containerInputs = []input{
 	},
 	{
 		ID: "swarm", Group: "Containers", Input: "docker swarm init; docker stack deploy; docker secret create; overlay networks", Result: outcomePasses, Fresh: true,
+		Note: "the virtual address of a service needs IPVS in the host's kernel (modprobe ip_vs); with endpoint_mode: dnsrr, or as tasks.NAME, it is reached without",
 		Script: `busybox_image; cd "$(mktemp -d)"; docker swarm init --advertise-addr 127.0.0.1 >/dev/null; echo hidden | docker secret create key - >/dev/null
-			printf 'version: "3.8"\nservices:\n  web: {image: bb, command: "httpd -f -h /run/secrets", secrets: [key], networks: [inner]}\nnetworks: {inner: {driver: overlay, attachable: true}}\nsecrets: {key: {external: true}}\n' >stack.yaml
+			printf 'version: "3.8"\nservices:\n  web: {image: bb, command: "httpd -f -h /run/secrets", secrets: [key], networks: [inner], deploy: {endpoint_mode: dnsrr}}\nnetworks: {inner: {driver: overlay, attachable: true}}\nsecrets: {key: {external: true}}\n' >stack.yaml
 			docker stack deploy --resolve-image never --compose-file stack.yaml app
 			for try in $(seq 100); do docker run --rm --network app_inner bb wget -qO- http://web/key 2>/dev/null | grep -q hidden && break; sleep 0.5; done
 			expect hidden docker run --rm --network app_inner bb wget -qO- http://web/key; docker stack rm app; within 120 docker swarm leave --force`,
@@ -124,7 +125,7 @@ var podmanInputs = []input{
 var idInputs = []input{
 	{
 		ID: "ids-narrow", Group: "Ids above 65535", Input: "docker import of files of uid 70000; docker run -u 70000; useradd -u 70000", Result: outcomeRefused,
-		Note: "the default, `runners.idRange: 65536`: Docker's error says \"try increasing the number of subordinate IDs\", and `runnerctl doctor` and docs/faults.md name the knob", Test: "TestIDsAreNarrow",
+		Note: "the default, `runners.idRange: 65536`: Docker's error says \"try increasing the number of subordinate IDs\", which is that number", Test: "TestIDsAreNarrow",
 	},
 	{
 		ID: "ids-wide", Group: "Ids above 65535", Input: "the same, and docker build with uid 2147483647", Result: outcomePasses,
@@ -145,7 +146,7 @@ func TestIDsAreNarrow(t *testing.T) {
 	for _, script := range []string{
 		"import_ids 70000", "busybox_image; docker run --rm --user 70000 bb id",
 		`busybox_image; printf 'FROM bb\nRUN touch /file && chown 70000 /file\n' | docker build --quiet -`,
-		"sudo useradd --uid 70000 --create-home big",
+		"sudo useradd --uid 70000 big && sudo -u big true",
 	} {
 		code, _, stderr := runnerctl(t.Context(), "exec", runner, "--", "bash", "-ec", inputPrelude+importIDs+script)
 		if code == 0 {
