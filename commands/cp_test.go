@@ -272,7 +272,7 @@ func TestInspect(t *testing.T) {
 	if of.Engine.Outer != version.Version || of.Engine.Inner != runner.DockerVersion || of.Engine.StorageDriver != "overlay2" || of.Engine.CgroupDriver != "none" {
 		t.Errorf("%+v", of.Engine)
 	}
-	if want := (fleet.Limits{CPUs: float64(engine.HostConfig.NanoCPUs) / 1e9, Memory: 4 << 30, Pids: 4096, Shm: 1 << 30}); of.Limits != want || want.CPUs == 0 {
+	if want := (fleet.Limits{CPUs: float64(engine.HostConfig.NanoCPUs) / 1e9, Memory: 4 << 30, Pids: 32768, Shm: 1 << 30}); of.Limits != want || want.CPUs == 0 {
 		t.Errorf("%+v", of.Limits)
 	}
 	if of.Network.Driver != "slirp4netns" || of.Network.MTU != 21885 || of.Network.MTUs["tap0"] != 21885 || of.Network.MTUs["docker0"] != 21885 || of.Network.Bip == "" || of.Network.Pool == "" {

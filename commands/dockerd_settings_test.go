@@ -42,4 +42,7 @@ func TestDockerdSettings(t *testing.T) {
 	if code, _, stderr := runnerctl(t.Context(), up(name)...); code != exitUsage || !strings.Contains(stderr, "runners.dockerd: hosts can't be set") {
 		t.Errorf("code %d: %s", code, stderr)
 	}
+	if err := os.Remove("runnerctl.yaml"); err != nil { // down reads it
+		t.Fatal(err)
+	}
 }

@@ -152,7 +152,7 @@ func TestIDsAreNarrow(t *testing.T) {
 		if code == 0 {
 			t.Errorf("%s: done", script)
 		}
-		if found := doctor.Explain(stderr); strings.Contains(script, "docker") || strings.Contains(script, "import") {
+		if found := doctor.Explain(stderr); !strings.Contains(script, "chown") && !strings.Contains(script, "useradd") { // whose own words are "Invalid argument"
 			if found == nil || found.ID != "ids.narrow" {
 				t.Errorf("%s: not known: %s", script, stderr)
 			}

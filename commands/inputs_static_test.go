@@ -67,9 +67,9 @@ var staticSpoils = []spoiled{
 		Next: `[ ! -e "$RUNNER_TEMP/root" ]`,
 	},
 	{
-		ID: "static-swarm", Input: "docker swarm init; docker service create",
+		ID: "static-swarm", Input: "docker swarm init; docker service create", Note: "the empty network docker_gwbridge stays",
 		First: `busybox_image; docker swarm init --advertise-addr 127.0.0.1 && docker network create --driver overlay left-overlay && echo x | docker secret create left-secret - && docker service create --detach --name left --network left-overlay bb sleep 300`,
-		Next:  `expect inactive docker info --format '{{.Swarm.LocalNodeState}}'; [ -z "$(docker ps --all --quiet)$(docker network ls --quiet --filter type=custom)" ]`,
+		Next:  `expect inactive docker info --format '{{.Swarm.LocalNodeState}}'; [ -z "$(docker ps --all --quiet)$(docker network ls --filter type=custom --format '{{.Name}}' | grep -vx docker_gwbridge)" ]`,
 	},
 	{
 		ID: "static-context", Input: "docker context create X; docker context use X; docker login",
@@ -87,7 +87,7 @@ var staticSpoils = []spoiled{
 	{
 		ID: "static-volumes", Input: "docker volume create data (named volumes of an earlier job)", Note: "they go with the job; images and the cache of builds stay",
 		First: `busybox_image; docker volume create data && docker run --rm --volume data:/data --volume other:/other bb touch /data/file && docker network create left`,
-		Next:  `[ -z "$(docker volume ls --quiet)$(docker network ls --quiet --filter type=custom)" ]; docker image inspect bb >/dev/null`,
+		Next:  `[ -z "$(docker volume ls --quiet)$(docker network ls --filter type=custom --format '{{.Name}}' | grep -vx docker_gwbridge)" ]; docker image inspect bb >/dev/null`,
 	},
 	{
 		ID: "static-containers", Input: "docker run -d --restart always (running, paused, with a published port)",

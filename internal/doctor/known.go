@@ -73,7 +73,7 @@ var known = []Known{
 
 	// What it needs of its image.
 	{ID: "ids.narrow", Cause: "a file of the image, or the user that a container runs as, has an id above 65535, and runners have ids 0 to 65535", Cure: "runners.idRange: 2147483648 in runnerctl.yaml gives runners all ids; its comment there names the price",
-		pattern: regexp.MustCompile(`try increasing the number of subordinate IDs|cannot set [ug]id to unmapped (?:user|group) in user namespace`)},
+		pattern: regexp.MustCompile(`try increasing the number of subordinate IDs|cannot set [ug]id to unmapped (?:user|group) in user namespace|unable to setup user: invalid argument`)},
 	{ID: "subid.overlap", Cause: "a range of /etc/subuid or /etc/subgid is there twice, overlaps another, or covers the user's own id: the kernel refuses such a map", Cure: "one line in each of the two files, and no useradd after that; runnerctl build makes them so",
 		pattern: regexp.MustCompile(`newuidmap.*Invalid argument|newgidmap.*Invalid argument|/etc/sub[ug]id must hold one line`)},
 	{ID: "newuidmap", Cause: "newuidmap has no privilege: it needs the file capability, since with the setuid bit it wants CAP_SYS_ADMIN", Cure: "chmod u-s newuidmap newgidmap, setcap cap_setuid+ep newuidmap, setcap cap_setgid+ep newgidmap; runnerctl build does so",
