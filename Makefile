@@ -49,7 +49,7 @@ test test-long: setup build image
 image: setup build
 	$(WITH_DOCKER) bin/runnerctl build --bootstrap-base --progress plain
 
-ASIDE := Chaos|KilledAtRandom|Host|Prepare|CloudInit|Architectures|Remote|EachFault|Doctor|FixScript|Deep|Attempt|EnvironmentContract|Demo
+ASIDE := Chaos|KilledAtRandom|Host|Prepare|CloudInit|Architectures|Remote|EachFault|Doctor|FixScript|Deep|Attempt|EnvironmentContract|Demo|Inputs|Workflows|StaticRunner
 GO_TEST = $(WITH_DOCKER) go test -count=1 -timeout 90m -tags '$(TAGS)'
 
 test-commands:

@@ -191,7 +191,7 @@ func TestStopCancelsAJob(t *testing.T) {
 	for _, step := range result.Steps {
 		ends[step.Name] = step.Conclusion
 	}
-	if result.Conclusion != "cancelled" || ends["stubborn"] != "cancelled" || ends["last"] != "success" || info.State.ExitCode != 0 || took < 50*time.Second || took > 79*time.Second {
+	if result.Conclusion != "cancelled" || ends["stubborn"] != "cancelled" || ends["last"] != "success" || info.State.ExitCode != 0 || took < 45*time.Second || took > 79*time.Second {
 		t.Errorf("after %s, code %d: %s %v\n%s", took, info.State.ExitCode, result.Conclusion, ends, containerLog(t, api, runner.Name))
 	}
 }

@@ -37,6 +37,7 @@ type input struct {
 	// line holds. Before it, the function busybox_image makes the image bb.
 	Script string
 	Fresh  bool   // a runner of its own: the script changes the machine for those after it
+	Long   bool   // takes more than ten seconds: shown with the build tag long
 	Test   string // name of a Go test that shows the line instead
 }
 
@@ -84,7 +85,7 @@ func TestInputs(t *testing.T) {
 		}
 	}
 	for _, one := range inputs() {
-		if one.Script == "" {
+		if one.Script == "" || one.Long && !thorough {
 			continue
 		}
 		t.Run(one.ID, func(t *testing.T) {
@@ -104,7 +105,7 @@ func TestCompatibilityPage(t *testing.T) {
 	tests := testNames(t)
 	var text strings.Builder
 	text.WriteString("# Compatibility\n\nInputs of real workflows and real hosts, each reduced to the least that once failed somewhere, and their outcome in a runner with the default world (`debian:trixie-slim`).\n" +
-		"Each line is shown by a test on a real engine: `TestInputs/ID`, or the test that is named. (Written by a test; `make golden` rewrites it.)\n")
+		"Each line is shown by a test on a real engine: `TestInputs/ID`, or the test that is named; those marked \"long\" by `make test-long` only. (Written by a test; `make golden` rewrites it.)\n")
 	var groups []string
 	rows, seen := map[string]string{}, map[string]bool{}
 	for _, one := range inputs() {
@@ -123,6 +124,9 @@ func TestCompatibilityPage(t *testing.T) {
 			groups = append(groups, one.Group)
 		}
 		shown := "`" + one.ID + "`"
+		if one.Long {
+			shown += ", long"
+		}
 		if one.Test != "" {
 			shown = "`" + one.Test + "`"
 		}

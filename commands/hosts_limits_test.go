@@ -4,12 +4,9 @@ package commands
 
 import (
 	"fmt"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/runnerctl/runnerctl/internal/doctor"
-	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
@@ -55,52 +52,5 @@ docker run --rm --ulimit memlock=%[2]d:%[2]d bb true
 	}
 	if _, err := f.engine.WaitReady(t.Context(), made); err != nil {
 		t.Error(err)
-	}
-}
-
-// What runners.syscalls and runners.devices name is open to jobs, a device that is shut is
-// named before anything is made, and still nobody gets out.
-func TestOpenedOnRequest(t *testing.T) {
-	machine := realEngine(t)
-	tag := runnerImage(t)
-	private := enginetest.Start(t, enginetest.Options{DiskMiB: 3000, From: machine, Images: []string{tag, "debian:trixie-slim"}})
-	t.Setenv("DOCKER_HOST", private.Host)
-	t.Chdir(t.TempDir())
-	private.Inside(t, `mknod -m 0600 "$DIR/tun/fuse" c 10 229; touch /dev/fuse; mount --bind "$DIR/tun/fuse" /dev/fuse; mount -t tmpfs tmpfs /etc/tmpfiles.d || true`)
-	opened := `
-exec 3<>/dev/fuse
-perl -e 'my $zero = "\0" x 120; my $at = "\0" x 64; substr($at, 0, 8) = pack "II", 1, 64; substr($at, 40, 8) = pack "Q", 1 << 5 | 1 << 6;
-	my %call = (uring => [425, 1, $zero], perf => [298, $at, 0, -1, -1, 0]);
-	for (qw(uring perf)) { my ($n, @of) = @{ $call{$_} }; my $got = (uname())[4] eq "aarch64" && $_ eq "perf" ? syscall(241, @of) : syscall($n, @of); $got >= 0 or die "$_: $!\n" }
-	use POSIX;'
-echo open
-`
-	try := func() (code int, said string) {
-		t.Helper()
-		must(t, "up", "--progress", "quiet")
-		defer must(t, "down")
-		code, stdout, stderr := runnerctl(t.Context(), "exec", list(t, "ci")[0].Name, "--", "bash", "-euc", opened)
-		return code, stdout + stderr
-	}
-	if code, said := try(); code == 0 {
-		t.Errorf("closed by default: %s", said)
-	}
-	if err := os.WriteFile("runnerctl.yaml", []byte("runners: {syscalls: [io_uring, perf], devices: [fuse]}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
-	if code != exitFailure || !strings.Contains(stderr, "/dev/fuse has mode 0600") || !strings.Contains(stderr, "chmod 0666 /dev/fuse") {
-		t.Errorf("code %d: %s", code, stderr)
-	}
-	if left := leftovers(t, private.API, "ci"); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	_, script, _ := runnerctl(t.Context(), "doctor", "--fix-script", "devices.wanted")
-	private.Inside(t, script)
-	if code, said := try(); code != 0 || !strings.Contains(said, "open") {
-		t.Errorf("code %d: %s", code, said)
-	}
-	if code, stdout, stderr := runnerctl(t.Context(), "doctor", "--deep", "--offline"); code != 0 {
-		t.Errorf("code %d: %s%s", code, stdout, stderr)
 	}
 }

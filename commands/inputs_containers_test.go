@@ -67,7 +67,7 @@ var containerInputs = []input{
 			docker run --detach --name slow --pid host --stop-timeout 1 bb sh -c 'trap "" TERM; while :; do sleep 0.1; done' >/dev/null; sleep 0.5; within 120 docker stop slow; [ "$(docker wait slow)" = 137 ]; docker rm slow`,
 	},
 	{
-		ID: "swarm", Group: "Containers", Input: "docker swarm init; docker stack deploy; docker secret create; overlay networks", Result: outcomePasses, Fresh: true,
+		ID: "swarm", Group: "Containers", Input: "docker swarm init; docker stack deploy; docker secret create; overlay networks", Result: outcomePasses, Long: true, Fresh: true,
 		Note: "the virtual address of a service needs IPVS in the host's kernel (modprobe ip_vs); with endpoint_mode: dnsrr, or as tasks.NAME, it is reached without",
 		Script: `busybox_image; cd "$(mktemp -d)"; docker swarm init --advertise-addr 127.0.0.1 >/dev/null; echo hidden | docker secret create key - >/dev/null
 			printf 'version: "3.8"\nservices:\n  web: {image: bb, command: "httpd -f -h /run/secrets", secrets: [key], networks: [inner], deploy: {endpoint_mode: dnsrr}}\nnetworks: {inner: {driver: overlay, attachable: true}}\nsecrets: {key: {external: true}}\n' >stack.yaml
@@ -104,7 +104,7 @@ var containerInputs = []input{
 // podmanInputs are podman and buildah, of the distribution.
 var podmanInputs = []input{
 	{
-		ID: "podman", Group: "Podman and buildah", Input: "sudo apt-get install podman; podman run; podman build; buildah from", Result: outcomePasses,
+		ID: "podman", Group: "Podman and buildah", Input: "sudo apt-get install podman; podman run; podman build; buildah from", Result: outcomePasses, Long: true,
 		Note: "as runner and as root; a rootless one has ids up to 64534, with `runners.idRange: 2147483648` up to 65536", Fresh: true,
 		Script: `sudo apt-get update -qq; sudo apt-get install -y -qq --no-install-recommends busybox-static podman buildah crun netavark aardvark-dns passt uidmap catatonit >/dev/null
 			busybox_image; docker save bb -o /tmp/bb.tar; mkdir /tmp/build; printf 'FROM localhost/bb\nRUN echo x >/file\n' >/tmp/build/Containerfile

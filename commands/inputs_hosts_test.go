@@ -28,7 +28,7 @@ expect "policy: default" numactl --show
 `,
 	},
 	{
-		ID: "debuggers", Group: "System calls", Input: "strace -f true; gdb -batch -ex run true", Result: outcomePasses,
+		ID: "debuggers", Group: "System calls", Input: "strace -f true; gdb -batch -ex run true", Result: outcomePasses, Long: true,
 		Script: `
 sudo apt-get update -qq && sudo apt-get install -y -qq strace gdb >/dev/null
 expect "exited with 0" strace -f true
@@ -36,7 +36,7 @@ expect "exited normally" gdb -batch -ex run "$(command -v true)"
 `,
 	},
 	{
-		ID: "io-uring", Group: "System calls", Input: "fio --ioengine=io_uring", Result: outcomeRefused,
+		ID: "io-uring", Group: "System calls", Input: "fio --ioengine=io_uring", Result: outcomeRefused, Long: true,
 		Note: "closed, and answered as by a kernel without it, so that programs take the older calls; runners.syscalls: [io_uring] opens it",
 		Script: `
 sudo apt-get update -qq && sudo apt-get install -y -qq fio >/dev/null
@@ -69,7 +69,7 @@ sudo apt-get update -qq && sudo apt-get install -y -qq keyutils >/dev/null
 		Note: "as far as the engine can give them: doctor's engine.limits names what jobs can't have", Test: "TestUlimits",
 	},
 	{
-		ID: "ports", Group: "Limits", Input: "docker run -p 20000-20299:20000-20299/udp", Result: outcomePasses, Fresh: true,
+		ID: "ports", Group: "Limits", Input: "docker run -p 20000-20299:20000-20299/udp", Result: outcomePasses, Long: true, Fresh: true,
 		Note: "each port takes two processes of eight threads: runners.pids is 32768",
 		Script: `
 busybox_image

@@ -21,7 +21,7 @@ for settings in '{"log-driver": "local"}' '{"mtu": 1400}' '{"bip": "10.77.0.1/24
 done`,
 	},
 	{
-		ID: "daemon-json-broken", Group: "The daemon", Input: `{"no-such-key": 1} or {broken in daemon.json, service docker restart`, Result: outcomePasses, Fresh: true,
+		ID: "daemon-json-broken", Group: "The daemon", Input: `{"no-such-key": 1} or {broken in daemon.json, service docker restart`, Result: outcomePasses, Long: true, Fresh: true,
 		Note: "dockerd stays away and is tried again every 2 seconds until the file changes; the log says so once",
 		Script: restartDockerd + `
 for settings in '{"no-such-key": 1}' '{broken' '{"log-driver": 7}' '{"storage-driver": "no-such"}'; do
@@ -35,7 +35,7 @@ done
 docker network create again >/dev/null`,
 	},
 	{
-		ID: "data-root", Group: "The daemon", Input: `{"data-root": "/mnt/docker"} in daemon.json`, Result: outcomePasses, Fresh: true,
+		ID: "data-root", Group: "The daemon", Input: `{"data-root": "/mnt/docker"} in daemon.json`, Result: outcomePasses, Long: true, Fresh: true,
 		Note: "the runner's volume is mounted there, so images stay, and with them the storage driver overlay2",
 		Script: restartDockerd + `busybox_image
 echo '{"data-root": "/mnt/docker data"}' | sudo tee /etc/docker/daemon.json >/dev/null
@@ -44,11 +44,11 @@ expect "/mnt/docker data overlay2" docker info --format '{{.DockerRootDir}} {{.D
 expect hello docker run --rm bb echo hello`,
 	},
 	{
-		ID: "restarts", Group: "The daemon", Input: "sudo pkill dockerd, ten times", Result: outcomePasses, Fresh: true,
+		ID: "restarts", Group: "The daemon", Input: "sudo pkill dockerd, ten times", Result: outcomePasses, Long: true, Fresh: true,
 		Script: restartDockerd + `for i in $(seq 10); do restart_dockerd; done`,
 	},
 	{
-		ID: "second-dockerd", Group: "The daemon", Input: "sudo dockerd &", Result: outcomePasses, Note: "it sees that one runs and ends; the machine's own is untouched", Fresh: true,
+		ID: "second-dockerd", Group: "The daemon", Input: "sudo dockerd &", Result: outcomePasses, Long: true, Note: "it sees that one runs and ends; the machine's own is untouched", Fresh: true,
 		Script: restartDockerd + `busybox_image; docker run -d --name stays bb sleep 1000 >/dev/null
 ! sudo timeout 20 dockerd >second.log 2>&1
 grep -q 'process with PID .* still running\|is still running' second.log
@@ -57,7 +57,7 @@ sudo timeout 5 dockerd --pidfile /run/other.pid --data-root /tmp/other --exec-ro
 answers 8; expect true docker inspect -f '{{.State.Running}}' stays`,
 	},
 	{
-		ID: "socket-removed", Group: "The daemon", Input: "sudo rm /run/docker.sock", Result: outcomePasses, Note: "it is put back within 2 seconds", Fresh: true,
+		ID: "socket-removed", Group: "The daemon", Input: "sudo rm /run/docker.sock", Result: outcomePasses, Long: true, Note: "it is put back within 2 seconds", Fresh: true,
 		Script: restartDockerd + `for change in 'rm /run/docker.sock' 'mv /run/docker.sock /run/other' 'ln -sfn /nowhere /run/docker.sock' 'rm /run/docker.sock'; do sudo $change; answers 5; done
 [ "$(sudo stat -c %a:%U:%G /run/docker.sock)" = 660:root:docker ]`,
 	},
@@ -86,7 +86,7 @@ docker run -d --rm --name web6 -p 18080:80 bb sh -c 'echo six >/index.html; http
 sudo mount -t tmpfs tmpfs "$HOME/shared"; docker run --rm -v "$HOME/shared:/s:rshared" --privileged bb sh -c 'mkdir /s/m && mount -t tmpfs tmpfs /s/m && echo x >/s/m/file'; expect file ls "$HOME/shared/m"; sudo umount -R "$HOME/shared"`,
 	},
 	{
-		ID: "binfmt", Group: "Kernel", Input: "docker build --platform linux/arm64 . (qemu-user-static)", Result: outcomePasses, Note: "on Linux 6.7 and newer, which give a machine binary formats of its own", Fresh: true,
+		ID: "binfmt", Group: "Kernel", Input: "docker build --platform linux/arm64 . (qemu-user-static)", Result: outcomePasses, Long: true, Note: "on Linux 6.7 and newer, which give a machine binary formats of its own", Fresh: true,
 		Script: `sudo apt-get update -qq; sudo apt-get install -y -qq qemu-user-static binfmt-support >/dev/null
 [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || { grep -h . /usr/lib/binfmt.d/qemu-aarch64.conf | sudo tee /proc/sys/fs/binfmt_misc/register >/dev/null; }
 sudo dpkg --add-architecture arm64; sudo apt-get update -qq; mkdir arm; cd arm; apt-get download -qq busybox-static:arm64; dpkg-deb -x busybox-static_*.deb .
@@ -100,7 +100,7 @@ docker build -q --platform linux/arm64 -t arm . >/dev/null; expect aarch64 docke
 ! head -c 8G /dev/zero >/dev/shm/full 2>/dev/null; answers 5; rm /dev/shm/full`,
 	},
 	{
-		ID: "memory-hogs", Group: "Limits", Input: "40 processes that take 200 MB each", Result: outcomePasses, Note: "the job's processes are killed, not the daemons", Fresh: true,
+		ID: "memory-hogs", Group: "Limits", Input: "40 processes that take 200 MB each", Result: outcomePasses, Long: true, Note: "the job's processes are killed, not the daemons", Fresh: true,
 		Script: restartDockerd + `before=$(pgrep -x dockerd; pgrep -x containerd)
 for i in $(seq 40); do perl -e '$x = "x" x (200 << 20); sleep 20' 2>/dev/null & done; sleep 12; answers 20
 [ "$before" = "$(pgrep -x dockerd; pgrep -x containerd)" ]`,

@@ -87,17 +87,17 @@ var worldInputs = []input{
 			sudo systemctl stop redis-server; refuses 1 "Connection refused" redis-cli ping; sudo service redis-server start; expect PONG redis-cli ping`,
 	},
 	{
-		ID: "postgresql", Group: "Services", Input: "sudo apt-get install postgresql; sudo systemctl start postgresql.service", Result: outcomePasses,
+		ID: "postgresql", Group: "Services", Input: "sudo apt-get install postgresql; sudo systemctl start postgresql.service", Result: outcomePasses, Long: true,
 		Script: `sudo apt-get update -qq; sudo apt-get install postgresql >/dev/null; sudo systemctl start postgresql.service; expect accepting pg_isready
 			sudo -u postgres psql -qc "create role runner superuser login"; expect 42 psql -h /var/run/postgresql -d postgres -Atc "select 42"
 			sudo systemctl restart postgresql; expect accepting pg_isready; sudo systemctl status postgresql >/dev/null`,
 	},
 	{
-		ID: "mysql", Group: "Services", Input: "sudo apt-get install mariadb-server; sudo systemctl start mysql", Result: outcomePasses,
+		ID: "mysql", Group: "Services", Input: "sudo apt-get install mariadb-server; sudo systemctl start mysql", Result: outcomePasses, Long: true,
 		Script: `sudo apt-get update -qq; sudo apt-get install mariadb-server >/dev/null; sudo systemctl start mysql; expect 42 sudo mysql -Ne "select 42"; sudo service mariadb status >/dev/null; sudo systemctl stop mysql.service`,
 	},
 	{
-		ID: "nginx", Group: "Services", Input: "sudo apt-get install nginx memcached; curl localhost; sudo systemctl reload nginx", Result: outcomePasses,
+		ID: "nginx", Group: "Services", Input: "sudo apt-get install nginx memcached; curl localhost; sudo systemctl reload nginx", Result: outcomePasses, Long: true,
 		Script: refuses + `sudo apt-get update -qq; sudo apt-get install nginx memcached >/dev/null; expect "Welcome to nginx" curl -fsS http://localhost; sudo systemctl reload nginx
 			expect active systemctl is-active memcached; sudo systemctl disable --now nginx memcached; refuses 7 "" curl -fsS http://localhost; refuses 1 disabled systemctl is-enabled nginx`,
 	},
@@ -107,7 +107,7 @@ var worldInputs = []input{
 			sudo systemctl enable --now docker; expect active systemctl is-active docker; expect "keeps docker running" sudo service docker stop`,
 	},
 	{
-		ID: "service-docker-restart", Group: "Services", Input: "sudo systemctl restart docker", Result: outcomePasses, Fresh: true,
+		ID: "service-docker-restart", Group: "Services", Input: "sudo systemctl restart docker", Result: outcomePasses, Long: true, Fresh: true,
 		Script: `before=$(pgrep -P 1 -x dockerd); sudo systemctl restart docker; docker info >/dev/null; [ "$(pgrep -P 1 -x dockerd)" != "$before" ]
 			sudo apt-get update -qq; sudo apt-get install --reinstall docker.io containerd >/dev/null
 			expect "already running" sudo service docker start; sudo invoke-rc.d docker start; docker info >/dev/null`,

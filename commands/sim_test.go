@@ -25,10 +25,17 @@ func TestSim(t *testing.T) {
 	if _, err := os.Stat(folder); !os.IsNotExist(err) {
 		t.Errorf("%s is left: %v", folder, err)
 	}
-	if err := os.WriteFile(jobs, []byte("jobs: {build: {runs-on: linux, steps: [{uses: actions/checkout@v4}]}}"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if code, _, stderr := runnerctl(t.Context(), "sim", "--jobs", jobs); code != exitFailure || !strings.Contains(stderr, "field uses not found") {
-		t.Errorf("code %d: %s", code, stderr)
+	for step, want := range map[string]string{
+		"{run: make, shel: sh}": "field shel not found",
+		"{uses: checkout}":      "uses: checkout is neither ./FOLDER nor OWNER/REPO@REF",
+	} {
+		if err := os.WriteFile(jobs, []byte("jobs: {build: {runs-on: linux, steps: ["+step+"]}}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a file that is accepted is served until then
+		defer cancel()
+		if code, _, stderr := runnerctl(ctx, "sim", "--jobs", jobs); code != exitFailure || !strings.Contains(stderr, want) {
+			t.Errorf("%s: code %d, want %q: %s", step, code, want, stderr)
+		}
 	}
 }
