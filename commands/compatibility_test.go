@@ -73,17 +73,23 @@ expect() {
 `
 
 // Each input that a script shows holds in a real runner.
-func TestInputs(t *testing.T) {
+func TestInputs(t *testing.T) { showInputs(t, defaultBase) }
+
+const (
+	defaultBase = "debian:trixie-slim"
+	newestBase  = "debian:sid-slim" // a newer Docker, among others
+)
+
+func showInputs(t *testing.T, base string) {
 	api := realEngine(t)
-	name := newFleet(t, api)
-	must(t, up(name)...)
-	shared := list(t, name)[0].Name
-	show := func(t *testing.T, runner, script string) {
+	start := func(t *testing.T) (runner string) {
 		t.Helper()
-		if code, stdout, stderr := runnerctl(t.Context(), "exec", runner, "--", "bash", "-euc", inputPrelude+script); code != 0 {
-			t.Errorf("code %d\n%s%s", code, stdout, stderr)
-		}
+		name := newFleet(t, api)
+		write(t, "runnerctl.yaml", "image: {base: "+base+"}\n")
+		must(t, up(name)...)
+		return list(t, name)[0].Name
 	}
+	shared := start(t)
 	for _, one := range inputs() {
 		if one.Script == "" || one.Long && !thorough {
 			continue
@@ -91,11 +97,11 @@ func TestInputs(t *testing.T) {
 		t.Run(one.ID, func(t *testing.T) {
 			runner := shared
 			if one.Fresh {
-				own := newFleet(t, api)
-				must(t, up(own)...)
-				runner = list(t, own)[0].Name
+				runner = start(t)
 			}
-			show(t, runner, one.Script)
+			if code, stdout, stderr := runnerctl(t.Context(), "exec", runner, "--", "bash", "-euc", inputPrelude+one.Script); code != 0 {
+				t.Errorf("code %d\n%s%s", code, stdout, stderr)
+			}
 		})
 	}
 }

@@ -55,7 +55,7 @@ func doctorEnv(ctx context.Context, d deps, engine *dockerx.Engine, endpoint doc
 		Client: doctor.Client{OS: d.goos, User: userName(), Proxy: proxyFacts(proxySettings(d.env))}, Endpoint: endpoint.Host,
 		Wanted: doctor.Wanted{
 			Count: wanted.Runners.Count, CPUs: wanted.Runners.CPUs, Memory: int64(wanted.Runners.Memory),
-			Runtime: wanted.Runners.Runtime, Devices: wanted.Runners.Devices, Driver: wanted.Network.Driver, Target: wanted.Target,
+			Runtime: wanted.Runners.Runtime, Devices: wanted.Runners.Devices, Driver: wanted.Network.Driver, Target: wanted.Target, IDs: wanted.Runners.IDRange,
 		},
 	}}
 	limit := engineLimit

@@ -98,6 +98,7 @@ func TestEveryCheckCanFail(t *testing.T) {
 		{"userns.engine", change(func(f *Facts) { f.Engine.SecurityOptions = []string{"name=seccomp", "name=userns"} }), Fail, "userns-remap"},
 		{"userns.ids", file("proc/1/uid_map", "0 100000 65536\n"), Fail, "too few ids: 0 100000 65536"},
 		{"userns.ids", file("proc/1/uid_map", "0 1000000 1000000000\n"), Pass, "enough"},
+		{"userns.ids", replaced(change(func(f *Facts) { f.Wanted.IDs = 1 << 31 }), "proc/1/uid_map", "0 1000000 1000000000\n"), Fail, "too few ids"},
 		{"userns.ids", file("proc/1/uid_map", "0 1000 1\n1 100000 65536\n"), Fail, "too few"},
 		{"userns.ids", file("proc/1/uid_map", ""), Skip, "can't be read"},
 		{"devices.tun", file("dev/net/tun", ""), Fail, "missing"},

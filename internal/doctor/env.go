@@ -76,6 +76,7 @@ type Wanted struct {
 	Base    []string     // images that a build starts from
 	Missing []string     // those of them that the engine has not
 	Target  string       // on GitHub
+	IDs     int64        // user and group ids of a runner, which the machine has from 100000 on
 }
 
 // Machine is the engine's machine as files.

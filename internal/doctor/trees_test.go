@@ -44,7 +44,7 @@ func common(files fstest.MapFS) Facts {
 	pool := netip.MustParsePrefix("10.213.0.0/16")
 	return Facts{
 		Client: Client{OS: "linux", User: "ada"}, Endpoint: "unix:///var/run/docker.sock", Local: true,
-		Wanted:  Wanted{Count: 1, CPUs: 2, Memory: 4 << 30, Pool: pool, Base: []string{"debian:trixie-slim"}, Missing: []string{"debian:trixie-slim"}, Driver: "slirp4netns"},
+		Wanted:  Wanted{Count: 1, CPUs: 2, Memory: 4 << 30, Pool: pool, Base: []string{"debian:trixie-slim"}, Missing: []string{"debian:trixie-slim"}, Driver: "slirp4netns", IDs: 65536},
 		Machine: Machine{Root: files, Process: "proc/1", OwnNetwork: true, Limits: limitsOf("1048576", "unlimited")},
 		Space:   Space{Free: 50 << 30, Inodes: 5_000_000, AllInodes: 6_000_000},
 		Container: Container{

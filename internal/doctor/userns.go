@@ -18,7 +18,7 @@ var usernsChecks = []Check{
 	{ID: "userns.engine", Title: "engine's own user namespace", Group: "User namespaces", Severity: Mandatory, Needs: NeedsEngine, Run: usernsEngine,
 		Why: "an engine that is itself rootless or remaps users has no 65536 ids left to give to a runner"},
 	{ID: "userns.ids", Title: "ids of the engine's machine", Group: "User namespaces", Severity: Mandatory, Needs: NeedsMachine, Run: usernsIDs,
-		Why: "a machine that is a container itself may have too few ids: runners take 1001 and 100000 to 165535"},
+		Why: "a machine that is a container itself may have too few ids: runners take 1001 and 100000 to 165535, or to 2147583647 with runners.idRange: 2147483648"},
 }
 
 func usernsMax(f Facts) Outcome {
@@ -106,22 +106,22 @@ func has(options []string, name string) bool {
 	return false
 }
 
-// lastID is the greatest that runners use on the engine's machine.
-const lastID = 165535
+// firstID of the engine's machine is an ordinary runner id's 0 (templates.FirstID).
+const firstID = 100000
 
 func usernsIDs(f Facts) Outcome {
 	text, err := fs.ReadFile(f.Machine.Root, f.Machine.Process+"/uid_map")
 	if err != nil {
 		return skip("the engine's uid map can't be read")
 	}
-	var reach int // ids from 0 on without a gap
+	var reach int64 // ids from 0 on without a gap
 	for line := range strings.Lines(string(text)) {
 		fields := strings.Fields(line)
 		if len(fields) != 3 {
 			continue
 		}
-		first, _ := strconv.Atoi(fields[0]) // numbers: the kernel's own
-		length, _ := strconv.Atoi(fields[2])
+		first, _ := strconv.ParseInt(fields[0], 10, 64) // numbers: the kernel's own
+		length, _ := strconv.ParseInt(fields[2], 10, 64)
 		if first <= reach {
 			reach = max(reach, first+length)
 		}
@@ -130,8 +130,8 @@ func usernsIDs(f Facts) Outcome {
 	switch {
 	case observed == "0 0 4294967295":
 		return pass("all of them")
-	case reach <= lastID:
-		return Outcome{Fail, "this machine is itself in a user namespace, with too few ids: " + observed, advice("use a machine of its own, or have its container manager give it %d ids (lxc.idmap, raw.idmap)", lastID+1)}
+	case reach < firstID+f.Wanted.IDs:
+		return Outcome{Fail, "this machine is itself in a user namespace, with too few ids: " + observed, advice("use a machine of its own, or have its container manager give it %d ids (lxc.idmap, raw.idmap)", firstID+f.Wanted.IDs)}
 	}
 	return pass("a part of another machine's, and enough: %s", observed)
 }
