@@ -196,7 +196,7 @@ func TestProfilesOfSettings(t *testing.T) {
 func TestHashIsOfTheWish(t *testing.T) {
 	hashes := map[string]string{}
 	for _, settings := range []config.Buildx{{Version: "latest"}, {Version: "0.31.1"}, {Version: "distribution"}, {}} {
-		wanted := recipe{image: config.Default().Image}
+		wanted := recipe{image: config.Default().Image, ids: config.NarrowIDs}
 		wanted.image.Buildx = settings
 		files, err := wanted.context("")
 		if err != nil {
