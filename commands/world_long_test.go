@@ -20,7 +20,8 @@ func TestHostedProfile(t *testing.T) {
 	must(t, "exec", runner.Name, "--", "bash", "-euc", `for t in gh gcc g++ cmake python python3 pip3 pipx node npm dig java javac mvn go php composer ruby bundle cargo psql mysql redis-cli shellcheck yamllint ansible Xvfb nc tree; do command -v $t >/dev/null || { echo "no $t" >&2; exit 1; }; done
 		cd "$(mktemp -d)"
 		printf 'int main(void){return 0;}\n' >a.c && gcc a.c && ./a.out
-		python3 -m venv v && v/bin/python -c 'print(1)' && pip3 --version && pip3 config get global.break-system-packages
+		python3 -m venv v && v/bin/python -c 'print(1)' && pip3 --version
+		[[ $(pip3 install --no-index nothing-there 2>&1) == *"No matching distribution"* ]] # not "externally-managed-environment"
 		node -e 'console.log(1)' && npm --version && ruby -e 'puts 1' && php -r 'echo 1;' && java -version && docker version`)
 }
 
