@@ -15,7 +15,7 @@ import (
 var sizes = map[Profile]string{
 	Minimal:  "729 MB",
 	Standard: "758 MB",
-	Hosted:   "about 3.9 GB by apt's reckoning: 947 packages, 769 MB to fetch",
+	Hosted:   "3.35 GB: 947 packages, 769 MB to fetch",
 }
 
 var uses = map[Profile]string{
