@@ -85,8 +85,10 @@ bench: setup build ## measure the claims (bench/results.json, docs/bench), fail 
 bench-quick: setup build ## the same in under five minutes, fewer samples
 	$(WITH_DOCKER) go run ./bench -quick
 
-lint: ## golangci-lint, pinned in tools/go.mod
+lint: ## golangci-lint and actionlint, pinned in tools/
 	go tool -modfile=tools/go.mod golangci-lint run ./...
+	go tool -modfile=tools/actionlint/go.mod actionlint .github/workflows/*.yml
+	go tool -modfile=tools/actionlint/go.mod actionlint -shellcheck= testdata/workflows/*.yaml
 
 GOLDEN := Golden$$|Page$$|^TestWriteText$$|^TestJSON$$|^TestScript$$|^TestReportIsOfTheResults$$
 golden: ## rewrite golden files

@@ -75,10 +75,7 @@ expect() {
 // Each input that a script shows holds in a real runner.
 func TestInputs(t *testing.T) { showInputs(t, defaultBase) }
 
-const (
-	defaultBase = "debian:trixie-slim"
-	newestBase  = "debian:sid-slim" // a newer Docker, among others
-)
+const defaultBase = "debian:trixie-slim"
 
 func showInputs(t *testing.T, base string) {
 	api := realEngine(t)
