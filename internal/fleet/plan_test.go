@@ -212,3 +212,11 @@ func TestPools(t *testing.T) {
 		t.Error("no error although every block is taken")
 	}
 }
+
+// A runner's label holds the hash of its spec, so another hash of an unchanged spec would
+// replace every runner of every fleet at the next up. A new field of Spec is omitempty.
+func TestHashOfAnUnchangedSpec(t *testing.T) {
+	if got, want := (Spec{}).Hash(), "4750d7e1f5de"; got != want {
+		t.Errorf("Spec{}.Hash() = %s, want %s: is a new field of Spec not omitempty?", got, want)
+	}
+}
