@@ -100,6 +100,11 @@ docker build -q --platform linux/arm64 -t arm . >/dev/null; expect aarch64 docke
 ! head -c 8G /dev/zero >/dev/shm/full 2>/dev/null; answers 5; rm /dev/shm/full`,
 	},
 	{
+		ID: "oom-score", Group: "Limits", Input: "cat /proc/self/oom_score_adj, in a job and in a container", Result: outcomePasses, Note: "500 in both, 0 of the daemons: where memory is full, they live on",
+		Script: `busybox_image; [ "$(cat /proc/self/oom_score_adj) $(docker run --rm bb cat /proc/self/oom_score_adj) $(docker run --rm --oom-score-adj 700 bb cat /proc/self/oom_score_adj)" = "500 500 700" ]
+[ "$(cat "/proc/$(pgrep -o -x dockerd)/oom_score_adj")" = 0 ]`,
+	},
+	{
 		ID: "memory-hogs", Group: "Limits", Input: "40 processes that take 200 MB each", Result: outcomePasses, Long: true, Note: "the job's processes are killed, not the daemons", Fresh: true,
 		Script: restartDockerd + `before=$(pgrep -x dockerd; pgrep -x containerd)
 for i in $(seq 40); do perl -e '$x = "x" x (200 << 20); sleep 20' 2>/dev/null & done; sleep 12; answers 20
