@@ -222,8 +222,7 @@ func TestEnvironmentContractRunsJob(t *testing.T) {
 	if err := os.Chmod(ca, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for folder := ca; folder != os.TempDir(); { // runner's uid is nobody here
-		folder = filepath.Dir(folder)
+	for folder := filepath.Dir(ca); folder != os.TempDir(); folder = filepath.Dir(folder) { // runner's uid is nobody here
 		if err := os.Chmod(folder, 0o755); err != nil {
 			t.Fatal(err)
 		}

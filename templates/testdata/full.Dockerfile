@@ -15,7 +15,7 @@ RUN printf 'force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/sh
  && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /usr/share/info/* /var/log/*.log /var/log/apt
 RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups docker,sudo runner \
  && echo 'runner:1002:64534' >/etc/subuid && cp /etc/subuid /etc/subgid \
- && printf 'runner ALL=(ALL) NOPASSWD:ALL\nDefaults env_keep += "DEBIAN_FRONTEND http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY"\n' >/etc/sudoers.d/runner && chmod 0440 /etc/sudoers.d/runner
+ && printf 'runner ALL=(ALL) NOPASSWD:ALL\nDefaults env_keep += "DEBIAN_FRONTEND http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY"\nDefaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"\n' >/etc/sudoers.d/runner && chmod 0440 /etc/sudoers.d/runner
 RUN mkdir -p /usr/share/runnerctl && dpkg-divert --local --rename --divert /usr/share/runnerctl/docker.init --add /etc/init.d/docker
 COPY image/world /
 RUN /usr/lib/runnerctl/world-check settle
