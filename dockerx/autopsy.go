@@ -16,21 +16,22 @@ import (
 
 const (
 	diagnostics = world + home + "/actions-runner/_diag"
-	// jobNote is written by the hook job-started.
+	// jobNote is written by the job-started hook.
 	jobNote = diagnostics + "/job"
 )
 
 const (
-	// autopsyLimit is for an engine that hangs.
+	// autopsyLimit bounds the wait for an engine that hangs.
 	autopsyLimit = 20 * time.Second
 	autopsyLines = 2000
-	// mostRead of what a job may have left in the agent's folder.
+	// mostRead limits the bytes that are read from the agent's folder, where a job can leave
+	// anything.
 	mostRead = 64 << 20
 )
 
-// Autopsy tells what became of a runner, whose container is still there and may
-// still run. What could not be read is left out of the record. Whatever the runner
-// tells its jobs may have written.
+// Autopsy records how a runner ended. Its container still exists and may still run. Data that
+// can't be read is left out of the record. A job may have forged any data that comes from the
+// runner.
 func (e *Engine) Autopsy(ctx context.Context, runner fleet.Runner) (fleet.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, autopsyLimit)
 	defer cancel()
@@ -69,8 +70,8 @@ func (e *Engine) Autopsy(ctx context.Context, runner fleet.Runner) (fleet.Record
 	return record, nil
 }
 
-// diagnostics is the end of the agent's own last logs: the listener's, and that of
-// the worker that had the job.
+// diagnostics returns the end of the agent's own last logs: the log of the listener, and the
+// log of the worker that had the job.
 func (e *Engine) diagnostics(ctx context.Context, runner fleet.Runner) []byte {
 	last := map[string]*end{}
 	_ = e.files(ctx, runner.ContainerID, diagnostics, func(name string, content io.Reader) error {
@@ -78,8 +79,8 @@ func (e *Engine) diagnostics(ctx context.Context, runner fleet.Runner) []byte {
 		if !named || kind != "Runner" && kind != "Worker" || path.Ext(name) != ".log" {
 			return nil
 		}
-		// Two fit, each with its title. Of several of a kind the names are in the order
-		// of time.
+		// Two logs fit, each with its title. The names of one kind are in order of time, so
+		// the last one is kept.
 		last[kind] = &end{limit: fleet.PaperSize/2 - 256, title: path.Base(name)}
 		_, err := io.Copy(last[kind], content)
 		return err
@@ -95,8 +96,8 @@ func (e *Engine) diagnostics(ctx context.Context, runner fleet.Runner) []byte {
 
 var errEnough = errors.New("more than is read")
 
-// files reads the regular files at a path of a container by the engine's archive
-// API, as far as mostRead.
+// files reads the regular files at a path of a container through the engine's archive API, up
+// to mostRead bytes.
 func (e *Engine) files(ctx context.Context, id, from string, read func(name string, content io.Reader) error) error {
 	stream, _, err := e.api.CopyFromContainer(ctx, id, from)
 	if err != nil {
@@ -121,7 +122,7 @@ func (e *Engine) files(ctx context.Context, id, from string, read func(name stri
 	}
 }
 
-// cutOff is a reader that fails where io.LimitReader would seem to end well.
+// cutOff is a reader that fails at its limit, where io.LimitReader would report a normal end.
 type cutOff struct {
 	reader io.Reader
 	left   int
@@ -136,7 +137,7 @@ func (c *cutOff) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// end keeps the end of what is written to it.
+// end is a writer that keeps the end of its input.
 type end struct {
 	limit int
 	title string
@@ -158,7 +159,7 @@ func (e *end) trim() {
 	}
 }
 
-// lines are whole ones.
+// lines returns the kept text without a first line that was cut.
 func (e *end) lines() []byte {
 	e.trim()
 	if !e.cut {

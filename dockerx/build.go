@@ -28,11 +28,11 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Context is a build context: slash-separated path → content. All is sent executable,
-// but for the Dockerfile and the settings among the world's files.
+// Context is a build context: slash-separated path → content. All files are sent as
+// executable, except the Dockerfile and the settings among the rootfs's files (image/world).
 type Context map[string][]byte
 
-// Paths in order, so that hashes and archives are the same every time.
+// Paths returns the sorted paths, so that hashes and archives are the same every time.
 func (c Context) Paths() []string {
 	var paths []string
 	for path := range c {
@@ -42,7 +42,7 @@ func (c Context) Paths() []string {
 	return paths
 }
 
-// Mode of a file in the context.
+// Mode returns the mode of a file in the context.
 func (c Context) Mode(path string) fs.FileMode {
 	settings := strings.HasPrefix(path, "image/world/") && !bytes.HasPrefix(c[path], []byte("#!"))
 	if path == "Dockerfile" || settings {
@@ -51,8 +51,8 @@ func (c Context) Mode(path string) fs.FileMode {
 	return 0o755
 }
 
-// pack writes the context as a tar, and behind it the large files, by their path
-// in the context.
+// pack writes the context as a tar, followed by the large files, by their path in the
+// context.
 func (c Context) pack(out io.Writer, large map[string]string) error {
 	w := tar.NewWriter(out)
 	for _, path := range c.Paths() {
@@ -88,7 +88,7 @@ func packFile(w *tar.Writer, path, source string) error {
 	return err
 }
 
-// ImageID of a reference; "" where the engine has no such image.
+// ImageID returns the id of a reference; "" if the engine has no such image.
 func (e *Engine) ImageID(ctx context.Context, reference string) (string, error) {
 	info, err := e.api.ImageInspect(ctx, reference)
 	if cerrdefs.IsNotFound(err) {
@@ -100,7 +100,7 @@ func (e *Engine) ImageID(ctx context.Context, reference string) (string, error) 
 	return info.ID, nil
 }
 
-// AnyImage is the id of some image that runnerctl built; "" where the engine has none.
+// AnyImage returns the id of any image that runnerctl built; "" if the engine has none.
 func (e *Engine) AnyImage(ctx context.Context) (string, error) {
 	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelImage))})
 	if err != nil {
@@ -112,8 +112,8 @@ func (e *Engine) AnyImage(ctx context.Context) (string, error) {
 	return list[0].ID, nil
 }
 
-// AgentVersion is that of the agent in the newest runner image that has one, or
-// its archive's hash; "" where none has.
+// AgentVersion returns the version of the agent in the newest runner image that has one, or
+// its archive's hash; "" if no image has an agent.
 func (e *Engine) AgentVersion(ctx context.Context) (string, error) {
 	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelAgent))})
 	if err != nil {
@@ -126,7 +126,8 @@ func (e *Engine) AgentVersion(ctx context.Context) (string, error) {
 	return newest.Labels[LabelAgent], nil
 }
 
-// NewestImage is the newest runner image's tag and labels; "" where there is none.
+// NewestImage returns the tag and labels of the newest runner image; "" if there is no image.
+// An image without a tag is named by its id.
 func (e *Engine) NewestImage(ctx context.Context) (tag string, labels map[string]string, err error) {
 	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelImage))})
 	if err != nil {
@@ -156,13 +157,13 @@ func (e *Engine) Pull(ctx context.Context, reference string, progress io.Writer)
 	return nil
 }
 
-// BuildOptions of one image build.
+// BuildOptions controls one image build.
 type BuildOptions struct {
 	Tag      string
 	NoCache  bool
-	Large    map[string]string // further files of the context: path in it → path here
+	Large    map[string]string // further files: path in the context → local path
 	Progress string            // auto, tty, plain or quiet
-	Out      io.Writer         // where progress goes; a terminal for tty
+	Out      io.Writer         // for the progress; a terminal for tty
 }
 
 // Build sends the context to the engine's BuildKit and shows its progress.
@@ -190,7 +191,7 @@ func (e *Engine) Build(ctx context.Context, files Context, options BuildOptions)
 	shown := make(chan struct{})
 	go func() {
 		defer close(shown)
-		_, _ = display.UpdateFrom(context.WithoutCancel(ctx), statuses) // the stream tells the outcome
+		_, _ = display.UpdateFrom(context.WithoutCancel(ctx), statuses) // the stream holds the outcome
 	}()
 	told := buildLog{}
 	err = readBuild(response.Body, func(status *bkclient.SolveStatus) {
@@ -242,23 +243,23 @@ func readBuild(stream io.Reader, observe func(*bkclient.SolveStatus)) error {
 	}
 }
 
-// Suites that mmdebstrap can make a base image of, by reference.
+// suites maps an image's reference to the suite that mmdebstrap can build it from.
 var suites = map[string]string{
 	"debian:trixie-slim": "trixie", "debian:sid-slim": "sid",
 	"ubuntu:24.04": "noble", "ubuntu:22.04": "jammy",
 }
 
-// ubuntuKeyring comes with Ubuntu, and on Debian with ubuntu-archive-keyring.
+// ubuntuKeyring comes with Ubuntu, and on Debian with the package ubuntu-archive-keyring.
 const ubuntuKeyring = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
 
-// Bootstrappable tells whether a base can be made from packages on this machine.
+// Bootstrappable reports whether this machine can build a base from packages.
 func Bootstrappable(reference string) bool {
 	_, err := exec.LookPath("mmdebstrap")
 	return suites[reference] != "" && err == nil
 }
 
-// Bootstrap makes a base image from the distribution's own packages and imports
-// it under the reference, where no registry is to be had.
+// Bootstrap builds a base image from the distribution's own packages and imports it under the
+// reference. It serves machines that can't reach a registry.
 func (e *Engine) Bootstrap(ctx context.Context, reference string, progress io.Writer) error {
 	suite := suites[reference]
 	if suite == "" {
@@ -281,7 +282,7 @@ func (e *Engine) Bootstrap(ctx context.Context, reference string, progress io.Wr
 	}
 	command := exec.CommandContext(ctx, "mmdebstrap", append(args, suite, path)...)
 	var output tail
-	both := io.MultiWriter(progress, &output) // one for both: exec writes to it from one goroutine
+	both := io.MultiWriter(progress, &output) // one writer for both: exec writes from one goroutine
 	command.Stdout, command.Stderr = both, both
 	if err := command.Run(); err != nil {
 		if ctx.Err() != nil {

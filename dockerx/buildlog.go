@@ -10,7 +10,7 @@ import (
 
 // BuildError holds the failing step and the end of its output.
 type BuildError struct {
-	Object  string // what could not be made, like "image runnerctl/runner:4f2a91c"
+	Object  string // the object that could not be built, like "image runnerctl/runner:4f2a91c"
 	Problem string
 	Lines   []string
 	Advice  string
@@ -18,17 +18,17 @@ type BuildError struct {
 
 func (e *BuildError) Error() string { return e.Object + ": the build failed" }
 
-// Cause is the builder's own message.
+// Cause returns the builder's own message.
 func (e *BuildError) Cause() string { return e.Problem }
 
-// Last holds the last lines of the failing step's output.
+// Last returns the last lines of the failing step's output.
 func (e *BuildError) Last() []string { return e.Lines }
 
 // Hint says what to do.
 func (e *BuildError) Hint() string { return e.Advice }
 
-// buildLog is what the steps of a build told. Stages are built side by side, and
-// where a step fails, BuildKit cancels those beside it: they end with an error too.
+// buildLog holds the output of a build's steps. Stages are built in parallel, and when a step
+// fails, BuildKit cancels the steps that run at the same time: those end with an error too.
 type buildLog map[digest.Digest]*buildStep
 
 type buildStep struct {
@@ -56,8 +56,8 @@ func (l buildLog) step(of digest.Digest) *buildStep {
 	return l[of]
 }
 
-// failed is the step that a build's message is about, which ends with the step's own;
-// an empty one where it is about none.
+// failed returns the step that a build's message is about: the message ends with the step's
+// own. It returns an empty step if no step matches.
 func (l buildLog) failed(message string) *buildStep {
 	found := &buildStep{}
 	for _, step := range l {
@@ -68,9 +68,8 @@ func (l buildLog) failed(message string) *buildStep {
 	return found
 }
 
-// stepProblem names the step by its beginning only, and why it failed: BuildKit's
-// own message repeats the whole command, in brackets or, from BuildKit 0.10 on, in
-// quotes.
+// stepProblem returns the beginning of the step and why it failed. BuildKit's own message
+// repeats the whole command, in brackets or, from BuildKit 0.10 on, in quotes.
 func stepProblem(step, message string) string {
 	if step == "" {
 		return message
@@ -102,8 +101,8 @@ func (t *tail) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// lines are the last ones that are not empty, each as a terminal would show it in the
-// end: what stands before a carriage return was written over.
+// lines returns the last lines that are not empty, each as a terminal would finally show it:
+// text before a carriage return is overwritten.
 func (t *tail) lines() (last []string) {
 	for line := range bytes.Lines(t.kept) {
 		line = bytes.TrimSpace(line)

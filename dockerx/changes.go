@@ -11,8 +11,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// Changes tells of the fleet's runners from now on. The channel is closed when ctx
-// ends and when the engine's stream breaks.
+// Changes reports the changes of the fleet's runners from now on. The channel is closed when
+// ctx ends or the engine's stream breaks.
 func (e *Engine) Changes(ctx context.Context, fleetName string) (<-chan fleet.Change, error) {
 	selected := members(fleetName)
 	for _, kind := range []fleet.ChangeKind{fleet.Died, fleet.OutOfMem, fleet.Begun, fleet.Destroyed, fleet.Stilled, fleet.Resumed} {
@@ -27,8 +27,8 @@ func (e *Engine) Changes(ctx context.Context, fleetName string) (<-chan fleet.Ch
 	return changes, nil
 }
 
-// Reloads tells whenever a fleet's supervisor is told that its wish has changed
-// (Reload), whichever form it has. The channel is closed like that of Changes.
+// Reloads reports each Reload, which notifies a fleet's supervisor, in either form, that its
+// desired state has changed. The channel is closed like that of Changes.
 func (e *Engine) Reloads(ctx context.Context, fleetName string) (<-chan struct{}, error) {
 	selected := filters.NewArgs(filters.Arg("container", supervisorName(fleetName)), filters.Arg("event", string(events.ActionAttach)))
 	reloads, err := listen(ctx, e, selected, func(events.Message) struct{} { return struct{}{} })
@@ -41,7 +41,7 @@ func (e *Engine) Reloads(ctx context.Context, fleetName string) (<-chan struct{}
 // listen opens a stream of the engine's events.
 func listen[T any](ctx context.Context, e *Engine, selected filters.Args, read func(events.Message) T) (<-chan T, error) {
 	selected.Add("type", string(events.ContainerEventType))
-	// The engine answers before it listens: what happens in between it has noted.
+	// The engine answers before it listens; with Since, it sends the events in between too.
 	since, err := e.now(ctx)
 	if err != nil {
 		return nil, err

@@ -20,15 +20,15 @@ import (
 	"github.com/docker/go-connections/tlsconfig"
 )
 
-// Endpoint is where an engine is reached.
+// Endpoint is the address of an engine.
 type Endpoint struct {
-	Name string // "local", the context's name, or what the operator calls it
+	Name string // "local", the docker context's name, or the operator's name for it
 	Host string // unix://, tcp://, ssh://…
 
 	tls *tls.Config // of tcp://; nil where none is used
 }
 
-// Local tells whether the engine's machine is this one.
+// Local reports whether the engine runs on this machine.
 func (e Endpoint) Local() bool {
 	return strings.HasPrefix(e.Host, "unix://") || strings.HasPrefix(e.Host, "npipe://")
 }
@@ -58,8 +58,8 @@ func FindEndpoint(env func(string) string) (Endpoint, error) {
 	return contextEndpoint(name)
 }
 
-// Resolve reads an address that an operator gives: a URL, or a docker context's name.
-// tcp:// takes its certificates from DOCKER_CERT_PATH.
+// Resolve parses an address from an operator: a URL, or the name of a docker context. tcp://
+// takes its certificates from DOCKER_CERT_PATH.
 func Resolve(env func(string) string, address string) (Endpoint, error) {
 	scheme, _, isURL := strings.Cut(address, "://")
 	switch {
@@ -83,15 +83,16 @@ func Resolve(env func(string) string, address string) (Endpoint, error) {
 	return Endpoint{Name: address, Host: address, tls: certificates}, err
 }
 
-// addressError is of an address that leads to no engine, or may not be used.
+// addressError means that an address leads to no engine, or may not be used.
 type addressError struct{ problem, advice string }
 
 func (e *addressError) Error() string { return e.problem }
 
-// Hint is the way out.
+// Hint says what to do.
 func (e *addressError) Hint() string { return e.advice }
 
-// loopback tells whether an address is this machine's alone, like a tunnel's end.
+// loopback reports whether an address is only reachable from this machine, like a tunnel's
+// end.
 func loopback(address string) bool {
 	at, err := url.Parse(address)
 	if err != nil {
@@ -101,7 +102,7 @@ func loopback(address string) bool {
 	return at.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// certificatesOf reads the folder DOCKER_CERT_PATH for a tcp:// address.
+// certificatesOf reads the certificates in DOCKER_CERT_PATH for a tcp:// address.
 func certificatesOf(env func(string) string, host string, verify bool) (*tls.Config, error) {
 	dir := env("DOCKER_CERT_PATH")
 	if dir == "" || !strings.HasPrefix(host, "tcp://") {
@@ -117,7 +118,7 @@ func certificatesOf(env func(string) string, host string, verify bool) (*tls.Con
 	return certificates, nil
 }
 
-// contextEndpoint is what a docker context stands for, its certificates included.
+// contextEndpoint returns the endpoint of a docker context, including its certificates.
 func contextEndpoint(name string) (Endpoint, error) {
 	if name == "default" {
 		return Endpoint{Name: "local", Host: client.DefaultDockerHost}, nil
@@ -146,7 +147,7 @@ func contextEndpoint(name string) (Endpoint, error) {
 	return endpoint, nil
 }
 
-// contextTLS reads a context's own certificates; nil where it has none.
+// contextTLS reads a context's own certificates; it returns nil if there are none.
 func contextTLS(contexts store.Reader, name string, meta clicontext.EndpointMeta) (*tls.Config, error) {
 	full, err := clicontext.WithTLSData(contexts, name, meta)
 	if err != nil || full.TLSData == nil && !meta.SkipTLSVerify {
@@ -172,8 +173,8 @@ func contextTLS(contexts store.Reader, name string, meta clicontext.EndpointMeta
 	return certificates, nil
 }
 
-// helperOf runs the user's own ssh, which knows their keys and hosts; nil for other
-// addresses. Its limits end it where nobody answers any more.
+// helperOf returns a helper that runs the user's own ssh, which knows their keys and hosts;
+// nil for other addresses. sshLimits end ssh when the host stops answering.
 func helperOf(address string) (*connhelper.ConnectionHelper, error) {
 	helper, err := connhelper.GetConnectionHelperWithSSHOpts(address, sshLimits)
 	if at, bad := url.Parse(address); err != nil && bad == nil {
@@ -182,7 +183,7 @@ func helperOf(address string) (*connhelper.ConnectionHelper, error) {
 	return helper, err
 }
 
-// Connect opens the engine; nothing is sent yet.
+// Connect creates the client of an engine. It sends nothing yet.
 func Connect(endpoint Endpoint) (*Engine, error) {
 	transport := &http.Transport{}
 	own := &http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}
@@ -206,7 +207,7 @@ func Connect(endpoint Endpoint) (*Engine, error) {
 		return nil, fmt.Errorf("engine %s: %w", endpoint.Host, err)
 	}
 	if !endpoint.Local() {
-		transport.Proxy = nil // streams could not go by one
+		transport.Proxy = nil // streams can't pass through a proxy
 		own.Transport = newPatient(own.Transport, endpoint)
 	}
 	return &Engine{api: api, host: endpoint.Name, away: !endpoint.Local()}, nil

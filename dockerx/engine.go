@@ -1,4 +1,4 @@
-// Package dockerx adapts the Docker Engine: nothing above it sees an SDK type.
+// Package dockerx adapts the Docker Engine: packages above it see no SDK type.
 package dockerx
 
 import (
@@ -20,17 +20,17 @@ import (
 // Engine is one Docker Engine.
 type Engine struct {
 	api  *client.Client
-	host string // how runnerctl names it
+	host string // runnerctl's name for it
 	away bool   // on another machine
 }
 
-// Close frees the connections.
+// Close closes the connections.
 func (e *Engine) Close() error { return e.api.Close() }
 
-// Facts is what the engine says of itself and its machine.
+// Facts holds the engine's report about itself and its machine.
 type Facts struct {
-	ID                                                                           string // of the engine, for good
-	Arch                                                                         string // as uname says it
+	ID                                                                           string // of the engine, permanent
+	Arch                                                                         string // as uname prints it
 	Version, API, Kernel, OS, Name, StorageDriver, Cgroup, CgroupDriver, RootDir string
 	StorageStatus                                                                map[string]string
 	SecurityOptions, Runtimes, Warnings                                          []string
@@ -39,16 +39,16 @@ type Facts struct {
 	HTTPProxy, HTTPSProxy, NoProxy                                               string // may hold credentials
 	CPUs                                                                         int
 	Memory                                                                       int64     // bytes
-	Now                                                                          time.Time // by its clock
+	Now                                                                          time.Time // by the engine's clock
 }
 
-// Facts asks the engine.
+// Facts asks the engine for its facts.
 func (e *Engine) Facts(ctx context.Context) (Facts, error) {
 	info, err := e.api.Info(ctx)
 	if err != nil {
 		return Facts{}, err
 	}
-	now, _ := time.Parse(time.RFC3339Nano, info.SystemTime) // zero where the engine tells none
+	now, _ := time.Parse(time.RFC3339Nano, info.SystemTime) // zero if the engine reports none
 	status := map[string]string{}
 	for _, pair := range info.DriverStatus {
 		status[pair[0]] = pair[1]
@@ -63,15 +63,15 @@ func (e *Engine) Facts(ctx context.Context) (Facts, error) {
 	}, nil
 }
 
-// Network of the engine.
+// Network is a network of the engine.
 type Network struct {
 	Name    string
-	Default bool // the bridge that containers get where none is named
-	MTU     int  // bytes; 0 where none is set
+	Default bool // the bridge that containers get if no network is named
+	MTU     int  // bytes; 0 if none is set
 	Blocks  []netip.Prefix
 
-	Apart    bool // its containers don't reach each other
-	Unmasked bool // what leaves it keeps the containers' addresses
+	Apart    bool // its containers can't reach each other
+	Unmasked bool // packets that leave it keep the containers' addresses
 }
 
 // Networks lists the engine's networks.
@@ -97,8 +97,8 @@ func (e *Engine) Networks(ctx context.Context) ([]Network, error) {
 	return networks, nil
 }
 
-// AskRegistry lets the engine ask the registry of an image whether it is there;
-// login says that the registry answers, and tells that only to those it knows.
+// AskRegistry makes the engine ask an image's registry whether the image exists. login means
+// that the registry answers, but requires a login for this question.
 func (e *Engine) AskRegistry(ctx context.Context, reference string) (login bool, err error) {
 	_, err = e.api.DistributionInspect(ctx, reference, "")
 	switch {
@@ -110,8 +110,8 @@ func (e *Engine) AskRegistry(ctx context.Context, reference string) (login bool,
 	return false, nil
 }
 
-// Bridge is the host's own address on the engine's default bridge: there containers
-// reach what listens on the host.
+// Bridge returns the host's own address on the engine's default bridge. Containers reach
+// services of the host at this address.
 func (e *Engine) Bridge(ctx context.Context) (netip.Addr, error) {
 	bridge, err := e.api.NetworkInspect(ctx, "bridge", network.InspectOptions{})
 	if err != nil {
@@ -124,8 +124,9 @@ func (e *Engine) Bridge(ctx context.Context) (netip.Addr, error) {
 	return address, nil
 }
 
-// gatewayOf a network. An engine names that of its default bridge from its second start
-// on only (seen with 20.10): before, it is the first address of the block.
+// gatewayOf returns the gateway of a network. An engine reports the gateway of its default
+// bridge only from its second start on (seen with 20.10); before that, it is the first
+// address of the block.
 func gatewayOf(configs []network.IPAMConfig) (netip.Addr, bool) {
 	for _, ipam := range configs {
 		if address, err := netip.ParseAddr(ipam.Gateway); err == nil {
@@ -138,11 +139,12 @@ func gatewayOf(configs []network.IPAMConfig) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// IsUnreachable tells an engine that can't be reached from one that answered.
+// IsUnreachable reports whether the engine can't be reached, in contrast to an engine that
+// answered with an error.
 func IsUnreachable(err error) bool { return client.IsErrConnectionFailed(err) }
 
-// IsForbidden tells a socket that this user may not open.
+// IsForbidden reports whether this user may not open the engine's socket.
 func IsForbidden(err error) bool {
-	// The client puts its own words around the system's error, which is lost in them.
+	// The client wraps the system's error in its own text, and only the text is left of it.
 	return err != nil && strings.Contains(err.Error(), "permission denied while trying to connect")
 }

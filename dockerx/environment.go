@@ -9,10 +9,10 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// envJobs has the variables of jobs, a line each, which only they get.
+// envJobs holds the variables that only jobs get, one per line.
 const envJobs = "RUNNERCTL_ENV"
 
-// environment is what the settings put into a runner's environment.
+// environment returns the variables that the settings put into a runner's environment.
 func environment(spec fleet.Spec) (all []string) {
 	if len(spec.Env) > 0 {
 		var lines []string
@@ -35,8 +35,9 @@ func environment(spec fleet.Spec) (all []string) {
 	return all
 }
 
-// noProxy is what a runner reaches by itself: what the settings say, its own machine and
-// its containers' networks. Programs that take no networks there know localhost at least.
+// noProxy lists the addresses that a runner reaches without the proxy: those of the settings,
+// its own machine and its containers' networks. Programs that accept no networks in this list
+// at least know localhost.
 func noProxy(spec fleet.Spec) string {
 	all := append(slices.Clone(spec.Proxy.Except), "localhost", "127.0.0.1", "::1", "host.docker.internal", "169.254.213.0/24")
 	networks := []string{spec.Bip}

@@ -17,13 +17,13 @@ import (
 
 const (
 	enter   = "/usr/lib/runnerctl/exec"
-	envExec = "RUNNERCTL_EXEC" // by which enter finds a command again
+	envExec = "RUNNERCTL_EXEC" // lets enter find a command again
 )
 
-// Command is one to run in a runner's machine.
+// Command is a command to run in a runner's machine.
 type Command struct {
 	Args   []string
-	Root   bool // inner root instead of runner
+	Root   bool // as inner root instead of the user runner
 	TTY    bool
 	Stdin  io.Reader // nil: none
 	Stdout io.Writer
@@ -61,8 +61,8 @@ func (e *Engine) Exec(ctx context.Context, runner fleet.Runner, command Command)
 // interruptLimit is how long a command may take to end once its caller has gone.
 const interruptLimit = 5 * time.Second
 
-// interrupt ends a command that Exec began: the engine lets it run on when its caller
-// goes.
+// interrupt ends a command that Exec started: the engine lets a command run on when its
+// caller has gone.
 func (e *Engine) interrupt(ctx context.Context, container, id string) {
 	bounded, cancel := context.WithTimeout(ctx, interruptLimit)
 	defer cancel()
@@ -144,9 +144,9 @@ func (e *Engine) run(ctx context.Context, id string, options container.ExecOptio
 	return info.ExitCode, nil
 }
 
-// Head keeps the beginning of what is written to it and drops the rest: a job
-// must not fill runnerctl's memory. It may be read while it is still written to, as
-// a command that was given up may do.
+// Head is a writer that keeps the beginning of its input and drops the rest, so that a job
+// can't fill runnerctl's memory. It can be read while a command that was given up still
+// writes to it.
 type Head struct {
 	Limit int
 	mutex sync.Mutex

@@ -18,12 +18,12 @@ const (
 	sysfs      = "/sys-rw"
 )
 
-// stopSeconds is how long a runner may take to stop: 30 s for its job to end by itself,
-// 40 s to cancel it (a step takes 10 s, then come post steps and uploads), 10 s for the
-// daemons. The engine's own stop, 5 s longer, fits in the 90 s of systemd.
+// stopSeconds is how long a runner may take to stop: 30 s for its job to end by itself, 40 s
+// to cancel it (a step takes 10 s, then come post steps and uploads), 10 s for the daemons.
+// The engine's own stop takes 5 s longer and fits into systemd's 90 s.
 const stopSeconds = 80
 
-// What the image's scripts are told.
+// Variables that the image's scripts read.
 const (
 	envNetDriver = "RUNNERCTL_NET_DRIVER"
 	envMTU       = "RUNNERCTL_MTU"
@@ -32,17 +32,17 @@ const (
 	envShm       = "RUNNERCTL_SHM_SIZE"
 	envDockerd   = "RUNNERCTL_DOCKERD" // a JSON object, added to the machine's daemon.json
 
-	// Of a runner with an agent; the credential goes in by standard input.
+	// Variables of a runner with an agent; the credential goes in by standard input.
 	envAgent          = "RUNNERCTL_AGENT" // fleet.AgentMode
 	envAgentURL       = "RUNNERCTL_AGENT_URL"
 	envAgentName      = "RUNNERCTL_AGENT_NAME"
-	envAgentLabels    = "RUNNERCTL_AGENT_LABELS" // with commas
+	envAgentLabels    = "RUNNERCTL_AGENT_LABELS" // comma-separated
 	envAgentGroup     = "RUNNERCTL_AGENT_GROUP"
 	envAgentEphemeral = "RUNNERCTL_AGENT_EPHEMERAL"
-	envAgentSpare     = "RUNNERCTL_AGENT_SPARE" // the credential comes when a place gets free
+	envAgentSpare     = "RUNNERCTL_AGENT_SPARE" // the credential comes when a place becomes free
 )
 
-// hasAgent tells whether a container's end is its agent's.
+// hasAgent reports whether a container has an agent, whose end is the container's end.
 func hasAgent(config *container.Config) bool {
 	return slices.ContainsFunc(config.Env, func(pair string) bool { return strings.HasPrefix(pair, envAgent+"=") })
 }
@@ -56,10 +56,10 @@ func roleOf(spec fleet.Spec) string {
 	return string(spec.Role)
 }
 
-// containerConfig is the whole security model in one place (README, "Security
-// model"; golden-tested). There is no privileged mode, no capability beyond the
-// two that newuidmap and newgidmap need, and no host path but a sysfs that the
-// kernel wants to see and that is gone before any job runs.
+// containerConfig is the whole security model in one place (README, "Security model";
+// golden-tested). There is no privileged mode, no capability except the two that newuidmap
+// and newgidmap need, and no host path except a sysfs that the kernel requires to be visible
+// and that is gone before any job runs.
 func containerConfig(name string, spec fleet.Spec) (*container.Config, *container.HostConfig) {
 	labels := ownLabels(spec.Fleet, roleOf(spec))
 	labels[labelSpec] = spec.Hash()
@@ -90,16 +90,16 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 		SecurityOpt: []string{
 			seccompOption(spec.Syscalls),
 			"apparmor=" + spec.AppArmor,
-			// Where the engine's default forbids it: file capabilities give newuidmap and
-			// newgidmap theirs, and sudo is setuid.
+			// The engine's default may forbid new privileges, but newuidmap and newgidmap get
+			// their capabilities from their files, and sudo is setuid.
 			"no-new-privileges=false",
 		},
-		Init: new(bool), // the image has its own, whatever the engine's default is
-		// What the CLI's systempaths=unconfined sets: a new proc can be mounted in
-		// a user namespace only where none of the visible one is masked.
+		Init: new(bool), // the image has its own init, even if the engine's default is to add one
+		// The same as the CLI's systempaths=unconfined: a new proc can be mounted in a user
+		// namespace only if no part of the visible one is masked.
 		MaskedPaths:   []string{},
 		ReadonlyPaths: []string{},
-		NetworkMode:   "bridge", // a user-made network costs 110 ms a start
+		NetworkMode:   "bridge", // a user-defined network costs 110 ms per start
 		Tmpfs:         map[string]string{runtimeDir: "uid=1001,gid=1001,mode=700,exec"},
 		Mounts: []mount.Mount{{
 			Type: mount.TypeVolume, Source: volumeName(name), Target: dataRoot,
@@ -121,7 +121,7 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 	}
 	host.Runtime = spec.Runtime
 	if roleOf(spec) != roleRunner {
-		host.RestartPolicy.Name = container.RestartPolicyDisabled // a throw-away one has nobody to come back for
+		host.RestartPolicy.Name = container.RestartPolicyDisabled // a throw-away runner is not needed again
 	}
 	if agent := spec.Agent; agent.Mode != fleet.NoAgent {
 		config.OpenStdin, config.StdinOnce = true, true
@@ -134,7 +134,7 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 			envAgentEphemeral+"="+strconv.FormatBool(agent.OneJob()),
 		)
 		if agent.OneJob() {
-			host.RestartPolicy.Name = container.RestartPolicyDisabled // its credential is spent
+			host.RestartPolicy.Name = container.RestartPolicyDisabled // its credential is used up
 		}
 	}
 	if spec.InnerPrivileged {
@@ -143,16 +143,16 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 	return config, host
 }
 
-// spareConfig is a runner's whose credential comes later. It is as wanted as any
-// other, so Spec does not know the difference.
+// spareConfig is the configuration of a runner whose credential comes later. A spare matches
+// the desired state like any other runner, so Spec does not record the difference.
 func spareConfig(name string, spec fleet.Spec) (*container.Config, *container.HostConfig) {
 	config, host := containerConfig(name, spec)
 	config.Env = append(config.Env, envAgentSpare+"=true")
 	return config, host
 }
 
-// agentOf reads back what containerConfig wrote of the agent: of a fleet whose
-// settings are elsewhere it tells where its runners are registered.
+// agentOf reads back the agent's settings that containerConfig wrote. They show where a
+// fleet's runners are registered, even if its settings are on another machine.
 func agentOf(env []string) fleet.Agent {
 	told := map[string]string{}
 	for _, one := range env {

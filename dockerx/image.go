@@ -11,20 +11,20 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// ArchError is an image that the engine's machine can't run.
+// ArchError means that the engine's machine can't run an image.
 type ArchError struct{ Reference, Image, Machine string }
 
 func (e *ArchError) Error() string {
 	return fmt.Sprintf("image %s is made for %s, the engine's machine is %s", e.Reference, e.Image, e.Machine)
 }
 
-// Hint is the way out.
+// Hint says what to do.
 func (e *ArchError) Hint() string {
 	return "remove it there: up builds one for each architecture, from bases of that; docker pull --platform linux/" + e.Machine + " gets those"
 }
 
-// Fits refuses an image of another architecture: that it would end with "exec format
-// error" shows only when something is started of it.
+// Fits refuses an image of another architecture. Such an image fails with "exec format
+// error", but only when one of its programs is started.
 func (e *Engine) Fits(ctx context.Context, reference string) error {
 	info, err := e.api.ImageInspect(ctx, reference)
 	if err != nil {
@@ -44,13 +44,14 @@ func (e *Engine) fits(ctx context.Context, reference, architecture string) error
 	return nil
 }
 
-// runs tells what a machine runs: its own, what names none, and the narrower kind.
+// runs reports whether a machine runs an image: one of its own architecture, one without an
+// architecture, or its 32-bit kind.
 func runs(machine, image string) bool {
 	return image == machine || image == "" || machine == "amd64" && image == "386" || machine == "arm64" && image == "arm"
 }
 
-// ImageTree hands read the tar of an image's whole tree. user is what the image
-// starts as. The container that this takes never runs.
+// ImageTree passes the tar of an image's whole file tree to read. user is the user that the
+// image starts as. The container that this needs never runs.
 func (e *Engine) ImageTree(ctx context.Context, reference, fleetName string, read func(user string, tree io.Reader) error) (err error) {
 	info, err := e.api.ImageInspect(ctx, reference)
 	if err != nil {
@@ -61,7 +62,7 @@ func (e *Engine) ImageTree(ctx context.Context, reference, fleetName string, rea
 	user := ""
 	if info.Config != nil {
 		user = info.Config.User
-		for path := range info.Config.Volumes { // else each makes an anonymous one
+		for path := range info.Config.Volumes { // else each would create an anonymous volume
 			host.Tmpfs[path] = "size=4k"
 		}
 	}

@@ -13,10 +13,11 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// tellLimit is for a machine that hangs: what the engine knows is told all the same.
+// tellLimit bounds the wait for a machine that hangs: the engine's own data is reported all
+// the same.
 const tellLimit = 10 * time.Second
 
-// Details asks engine and runner for all that is known.
+// Details collects all known data about a runner from the engine and from the runner itself.
 func (e *Engine) Details(ctx context.Context, runner fleet.Runner) (fleet.Details, error) {
 	info, err := e.api.ContainerInspect(ctx, runner.ContainerID)
 	if err != nil {
@@ -41,7 +42,7 @@ func (e *Engine) Details(ctx context.Context, runner fleet.Runner) (fleet.Detail
 	return details, ctx.Err()
 }
 
-// describe is what the engine alone knows.
+// describe returns the details that the engine alone can give.
 func describe(runner fleet.Runner, info container.InspectResponse) fleet.Details {
 	env := map[string]string{}
 	for _, pair := range info.Config.Env {
@@ -74,7 +75,7 @@ func describe(runner fleet.Runner, info container.InspectResponse) fleet.Details
 	return details
 }
 
-// moment is nil for the engine's zero time.
+// moment parses a time; it returns nil for the engine's zero time.
 func moment(text string) *time.Time {
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil || at.Year() <= 1 {

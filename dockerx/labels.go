@@ -12,24 +12,25 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// Labels are the only state that runnerctl keeps: any machine that reaches the
-// engine sees the same fleets.
+// Labels hold the state of containers, volumes and images (State keeps the rest). Any machine
+// that reaches the engine sees the same fleets.
 const (
 	labelFleet  = "dev.runnerctl.fleet"  // name of the fleet
 	labelRole   = "dev.runnerctl.role"   // fleet.Role
 	labelSchema = "dev.runnerctl.schema" // version of these labels
 	labelSpec   = "dev.runnerctl.spec"   // hash of the runner's spec
 	labelCPUs   = "dev.runnerctl.cpus"   // cores
-	labelRunner = "dev.runnerctl.runner" // on volumes and holds: the runner it belongs to
+	labelRunner = "dev.runnerctl.runner" // on volumes and holds: the runner that they belong to
 
 	// LabelImage marks runner images; its value is the hash in their tag.
 	LabelImage = "dev.runnerctl.image"
-	// LabelAgent is on images with an agent: its version, or its archive's hash.
+	// LabelAgent marks images with an agent; its value is the agent's version, or its
+	// archive's hash.
 	LabelAgent = "dev.runnerctl.agent"
-	// LabelProfile is on runner images: the profile of their packages.
+	// LabelProfile is on runner images; its value is the profile of their packages.
 	LabelProfile = "dev.runnerctl.profile"
-	// LabelBuildx is on runner images: the version of buildx that was put in, or its
-	// hash; "distribution" where that is the world's own.
+	// LabelBuildx is on runner images; its value is the version of the installed buildx, or
+	// its hash; "distribution" if buildx is the rootfs's own package.
 	LabelBuildx = "dev.runnerctl.buildx"
 
 	schema = 1
@@ -47,8 +48,7 @@ func ownLabels(fleetName, role string) map[string]string {
 	return map[string]string{labelFleet: fleetName, labelRole: role, labelSchema: strconv.Itoa(schema)}
 }
 
-// members selects a fleet's runners, or their volumes; a name of "" selects every
-// fleet's.
+// members selects a fleet's runners, or their volumes; "" selects those of every fleet.
 func members(fleetName string) filters.Args {
 	args := filters.NewArgs(filters.Arg("label", labelRole+"="+roleRunner))
 	if fleetName == "" {
@@ -59,18 +59,18 @@ func members(fleetName string) filters.Args {
 	return args
 }
 
-// runnerRoles are the roles of containers that are runners, whoever counts them.
+// runnerRoles are the roles of runner containers: fleet members, throw-away and kept runners.
 var runnerRoles = map[string]bool{string(fleet.Member): true, string(fleet.ThrowAway): true, string(fleet.Kept): true}
 
-// isRunner tells a runner from a container of an image that somebody committed
-// from one: that has a runner's labels too, but not a volume that we named.
+// isRunner reports whether a container is a runner. A container of an image that a user
+// committed from a runner has a runner's labels too, but no volume that runnerctl named.
 func isRunner(one container.Summary) bool {
 	return runnerRoles[one.Labels[labelRole]] && slices.ContainsFunc(one.Mounts, func(mounted container.MountPoint) bool {
 		return mounted.Destination == dataRoot && strings.HasSuffix(mounted.Name, volumeName(""))
 	})
 }
 
-// SchemaError is met where a newer runnerctl made the object.
+// SchemaError means that a newer runnerctl created the object.
 type SchemaError struct{ Object, Found string }
 
 func (e *SchemaError) Error() string {

@@ -10,12 +10,11 @@ import (
 	"github.com/docker/docker/api/types/mount"
 )
 
-// unstartedLimit is how long a lock may take from being made to running.
+// unstartedLimit is how long a lock's container may take from creation to start.
 const unstartedLimit = 20 * time.Second
 
-// Lock makes sure that one runnerctl at a time changes a fleet, from whichever
-// machine. image is any runner image. waiting is called once if another holds
-// the lock.
+// Lock ensures that only one runnerctl at a time changes a fleet, from any machine. image is
+// any runner image. waiting is called once if another process holds the lock.
 func (e *Engine) Lock(ctx context.Context, fleetName, image string, waiting func()) (unlock func(), err error) {
 	held, err := e.hold(ctx, "runnerctl-lock-"+fleetName, ownLabels(fleetName, roleLock), image, waiting)
 	if err != nil {
@@ -24,8 +23,8 @@ func (e *Engine) Lock(ctx context.Context, fleetName, image string, waiting func
 	return held.release, nil
 }
 
-// Hold tells every runnerctl that a throw-away runner is somebody's: prune leaves
-// it alone until this process has released it or died.
+// Hold marks a throw-away runner as in use for every runnerctl: prune leaves it alone until
+// this process has released it or died.
 func (e *Engine) Hold(ctx context.Context, fleetName, runner, image string) (release func(), err error) {
 	labels := ownLabels(fleetName, roleHold)
 	labels[labelRunner] = runner
@@ -42,14 +41,13 @@ type holding struct {
 	release func()
 }
 
-// hold makes a container of a fixed name that lives as long as this process
-// holds its standard input: if the process dies in any way, the connection
-// closes, the container ends and the engine removes it, so that none goes stale.
-// It runs the cat of image.
+// hold creates a container with a fixed name that lives as long as this process holds its
+// standard input. If the process dies in any way, the connection closes, the container ends
+// and the engine removes it, so no lock goes stale. The container runs the image's cat.
 func (e *Engine) hold(ctx context.Context, name string, labels map[string]string, image string, waiting func(), mounts ...mount.Mount) (holding, error) {
 	config := &container.Config{
-		// Not as the runners: processes are counted by user, and where these have used up
-		// what the engine allows, they are to be changed all the same.
+		// Not the runners' user: processes are counted per user, and a fleet must still be
+		// changeable after its runners have used up what the engine allows.
 		Image: image, User: "65534:65534", Labels: labels,
 		Entrypoint: []string{"/bin/cat"}, Cmd: []string{}, OpenStdin: true, StdinOnce: true, AttachStdin: true,
 		Volumes: map[string]struct{}{},
@@ -57,7 +55,7 @@ func (e *Engine) hold(ctx context.Context, name string, labels map[string]string
 	host := &container.HostConfig{
 		AutoRemove: true, NetworkMode: "none", ReadonlyRootfs: true, CapDrop: []string{"ALL"},
 		SecurityOpt: []string{"no-new-privileges"}, LogConfig: container.LogConfig{Type: "none"}, Mounts: mounts,
-		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else the image's VOLUME makes an anonymous one
+		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else the image's VOLUME would create an anonymous volume
 	}
 	var id string
 	for told := false; ; {
@@ -87,7 +85,8 @@ func (e *Engine) hold(ctx context.Context, name string, labels map[string]string
 	remove := func() {
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 		defer cancel()
-		_ = e.api.ContainerRemove(bounded, id, container.RemoveOptions{Force: true, RemoveVolumes: true}) // or it removed itself
+		// It fails if the container has removed itself.
+		_ = e.api.ContainerRemove(bounded, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	}
 	attached, err := e.api.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdin: true})
 	if err != nil {
@@ -100,15 +99,15 @@ func (e *Engine) hold(ctx context.Context, name string, labels map[string]string
 		return holding{}, err
 	}
 	return holding{id: id, release: func() {
-		// In this order: once its input is closed the engine removes it by itself,
+		// Remove first: once the input is closed, the engine removes the container by itself,
 		// and remove would not wait for that.
 		remove()
 		attached.Close()
 	}}, nil
 }
 
-// clearUnstarted removes a lock whose holder died between making and starting
-// it, or whose engine was restarted: only a running one has a holder.
+// clearUnstarted removes a lock whose holder died between creating and starting it, or whose
+// engine was restarted: only a running lock has a holder.
 func (e *Engine) clearUnstarted(ctx context.Context, name, role string) error {
 	info, err := e.api.ContainerInspect(ctx, name)
 	if cerrdefs.IsNotFound(err) {
@@ -130,7 +129,8 @@ func (e *Engine) clearUnstarted(ctx context.Context, name, role string) error {
 	return nil
 }
 
-// foreignError is met where a name that runnerctl needs is somebody else's.
+// foreignError means that a container that is not runnerctl's has a name that runnerctl
+// needs.
 type foreignError struct{ name string }
 
 func (e *foreignError) Error() string {

@@ -14,10 +14,10 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// LogOptions of one reading of a runner's log.
+// LogOptions controls how a runner's log is read.
 type LogOptions struct {
 	Follow bool
-	Rest   bool      // tell a last line without an end too
+	Rest   bool      // also yield a last line without an end
 	Tail   int       // lines; below 0: all
 	Since  time.Time // zero: from the start
 }
@@ -33,8 +33,8 @@ func (o LogOptions) wanted() container.LogsOptions {
 	return wanted
 }
 
-// Logs reads a runner's log, line by line, until its end: with Follow until the
-// container ends or ctx does.
+// Logs reads a runner's log line by line until its end; with Follow, until the container or
+// ctx ends.
 func (e *Engine) Logs(ctx context.Context, runner fleet.Runner, options LogOptions, yield func(fleet.LogLine)) error {
 	wanted := options.wanted()
 	wanted.Timestamps = true
@@ -57,12 +57,12 @@ func (e *Engine) Logs(ctx context.Context, runner fleet.Runner, options LogOptio
 	return nil
 }
 
-// longestLine bounds what is kept of a line without an end.
+// longestLine bounds the bytes that are kept of a line without an end.
 const longestLine = 1 << 20
 
-// logWriter makes lines of what stdcopy hands it: each Write is one message of
-// the engine, a time and a piece of at most 16 KiB. The pieces of one line have
-// the same time, and the last one a line end.
+// logWriter joins the messages that stdcopy writes into lines. Each Write is one message of
+// the engine: a time and a piece of at most 16 KiB. The pieces of one line have the same
+// time, and the last one has a line end.
 type logWriter struct {
 	runner string
 	yield  func(fleet.LogLine)

@@ -8,9 +8,9 @@ import (
 	"github.com/docker/docker/pkg/jsonmessage"
 )
 
-// Move brings images from another engine, what this one has left out. tell is called
-// as the bytes go by, with how many there are in about. Layers that the
-// images share travel once.
+// Move copies images from another engine, except those that this one already has. tell is
+// called as the bytes pass, with their approximate total. Layers that the images share are
+// sent once.
 func (e *Engine) Move(ctx context.Context, from *Engine, references []string, tell func(done, total int64)) (moved bool, err error) {
 	var missing []string
 	var total int64

@@ -10,14 +10,14 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// ExecOuter runs a command in a runner's outer tree, where no job is, and returns
-// its exit code. Of command only Args and the streams count.
+// ExecOuter runs a command in a runner's outer tree, where no job runs, and returns its exit
+// code. It uses only Args and the streams of command.
 func (e *Engine) ExecOuter(ctx context.Context, runner fleet.Runner, command Command) (int, error) {
 	options := container.ExecOptions{User: runnerUser, AttachStdin: command.Stdin != nil, AttachStdout: true, AttachStderr: true, Cmd: command.Args}
 	return e.run(ctx, runner.ContainerID, options, command)
 }
 
-// Addresses are those of a running runner and of its way out, on the engine's
+// Addresses returns the addresses of a running runner and of its gateway, on the engine's
 // bridge.
 func (e *Engine) Addresses(ctx context.Context, runner fleet.Runner) (own, gateway netip.Addr, err error) {
 	info, err := e.api.ContainerInspect(ctx, runner.ContainerID)

@@ -29,35 +29,37 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// ProbeOptions say what a probe container looks at.
+// ProbeOptions selects the things that a probe container looks at.
 type ProbeOptions struct {
-	Fleet   string   // whose it is; its name begins with runnerctl-probe
-	Images  []string // tried first, in order; any image with a shell does
-	Files   []string // of the engine's machine, as patterns below its root; none: it is not looked at
-	Connect []string // HOST:PORT, or HOST:PORT/SECONDS of patience: does something listen there? Or Resolvers
-	Outside bool     // on the machine's own network, not on the bridge that containers get
-	Program string   // file of a static program for the engine's machine, used where no image serves: called with "__probe" it says what probeScript says; "" for none
+	Fleet   string   // its fleet; the container's name begins with runnerctl-probe
+	Images  []string // tried first, in order; any image with a shell works
+	Files   []string // patterns below the root of the engine's machine; none: no look at its files
+	Connect []string // HOST:PORT or HOST:PORT/SECONDS (limit): does something listen there? Or Resolvers
+	Outside bool     // on the machine's own network, not on the containers' bridge
+	// Program is the file of a static program for the engine's machine, used if no image
+	// works; "" for none. Called with "__probe", it prints the same as probeScript.
+	Program string
 }
 
-// Resolvers in ProbeOptions.Connect asks each DNS server of the container's resolv.conf.
+// Resolvers in ProbeOptions.Connect queries each DNS server of the container's resolv.conf.
 const Resolvers = "resolvers"
 
-// Probed is what a probe container saw.
+// Probed holds the results of a probe container.
 type Probed struct {
-	Files     fs.FS           // the files of the machine that are there
+	Files     fs.FS           // the machine's files that exist
 	Mounts    string          // the container's own mountinfo
 	Limits    string          // the container's own /proc/self/limits
 	Connected map[string]bool // by address
-	Servers   []string        // DNS servers, in their order; with Resolvers
+	Servers   []string        // DNS servers, in their order; only with Resolvers
 	Answers   map[string]bool // which of them answered
-	Free      int64           // bytes, where the engine keeps containers
+	Free      int64           // bytes, in the engine's storage of containers
 	Inodes    int64           // free there
-	AllInodes int64           // 0 where they are made as needed
+	AllInodes int64           // 0 if they are created as needed
 }
 
-// NoImageError says that the engine has no image that a probe could be made of.
+// NoImageError means that the engine has no image that a probe can run in.
 type NoImageError struct {
-	Err error // what the last one that was tried lacks; nil where there is none
+	Err error // why the last image that was tried is unsuited; nil if there was none
 }
 
 func (e *NoImageError) Error() string {
@@ -67,16 +69,16 @@ func (e *NoImageError) Error() string {
 	return "the engine has no image yet to look from (runnerctl build makes one)"
 }
 
-// Unwrap gives what is lacking.
+// Unwrap returns why an image is unsuited.
 func (e *NoImageError) Unwrap() error { return e.Err }
 
-// Passing says that a build cures it.
+// Passing reports that a build solves the problem.
 func (*NoImageError) Passing() bool { return true }
 
-// probeScript needs a POSIX shell, stat, base64 and timeout, as Debian, Ubuntu and
-// busybox have them. $1 is how many of the other arguments are addresses; the rest
-// are patterns. Of files come first the modes of all, then the contents, each in
-// base64 up to an empty line.
+// probeScript needs a POSIX shell, stat, base64 and timeout, as Debian, Ubuntu and busybox
+// have them. $1 is the number of addresses among the other arguments; the rest are patterns.
+// It first prints the modes of all files, then their contents, each in base64 up to an empty
+// line.
 const probeScript = `
 listens() { # HOST PORT SECONDS
 	if command -v bash >/dev/null; then timeout "$3" bash -c 'exec 3<>"/dev/tcp/$1/$2"' sh "$1" "$2" 2>/dev/null
@@ -132,8 +134,8 @@ cd /machine 2>/dev/null
 connect $addresses | { tell $*; cat; }
 `
 
-// Limits for an engine that hangs. One elsewhere may have to be sent this program first,
-// over a slow link.
+// Limits for an engine that hangs. A remote one may first have to receive this program, over
+// a slow link.
 const (
 	probeLimit     = 20 * time.Second
 	probeLimitAway = 100 * time.Second
@@ -152,12 +154,12 @@ func randomName() string {
 	return hex.EncodeToString(random)
 }
 
-// machineFolders are what a probe sees of the engine's machine, read-only.
+// machineFolders are the folders of the engine's machine that a probe sees, read-only.
 var machineFolders = []string{"/boot", "/dev", "/proc", "/sys"}
 
-// Probe runs a container without privilege that looks at the engine's machine and
-// at what containers see, and removes it. It is nobody there, in root's group:
-// the kernel shows that group which AppArmor profiles are loaded.
+// Probe runs an unprivileged container that looks at the engine's machine and at what
+// containers see, and then removes it. Its user is nobody, in root's group: the kernel shows
+// that group which AppArmor profiles are loaded.
 func (e *Engine) Probe(ctx context.Context, options ProbeOptions) (Probed, error) {
 	bounded, cancel := context.WithTimeout(ctx, e.probeLimit())
 	defer cancel()
@@ -192,7 +194,7 @@ func (e *Engine) probeAny(ctx context.Context, options ProbeOptions) (Probed, er
 			return Probed{}, err
 		case unsuited(err):
 			none.Err = err
-		case !cerrdefs.IsNotFound(err): // of an image that is not there
+		case !cerrdefs.IsNotFound(err): // else the image does not exist
 			return Probed{}, err
 		}
 	}
@@ -204,15 +206,16 @@ func (e *Engine) probeAny(ctx context.Context, options ProbeOptions) (Probed, er
 
 var errTold = errors.New("not a probe's words")
 
-// unsuited tells the failures of an image without a shell, of another architecture
-// or without the script's programs from those of the engine.
+// unsuited reports whether the image caused a failure, not the engine: it has no shell, is of
+// another architecture, or lacks the script's programs.
 func unsuited(err error) bool {
 	text := err.Error()
-	noShell := strings.Contains(text, `"/bin/sh"`) && strings.Contains(text, "no such file") // the engine's words around the runtime's
+	// The engine wraps the runtime's message.
+	noShell := strings.Contains(text, `"/bin/sh"`) && strings.Contains(text, "no such file")
 	return errors.Is(err, errTold) || noShell || strings.Contains(text, "exec format error")
 }
 
-// removeStaleProbes removes what a doctor that was killed left behind.
+// removeStaleProbes removes the probes that a killed doctor left behind.
 func (e *Engine) removeStaleProbes(ctx context.Context, images []image.Summary) error {
 	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelRole+"="+string(fleet.Probe)))})
 	if err != nil {
@@ -231,7 +234,7 @@ func (e *Engine) removeStaleProbes(ctx context.Context, images []image.Summary) 
 	for _, one := range containers {
 		if stale(one.Created) && strings.HasPrefix(one.Names[0], "/"+probeName) && checkSchema("", one.Labels) == nil {
 			err := e.api.ContainerRemove(ctx, one.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
-			if err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) { // another doctor removes it
+			if err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) { // else another doctor removes it
 				failures = append(failures, fmt.Errorf("stale probe %s: %w", one.Names[0], err))
 			}
 		}
@@ -246,8 +249,8 @@ func (e *Engine) removeStaleProbes(ctx context.Context, images []image.Summary) 
 	return errors.Join(failures...)
 }
 
-// removeIdleProbes removes the fleet's probes that do not run: who made them was killed
-// before their start. Others remove themselves.
+// removeIdleProbes removes the fleet's probes that do not run: their creator was killed
+// before it started them. Others remove themselves.
 func (e *Engine) removeIdleProbes(ctx context.Context, fleetName string) error {
 	args := filters.NewArgs(filters.Arg("label", labelRole+"="+string(fleet.Probe)), filters.Arg("label", labelFleet+"="+fleetName), filters.Arg("status", "created"))
 	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: args})
@@ -263,7 +266,7 @@ func (e *Engine) removeIdleProbes(ctx context.Context, fleetName string) error {
 	return errors.Join(failures...)
 }
 
-// What the names of probe containers, and the tags of their images, begin with.
+// Prefixes of the names of probe containers, and of their images' tags.
 const (
 	probeName = "runnerctl-probe-"
 	probeTag  = "runnerctl/probe:"
@@ -273,14 +276,14 @@ func isProbe(one image.Summary) bool {
 	return one.Labels[labelRole] == string(fleet.Probe) && isOwn(one, probeTag)
 }
 
-// probeByProgram makes an image of one file for the moment of the probe.
+// probeByProgram runs a probe in a temporary image that holds only the program.
 func (e *Engine) probeByProgram(ctx context.Context, options ProbeOptions) (_ Probed, err error) {
 	content, err := os.ReadFile(options.Program)
 	if err != nil {
 		return Probed{}, fmt.Errorf("probe: %w", err)
 	}
 	var body bytes.Buffer
-	packed := gzip.NewWriter(&body) // half the way to an engine elsewhere
+	packed := gzip.NewWriter(&body) // halves the transfer to a remote engine
 	out := tar.NewWriter(packed)
 	_ = out.WriteHeader(&tar.Header{Name: "probe", Mode: 0o755, Size: int64(len(content))}) // none of these fails on a buffer
 	_, _ = out.Write(content)
@@ -309,10 +312,10 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 	}
 	pids := int64(64)
 	host := &container.HostConfig{
-		AutoRemove:  true, // whoever made it may be killed
+		AutoRemove:  true, // its creator may be killed
 		NetworkMode: "bridge", ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
 		LogConfig: container.LogConfig{Type: "none"}, Resources: container.Resources{Memory: 128 << 20, PidsLimit: &pids},
-		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else a runner image's VOLUME makes an anonymous one
+		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else a runner image's VOLUME would create an anonymous volume
 	}
 	switch {
 	case len(options.Connect) == 0:
@@ -328,7 +331,8 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 	name := probeName + randomName()
 	whole := context.WithoutCancel(ctx)
 	response, err := e.createProbe(whole, config, host, name)
-	if err != nil && len(host.Mounts) > 0 && strings.Contains(err.Error(), "/boot") { // machines whose kernel lies elsewhere have none
+	// A machine that keeps its kernel in another place has no /boot.
+	if err != nil && len(host.Mounts) > 0 && strings.Contains(err.Error(), "/boot") {
 		host.Mounts = host.Mounts[1:]
 		response, err = e.createProbe(whole, config, host, name)
 	}
@@ -369,19 +373,19 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 	return probed, nil
 }
 
-// createProbe is done even where whoever asks has gone, or nobody would know what
-// to remove; an engine that hangs is not waited for.
+// createProbe goes on even if its caller has gone; otherwise the id of the container to
+// remove would be unknown. It does not wait for an engine that hangs.
 func (e *Engine) createProbe(whole context.Context, config *container.Config, host *container.HostConfig, name string) (container.CreateResponse, error) {
 	bounded, cancel := context.WithTimeout(whole, e.probeLimit())
 	defer cancel()
 	return e.api.ContainerCreate(bounded, config, host, nil, nil, name)
 }
 
-// removeProbe is done even where whoever asked has gone.
+// removeProbe goes on even if its caller has gone.
 func (e *Engine) removeProbe(whole context.Context, id, name string) error {
 	bounded, cancel := context.WithTimeout(whole, e.probeLimit())
 	defer cancel()
-	// It may be removing itself: then that is waited for.
+	// The container may be removing itself; then wait for that.
 	for bounded.Err() == nil {
 		err := e.api.ContainerRemove(bounded, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 		switch {
@@ -398,12 +402,12 @@ func (e *Engine) removeProbe(whole context.Context, id, name string) error {
 	return fmt.Errorf("remove container %s: %w", name, bounded.Err())
 }
 
-// readProbe reads what probeScript printed.
+// readProbe parses the output of probeScript.
 func readProbe(text string) (Probed, error) {
 	files := fstest.MapFS{}
 	probed := Probed{Files: files, Connected: map[string]bool{}, Answers: map[string]bool{}}
 	lines := bufio.NewScanner(strings.NewReader(text))
-	lines.Buffer(nil, len(text)+1) // the program tells a file in one line
+	lines.Buffer(nil, len(text)+1) // the program prints a file as one line
 	content := func() ([]byte, error) {
 		var encoded strings.Builder
 		for lines.Scan() && lines.Text() != "" {
@@ -415,7 +419,7 @@ func readProbe(text string) (Probed, error) {
 		word, rest, _ := strings.Cut(lines.Text(), " ")
 		var err error
 		switch word {
-		case "": // busybox ends base64 by one more line
+		case "": // busybox prints one more line after base64
 		case "space":
 			var blocks, size int64
 			if _, err = fmt.Sscan(rest, &blocks, &size, &probed.Inodes, &probed.AllInodes); err == nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// Inventory lists what the engine holds of ours. What a newer runnerctl made is
-// left out, as is everything without our labels. Sizes cost the engine a walk
+// Inventory lists runnerctl's objects on the engine. It leaves out objects without
+// runnerctl's labels, and objects that a newer runnerctl created. Sizes make the engine walk
 // through its disk.
 func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory, err error) {
 	all.InUse = map[string][]string{}
@@ -28,9 +28,9 @@ func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory
 			return all, err
 		}
 	}
-	// Volumes before containers: whoever makes a runner takes a lock, makes the
-	// volume, then the container. So a volume that is seen here belongs to a lock
-	// or a container that is seen below, or to nobody.
+	// List volumes before containers: to create a runner, runnerctl takes a lock, then
+	// creates the volume, then the container. So a volume found here belongs to a lock or a
+	// container found below, or it has no owner.
 	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelRole))})
 	if err != nil {
 		return all, fmt.Errorf("list volumes: %w", err)
@@ -89,7 +89,7 @@ func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory
 	return all, err
 }
 
-// now is the time on the engine's machine, by which things there are dated.
+// now returns the time on the engine's machine, whose clock dates the objects there.
 func (e *Engine) now(ctx context.Context) (time.Time, error) {
 	info, err := e.api.Info(ctx)
 	if err != nil {
@@ -98,7 +98,7 @@ func (e *Engine) now(ctx context.Context) (time.Time, error) {
 	return time.Parse(time.RFC3339Nano, info.SystemTime)
 }
 
-// bytesOf is what each thing takes of the disk, by id or name.
+// bytesOf holds the disk space that each object takes, by id or name.
 type bytesOf struct{ images, containers, volumes map[string]int64 }
 
 func (e *Engine) usage(ctx context.Context) (bytesOf, error) {
@@ -110,7 +110,7 @@ func (e *Engine) usage(ctx context.Context) (bytesOf, error) {
 		if err == nil {
 			break
 		}
-		// Engines before 23 count for one client at a time.
+		// Engines before 23 compute disk usage for one client at a time.
 		if !strings.Contains(err.Error(), "disk usage operation is already running") {
 			return of, fmt.Errorf("disk usage: %w", err)
 		}
@@ -134,7 +134,7 @@ func (e *Engine) usage(ctx context.Context) (bytesOf, error) {
 	return of, nil
 }
 
-// Prune carries one removal out. What is gone already is no error.
+// Prune carries out one removal. It is no error if the object is already gone.
 func (e *Engine) Prune(ctx context.Context, removal fleet.Removal) error {
 	var err error
 	switch removal.Kind {

@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// Limits for a host that does not answer, or does so no more: whoever waits knows
-// within 15 seconds.
+// Limits for a host that does not answer, or stops answering: the user learns about it within
+// 15 seconds.
 const (
 	dialLimit   = 10 * time.Second
-	answerLimit = 12 * time.Second // for the first answer, dialling included
+	answerLimit = 12 * time.Second // for the first answer, including dialling
 )
 
 var sshLimits = []string{"-o ConnectTimeout=10", "-o ServerAliveInterval=4", "-o ServerAliveCountMax=2"}
@@ -30,38 +30,38 @@ var tcpDialer = net.Dialer{
 	Control:         limitSilence,
 }
 
-// HostError is an engine elsewhere that can't be reached, in words for whoever can
-// mend that.
+// HostError means that a remote engine can't be reached. Its text is for the person who can
+// fix that.
 type HostError struct {
 	Name    string // of the host
 	Problem string
-	lines   []string // what ssh said
+	lines   []string // ssh's output
 	advice  string
 	err     error
 }
 
 func (e *HostError) Error() string { return "host " + e.Name + ": " + e.Problem }
 
-// Last holds what ssh said.
+// Last returns ssh's output.
 func (e *HostError) Last() []string { return e.lines }
 
 // Hint says what to do.
 func (e *HostError) Hint() string { return e.advice }
 
-// Unwrap gives the client's own error.
+// Unwrap returns the client's own error.
 func (e *HostError) Unwrap() error { return e.err }
 
-// errSilent is the cause of a request that is given up.
+// errSilent is the cancellation cause of a request that got no answer in time.
 var errSilent = fmt.Errorf("no answer within %s", answerLimit)
 
-// patient is the transport to an engine elsewhere. It bounds the wait for the first
-// answer, and explains what is in the way.
+// patient is the transport to a remote engine. It limits the wait for the first answer, and
+// explains why the engine can't be reached.
 type patient struct {
 	next     http.RoundTripper
 	endpoint Endpoint
 	answered atomic.Bool
-	first    sync.Mutex // held by the request that asks first
-	failed   error      // of the last one, which failed at that time
+	first    sync.Mutex // held by the first request
+	failed   error      // of the last attempt, which failed at when
 	when     time.Time
 }
 
@@ -69,8 +69,8 @@ func newPatient(next http.RoundTripper, endpoint Endpoint) *patient {
 	return &patient{next: next, endpoint: endpoint}
 }
 
-// again is how long a failure stands for what is asked next: the client asks for the
-// engine's version before each call, and goes on where that fails.
+// again is how long a failure also answers the next requests: the client asks for the
+// engine's version before each call, and goes on if that fails.
 const again = time.Second
 
 func (p *patient) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -100,7 +100,7 @@ func (p *patient) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// cancelled is a body whose context ends with it.
+// cancelled is a response body that cancels its context when it is closed.
 type cancelled struct {
 	io.ReadCloser
 	cancel context.CancelCauseFunc
@@ -118,11 +118,11 @@ func (p *patient) explained(request *http.Request, err error) error {
 	return explain(p.endpoint, err)
 }
 
-// saidBySSH is where docker's ssh connection quotes what ssh wrote.
+// saidBySSH matches ssh's output in an error of docker's ssh connection.
 var saidBySSH = regexp.MustCompile(`(?s)stderr="?(.*)`)
 
-// symptoms, by what ssh, docker's own client there or the system says; the first that
-// fits is told.
+// symptoms explains messages of ssh, of docker's client on the remote host, and of the
+// system. The first match is used.
 var symptoms = []struct{ sign, problem, advice string }{
 	{"REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key is not the one that this machine trusts",
 		"was that machine made anew? then ssh-keygen -R '{key}' forgets the old key, and {ssh} true shows the new one and asks; if it was not, somebody else may answer in its place"},
@@ -149,7 +149,7 @@ var symptoms = []struct{ sign, problem, advice string }{
 	{"etwork is unreachable", "there is no way to it", "is this machine's network up?"},
 }
 
-// explain tells what is in the way of an endpoint.
+// explain turns an endpoint's error into a HostError with the cause.
 func explain(endpoint Endpoint, err error) error {
 	var known *HostError
 	if errors.As(err, &known) {
@@ -175,8 +175,8 @@ func explain(endpoint Endpoint, err error) error {
 	return told
 }
 
-// filled puts an address into advice: {host} is all of it, {ssh} the command line that
-// logs in there, {key} what ssh calls it in known_hosts.
+// filled puts an address into advice: {host} is the whole address, {ssh} the command line
+// that logs in there, {key} the host's name in known_hosts, {user} the login.
 func filled(advice, address string) string {
 	at, err := url.Parse(address)
 	if err != nil {

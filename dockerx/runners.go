@@ -37,28 +37,28 @@ const (
 	notFound      = 127
 )
 
-// removeLimit is how long the removal of one runner may take once it began:
-// its stop time-out and some time for a busy engine.
+// removeLimit is how long the removal of one runner may take once started: its stop timeout
+// and some time for a busy engine.
 const removeLimit = (stopSeconds + 30) * time.Second
 
-// createLimit is how long the making of one container may take once it began; a
-// busy engine needs some of it.
+// createLimit is how long the creation of one container may take once started; a busy engine
+// needs some of it.
 const createLimit = 2 * time.Minute
 
-// noticeLimit is how long the engine may take to know that a container has ended in
-// which a program could not run any more.
+// noticeLimit is how long the engine may take to notice that a container has ended, after no
+// program could be run in it any more.
 const noticeLimit = 2 * time.Second
 
 // handOver is how long the engine may take to pass a credential on.
 const handOver = 10 * time.Second
 
-// Runners lists the fleet's runners; where name is "", every runner on the
-// engine, throw-away ones too.
+// Runners lists the fleet's runners; if name is "", every runner on the engine, including
+// throw-away ones.
 func (e *Engine) Runners(ctx context.Context, name string) ([]fleet.Runner, error) {
 	return e.runners(ctx, name, true)
 }
 
-// Known is Runners without a look inside: no runner is asked anything.
+// Known is like Runners, but does not look inside: it asks no runner anything.
 func (e *Engine) Known(ctx context.Context, name string) ([]fleet.Runner, error) {
 	return e.runners(ctx, name, false)
 }
@@ -141,7 +141,7 @@ func (e *Engine) inspect(ctx context.Context, id string) (fleet.Runner, error) {
 	}, nil
 }
 
-// Names lists every container name on the engine, foreign ones too.
+// Names lists all container names on the engine, including those of foreign containers.
 func (e *Engine) Names(ctx context.Context) (map[string]bool, error) {
 	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
@@ -156,8 +156,8 @@ func (e *Engine) Names(ctx context.Context) (map[string]bool, error) {
 	return names, nil
 }
 
-// Create makes and starts a runner. On an error nothing of it is left, and a
-// container or volume that had the name before is not touched.
+// Create creates and starts a runner. On an error it leaves nothing behind, and does not
+// touch a container or volume that had the name before.
 func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, credential secret.Text) (fleet.Runner, error) {
 	if wanted := spec.Agent.Mode != fleet.NoAgent; wanted == credential.Empty() {
 		return fleet.Runner{}, fmt.Errorf("runner %s: agent mode %q and a credential don't go together (there is one: %t)", name, spec.Agent.Mode, !credential.Empty())
@@ -166,8 +166,8 @@ func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, crede
 	return e.create(ctx, name, spec, config, host, credential)
 }
 
-// CreateSpare makes and starts a runner whose agent waits for the credential that Give
-// brings, however long that takes. On an error nothing of it is left.
+// CreateSpare creates and starts a runner whose agent waits, however long, for the credential
+// that Give passes to it. On an error it leaves nothing behind.
 func (e *Engine) CreateSpare(ctx context.Context, name string, spec fleet.Spec) (fleet.Runner, error) {
 	if spec.Agent.Mode != fleet.JIT {
 		return fleet.Runner{}, fmt.Errorf("runner %s: agent mode %q has no spares", name, spec.Agent.Mode)
@@ -183,8 +183,8 @@ func (e *Engine) create(ctx context.Context, name string, spec fleet.Spec, confi
 	} else if !cerrdefs.IsNotFound(err) {
 		return fleet.Runner{}, fmt.Errorf("runner %s: volume: %w", name, err)
 	}
-	// The creating calls run to their end even if ctx ends meanwhile: a call cut
-	// off may have made its object all the same, and nobody would know its id.
+	// The creating calls run to their end even if ctx ends meanwhile: an interrupted call may
+	// have created its object all the same, and its id would be lost.
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), createLimit)
 	defer cancel()
 	labels := ownLabels(spec.Fleet, roleOf(spec))
@@ -214,23 +214,23 @@ func (e *Engine) create(ctx context.Context, name string, spec fleet.Spec, confi
 		if len(host.Ulimits) == 0 || !refusesUlimit(err) {
 			return fleet.Runner{}, fmt.Errorf("runner %s: %w", name, err)
 		}
-		host.Ulimits = nil // the engine can give less than it seemed
+		host.Ulimits = nil // the engine can grant less than it seemed
 		if err := e.api.ContainerRemove(whole, response.ID, container.RemoveOptions{Force: true}); err != nil {
 			return fleet.Runner{}, fmt.Errorf("runner %s: remove container: %w", name, err)
 		}
 	}
 }
 
-// refusesUlimit tells a start that failed at a limit which the engine can't give, in the
-// words of runc and of crun.
+// refusesUlimit reports whether a start failed because the engine can't grant a limit, as
+// runc and crun put it.
 func refusesUlimit(err error) bool {
 	text := strings.ToLower(err.Error())
 	return strings.Contains(text, "rlimit")
 }
 
-// start starts a container and writes the credential, where there is one, to its
-// standard input: a line that no file and no variable holds. The certificates, which
-// may be too long for a variable, go the same way.
+// start starts a container and writes the credential, if there is one, to its standard input,
+// so that no file and no variable holds it. The certificates, which may be too long for a
+// variable, go the same way.
 func (e *Engine) start(ctx context.Context, id string, credential secret.Text, cas []byte) error {
 	if credential.Empty() {
 		if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
@@ -253,10 +253,10 @@ func (e *Engine) start(ctx context.Context, id string, credential secret.Text, c
 	return nil
 }
 
-// Give hands a spare's agent its credential. The engine takes one: whoever attaches
-// first, and then closes the runner's standard input. It passes on at once, and hangs up
-// only when the container ends: that is not waited for, since the agent tells by
-// connecting, or by its end, what it got.
+// Give passes a credential to a spare's agent. The engine accepts one credential, from the
+// first client that attaches, and then closes the runner's standard input. It passes the
+// credential on at once, but hangs up only when the container ends. Give does not wait for
+// that: the agent connects, or ends, and so shows what it got.
 func (e *Engine) Give(ctx context.Context, runner fleet.Runner, credential secret.Text, spec fleet.Spec) error {
 	attached, err := e.api.ContainerAttach(ctx, runner.ContainerID, container.AttachOptions{Stream: true, Stdin: true})
 	if err != nil {
@@ -287,18 +287,19 @@ func write(attached types.HijackedResponse, credential secret.Text, cas []byte) 
 	return nil
 }
 
-// hangUp waits for the engine to do so, which it does once it has passed all on: a call
-// cut off before might lose the end of it.
+// hangUp waits until the engine hangs up, which it does once it has passed everything on: a
+// connection that is closed earlier might lose the end of it.
 func hangUp(attached types.HijackedResponse) {
 	_ = attached.Conn.SetReadDeadline(time.Now().Add(handOver))
 	_, _ = io.Copy(io.Discard, attached.Reader)
 }
 
-// errEnded is a container that nobody need wait for; its end tells more.
+// errEnded means that a container has ended, so that waiting is useless; its exit state
+// explains more.
 var errEnded = errors.New("its container ended")
 
-// WaitReady blocks until the inner daemon answers, or the container ends. A
-// runner that was not made just now may have answered before: it is asked anew.
+// WaitReady blocks until the inner daemon answers, or the container ends. A runner that was
+// not created just now may have answered before, so it is asked again.
 func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, error) {
 	version, err := e.ask(ctx, runner.ContainerID, waitReady)
 	for err == nil && !runner.Created.IsZero() {
@@ -327,7 +328,7 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 	ended, failed := e.api.ContainerWait(noticed, runner.ContainerID, container.WaitConditionNotRunning)
 	select {
 	case <-ended:
-	case waited := <-failed: // the engine knows of no end
+	case waited := <-failed: // the engine has noticed no end
 		if errors.Is(waited, context.DeadlineExceeded) && ctx.Err() != nil {
 			return "", late
 		}
@@ -351,7 +352,7 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 	return "", err
 }
 
-// Ended tells whether a runner's container has ended for good, and its exit code.
+// Ended reports whether a runner's container has ended for good, and its exit code.
 func (e *Engine) Ended(ctx context.Context, runner fleet.Runner) (int, bool, error) {
 	info, err := e.api.ContainerInspect(ctx, runner.ContainerID)
 	if err != nil {
@@ -360,8 +361,8 @@ func (e *Engine) Ended(ctx context.Context, runner fleet.Runner) (int, bool, err
 	return info.State.ExitCode, !info.State.Running && !info.State.Restarting, nil
 }
 
-// look adds what only the runner's inside knows. Where that can't be had, the runner is not
-// ready.
+// look adds the data that only the runner itself has. If that can't be read, the runner is
+// not ready.
 func (e *Engine) look(ctx context.Context, runner *fleet.Runner) {
 	out, stderr := &Head{Limit: 1 << 16}, &Head{Limit: 1 << 10}
 	code, err := e.exec(ctx, runner.ContainerID, []string{status}, out, stderr)
@@ -379,7 +380,7 @@ func (e *Engine) look(ctx context.Context, runner *fleet.Runner) {
 	}
 }
 
-// Look is a runner with what only its inside tells.
+// Look returns a runner with the data that only the runner itself has.
 func (e *Engine) Look(ctx context.Context, runner fleet.Runner) fleet.Runner {
 	if runner.State == fleet.Running {
 		e.look(ctx, &runner)
@@ -400,8 +401,8 @@ func (e *Engine) ask(ctx context.Context, id, program string) (string, error) {
 	return strings.TrimSpace(out.String()), nil
 }
 
-// Cancel interrupts the agent itself: it cancels its job and says so to GitHub. A
-// runner that is stopped gives the job some time first.
+// Cancel interrupts the agent itself, which cancels its job and reports that to GitHub. In
+// contrast, a runner that is stopped gives its job some time first.
 func (e *Engine) Cancel(ctx context.Context, runner fleet.Runner) error {
 	var out, stderr bytes.Buffer
 	code, err := e.exec(ctx, runner.ContainerID, []string{enter, "--root", "pkill", "-INT", "-x", "-u", "runner", "Runner.Listener"}, &out, &stderr)
@@ -414,16 +415,15 @@ func (e *Engine) Cancel(ctx context.Context, runner fleet.Runner) error {
 	return nil
 }
 
-// Remove stops a runner gracefully and removes its container and volume. Once
-// begun it goes on to its end even if ctx ends: half of it would leave a volume
-// that nothing names.
+// Remove stops a runner gracefully and removes its container and volume. Once started, it
+// runs to its end even if ctx ends: half of it would leave a volume that nothing refers to.
 func (e *Engine) Remove(ctx context.Context, runner fleet.Runner) error {
 	return e.remove(ctx, runner, false)
 }
 
-// RemoveAtOnce is Remove by a kill instead of the stop. The stop signal is lost on a
-// container whose first process has not come to listen for it, and the engine would
-// wait for the whole time that a job is given.
+// RemoveAtOnce is like Remove, but kills the runner instead of stopping it. A container loses
+// a stop signal that comes before its first process listens for it, and the engine would wait
+// for the whole time that a job is given.
 func (e *Engine) RemoveAtOnce(ctx context.Context, runner fleet.Runner) error {
 	return e.remove(ctx, runner, true)
 }
@@ -434,7 +434,7 @@ func (e *Engine) remove(ctx context.Context, runner fleet.Runner, atOnce bool) e
 	if runner.ContainerID != "" {
 		if !atOnce {
 			if runner.State == fleet.Paused {
-				_ = e.api.ContainerUnpause(ctx, runner.ContainerID) // a paused one can't stop; Remove below forces
+				_ = e.api.ContainerUnpause(ctx, runner.ContainerID) // it can't stop while paused; the removal is forced
 			}
 			if err := e.api.ContainerStop(ctx, runner.ContainerID, container.StopOptions{}); err != nil && !cerrdefs.IsNotFound(err) {
 				return fmt.Errorf("runner %s: stop: %w", runner.Name, err)
@@ -466,8 +466,8 @@ func (e *Engine) removeVolume(ctx context.Context, runner string) error {
 	return nil
 }
 
-// Discard removes a throw-away runner and its volume at once, with whatever runs
-// in it. It goes on to its end even if ctx ends.
+// Discard removes a throw-away runner and its volume at once, with all programs that run in
+// it. It runs to its end even if ctx ends.
 func (e *Engine) Discard(ctx context.Context, name string) error {
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
 	defer cancel()
@@ -478,11 +478,11 @@ func (e *Engine) Discard(ctx context.Context, name string) error {
 	if runner.Role == fleet.Member {
 		return fmt.Errorf("runner %s belongs to fleet %s", name, runner.Fleet)
 	}
-	runner.Name = name // also of one whose container is gone
+	runner.Name = name // even if its container is gone
 	return e.RemoveAtOnce(ctx, runner)
 }
 
-// LastLines returns the end of a runner's log; nothing where it can't be read.
+// LastLines returns the end of a runner's log; nothing if it can't be read.
 func (e *Engine) LastLines(ctx context.Context, runner fleet.Runner, n int) []string {
 	stream, err := e.api.ContainerLogs(ctx, runner.ContainerID, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(n)})
 	if err != nil {
@@ -496,8 +496,7 @@ func (e *Engine) LastLines(ctx context.Context, runner fleet.Runner, n int) []st
 	return strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
 }
 
-// Fleets names every fleet that has a runner, a supervisor or a volume on the engine,
-// in order.
+// Fleets names all fleets that have a runner, a supervisor or a volume on the engine, sorted.
 func (e *Engine) Fleets(ctx context.Context) ([]string, error) {
 	labelled := filters.NewArgs(filters.Arg("label", labelFleet))
 	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: labelled})
@@ -525,8 +524,8 @@ func (e *Engine) Fleets(ctx context.Context) ([]string, error) {
 }
 
 // RemoveOrphans removes the fleet's volumes whose runner is gone, and its probes that were
-// never started: a process that was killed half-way leaves them. To be called with the fleet's lock held, else
-// it might take the volume of a runner that is just being made.
+// never started: a killed process leaves them behind. Call it with the fleet's lock held,
+// else it might remove the volume of a runner that is just being created.
 func (e *Engine) RemoveOrphans(ctx context.Context, fleetName string) error {
 	volumes, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: members(fleetName)})
 	if err != nil {
@@ -549,8 +548,8 @@ func (e *Engine) RemoveOrphans(ctx context.Context, fleetName string) error {
 	return errors.Join(failures...)
 }
 
-// Runner finds one runner by name, a throw-away one too; without ContainerID
-// where there is none.
+// Runner finds a runner by name, including throw-away ones. The result has no ContainerID if
+// there is no such runner.
 func (e *Engine) Runner(ctx context.Context, name string) (fleet.Runner, error) {
 	args := filters.NewArgs(filters.Arg("label", labelFleet), filters.Arg("name", "^/"+regexp.QuoteMeta(name)+"$"))
 	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: args})
@@ -563,7 +562,7 @@ func (e *Engine) Runner(ctx context.Context, name string) (fleet.Runner, error) 
 	return e.inspect(ctx, list[0].ID)
 }
 
-// HostUIDs counts a runner's processes by the uid that the host sees.
+// HostUIDs counts a runner's processes by their uid on the host.
 func (e *Engine) HostUIDs(ctx context.Context, runner fleet.Runner) (map[string]int, error) {
 	top, err := e.api.ContainerTop(ctx, runner.ContainerID, []string{"-eo", "uid,pid,comm"})
 	if err != nil {

@@ -13,14 +13,14 @@ import (
 //go:embed seccomp.json
 var seccompProfile []byte
 
-// openable are the system calls that runners.syscalls opens, by its words.
+// openable maps the words of runners.syscalls to the system calls that they open.
 var openable = map[string][]string{
 	"io_uring": {"io_uring_enter", "io_uring_register", "io_uring_setup"},
 	"perf":     {"perf_event_open"},
 }
 
-// seccompOption is the profile in the form that the engine takes, with what is opened by
-// the words of runners.syscalls.
+// seccompOption returns the profile in the form that the engine takes. The words of
+// runners.syscalls open further calls.
 func seccompOption(opened []string) string {
 	profile := seccompProfile
 	if len(opened) > 0 {
@@ -33,7 +33,8 @@ func seccompOption(opened []string) string {
 	return "seccomp=" + compact.String()
 }
 
-// opening allows calls in a profile, and takes them out of the rules that refuse them.
+// opening allows the words' system calls in a profile, and removes them from the rules that
+// refuse them.
 func opening(profile []byte, words []string) []byte {
 	var whole map[string]json.RawMessage
 	var rules []map[string]any
@@ -53,7 +54,7 @@ func opening(profile []byte, words []string) []byte {
 		}
 	}
 	rules = append(rules, map[string]any{"names": calls, "action": "SCMP_ACT_ALLOW"})
-	whole["syscalls"], _ = json.Marshal(rules) // both of what was JSON before
+	whole["syscalls"], _ = json.Marshal(rules) // both were JSON before
 	opened, _ := json.Marshal(whole)
 	return opened
 }

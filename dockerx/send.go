@@ -20,17 +20,17 @@ const (
 	home  = "/home/runner"
 )
 
-// madeAnew are the folders that a start covers with file systems of its own:
-// what the engine writes there is not seen inside.
+// madeAnew are the folders that each start covers with its own file systems: files that the
+// engine writes there are not visible inside.
 var madeAnew = []string{"/dev", "/proc", "/run", "/sys"}
 
-// Send puts a folder into a runner that no job has run in yet, by the engine's
-// archive API: pack writes it under the name that it is given. Folders on the
-// way to target that are missing belong to owner, as the host numbers it. A
-// target that begins with no slash is below runner's home.
+// Send copies a folder into a runner that has not run a job yet, through the engine's archive
+// API. pack writes the folder under the name that it gets. Missing folders on the way to
+// target belong to owner, a uid and gid of the host. A target without a leading slash is
+// below runner's home.
 //
-// The engine resolves target in the outer tree, where a link of the image's
-// world would lead somewhere else: such a target is refused.
+// The engine resolves target in the outer tree, where a symbolic link of the job rootfs would
+// lead to another place. Send refuses such a target.
 func (e *Engine) Send(ctx context.Context, runner fleet.Runner, target string, owner int, pack func(out *tar.Writer, name string) error) error {
 	if !path.IsAbs(target) {
 		target = path.Join(home, target)
@@ -81,7 +81,7 @@ func packBelow(out *tar.Writer, missing []string, owner int, pack func(*tar.Writ
 	return pack(out, name)
 }
 
-// walk splits target into the part that is there, of folders only, and the rest.
+// walk splits target into the part that exists, which has folders only, and the rest.
 func (e *Engine) walk(ctx context.Context, runner fleet.Runner, target string) (there string, missing []string, err error) {
 	parts := strings.FieldsFunc(target, func(r rune) bool { return r == '/' })
 	there = "/"

@@ -13,12 +13,13 @@ import (
 	"github.com/docker/cli/cli/connhelper/ssh"
 )
 
-// rootShell runs its standard input as root, with the words that follow as arguments.
+// rootShell runs the script on its standard input as root, with the words that follow as
+// arguments.
 const rootShell = `if [ "$(id -u)" = 0 ]; then exec sh -s -- "$@"; else exec sudo -n sh -s -- "$@"; fi`
 
-// RunAsRoot runs a script on the machine of an ssh:// endpoint by the user's own ssh,
-// as root: the login is root, or may sudo without a password. What the script prints
-// goes to out as it comes.
+// RunAsRoot runs a script as root on the machine of an ssh:// endpoint, through the user's
+// own ssh. The login must be root, or be allowed to use sudo without a password. The script's
+// output goes to out as it arrives.
 func RunAsRoot(ctx context.Context, endpoint Endpoint, script string, out io.Writer, args ...string) error {
 	spec, err := ssh.ParseURL(endpoint.Host)
 	if err != nil {
@@ -39,7 +40,7 @@ func RunAsRoot(ctx context.Context, endpoint Endpoint, script string, out io.Wri
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.As(err, &ended) && ended.ExitCode() == 255: // ssh's own
+	case errors.As(err, &ended) && ended.ExitCode() == 255: // ssh itself failed
 		return explain(endpoint, fmt.Errorf("%w: stderr=%s", err, said))
 	default:
 		return &HostError{Name: endpoint.Name, Problem: "the script failed: " + err.Error(), lines: lastLines(said, 10), advice: adviceOf(said), err: err}

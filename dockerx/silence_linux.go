@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// silentLimit is how long what was sent may stay unconfirmed.
+// silentLimit is how long sent data may stay unconfirmed.
 const silentLimit = 11 * time.Second
 
-// limitSilence ends a connection on which nothing that was sent is confirmed: the
-// system's own patience is a quarter of an hour.
+// limitSilence ends a connection on which sent data is not confirmed: the system's own limit
+// is a quarter of an hour.
 func limitSilence(_, _ string, raw syscall.RawConn) error {
 	var set error
 	err := raw.Control(func(fd uintptr) {

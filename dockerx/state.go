@@ -22,19 +22,19 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// State keeps a fleet's wish, records and events in a volume of its own. It reaches
-// that by the engine's archive API alone, so that it works alike from everywhere,
-// through the supervisor's container or, where there is none, through one that is made
-// for the moment and never started. It is the fleet.Store.
+// State keeps a fleet's desired state (fleet.Wish), records and events in a volume of its
+// own. It reaches the volume only through the engine's archive API, so it works the same from
+// every machine. The API needs a container: the supervisor's or, if there is none, a
+// temporary one that is never started. State implements fleet.Store.
 //
-// The API can write files and can't remove any: records have a fixed number of slots,
-// events a fixed number of segments, which are written anew in turn. Nor does it write
-// at once: a reader may meet half a file, so the wish is there twice.
+// The API can write files but not remove any: records have a fixed number of slots and events
+// a fixed number of segments, which are overwritten in turn. Its writes are not atomic
+// either: a reader may find half a file, so the desired state is stored twice.
 type State struct {
 	engine *Engine
 	fleet  string
 
-	// Of what only the supervisor writes: known from the first writing on.
+	// Data that only the supervisor writes, known from its first write on.
 	mu      sync.Mutex
 	slots   []slot
 	segment *segment
@@ -43,10 +43,10 @@ type State struct {
 // slot holds one record, or none.
 type slot struct {
 	record *fleet.Record
-	used   bool // there are files of it
+	used   bool // it has files
 }
 
-// segment of the events, lines of JSON behind a first one with its number.
+// segment is a part of the events: lines of JSON after a first line with its number.
 type segment struct {
 	number int
 	lines  []byte
@@ -56,15 +56,15 @@ const (
 	wishFile      = "wish.json"
 	recordsFolder = "records" // SLOT.json
 	papersFolder  = "papers"  // SLOT.log, SLOT.diag.log
-	eventsFolder  = "events"  // NUMBER modulo segments.jsonl
+	eventsFolder  = "events"  // (NUMBER modulo segments).jsonl
 	segments      = 8
 	segmentSize   = fleet.EventsSize / segments
 )
 
-// State of a fleet.
+// State returns the state of a fleet.
 func (e *Engine) State(fleetName string) *State { return &State{engine: e, fleet: fleetName} }
 
-// Wish gives nil where there is none.
+// Wish returns the fleet's desired state; nil if there is none.
 func (s *State) Wish(ctx context.Context) (*fleet.Wish, error) {
 	var broken error
 	for _, name := range []string{wishFile, wishFile + ".new"} {
@@ -92,7 +92,7 @@ func (s *State) Wish(ctx context.Context) (*fleet.Wish, error) {
 	return nil, nil
 }
 
-// SaveWish in place of the one before.
+// SaveWish replaces the fleet's desired state.
 func (s *State) SaveWish(ctx context.Context, wish fleet.Wish) error {
 	text, err := json.MarshalIndent(wish, "", "\t")
 	if err == nil {
@@ -101,7 +101,7 @@ func (s *State) SaveWish(ctx context.Context, wish fleet.Wish) error {
 	return s.failed("wish", err)
 }
 
-// AppendEvents keeps the events within EventsSize.
+// AppendEvents adds events and keeps all of them within EventsSize.
 func (s *State) AppendEvents(ctx context.Context, events []fleet.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +133,7 @@ func (s *State) AppendEvents(ctx context.Context, events []fleet.Event) error {
 	}
 	err := s.write(ctx, files...)
 	if err != nil {
-		s.segment = nil // what is there is not known
+		s.segment = nil // its content is unknown now
 	}
 	return s.failed("events", err)
 }
@@ -142,7 +142,7 @@ func newSegment(number int) *segment {
 	return &segment{number: number, lines: fmt.Appendf(nil, `{"segment":%d}`+"\n", number)}
 }
 
-// Events lists the kept ones, oldest first.
+// Events lists the kept events, oldest first.
 func (s *State) Events(ctx context.Context) ([]fleet.Event, error) {
 	all, err := s.readSegments(ctx)
 	if err != nil {
@@ -161,7 +161,7 @@ func (s *State) Events(ctx context.Context) ([]fleet.Event, error) {
 	return events, nil
 }
 
-// readSegments gives them in order.
+// readSegments returns the segments in order.
 func (s *State) readSegments(ctx context.Context) (all []segment, err error) {
 	files, err := s.read(ctx, eventsFolder)
 	if err != nil {
@@ -180,7 +180,7 @@ func (s *State) readSegments(ctx context.Context) (all []segment, err error) {
 	return all, nil
 }
 
-// SaveRecord keeps RecordsKept for RecordsFor.
+// SaveRecord adds a record. At most RecordsKept records are kept, for RecordsFor.
 func (s *State) SaveRecord(ctx context.Context, record fleet.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -216,8 +216,8 @@ func (s *State) SaveRecord(ctx context.Context, record fleet.Record) error {
 	return nil
 }
 
-// choose the slot of a record: that of one of the same name, else a free one, else
-// that of the oldest.
+// choose selects the slot of a record: the slot of a record with the same name, else a free
+// slot, else the slot of the oldest record.
 func choose(slots []slot, name string) int {
 	chosen := 0
 	for i, one := range slots {
@@ -233,7 +233,7 @@ func choose(slots []slot, name string) int {
 	return chosen
 }
 
-// ended is when a runner did, as far as that is known.
+// ended returns when a runner ended, or when it was created if its end is unknown.
 func ended(record fleet.Record) time.Time {
 	if record.Finished.IsZero() {
 		return record.Created
@@ -249,7 +249,7 @@ func slotFile(folder string, i int, kind string) string {
 	return fmt.Sprintf("%s/%03d.%s", folder, i, kind)
 }
 
-// readSlots gives all RecordsKept of them.
+// readSlots returns all RecordsKept slots.
 func (s *State) readSlots(ctx context.Context) ([]slot, error) {
 	files, err := s.read(ctx, recordsFolder)
 	if err != nil {
@@ -266,7 +266,7 @@ func (s *State) readSlots(ctx context.Context) ([]slot, error) {
 	return slots, nil
 }
 
-// Records lists the kept ones, oldest first, without their texts.
+// Records lists the kept records, oldest first, without their texts.
 func (s *State) Records(ctx context.Context) (records []fleet.Record, err error) {
 	slots, err := s.readSlots(ctx)
 	if err != nil {
@@ -281,7 +281,7 @@ func (s *State) Records(ctx context.Context) (records []fleet.Record, err error)
 	return records, nil
 }
 
-// Record gives one with its texts; nil where there is none.
+// Record returns a record with its texts; nil if there is none.
 func (s *State) Record(ctx context.Context, name string) (*fleet.Record, error) {
 	slots, err := s.readSlots(ctx)
 	if err != nil {
@@ -311,7 +311,7 @@ func (s *State) failed(what string, err error) error {
 	return fmt.Errorf("fleet %s: %s: %w", s.fleet, what, err)
 }
 
-// file of the volume.
+// file is a file of the volume.
 type file struct {
 	name    string
 	content []byte
@@ -322,8 +322,7 @@ func (s *State) write(ctx context.Context, files ...file) error {
 	return s.visit(ctx, true, func(id string) error { return s.engine.put(ctx, id, stateFolder, files) })
 }
 
-// put writes files, and the folders that they lie in, by the archive API. They are
-// root's alone.
+// put writes files and their folders through the archive API. Only root has access to them.
 func (e *Engine) put(ctx context.Context, id, folder string, files []file) error {
 	var body bytes.Buffer
 	out := tar.NewWriter(&body)
@@ -340,8 +339,8 @@ func (e *Engine) put(ctx context.Context, id, folder string, files []file) error
 	return e.api.CopyToContainer(ctx, id, folder, &body, container.CopyToContainerOptions{})
 }
 
-// read gives the files of a folder, or the one, by their names in the archive; none
-// where there is no such.
+// read returns the files of a folder, or the one file, by their names in the archive. It
+// returns no files if the name does not exist.
 func (s *State) read(ctx context.Context, name string) (files map[string][]byte, err error) {
 	err = s.visit(ctx, false, func(id string) error {
 		files = map[string][]byte{}
@@ -354,8 +353,8 @@ func (s *State) read(ctx context.Context, name string) (files map[string][]byte,
 	return files, err
 }
 
-// visit calls do with a container that has the volume; not at all where there is no
-// volume, unless it is to be made. What is not found in it is no error.
+// visit calls do with a container that has the volume. Without a volume it does nothing, or
+// creates the volume if making is set. A file that is not found is no error.
 func (s *State) visit(ctx context.Context, making bool, do func(id string) error) error {
 	found, err := s.engine.Supervisor(ctx, s.fleet)
 	if err != nil {
@@ -366,7 +365,7 @@ func (s *State) visit(ctx context.Context, making bool, do func(id string) error
 		if !cerrdefs.IsNotFound(err) {
 			return err
 		}
-		// Is it the container that is not there any more?
+		// Was it the container that was not found?
 		if again, err := s.engine.Supervisor(ctx, s.fleet); err != nil || again.ContainerID == found.ContainerID {
 			return err
 		}
@@ -392,7 +391,7 @@ func (s *State) visit(ctx context.Context, making bool, do func(id string) error
 	return err
 }
 
-// carrierImage is any of ours: nothing of it runs.
+// carrierImage returns any of runnerctl's images: none of its programs runs.
 func (e *Engine) carrierImage(ctx context.Context) (string, error) {
 	tag, err := e.AnyImage(ctx)
 	if err != nil || tag != "" {
@@ -408,13 +407,13 @@ func (e *Engine) carrierImage(ctx context.Context) (string, error) {
 	return images[0].ID, nil
 }
 
-// aside makes a container for the moment, which is never started: the archive API
-// reaches the volume through it.
+// aside creates a temporary container that is never started: the archive API reaches the
+// volume through it.
 func (e *Engine) aside(ctx context.Context, fleetName, image string, volume mount.Mount, do func(id string) error) (err error) {
 	config := &container.Config{Image: image, Labels: ownLabels(fleetName, string(fleet.Probe)), Entrypoint: []string{"/nosuch"}, Cmd: []string{}, Volumes: map[string]struct{}{}}
 	host := &container.HostConfig{
 		NetworkMode: "none", CapDrop: []string{"ALL"}, Mounts: []mount.Mount{volume},
-		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else a runner image's VOLUME makes an anonymous one
+		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else a runner image's VOLUME would create an anonymous volume
 	}
 	whole := context.WithoutCancel(ctx)
 	name := probeName + randomName()
@@ -430,8 +429,8 @@ func (e *Engine) aside(ctx context.Context, fleetName, image string, volume moun
 	return do(made.ID)
 }
 
-// saveCredential writes a supervisor's credential: a line of nobody's arguments,
-// environment, labels or log.
+// saveCredential writes a supervisor's credential into its volume, so that it appears in no
+// arguments, environment, labels or log.
 func (e *Engine) saveCredential(ctx context.Context, fleetName, image string, credential secret.Text) error {
 	volume := mount.Mount{Type: mount.TypeVolume, Source: credentialVolume(fleetName), Target: credentialFolder, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}
 	err := e.aside(ctx, fleetName, image, volume, func(id string) error {

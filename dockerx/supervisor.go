@@ -28,14 +28,15 @@ import (
 )
 
 const (
-	// supervisorTag is what the tags of supervisors' images begin with.
+	// supervisorTag is the prefix of the tags of supervisors' images.
 	supervisorTag = "runnerctl/supervisor:"
-	// SupervisorSocket is where a supervisor's container has the engine's socket.
+	// SupervisorSocket is the path of the engine's socket in a supervisor's container.
 	SupervisorSocket = "/var/run/docker.sock"
-	// CredentialFile is where it has what StartSupervisor was given.
+	// CredentialFile is the path, in that container, of the credential that StartSupervisor
+	// was given.
 	CredentialFile = credentialFolder + "/" + credentialName
 
-	// ScratchFolder is where it may put what it needs for a while.
+	// ScratchFolder is the folder, in that container, for temporary files.
 	ScratchFolder = stateFolder + "/scratch"
 
 	credentialFolder = "/credential"     //nolint:gosec // a path
@@ -45,7 +46,7 @@ const (
 	supervisorProgram = "/runnerctl"
 	supervisorRoots   = "/etc/ssl/certs/ca-certificates.crt"
 	supervisorStop    = 20        // seconds; it leaves the runners as they are
-	supervisorMemory  = 256 << 20 // bytes; it takes a tenth
+	supervisorMemory  = 256 << 20 // bytes; it uses a tenth
 	supervisorPids    = 256
 )
 
@@ -53,18 +54,18 @@ func supervisorName(fleetName string) string   { return "runnerctl-supervisor-" 
 func stateVolume(fleetName string) string      { return "runnerctl-state-" + fleetName }
 func credentialVolume(fleetName string) string { return "runnerctl-credential-" + fleetName }
 
-// SupervisorOptions of the background form: a container of one program.
+// SupervisorOptions describes a supervisor in the background: a container with one program.
 type SupervisorOptions struct {
 	Fleet   string
-	Program []byte   // static, of the engine's OS and architecture
-	Roots   []byte   // PEM: the authorities that it trusts
+	Program []byte   // static, for the engine's OS and architecture
+	Roots   []byte   // PEM: the certificate authorities that it trusts
 	Socket  string   // of the engine, on its machine
 	Command []string // arguments of the program
 }
 
-// supervisorConfig is the security model of the one container that has the engine's
-// socket: whoever has that has root on the engine's machine, so nothing but our own
-// program is in there, nobody comes in, and no runner reaches it. golden-tested.
+// supervisorConfig is the security model of the one container that has the engine's socket.
+// Access to that socket means root on the engine's machine, so the container holds nothing
+// but runnerctl's own program, offers no way in, and no runner reaches it. Golden-tested.
 func supervisorConfig(options SupervisorOptions, reference string) (*container.Config, *container.HostConfig) {
 	stop, pids := supervisorStop, int64(supervisorPids)
 	config := &container.Config{
@@ -75,10 +76,10 @@ func supervisorConfig(options SupervisorOptions, reference string) (*container.C
 		CapDrop:        []string{"ALL"},
 		SecurityOpt:    []string{"no-new-privileges"},
 		ReadonlyRootfs: true,
-		// GitHub is reached as the host reaches it, and metrics are on the host's own
-		// loopback address, where no runner comes.
+		// The supervisor reaches GitHub as the host does, and serves metrics on the host's
+		// own loopback address, which no runner reaches.
 		NetworkMode: "host",
-		UsernsMode:  "host", // else the socket is somebody else's where the engine remaps users
+		UsernsMode:  "host", // else, with an engine that remaps users, the socket would have another owner
 		Mounts: []mount.Mount{
 			{Type: mount.TypeBind, Source: options.Socket, Target: SupervisorSocket, ReadOnly: true},
 			{Type: mount.TypeVolume, Source: stateVolume(options.Fleet), Target: stateFolder, VolumeOptions: &mount.VolumeOptions{NoCopy: true}},
@@ -91,8 +92,8 @@ func supervisorConfig(options SupervisorOptions, reference string) (*container.C
 	return config, host
 }
 
-// SupervisorImage makes sure that there is an image of the program and the
-// authorities, and gives its tag.
+// SupervisorImage ensures that an image of the program and the authorities exists, and
+// returns its tag.
 func (e *Engine) SupervisorImage(ctx context.Context, options SupervisorOptions) (reference string, err error) {
 	var body bytes.Buffer
 	out := tar.NewWriter(&body)
@@ -116,8 +117,8 @@ func (e *Engine) SupervisorImage(ctx context.Context, options SupervisorOptions)
 	return reference, nil
 }
 
-// importImage makes an image of a file tree. Its role is for those who find it after
-// its maker was killed.
+// importImage creates an image from a file tree. The label with its role identifies the image
+// if its creator was killed.
 func (e *Engine) importImage(ctx context.Context, tree io.Reader, reference, role string) error {
 	stream, err := e.api.ImageImport(ctx, image.ImportSource{Source: tree, SourceName: "-"}, reference, image.ImportOptions{Changes: []string{
 		"LABEL " + labelRole + "=" + role + " " + labelSchema + "=" + strconv.Itoa(schema),
@@ -133,11 +134,11 @@ func (e *Engine) importImage(ctx context.Context, tree io.Reader, reference, rol
 	return nil
 }
 
-// SupervisorState is a fleet's supervisor as the engine shows it.
+// SupervisorState describes a fleet's supervisor, as the engine reports it.
 type SupervisorState struct {
-	ContainerID string // "": there is none
-	Foreground  bool   // it is a process elsewhere, and this its hold
-	Running     bool   // or just being started again
+	ContainerID string // "" if there is no supervisor
+	Foreground  bool   // it is a separate process, and the container its hold
+	Running     bool   // or just being restarted
 	Image       string // tag
 	Command     []string
 	Started     time.Time
@@ -145,7 +146,7 @@ type SupervisorState struct {
 	Restarts    int // by the engine, after it ended
 }
 
-// Supervisor looks for a fleet's.
+// Supervisor looks up a fleet's supervisor.
 func (e *Engine) Supervisor(ctx context.Context, fleetName string) (SupervisorState, error) {
 	name := supervisorName(fleetName)
 	info, err := e.api.ContainerInspect(ctx, name)
@@ -171,10 +172,10 @@ func (e *Engine) Supervisor(ctx context.Context, fleetName string) (SupervisorSt
 	return state, nil
 }
 
-// StartSupervisor leaves a supervisor behind. credential is one document, for the
-// supervisor alone. One that runs with the same image and command is told to read wish
-// and credential anew; another one is replaced, while the runners go on. The wish is to
-// be saved before. A supervisor in the foreground is refused.
+// StartSupervisor starts a supervisor in the background. credential is one document, for the
+// supervisor alone. A supervisor that already runs with the same image and command is told to
+// read its desired state and credential again; any other one is replaced, while the runners
+// go on. The desired state must be saved before. A supervisor in the foreground is refused.
 func (e *Engine) StartSupervisor(ctx context.Context, options SupervisorOptions, credential secret.Text) (err error) {
 	name := supervisorName(options.Fleet)
 	reference, err := e.SupervisorImage(ctx, options)
@@ -219,7 +220,7 @@ func (e *Engine) StartSupervisor(ctx context.Context, options SupervisorOptions,
 	return nil
 }
 
-// SupervisedError says that a fleet has a supervisor already.
+// SupervisedError means that a fleet already has a supervisor.
 type SupervisedError struct {
 	Fleet      string
 	Foreground bool
@@ -240,9 +241,9 @@ func (e *SupervisedError) Hint() string {
 	return "runnerctl events shows what it does; runnerctl up --no-supervisor takes it away and leaves the runners"
 }
 
-// Reload tells a fleet's supervisor, in either form, that its wish has changed
-// (Reloads); one that has just gone will read it when it begins. Not by a signal: the
-// engine would take that for a stop, and never start the container again.
+// Reload notifies a fleet's supervisor, in either form, that its desired state has changed
+// (Reloads). A supervisor that has just ended reads it at its next start. Reload sends no
+// signal: the engine would treat that as a stop, and never start the container again.
 func (e *Engine) Reload(ctx context.Context, fleetName string) error {
 	attached, err := e.api.ContainerAttach(ctx, supervisorName(fleetName), container.AttachOptions{})
 	if err == nil {
@@ -253,9 +254,9 @@ func (e *Engine) Reload(ctx context.Context, fleetName string) error {
 	return nil
 }
 
-// StopSupervisor ends a fleet's supervisor, in either form, and removes its
-// container; the runners stay, and so do wish, records and events. The credential
-// goes. There may be none of it.
+// StopSupervisor ends a fleet's supervisor, in either form, and removes its container and its
+// credential. The runners stay, and so do desired state, records and events. It is no error
+// if there is no supervisor.
 func (e *Engine) StopSupervisor(ctx context.Context, fleetName string) error {
 	found, err := e.Supervisor(ctx, fleetName)
 	if err != nil {
@@ -282,7 +283,7 @@ func (e *Engine) stopSupervisor(ctx context.Context, fleetName string, found Sup
 		switch {
 		case err == nil, cerrdefs.IsNotFound(err):
 			return nil
-		case !cerrdefs.IsConflict(err): // the engine is at it: a hold removes itself
+		case !cerrdefs.IsConflict(err): // else the engine removes it: a hold removes itself
 			return fmt.Errorf("supervisor of fleet %s: remove container: %w", fleetName, err)
 		}
 		select {
@@ -293,14 +294,14 @@ func (e *Engine) stopSupervisor(ctx context.Context, fleetName string, found Sup
 	}
 }
 
-// RemoveState removes a fleet's wish, records and events. Its supervisor is to be
+// RemoveState removes a fleet's desired state, records and events. Its supervisor must be
 // stopped before.
 func (e *Engine) RemoveState(ctx context.Context, fleetName string) error {
 	return e.removeOwnVolume(ctx, stateVolume(fleetName), roleState)
 }
 
-// SupervisorParts names what there is of a fleet's supervisor: its container, and the
-// volumes of its state and its credential, in the order in which they may go.
+// SupervisorParts names the parts of a fleet's supervisor that exist: its container, and the
+// volumes of its credential and its state, in the order in which they can be removed.
 func (e *Engine) SupervisorParts(ctx context.Context, fleetName string) (names []string, err error) {
 	found, err := e.Supervisor(ctx, fleetName)
 	if err != nil {
@@ -321,8 +322,8 @@ func (e *Engine) SupervisorParts(ctx context.Context, fleetName string) (names [
 	return names, nil
 }
 
-// SupervisorAway tells why a fleet's supervisor does not run; "" where it does, and
-// where the fleet is to have none.
+// SupervisorAway reports why a fleet's supervisor does not run; "" if it runs, or if the
+// fleet should have none.
 func (e *Engine) SupervisorAway(ctx context.Context, fleetName string) (string, error) {
 	found, err := e.Supervisor(ctx, fleetName)
 	switch {
@@ -343,9 +344,10 @@ func (e *Engine) SupervisorAway(ctx context.Context, fleetName string) (string, 
 	return "its container is gone", nil
 }
 
-// HoldSupervisor is the lock of a supervisor in the foreground: a container that has
-// the state and ends with this process. It is refused while there is another one.
-// lost is closed when somebody, down say, has taken it away. image is any runner image.
+// HoldSupervisor takes the lock of a supervisor in the foreground: a container that has the
+// state and ends with this process. It fails while there is another supervisor. lost is
+// closed when another process, like down, has removed the container. image is any runner
+// image.
 func (e *Engine) HoldSupervisor(ctx context.Context, fleetName, image string) (lost <-chan struct{}, release func(), err error) {
 	if err := e.ensureVolume(ctx, fleetName, stateVolume(fleetName), roleState); err != nil {
 		return nil, nil, err
@@ -380,8 +382,8 @@ func (e *Engine) HoldSupervisor(ctx context.Context, fleetName, image string) (l
 	return gone, func() { end(); held.release() }, nil
 }
 
-// SupervisorLog copies a supervisor's log until its end: with Follow until the
-// container ends or ctx does. There is none of one in the foreground.
+// SupervisorLog copies a supervisor's log until its end; with Follow, until the container or
+// ctx ends. A supervisor in the foreground has no log here.
 func (e *Engine) SupervisorLog(ctx context.Context, fleetName string, options LogOptions, out io.Writer) error {
 	stream, err := e.api.ContainerLogs(ctx, supervisorName(fleetName), options.wanted())
 	if cerrdefs.IsNotFound(err) {
@@ -397,7 +399,7 @@ func (e *Engine) SupervisorLog(ctx context.Context, fleetName string, options Lo
 	return nil
 }
 
-// ensureVolume makes a volume of ours unless it is there.
+// ensureVolume creates one of runnerctl's volumes unless it exists.
 func (e *Engine) ensureVolume(ctx context.Context, fleetName, name, role string) error {
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), createLimit)
 	defer cancel()
@@ -432,8 +434,9 @@ func (e *Engine) removeOwnVolume(ctx context.Context, name, role string) error {
 	return nil
 }
 
-// removeAsides removes what somebody who was killed reached a volume through. Who is just
-// reading finds nothing then, as after the volume's end. No other probe has a volume.
+// removeAsides removes the temporary containers through which killed processes reached a
+// volume. A process that is just reading finds nothing then, as if the volume were gone. No
+// other probe has a volume.
 func (e *Engine) removeAsides(ctx context.Context, volume string) error {
 	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
 		filters.Arg("volume", volume), filters.Arg("label", labelRole+"="+string(fleet.Probe)))})
@@ -448,7 +451,8 @@ func (e *Engine) removeAsides(ctx context.Context, volume string) error {
 	return nil
 }
 
-// supervisorImages are those that were made here, and bear no name of somebody's own.
+// supervisorImages lists the supervisors' images that were imported here and have no tag that
+// a user gave.
 func (e *Engine) supervisorImages(ctx context.Context) ([]image.Summary, error) {
 	images, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelRole+"="+roleSupervisor))})
 	if err != nil {
@@ -457,8 +461,8 @@ func (e *Engine) supervisorImages(ctx context.Context) ([]image.Summary, error) 
 	return slices.DeleteFunc(images, func(one image.Summary) bool { return !isOwn(one, supervisorTag) }), nil
 }
 
-// isOwn tells an image that was imported here from one that somebody committed from
-// a container of it: that has its labels too, but not a name that we gave.
+// isOwn reports whether an image was imported here. An image that a user committed from a
+// container of it has its labels too, but no name that runnerctl gave.
 func isOwn(one image.Summary, tag string) bool {
 	return checkSchema("", one.Labels) == nil && len(one.RepoTags) > 0 &&
 		!slices.ContainsFunc(one.RepoTags, func(name string) bool { return !strings.HasPrefix(name, tag) })

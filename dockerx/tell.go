@@ -10,8 +10,8 @@ import (
 	"github.com/docker/docker/api/types/filters"
 )
 
-// RunnerNames lists the names of every fleet's runners, in order: one quick
-// call, where Runners looks into each.
+// RunnerNames lists the names of all fleets' runners, sorted. It takes one quick call;
+// Runners looks into each runner.
 func (e *Engine) RunnerNames(ctx context.Context) ([]string, error) {
 	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelRole+"="+roleRunner))})
 	if err != nil {
@@ -25,7 +25,7 @@ func (e *Engine) RunnerNames(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// Version is the engine's own, and that of its API.
+// Version returns the version of the engine and the version of its API.
 func (e *Engine) Version(ctx context.Context) (version, api string, err error) {
 	told, err := e.api.ServerVersion(ctx)
 	if err != nil {
@@ -34,19 +34,19 @@ func (e *Engine) Version(ctx context.Context) (version, api string, err error) {
 	return told.Version, told.APIVersion, nil
 }
 
-// Ping asks the engine for a sign of life.
+// Ping checks that the engine answers.
 func (e *Engine) Ping(ctx context.Context) error {
 	_, err := e.api.Ping(ctx)
 	return err
 }
 
-// ImageVersion is the runnerctl version that an image is labelled with.
+// ImageVersion returns the runnerctl version in an image's label.
 func (e *Engine) ImageVersion(ctx context.Context, reference string) (string, error) {
 	return e.imageLabel(ctx, reference, "org.opencontainers.image.version")
 }
 
-// ImageAgent is the version of the agent that an image holds, or its archive's hash;
-// "" where it holds none.
+// ImageAgent returns the version of an image's agent, or its archive's hash; "" if the image
+// has no agent.
 func (e *Engine) ImageAgent(ctx context.Context, reference string) (string, error) {
 	return e.imageLabel(ctx, reference, LabelAgent)
 }

@@ -14,21 +14,21 @@ import (
 	"github.com/docker/cli/cli/connhelper"
 )
 
-// wire opens the connections to an engine elsewhere, TLS included, so that those which
-// the client takes over for streams are like all others. Where one falls silent all are
-// closed, and for a while none is opened: the client would try again on another one, and
-// whoever waits would wait once more.
+// wire opens the connections to a remote engine, including TLS, so that connections that the
+// client takes over for streams behave like all others. When one of them falls silent, wire
+// closes all of them and opens no new one for a while. Otherwise the client would retry on
+// another connection, and its caller would wait a second time.
 type wire struct {
 	endpoint Endpoint
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu   sync.Mutex
 	open map[*strand]bool
-	lost error // why it fell silent
+	lost error // why the host fell silent
 	when time.Time
 }
 
-// lostFor is how long a host that fell silent is not tried again.
+// lostFor is how long no connection is tried after a host fell silent.
 const lostFor = 5 * time.Second
 
 func newWire(endpoint Endpoint, helper *connhelper.ConnectionHelper) *wire {
@@ -44,7 +44,8 @@ func newWire(endpoint Endpoint, helper *connhelper.ConnectionHelper) *wire {
 	return w
 }
 
-// namedAfter has the certificate of an endpoint judged by its address's name.
+// namedAfter returns an endpoint's TLS configuration, which checks the certificate against
+// the host name of the address.
 func namedAfter(endpoint Endpoint) *tls.Config {
 	config := endpoint.tls.Clone()
 	if at, err := url.Parse(endpoint.Host); err == nil && config.ServerName == "" {
@@ -66,7 +67,7 @@ func (w *wire) connect(ctx context.Context, network, address string) (net.Conn, 
 	started := time.Now()
 	connection, err := w.dial(ctx, network, address)
 	switch {
-	case err != nil && time.Since(started) >= dialLimit: // less is the patience of whoever asks
+	case err != nil && time.Since(started) >= dialLimit: // sooner, the caller's own limit may have ended it
 		return nil, w.fallSilent(err)
 	case err != nil:
 		return nil, err
@@ -78,7 +79,7 @@ func (w *wire) connect(ctx context.Context, network, address string) (net.Conn, 
 	return one, nil
 }
 
-// fallSilent ends all connections for what one of them, or a new one, came to.
+// fallSilent closes all connections because one of them, or a new one, failed with err.
 func (w *wire) fallSilent(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,8 +91,8 @@ func (w *wire) fallSilent(err error) error {
 	return w.lost
 }
 
-// isSilence tells the end by nobody's answer that the system finds, or ssh, which says so
-// in words. A deadline is another matter.
+// isSilence reports whether a connection ended because the host stopped answering. The system
+// detects that, or ssh, which prints a message. A deadline does not count.
 func isSilence(err error) bool {
 	var system syscall.Errno
 	return errors.As(err, &system) && system.Timeout() || strings.Contains(err.Error(), "not responding")
@@ -123,7 +124,7 @@ func (s *strand) heard(err error) error {
 		lost = nil
 	}
 	s.wire.mu.Unlock()
-	if lost != nil { // it was closed for that
+	if lost != nil { // it was closed for that reason
 		return lost
 	}
 	if isSilence(err) {
@@ -132,7 +133,7 @@ func (s *strand) heard(err error) error {
 	return err
 }
 
-// CloseWrite ends what is sent; the client looks for it.
+// CloseWrite closes the sending side. The client looks for this method.
 func (s *strand) CloseWrite() error {
 	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

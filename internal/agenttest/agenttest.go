@@ -11,11 +11,11 @@ import (
 	"testing"
 )
 
-// packed are the archives that this process has made, by their arguments.
+// packed holds the archives that this process has built, by their arguments.
 var packed sync.Map
 
-// Archive packs the agent for this machine's architecture, like a release of
-// GitHub's runner, and gives the path; args are further ones of testagent/pack.
+// Archive packs the agent for this machine's architecture, like a release of GitHub's runner,
+// and returns the path; args are further arguments of testagent/pack.
 func Archive(t testing.TB, args ...string) string {
 	t.Helper()
 	archive, key := filepath.Join(t.TempDir(), "testagent.tar.gz"), strings.Join(args, " ")
@@ -38,7 +38,7 @@ func Archive(t testing.TB, args ...string) string {
 	return archive
 }
 
-// Unpack puts the agent into a folder as its root.
+// Unpack extracts the agent's archive into the folder root.
 func Unpack(t testing.TB, archive, root string) {
 	t.Helper()
 	if output, err := exec.Command("tar", "-xzf", archive, "-C", root).CombinedOutput(); err != nil {

@@ -1,6 +1,5 @@
-// Package archive moves files between this machine and a runner's as tar
-// streams. What comes out of a runner was written by a job and is treated as
-// hostile.
+// Package archive moves files between this machine and a runner as tar streams. Files from a
+// runner were written by a job and are treated as hostile.
 package archive
 
 import (
@@ -17,7 +16,7 @@ import (
 	"path/filepath"
 )
 
-// Summary of what was moved.
+// Summary counts the files that were moved.
 type Summary struct {
 	Files   int   // regular ones
 	Bytes   int64 // in them
@@ -26,12 +25,12 @@ type Summary struct {
 
 func (s *Summary) skip(name, why string) { s.Skipped = append(s.Skipped, name+": "+why) }
 
-// permissions are all that is taken over of a file's mode: no setuid, setgid or
-// sticky bit crosses a border.
+// permissions are the bits of a file's mode that are kept: setuid, setgid and sticky bits
+// never pass.
 const permissions = 0o777
 
-// Pack writes the file or folder source under name, "." for a folder's contents
-// only. Symbolic links stay links and are not followed. Files belong to owner.
+// Pack writes the file or folder source under name; "." writes a folder's contents only.
+// Symbolic links stay links and are not followed. Files belong to owner.
 func Pack(out *tar.Writer, source, name string, owner int) (Summary, error) {
 	var summary Summary
 	err := filepath.WalkDir(source, func(local string, entry fs.DirEntry, err error) error {
@@ -44,7 +43,7 @@ func Pack(out *tar.Writer, source, name string, owner int) (Summary, error) {
 		}
 		inside := path.Join(name, filepath.ToSlash(relative))
 		if inside == "." {
-			return nil // what the contents go into is as it is
+			return nil // the target folder stays as it is
 		}
 		info, err := entry.Info()
 		if err != nil {
@@ -98,10 +97,10 @@ func packFile(out *tar.Writer, local string, header *tar.Header) error {
 	return nil
 }
 
-// ErrNoArchive is of a stream that does not begin as a tar archive does.
+// ErrNoArchive means that a stream does not begin like a tar archive.
 var ErrNoArchive = errors.New("that is no tar archive, nor one packed by gzip")
 
-// Stream reads a tar archive, which gzip may have packed. An empty one is one without
+// Stream reads a tar archive, with or without gzip. An empty stream is an archive without
 // files.
 func Stream(in io.Reader) (*tar.Reader, error) {
 	begin := bufio.NewReaderSize(in, block)
@@ -124,11 +123,11 @@ func Stream(in io.Reader) (*tar.Reader, error) {
 	return tar.NewReader(begin), nil
 }
 
-// block is what tar archives are made of, in bytes.
+// block is the size of a tar archive's blocks, in bytes.
 const block = 512
 
-// Copy passes a tar stream on, with permissions alone of each mode and owner as
-// everybody's owner. Devices and the like are left out.
+// Copy copies a tar stream. It keeps only the permissions of each mode, and makes owner the
+// owner of each entry. Devices and the like are left out.
 func Copy(out *tar.Writer, in *tar.Reader, owner int) (Summary, error) {
 	var summary Summary
 	for {
@@ -140,7 +139,7 @@ func Copy(out *tar.Writer, in *tar.Reader, owner int) (Summary, error) {
 			return summary, err
 		}
 		if path.Clean(header.Name) == "." {
-			continue // what the contents go into is as it is
+			continue // the target folder stays as it is
 		}
 		switch header.Typeflag {
 		case tar.TypeReg:

@@ -13,22 +13,21 @@ import (
 	"time"
 )
 
-// ErrEmpty is met where an archive holds nothing.
+// ErrEmpty means that an archive holds nothing.
 var ErrEmpty = errors.New("the archive is empty")
 
-// HostileError is met where an archive tries to leave its place.
+// HostileError means that an archive tries to write outside its target.
 type HostileError struct{ Name, Problem string }
 
 func (e *HostileError) Error() string { return fmt.Sprintf("%q in the archive %s", e.Name, e.Problem) }
 
-// Unpack writes the one file or folder that an archive holds to dir as name,
-// "." for a folder's contents into dir itself; a name with a slash at its end is
-// for a folder only. Nothing outside that file or
-// folder is written, whatever the archive holds: each path is resolved below an
-// os.Root, no link on the way is followed (neither one that the archive made nor
-// one that was there), and links that lead out are left out.
+// Unpack writes the one file or folder in an archive to dir as name. "." writes a folder's
+// contents into dir itself; a name with a trailing slash allows only a folder. Whatever the
+// archive holds, nothing is written outside that file or folder: each path is resolved below
+// an os.Root, no link on the way is followed (neither one from the archive nor one that was
+// there before), and links that lead out are left out.
 //
-// The archive's own name for it, that of its first entry, does not matter.
+// The name of the archive's first entry does not matter.
 func Unpack(in io.Reader, dir, name string) (Summary, error) {
 	u := unpacker{in: tar.NewReader(in)}
 	first, err := u.in.Next()
@@ -52,7 +51,7 @@ func Unpack(in io.Reader, dir, name string) (Summary, error) {
 			return u.summary, fmt.Errorf("no such folder: %s", filepath.Join(dir, name))
 		}
 		err := u.entry(first, name)
-		if err == nil && len(u.summary.Skipped) > 0 { // the only one
+		if err == nil && len(u.summary.Skipped) > 0 { // the only entry
 			err = errors.New(u.summary.Skipped[0])
 			u.summary.Skipped = nil
 		}
@@ -75,7 +74,7 @@ type unpacker struct {
 	in      *tar.Reader
 	root    *os.Root
 	prefix  string
-	later   []*tar.Header // folders: closed to writing only when they are full
+	later   []*tar.Header // folders: made read-only, if at all, once they are full
 	summary Summary
 }
 
@@ -105,7 +104,7 @@ func (u *unpacker) tree() error {
 	return nil
 }
 
-// relative is a name below the prefix; "." for the prefix itself.
+// relative returns a name relative to the prefix; "." for the prefix itself.
 func (u *unpacker) relative(name string) (string, bool) {
 	name = path.Clean(name)
 	if name == u.prefix {
@@ -154,7 +153,7 @@ func (u *unpacker) entry(header *tar.Header, name string) error {
 	return nil
 }
 
-// parents sees to it that everything above name is a folder, and no link.
+// parents ensures that all parents of name are folders, and no links.
 func (u *unpacker) parents(name string) error {
 	for i, c := range name {
 		if c != '/' {
@@ -179,12 +178,12 @@ func (u *unpacker) folder(local string) error {
 	case !found.IsDir():
 		return fmt.Errorf("%s: a file is where a folder is to be", local)
 	}
-	// It may be closed to us for now: a read-only folder that is copied again.
+	// It may be read-only now: a read-only folder that is copied again.
 	return u.root.Chmod(local, found.Mode().Perm()|0o700)
 }
 
-// clear makes way for a file or link. A link or file that is there is taken
-// away, never written through.
+// clear makes room for a file or link. It removes an existing file or link, so that nothing
+// is written through it.
 func (u *unpacker) clear(local string) error {
 	found, err := u.root.Lstat(local)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -223,9 +222,9 @@ func (u *unpacker) finish(header *tar.Header, local string) error {
 	return u.root.Chtimes(local, time.Time{}, header.ModTime)
 }
 
-// staysInside tells whether a link's target is below the top folder. Blanket
-// rule: ".." only at its beginning and no more often than the link is deep, since
-// elsewhere another link could stand before it.
+// staysInside reports whether a link's target is below the top folder. It follows a simple
+// rule: ".." may stand only at the beginning, and no more often than the link is deep, since
+// in other places another link could precede it.
 func staysInside(name, target string) bool {
 	if target == "" || path.IsAbs(target) || filepath.IsAbs(target) || strings.Contains(target, "\\") {
 		return false

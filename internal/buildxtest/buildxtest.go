@@ -1,4 +1,4 @@
-// Package buildxtest builds docker's plugin buildx of testbuildx/ for tests.
+// Package buildxtest builds docker's buildx plugin from testbuildx/ for tests.
 package buildxtest
 
 import (
@@ -12,7 +12,7 @@ import (
 
 var requirement = regexp.MustCompile(`github\.com/docker/buildx v([0-9]+\.[0-9]+\.[0-9]+)`)
 
-// Program builds it from its Go module, static as its releases are, and named like them.
+// Program builds buildx from its Go module, static and named like its releases.
 func Program(t testing.TB) (path, version string) {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)

@@ -22,11 +22,11 @@ type Authority struct {
 	Dir string // with ca.pem, cert.pem and key.pem, for DOCKER_CERT_PATH
 
 	certificate *x509.Certificate
-	signed      []byte // the certificate, by itself
+	signed      []byte // the certificate, signed by itself
 	key         *ecdsa.PrivateKey
 }
 
-// NewAuthority makes one, with a client that it knows.
+// NewAuthority creates an authority, and a certificate that it signed for a client.
 func NewAuthority(t *testing.T) *Authority {
 	t.Helper()
 	key := newKey(t)
@@ -77,8 +77,8 @@ func writePEM(t *testing.T, path, kind string, raw []byte) {
 	}
 }
 
-// serve puts what an engine at an address needs into its folder, and tells the words
-// of its command line.
+// serve writes the certificates of an engine at an address into its folder, and returns the
+// arguments for its command line.
 func (a *Authority) serve(t *testing.T, dir, address string) []string {
 	t.Helper()
 	a.issue(t, dir, &x509.Certificate{

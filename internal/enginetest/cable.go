@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// cable joins a network namespace to the machine's own; it goes with that namespace.
-// The addresses are of a block that no network has (RFC 2544).
+// cable connects a network namespace to the machine's own; it disappears with that namespace.
+// The addresses are from a block that no network uses (RFC 2544).
 type cable struct {
 	name          string
 	here, address string // the two ends' addresses
@@ -19,7 +19,7 @@ type cable struct {
 
 var cables atomic.Uint32
 
-// newCable is one of this process's eight.
+// newCable returns one of this process's eight cables.
 func newCable() cable {
 	n := cables.Add(1) - 1
 	block := (os.Getpid()*8 + int(n%8)) % (1 << 15) * 4
@@ -27,7 +27,7 @@ func newCable() cable {
 	return cable{fmt.Sprintf("rctl%d-%d", os.Getpid(), n%8), address(1), address(2)}
 }
 
-// plug joins the network namespace of a process.
+// plug connects the network namespace of a process.
 func (c cable) plug(t *testing.T, process string) {
 	t.Helper()
 	out, err := exec.Command("sh", "-euc", `

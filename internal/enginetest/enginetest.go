@@ -1,9 +1,9 @@
 //go:build linux
 
-// Package enginetest starts private Docker Engines for tests that break,
-// fill, restart or misconfigure one: own process, mount and network
-// namespaces, own data-root on a loopback file system, own /dev/net/tun. The
-// machine's own engine is never touched, and nothing outlives the test.
+// Package enginetest starts private Docker Engines for tests that break, fill, restart or
+// misconfigure one. Each has its own process, mount and network namespaces, its own data-root
+// on a loopback file system, and its own /dev/net/tun. The machine's own engine is never
+// touched, and nothing outlives the test.
 package enginetest
 
 import (
@@ -29,26 +29,26 @@ import (
 //go:embed start
 var script string
 
-// Options of a private engine.
+// Options describes a private engine.
 type Options struct {
 	DiskMiB int                         // size of the data-root's file system; 0: 4096 (sparse)
-	Disk    string                      // a file to make that in, which stays; "": one that goes with the test
+	Disk    string                      // the file to make it in, which stays; "": one that goes with the test
 	TunMode os.FileMode                 // of its /dev/net/tun; 0: 0666
 	Args    []string                    // further arguments of dockerd
 	Linked  bool                        // it and its containers reach this machine at Gateway, and nothing else
-	Config  func(gateway string) string // its daemon.json; gateway is that of Linked, else ""
-	TLS     *Authority                  // with Linked: it is reached at TCP too, by whom the authority knows
+	Config  func(gateway string) string // its daemon.json; gateway is Engine.Gateway, "" unless Linked
+	TLS     *Authority                  // with Linked: it listens on TCP too, for clients that the authority signed
 
 	From   *client.Client // the engine that has Images
-	Images []string       // that this one has from the start; DiskMiB: at least 2000
+	Images []string       // that this one has from the start; DiskMiB must be at least 2000
 }
 
 // Engine is a private Docker Engine.
 type Engine struct {
 	Host    string // for DOCKER_HOST
 	API     *client.Client
-	Gateway string // this machine's address, of Options.Linked
-	TCP     string // tcp://…, of Options.TLS
+	Gateway string // this machine's address, with Options.Linked
+	TCP     string // tcp://…, with Options.TLS
 
 	dir     string
 	options Options
@@ -56,8 +56,8 @@ type Engine struct {
 	command *exec.Cmd
 }
 
-// Start starts one and ends it with the test. Where engines can't be started
-// (no root, no dockerd) the test is skipped, in CI it fails.
+// Start starts a private engine and ends it with the test. If engines can't be started (no
+// root, no dockerd), the test is skipped; in CI it fails.
 func Start(t *testing.T, options Options) *Engine {
 	t.Helper()
 	needRoot(t, "a private engine", "dockerd")
@@ -67,7 +67,7 @@ func Start(t *testing.T, options Options) *Engine {
 	if options.TunMode == 0 {
 		options.TunMode = 0o666
 	}
-	dir, err := os.MkdirTemp("", "rctl-") // short: a socket's path has 108 bytes
+	dir, err := os.MkdirTemp("", "rctl-") // short: a socket's path is limited to 108 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func makeDisk(t *testing.T, path string, mib int) {
 	}
 }
 
-// needRoot skips the test where there is no root or no such program; in CI it fails.
+// needRoot skips the test without root or without the program; in CI the test fails.
 func needRoot(t *testing.T, what, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil || os.Getuid() != 0 {
@@ -142,7 +142,7 @@ func needRoot(t *testing.T, what, program string) {
 	}
 }
 
-// Run starts the engine's process on its data-root, again after Kill.
+// Run starts the engine's process on its data-root. It can run again after Kill.
 func (e *Engine) Run(t *testing.T) {
 	t.Helper()
 	log, err := os.OpenFile(filepath.Join(e.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -151,7 +151,7 @@ func (e *Engine) Run(t *testing.T) {
 	}
 	defer func() { _ = log.Close() }()
 	e.released(t)
-	// A process namespace: when its first process dies, all in it do.
+	// In a process namespace, all processes die with the first one.
 	e.command = exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount", "--net", "--mount-proc",
 		"sh", "-c", script, "start", e.dir, strconv.FormatUint(uint64(e.options.TunMode.Perm()), 8))
 	e.command.Args = append(e.command.Args, e.options.Args...)
@@ -182,9 +182,9 @@ func waitFor(t *testing.T, api *client.Client, log func() string) {
 	}
 }
 
-// startFor starts a command that dies with this process. The kernel's signal for that
-// (Pdeathsig) comes when the thread ends that started it, and Go ends threads as it
-// likes: one is kept until the command has been waited for.
+// startFor starts a command that dies with this process. The kernel sends its signal for that
+// (Pdeathsig) when the thread that started the command ends, and Go ends threads at any time,
+// so startFor keeps that thread until the command has ended.
 func startFor(command *exec.Cmd) error {
 	started := make(chan error)
 	go func() {
@@ -194,7 +194,7 @@ func startFor(command *exec.Cmd) error {
 		if command.Process != nil {
 			var info unix.Siginfo
 			for {
-				// Looks and leaves the end for Wait to take.
+				// WNOWAIT leaves the exit status for Wait.
 				err := unix.Waitid(unix.P_PID, command.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
 				if !errors.Is(err, unix.EINTR) {
 					return
@@ -213,14 +213,14 @@ func (e *Engine) Kill() {
 	_ = e.command.Process.Kill() // the namespace's first process dies with it
 	_ = e.command.Wait()
 	e.command = nil
-	// As after a reboot: a stale pid file may name a living process of the next
-	// namespace, and its containerd would be waited for in vain.
+	// As after a reboot: a stale pid file may name a living process of the next namespace,
+	// and the engine would wait for its containerd in vain.
 	for _, name := range []string{"docker.sock", "docker.pid", "exec"} {
 		_ = os.RemoveAll(filepath.Join(e.dir, name))
 	}
 }
 
-// Stop ends the engine in peace, and waits until nothing holds its disk.
+// Stop ends the engine gracefully, and waits until nothing holds its disk.
 func (e *Engine) Stop(t *testing.T) {
 	t.Helper()
 	e.script(t, exec.Command("pkill", "--parent", e.first(t), "dockerd"))
@@ -229,7 +229,7 @@ func (e *Engine) Stop(t *testing.T) {
 	e.released(t)
 }
 
-// Restart ends the engine's process in peace, and starts another one in its namespaces:
+// Restart ends the engine's process gracefully, and starts another one in its namespaces:
 // with live-restore, containers do not notice.
 func (e *Engine) Restart(t *testing.T) {
 	t.Helper()
@@ -248,8 +248,8 @@ func (e *Engine) Restart(t *testing.T) {
 	waitFor(t, e.API, func() string { return e.Log(20) })
 }
 
-// released waits until nothing holds the disk: the kernel takes a dead engine's mount
-// away in its own time, and a second one would miss what the first has not written yet.
+// released waits until nothing holds the disk: the kernel removes a dead engine's mount with
+// a delay, and a second engine would miss data that is not written yet.
 func (e *Engine) released(t *testing.T) {
 	t.Helper()
 	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
@@ -263,7 +263,7 @@ func (e *Engine) released(t *testing.T) {
 	}
 }
 
-// link plugs the cable in, once there is a namespace to join.
+// link plugs the cable in, as soon as there is a namespace to connect.
 func (e *Engine) link(t *testing.T) {
 	t.Helper()
 	for limit := time.Now().Add(10 * time.Second); childOf(e.command) == ""; time.Sleep(10 * time.Millisecond) {
@@ -283,7 +283,7 @@ func (e *Engine) script(t *testing.T, command *exec.Cmd) string {
 	return string(out)
 }
 
-// childOf is the process that unshare forked, "" while there is none.
+// childOf returns the id of the process that unshare forked; "" while there is none.
 func childOf(command *exec.Cmd) string {
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", command.Process.Pid))
 	if err != nil {
@@ -293,7 +293,7 @@ func childOf(command *exec.Cmd) string {
 	return first
 }
 
-// first is the first process of the engine's namespaces.
+// first returns the id of the first process in the engine's namespaces.
 func (e *Engine) first(t *testing.T) string {
 	t.Helper()
 	first := childOf(e.command)
@@ -303,8 +303,8 @@ func (e *Engine) first(t *testing.T) string {
 	return first
 }
 
-// Inside runs a script as root in the engine's own process, mount and network
-// namespaces; $DIR is its folder, whose data is the data-root.
+// Inside runs a script as root in the engine's own process, mount and network namespaces;
+// $DIR is the engine's folder, and $DIR/data the data-root.
 func (e *Engine) Inside(t *testing.T, script string) string {
 	t.Helper()
 	command := exec.Command("nsenter", "--target", e.first(t), "--mount", "--net", "--pid", "sh", "-euc", script)
@@ -312,8 +312,8 @@ func (e *Engine) Inside(t *testing.T, script string) string {
 	return e.script(t, command)
 }
 
-// Fill leaves the engine's data-root that many MiB of free space; the returned
-// function takes the filling away.
+// Fill fills the engine's data-root until only leave MiB are free; the returned function
+// removes the filling.
 func (e *Engine) Fill(t *testing.T, leave int64) (empty func()) {
 	t.Helper()
 	// The file system is mounted in the engine's own mount namespace.
@@ -329,7 +329,8 @@ func (e *Engine) Fill(t *testing.T, leave int64) (empty func()) {
 		if err := syscall.Statfs(root, &stat); err != nil {
 			t.Fatal(err)
 		}
-		// Not Bavail: the part kept for root is what the engine, and so root, would fill.
+		// Not Bavail: the engine runs as root, so it could also fill the part reserved for
+		// root.
 		if int64(stat.Bfree)*stat.Bsize <= leave<<20 {
 			break
 		}
@@ -358,13 +359,13 @@ func lastOf(path string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// CopyImage brings an image from another engine.
+// CopyImage copies images from another engine.
 func (e *Engine) CopyImage(t *testing.T, from *client.Client, references ...string) {
 	t.Helper()
 	CopyImage(t, from, e.API, references...)
 }
 
-// CopyImage brings an image from one engine to another.
+// CopyImage copies images from one engine to another.
 func CopyImage(t *testing.T, from, to *client.Client, references ...string) {
 	t.Helper()
 	stream, err := from.ImageSave(t.Context(), references)

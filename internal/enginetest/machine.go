@@ -20,18 +20,18 @@ import (
 //go:embed machine
 var machineScript string
 
-// Machine is a throw-away one: its files are this machine's, and what is written there
-// stays there; network, processes, /dev/net/tun and the kernel's settings that
-// runners need are its own.
+// Machine is a throw-away machine. It sees this machine's files, but its own writes stay in
+// it. Its network, its processes, its /dev/net/tun and the kernel settings that runners need
+// are its own.
 type Machine struct {
-	Address string // reached from this machine
-	Gateway string // this machine, reached from there and from the containers there
+	Address string // reachable from this machine
+	Gateway string // this machine, reachable from there and from the containers there
 
 	dir     string
 	command *exec.Cmd
 }
 
-// StartMachine starts one and ends it with the test.
+// StartMachine starts a machine and ends it with the test.
 func StartMachine(t *testing.T) *Machine {
 	t.Helper()
 	needRoot(t, "a throw-away machine", "unshare")
@@ -71,12 +71,12 @@ func StartMachine(t *testing.T) *Machine {
 	}
 }
 
-// inside is a command of that machine.
+// inside returns a command that runs in that machine.
 func (m *Machine) inside(words ...string) *exec.Cmd {
 	return exec.Command("nsenter", append([]string{"--target", childOf(m.command), "--mount", "--net", "--pid"}, words...)...)
 }
 
-// Run runs a script there as root.
+// Run runs a script in the machine as root.
 func (m *Machine) Run(script string, args ...string) (out string, err error) {
 	command := m.inside(append([]string{"sh", "-s", "--"}, args...)...)
 	command.Stdin = strings.NewReader(script)
@@ -88,7 +88,7 @@ func (m *Machine) Run(script string, args ...string) (out string, err error) {
 	return said.String(), err
 }
 
-// Must is Run of what has to work.
+// Must is like Run, but an error fails the test.
 func (m *Machine) Must(t *testing.T, script string, args ...string) string {
 	t.Helper()
 	out, err := m.Run(script, args...)
@@ -98,14 +98,14 @@ func (m *Machine) Must(t *testing.T, script string, args ...string) string {
 	return out
 }
 
-// Written lists the files of that machine that are not this machine's.
+// Written lists the files that were created or changed in the machine.
 func (m *Machine) Written(t *testing.T) []string {
 	t.Helper()
 	return strings.Fields(m.Must(t, `cd "$1/written" && find . -mindepth 1 -not -type d -printf '/%P\n' | sort`, m.dir))
 }
 
-// StartEngine starts a Docker Engine there, at its usual socket; with an authority, at
-// TCP too. It ends with the machine.
+// StartEngine starts a Docker Engine in the machine, at its usual socket and, with an
+// authority, also on TCP. It ends with the machine.
 func (m *Machine) StartEngine(t *testing.T, authority *Authority) *client.Client {
 	t.Helper()
 	path := func(name string) string { return filepath.Join(m.dir, name) }

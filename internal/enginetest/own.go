@@ -7,7 +7,8 @@ import (
 	"github.com/docker/docker/client"
 )
 
-// Own is the machine's own engine. Without one a test is skipped; in CI it fails.
+// Own returns the machine's own engine. Without an engine, the test is skipped; in CI it
+// fails.
 func Own(t *testing.T) *client.Client {
 	t.Helper()
 	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())

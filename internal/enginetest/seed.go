@@ -10,12 +10,12 @@ import (
 	"testing"
 )
 
-// seedMiB has room for the images and for the archive that they are loaded from.
+// seedMiB is enough for the images and for the archive that they are loaded from.
 const seedMiB = 2000
 
-// seeds are data-roots with images in them, by the images' ids: to copy one takes a tenth
-// of the time that to load the images does. Each is a file without a name, which goes
-// with this process.
+// seeds holds data-roots with images in them, by the images' ids. Copying a data-root takes a
+// tenth of the time that loading the images takes. Each is a file without a name, which
+// disappears with this process.
 var seeds struct {
 	sync.Mutex
 	byImages map[string]*os.File
@@ -38,10 +38,10 @@ func seedOf(t *testing.T, options Options) *os.File {
 	}
 	e := Start(t, Options{DiskMiB: seedMiB})
 	e.CopyImage(t, options.From, options.Images...)
-	// Each engine is to have an id and networks of its own.
+	// Each engine must have its own id and networks.
 	e.Inside(t, `rm -rf "$DIR/data/engine-id" "$DIR/data/network"`)
 	e.Stop(t)
-	if out, err := exec.Command("e2fsck", "-fp", e.disk()).CombinedOutput(); err != nil { // resize2fs wants it
+	if out, err := exec.Command("e2fsck", "-fp", e.disk()).CombinedOutput(); err != nil { // resize2fs requires it
 		t.Fatalf("e2fsck: %v: %s", err, out)
 	}
 	seed, err := os.Open(e.disk())

@@ -15,22 +15,22 @@ import (
 	"time"
 )
 
-// SSH is an sshd on loopback with keys of its own, and the ssh that logs in there.
-// Nobody's ~/.ssh is read or written.
+// SSH is an sshd with its own keys, on loopback or on a Machine, and the ssh that logs in
+// there. It reads and writes no user's ~/.ssh.
 type SSH struct {
 	Address string // ssh://…, of this user
 
 	dir string
 }
 
-// SSHOptions of one.
+// SSHOptions describes an SSH.
 type SSHOptions struct {
-	Env     []string // NAME=VALUE of the commands that run there
-	Machine *Machine // where it runs; nil: this machine
+	Env     []string // NAME=VALUE, for the commands that run there
+	Machine *Machine // the machine that it runs on; nil: this machine
 }
 
-// StartSSH starts an sshd, ends it with the test, and puts an ssh before the machine's
-// that knows it.
+// StartSSH starts an sshd, ends it with the test, and puts an ssh that knows it first in
+// PATH.
 func StartSSH(t *testing.T, options SSHOptions) *SSH {
 	t.Helper()
 	sshd, err := exec.LookPath("sshd")
@@ -45,7 +45,7 @@ func StartSSH(t *testing.T, options SSHOptions) *SSH {
 	port, listen, dir := freePort(t), "127.0.0.1", t.TempDir()
 	if options.Machine != nil {
 		listen = options.Machine.Address
-		if dir, err = os.MkdirTemp(options.Machine.dir, "ssh"); err != nil { // which the machine sees too
+		if dir, err = os.MkdirTemp(options.Machine.dir, "ssh"); err != nil { // the machine sees it too
 			t.Fatal(err)
 		}
 	}
@@ -65,7 +65,7 @@ func StartSSH(t *testing.T, options SSHOptions) *SSH {
 	command := exec.Command(words[0], words[1:]...)
 	if options.Machine != nil {
 		command = options.Machine.inside(words...)
-	} else if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // sshd insists
+	} else if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // sshd requires it
 		t.Fatal(err)
 	}
 	log, err := os.Create(s.path("log"))
@@ -97,7 +97,7 @@ func StartSSH(t *testing.T, options SSHOptions) *SSH {
 	}
 }
 
-// useKeys makes keys, and puts an ssh before the machine's that has the key "user".
+// useKeys creates keys, and puts an ssh that has the key "user" first in PATH.
 func (s *SSH) useKeys(t *testing.T, names ...string) {
 	t.Helper()
 	for _, key := range names {
@@ -146,8 +146,8 @@ func (s *SSH) public(t *testing.T, key string) string {
 	return string(text)
 }
 
-// Allow lets those in who have the key "user", or "other", which nobody has; "" lets in
-// nobody.
+// Allow makes the sshd accept the key "user", or "other", which no client has; with "" it
+// accepts none.
 func (s *SSH) Allow(t *testing.T, key string) {
 	t.Helper()
 	text := ""
@@ -157,7 +157,8 @@ func (s *SSH) Allow(t *testing.T, key string) {
 	s.write(t, "authorized_keys", text, 0o600)
 }
 
-// Know makes the client trust the key "host", which the sshd has, or "other"; "" none.
+// Know makes the client trust the key "host", which the sshd has, or "other"; with "" it
+// trusts none.
 func (s *SSH) Know(t *testing.T, key string) {
 	t.Helper()
 	text := ""

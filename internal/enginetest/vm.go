@@ -19,18 +19,18 @@ import (
 //go:embed guest
 var guestScript string
 
-// VM is a Debian 13 machine of its own kernel, emulated by qemu: systemd, cgroup v2,
-// AppArmor, sshd, no Docker. It reaches nothing, and is reached by ssh alone, by the
-// user admin, who may sudo. Its disk goes with the test.
+// VM is a Debian 13 machine with its own kernel, emulated by qemu: systemd, cgroup v2,
+// AppArmor, sshd, no Docker. It reaches nothing, and only ssh reaches it, as the user admin,
+// who may use sudo. Its disk is removed with the test.
 type VM struct {
 	*SSH
 
-	guest   string // folder, of the cache
+	guest   string // folder in the cache
 	command *exec.Cmd
 }
 
-// NewVM makes one; Boot starts it. The machine that it is a copy of is made once and
-// stays in the user's cache.
+// NewVM creates a VM; Boot starts it. It is a copy of a machine that is built once and stays
+// in the user's cache.
 func NewVM(t *testing.T) *VM {
 	t.Helper()
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil || os.Getuid() != 0 {
@@ -68,8 +68,8 @@ func NewVM(t *testing.T) *VM {
 	return vm
 }
 
-// Cached is a folder of the user's cache, which fill fills if it is not there; the
-// kind's others go.
+// Cached returns a folder of the user's cache. If it does not exist, fill fills it, and other
+// folders of the same kind are removed.
 func Cached(t *testing.T, kind, name string, fill func(dir string)) (dir string) {
 	t.Helper()
 	cache, err := os.UserCacheDir()
@@ -100,8 +100,8 @@ func Cached(t *testing.T, kind, name string, fill func(dir string)) (dir string)
 	return dir
 }
 
-// Boot starts the machine and waits until it is up. docker is a disk that it has
-// as /var/lib/docker; what is written there is gone with its power. "": none.
+// Boot starts the machine and waits until it is up. docker is a disk that it mounts at
+// /var/lib/docker, "" for none; data written there is lost at power-off.
 func (vm *VM) Boot(t *testing.T, docker string) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(vm.Address[strings.Index(vm.Address, "@")+1:]) //nolint:errcheck // NewVM wrote it
@@ -125,7 +125,7 @@ func (vm *VM) Boot(t *testing.T, docker string) {
 		t.Fatal(err)
 	}
 	for limit := time.Now().Add(8 * time.Minute); ; time.Sleep(time.Second) {
-		// Which of its services have failed is no matter of the boot.
+		// Failed services do not matter for the boot.
 		out, err := vm.run("systemctl is-system-running --wait || true")
 		if err == nil {
 			return
@@ -140,7 +140,7 @@ func (vm *VM) Boot(t *testing.T, docker string) {
 // PowerOff shuts the machine down, as its operator would.
 func (vm *VM) PowerOff(t *testing.T) {
 	t.Helper()
-	_, _ = vm.run("systemctl poweroff") // ends in the middle of it
+	_, _ = vm.run("systemctl poweroff") // the connection ends in the middle of it
 	ended := make(chan struct{})
 	go func() {
 		_ = vm.command.Wait()
@@ -162,7 +162,7 @@ func (vm *VM) kill() {
 	}
 }
 
-// Run runs a script there as root.
+// Run runs a script on the VM as root.
 func (vm *VM) Run(t *testing.T, script string, args ...string) string {
 	t.Helper()
 	out, err := vm.run(script, args...)
@@ -180,8 +180,8 @@ func (vm *VM) run(script string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// DockerDisk is a file system for Boot that holds images of an engine here: to send
-// them to an emulated machine takes ten minutes and more.
+// DockerDisk returns a file system for Boot, which fill fills with images through an engine
+// on this machine: sending them to an emulated machine takes ten minutes and more.
 func DockerDisk(t *testing.T, name string, fill func(*Engine)) string {
 	t.Helper()
 	return filepath.Join(Cached(t, "docker-", name, func(dir string) {

@@ -1,4 +1,4 @@
-// Package golden holds what tests make against files that were looked through.
+// Package golden compares the results of tests with reviewed files.
 package golden
 
 import (
@@ -10,8 +10,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files and generated pages")
 
-// Check fails the test where the file does not hold what the test made; with
-// -update it is written.
+// Check fails the test if the file does not hold the test's result; with -update it writes
+// the file.
 func Check(t *testing.T, path string, got []byte) {
 	t.Helper()
 	if *update {

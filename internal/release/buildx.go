@@ -13,23 +13,24 @@ import (
 	"time"
 )
 
-// Distribution is the version that means the world's own package of buildx.
+// Distribution is the version that stands for the rootfs's own package of buildx.
 const Distribution = "distribution"
 
-// FirstBuildx is the first version of buildx that GitHub's cache service takes.
+// FirstBuildx is the first version of buildx that GitHub's cache service accepts.
 const FirstBuildx = "0.21"
 
-// buildxWhat is what messages call it.
+// buildxWhat is the name of buildx in messages.
 const buildxWhat = "buildx"
 
 var buildxName = regexp.MustCompile(`^buildx-v([0-9]+\.[0-9]+\.[0-9]+)\.linux-[a-z0-9-]+$`)
 
-// GivenBuildx is the program that the settings name, as Given is the agent's archive.
+// GivenBuildx returns the buildx program that the settings name, as Given does for the
+// agent's archive.
 func GivenBuildx(source, wanted string) (Archive, error) {
 	return given(Archive{What: buildxWhat, Source: source, SHA256: wanted}, buildxName)
 }
 
-// lookUpLimit is how long GitHub may take to say what a release has.
+// lookUpLimit is how long GitHub may take to list the files of a release.
 const lookUpLimit = 15 * time.Second
 
 // buildxAsset is a file of a release as GitHub's API lists it.
@@ -39,11 +40,13 @@ type buildxAsset struct {
 	Digest string `json:"digest"` // "sha256:…"; "" in older releases
 }
 
-// buildxArchitectures are the words of buildx' releases for the engine's.
+// buildxArchitectures maps the engine's words for architectures to those of buildx's
+// releases.
 var buildxArchitectures = map[string]string{"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm-v7"}
 
 // Buildx finds the program of a release, "latest" or like 0.31.1, for an engine's machine.
-// api is GitHub's. The digest is the API's, or else of the release's own checksums.txt.
+// api is the URL of GitHub's API. The hash comes from the API, or else from the release's own
+// checksums.txt.
 func Buildx(ctx context.Context, client *http.Client, api, version, arch string) (Archive, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookUpLimit)
 	defer cancel()
@@ -89,7 +92,8 @@ func Buildx(ctx context.Context, client *http.Client, api, version, arch string)
 	return archive, nil
 }
 
-// checksum of a name in a file as sha256sum writes it; "" where it is not there.
+// checksum returns the hash of a name in a file of sha256sum's format; "" if the name is
+// missing.
 func checksum(ctx context.Context, client *http.Client, url, name string) (string, error) {
 	body, err := get(ctx, client, url)
 	if err != nil {

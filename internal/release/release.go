@@ -1,5 +1,5 @@
-// Package release finds, fetches and checks the archives that are put into the image:
-// GitHub's agent and buildx.
+// Package release finds, fetches and checks the archives that go into the image: GitHub's
+// agent and buildx.
 package release
 
 import (
@@ -28,7 +28,7 @@ type Archive struct {
 
 func (a Archive) what() string { return cmp.Or(a.What, "agent archive") }
 
-// Name is the archive's version, or else the beginning of its hash.
+// Name returns the archive's version, or else the beginning of its hash.
 func (a Archive) Name() string {
 	if a.Version != "" {
 		return a.Version
@@ -36,20 +36,20 @@ func (a Archive) Name() string {
 	return "sha256:" + a.SHA256[:12]
 }
 
-// Remote tells a URL from a file.
+// Remote reports whether a source is a URL and not a file.
 func Remote(source string) bool {
 	return strings.HasPrefix(source, "https://") || strings.HasPrefix(source, "http://")
 }
 
 var fileName = regexp.MustCompile(`^actions-runner-linux-[a-z0-9]+-([0-9]+\.[0-9]+\.[0-9]+)\.tar\.gz$`)
 
-// Given is the archive that the settings name: a URL with its hash, or a file,
-// whose hash is taken and held against wanted where that is not "".
+// Given returns the archive that the settings name: a URL with its hash, or a file. A file's
+// hash is computed, and compared with wanted unless that is "".
 func Given(source, wanted string) (Archive, error) {
 	return given(Archive{Source: source, SHA256: wanted}, fileName)
 }
 
-// given completes an archive: its version by its file's name, its hash of the file.
+// given completes an archive: its version from its file name, its hash from the file.
 func given(archive Archive, name *regexp.Regexp) (Archive, error) {
 	source := archive.Source
 	archive.SHA256 = strings.ToLower(archive.SHA256)
@@ -83,21 +83,21 @@ func hashOf(path string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// Offer is an archive of GitHub's list.
+// Offer is an archive in GitHub's list.
 type Offer struct {
 	OS   string // linux, osx, win
 	Arch string // x64, arm64, arm
 	Archive
 }
 
-// Latest is the version that means the newest one.
+// Latest is the version that stands for the newest one.
 const Latest = "latest"
 
-// architectures are GitHub's words for the engine's.
+// architectures maps the engine's words for architectures to GitHub's.
 var architectures = map[string]string{"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64", "armv7l": "arm"}
 
-// Choose is the archive of a version for an engine's architecture. GitHub offers
-// the newest only; an older one needs its hash, wanted, which is "" where not given.
+// Choose returns the archive of a version for an engine's architecture. GitHub offers only
+// the newest version; an older one needs its hash in wanted, which is "" if not given.
 func Choose(offers []Offer, version, arch, wanted string) (Archive, error) {
 	for _, offer := range offers {
 		if offer.OS != "linux" || offer.Arch != architectures[arch] || version != Latest && version != offer.Version {
@@ -126,7 +126,7 @@ func Choose(offers []Offer, version, arch, wanted string) (Archive, error) {
 	}, nil
 }
 
-// UnknownHashError says that an archive could not be checked.
+// UnknownHashError means that an archive could not be checked.
 type UnknownHashError struct{ Version string }
 
 func (e *UnknownHashError) Error() string {
@@ -138,7 +138,7 @@ func (e *UnknownHashError) Hint() string {
 	return "set image.agent.sha256 to the one on github.com/actions/runner/releases/tag/v" + e.Version + ", or image.agent.version to latest"
 }
 
-// MismatchError says that an archive is not the one that was meant.
+// MismatchError means that an archive does not have the expected hash.
 type MismatchError struct{ What, Source, Want, Got string }
 
 func (e *MismatchError) Error() string {
@@ -150,15 +150,14 @@ func (e *MismatchError) Hint() string {
 	return "it was changed or cut off on the way: take it anew from GitHub's release page, where the hash stands too"
 }
 
-// stallLimit is how long a download may stand still.
+// stallLimit is how long a download may receive nothing.
 const stallLimit = 30 * time.Second
 
 var errStalled = fmt.Errorf("nothing came for %s", stallLimit)
 
-// Fetch gives the archive as a file: a remote one is downloaded into the cache
-// folder unless it is there, and kept only if its hash is right; one in the cache
-// whose hash is wrong is downloaded again. progress is told bytes; total is -1 where
-// unknown.
+// Fetch returns the archive as a file. A remote archive is downloaded into the cache folder
+// unless it is there, and kept only if its hash is right; a cached file with a wrong hash is
+// downloaded again. progress gets bytes; total is -1 if unknown.
 func (a Archive) Fetch(ctx context.Context, client *http.Client, cache string, progress func(done, total int64)) (path string, err error) {
 	if !Remote(a.Source) {
 		return a.Source, nil
@@ -193,7 +192,7 @@ func (a Archive) Fetch(ctx context.Context, client *http.Client, cache string, p
 	}
 	defer func() {
 		part.Close()
-		_ = os.Remove(part.Name()) // gone where it was renamed
+		_ = os.Remove(part.Name()) // gone if it was renamed
 	}()
 	sum := sha256.New()
 	stalled := time.AfterFunc(stallLimit, func() { stop(errStalled) })
