@@ -91,7 +91,7 @@ func (w *worker) startContainers(ctx context.Context, _ *workerStep) error {
 	return w.healthy(ctx)
 }
 
-// clearOld removes what an earlier job of this runner left behind.
+// clearOld removes containers and networks that an earlier job of this runner left behind.
 func (w *worker) clearOld(ctx context.Context) error {
 	w.log.line("##[group]Clean up resources from previous jobs")
 	defer w.log.line("##[endgroup]")

@@ -57,7 +57,7 @@ func main() {
 }
 
 // heedSignals calls stop at a signal. GitHub's runner is made for SIGINT, which has no time
-// limit. After SIGTERM it has 30 seconds, and its exit code is a different one
+// limit. After SIGTERM it has 30 seconds, and it exits with a code of its own
 // (Runner.Listener/Runner.cs:346-353, Constants.cs).
 func heedSignals(stop func()) *atomic.Bool {
 	terminated := &atomic.Bool{}

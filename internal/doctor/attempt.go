@@ -22,9 +22,9 @@ type Attempt struct {
 	ID      string  `json:"id"`
 	As      string  `json:"as"` // runner, root, container or privileged
 	Title   string  `json:"title"`
-	Meaning string  `json:"meaning"` // what it would mean if it worked
+	Meaning string  `json:"meaning"` // consequences if it worked
 	Verdict Verdict `json:"verdict"`
-	Reason  string  `json:"reason"` // what stopped it or what it got, or why it was not tried
+	Reason  string  `json:"reason"` // obstacle or gain, or why it was not tried
 }
 
 // attemptLine matches an attempt in scripts/escape: id, title, meaning.

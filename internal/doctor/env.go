@@ -19,7 +19,7 @@ type Facts struct {
 	Wanted    Wanted
 
 	Machine     Machine
-	Space       Space // where the engine keeps its data
+	Space       Space // on the file system of the engine's data
 	Container   Container
 	NoContainer error // with WantsContainer: why no container could be started
 	Registry    Registry

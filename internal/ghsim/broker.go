@@ -16,7 +16,7 @@ import (
 type session struct {
 	id    string
 	owner string
-	polls int       // that wait now
+	polls int       // polls that are waiting now
 	seen  time.Time // when the last poll ended
 }
 
