@@ -18,7 +18,7 @@ type Download struct {
 	Arch    string // x64, arm64, arm
 	URL     string
 	File    string
-	SHA256  string // hex; "" where neither GitHub's list nor the release has it
+	SHA256  string // hex; "" if neither GitHub's list nor the release has it
 	Version string // like 2.330.0
 }
 
@@ -43,13 +43,14 @@ func (c *Client) Downloads(ctx context.Context) ([]Download, error) {
 	return all, nil
 }
 
-// Deprecation is when GitHub stops to take a version of the runner program.
+// Deprecation holds the dates from which GitHub no longer accepts a version of the runner
+// program.
 type Deprecation struct {
-	Runtime      time.Time `json:"runtime_deprecates_at"`      // no more jobs; zero where not set
-	Registration time.Time `json:"registration_deprecates_at"` // no more registrations; zero where not set
+	Runtime      time.Time `json:"runtime_deprecates_at"`      // no more jobs; zero if not set
+	Registration time.Time `json:"registration_deprecates_at"` // no more registrations; zero if not set
 }
 
-// First is the earlier of the two; zero where neither is set.
+// First returns the earlier of the two dates; zero if neither is set.
 func (d Deprecation) First() time.Time {
 	if d.Runtime.IsZero() || !d.Registration.IsZero() && d.Registration.Before(d.Runtime) {
 		return d.Registration
@@ -57,7 +58,7 @@ func (d Deprecation) First() time.Time {
 	return d.Runtime
 }
 
-// Deprecation of a version; known is false where GitHub has nothing to say of it.
+// Deprecation returns the dates for a version. known is false if GitHub has no data on it.
 func (c *Client) Deprecation(ctx context.Context, version string) (when Deprecation, known bool, err error) {
 	err = c.call(ctx, http.MethodGet, c.target.route()+"/actions/runners/deprecations/"+url.PathEscape(version), nil, &when)
 	if HasStatus(err, http.StatusNotFound) {
@@ -69,9 +70,8 @@ func (c *Client) Deprecation(ctx context.Context, version string) (when Deprecat
 	return when, true, nil
 }
 
-// Skew is how far the clock of the target's GitHub is ahead of this machine's. It
-// is asked without a token, and a refusal is an answer too; an error is a GitHub
-// that does not answer.
+// Skew returns how far the clock of the target's GitHub is ahead of this machine's. It sends
+// no token, and a refusal counts as an answer too. An error means that GitHub does not answer.
 func Skew(ctx context.Context, target Target, options Options) (time.Duration, error) {
 	c, err := newClient(target, Auth{}, options)
 	if err != nil {
@@ -86,7 +86,7 @@ func Skew(ctx context.Context, target Target, options Options) (time.Duration, e
 
 var serverVersion = regexp.MustCompile(`^(\d+)\.(\d+)`)
 
-// HasJIT tells whether the target's GitHub makes JIT configurations: all but
+// HasJIT reports whether the target's GitHub can make JIT configurations: all can except
 // Enterprise Servers before 3.10.
 func (c *Client) HasJIT(ctx context.Context) (bool, error) {
 	if !c.target.IsServer() {
@@ -102,7 +102,7 @@ func (c *Client) HasJIT(ctx context.Context) (bool, error) {
 	if parts == nil {
 		return true, nil
 	}
-	major, _ := strconv.Atoi(parts[1]) // digits by the pattern
+	major, _ := strconv.Atoi(parts[1]) // the pattern matches digits only
 	minor, _ := strconv.Atoi(parts[2])
 	return major > 3 || major == 3 && minor >= 10, nil
 }

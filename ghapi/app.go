@@ -15,14 +15,14 @@ import (
 // App is a GitHub App that may register runners.
 type App struct {
 	ID             int64
-	InstallationID int64       // 0: found from the target
+	InstallationID int64       // 0: looked up by the target
 	Key            secret.Text // PEM
 }
 
 var errKey = errors.New("the App's key is no RSA private key in PEM")
 
-// installationTransport signs with the App's installation token, which it makes
-// and renews by itself. The installation is looked for once.
+// installationTransport returns a transport that signs with the App's installation token,
+// which it requests and renews by itself. The installation is looked up once.
 func (c *Client) installationTransport(ctx context.Context) (http.RoundTripper, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -31,7 +31,7 @@ func (c *Client) installationTransport(ctx context.Context) (http.RoundTripper, 
 	}
 	app, err := ghinstallation.NewAppsTransport(c.http.Transport, c.auth.App.ID, []byte(c.auth.App.Key.Reveal()))
 	if err != nil {
-		// Not the parser's own words: they may quote the key.
+		// Leave out the parser's own message: it may quote the key.
 		return nil, &AuthError{Err: fmt.Errorf("GitHub App %d: %w", c.auth.App.ID, errKey), advice: "github.app.keyFile must be the PEM file that the App's settings page made"}
 	}
 	app.BaseURL = strings.TrimSuffix(c.target.APIURL(), "/")

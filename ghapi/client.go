@@ -22,11 +22,11 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// Auth is who asks: a token, or a GitHub App.
+// Auth is the identity behind the requests: a token, or a GitHub App.
 type Auth struct {
 	Token secret.Text
 	App   *App   // instead of a token
-	From  string // where the token is from, for people: "the token in $GITHUB_TOKEN"
+	From  string // source of the token, for messages: "the token in $GITHUB_TOKEN"
 }
 
 func (a Auth) source() string {
@@ -39,21 +39,21 @@ func (a Auth) source() string {
 	return "the token"
 }
 
-// Options say how GitHub is reached.
+// Options configure how GitHub is reached.
 type Options struct {
-	CAs       []byte                                // PEM, beyond the system's
-	Proxy     func(*http.Request) (*url.URL, error) // nil: none
+	CAs       []byte                                // PEM, in addition to the system's certificates
+	Proxy     func(*http.Request) (*url.URL, error) // nil: no proxy
 	UserAgent string
-	Through   func(http.RoundTripper) http.RoundTripper // what all calls of a Client go through; nil: nothing
+	Through   func(http.RoundTripper) http.RoundTripper // wraps the transport of all calls of a Client; nil: nothing
 }
 
-// Transport reaches GitHub and whatever else lies behind the same proxy. Dialling, TLS
-// and the first word of an answer have limits.
+// Transport returns a transport for GitHub and all other hosts behind the same proxy. It
+// limits the time for dialling, for TLS and for the first bytes of an answer.
 func (o Options) Transport() (*http.Transport, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone() // dials within 30 s, and TLS within 10
+	transport := http.DefaultTransport.(*http.Transport).Clone() // limits dialling to 30 s and TLS to 10 s
 	transport.ResponseHeaderTimeout = attemptLimit
 	transport.Proxy = o.Proxy
-	transport.MaxIdleConnsPerHost = 20 // mints come side by side
+	transport.MaxIdleConnsPerHost = 20 // JIT configurations are requested in parallel
 	if len(o.CAs) > 0 {
 		pool, err := x509.SystemCertPool()
 		if err != nil {
@@ -67,7 +67,7 @@ func (o Options) Transport() (*http.Transport, error) {
 	return transport, nil
 }
 
-// Client asks one target's GitHub. It may be used side by side.
+// Client sends requests to one target's GitHub. It is safe for concurrent use.
 type Client struct {
 	target Target
 	auth   Auth
@@ -77,13 +77,13 @@ type Client struct {
 	sleep  func(context.Context, time.Duration) error
 
 	mu           sync.Mutex
-	installation http.RoundTripper // of an App, once found
+	installation http.RoundTripper // of an App; nil until it is found
 
 	quietMu sync.Mutex
-	quiet   time.Time // until then nothing is asked: a limit said so
+	quiet   time.Time // no requests before this time, because of a rate limit
 }
 
-// New is a client for the target's own GitHub; nothing is sent yet.
+// New returns a client for the target's own GitHub. It sends nothing yet.
 func New(target Target, auth Auth, options Options) (*Client, error) {
 	if auth.Token.Empty() && auth.App == nil {
 		return nil, &AuthError{
@@ -118,8 +118,8 @@ var (
 	errNotJSON   = errors.New("the answer is not GitHub's JSON")
 )
 
-// sameHost follows a renamed repository, and nothing that would carry the token
-// elsewhere.
+// sameHost follows the redirect of a renamed repository, but no redirect that would carry the
+// token to another host.
 func sameHost(request *http.Request, via []*http.Request) error {
 	if request.URL.Host != via[0].URL.Host || request.URL.Scheme != via[0].URL.Scheme {
 		return errElsewhere
@@ -130,12 +130,12 @@ func sameHost(request *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// Target is what the client was made for.
+// Target returns the target that the client was made for.
 func (c *Client) Target() Target { return c.target }
 
-// call asks, again and again where that may help, and reads a JSON answer into
-// out unless it is nil. path has no slash before it. Errors are an *Error, or an
-// *AuthError that holds one.
+// call sends a request, repeats it where that may help, and decodes the JSON answer into out
+// unless out is nil. path has no leading slash. Errors are an *Error, or an *AuthError that
+// holds one.
 func (c *Client) call(ctx context.Context, method, path string, body, out any) error {
 	send := c.withToken
 	if c.auth.App != nil {
@@ -148,7 +148,7 @@ func (c *Client) call(ctx context.Context, method, path string, body, out any) e
 	return c.callAs(ctx, send, method, path, body, out)
 }
 
-// sender sends one request in somebody's name.
+// sender sends one request with the credential of one identity.
 type sender func(*http.Request) (*http.Response, error)
 
 func (c *Client) withToken(request *http.Request) (*http.Response, error) {
@@ -193,8 +193,8 @@ func (c *Client) callAs(ctx context.Context, send sender, method, path string, b
 	}
 }
 
-// turn waits until a request may be sent: who goes on asking while a limit holds is
-// shut out for longer. It tells how long the limit held it up.
+// turn waits until a request may be sent. GitHub blocks clients for longer if they keep asking
+// while a limit holds. turn returns how long the limit delayed the request.
 func (c *Client) turn(ctx context.Context, method string) (time.Duration, error) {
 	c.quietMu.Lock()
 	held := time.Until(c.quiet)
@@ -211,7 +211,7 @@ func (c *Client) turn(ctx context.Context, method string) (time.Duration, error)
 	return max(held, 0), nil
 }
 
-// hush holds up whatever is to be asked from now on.
+// hush holds back all further requests for the time of wait.
 func (c *Client) hush(wait time.Duration) {
 	c.quietMu.Lock()
 	defer c.quietMu.Unlock()
@@ -225,8 +225,8 @@ func routeOf(path string) string {
 	return route
 }
 
-// once sends one request; nil where it was answered as it should be. A POST outlives
-// ctx for a while: whose answer is known can be undone.
+// once sends one request. It returns nil if the answer is as expected. A POST outlives ctx for
+// a while: its effect can be undone only if the answer is known.
 func (c *Client) once(ctx context.Context, send sender, method, path string, body, out any) (*Error, http.Header) {
 	if method == http.MethodPost {
 		lasting, drop := outliving(ctx, answerLimit)
@@ -243,7 +243,7 @@ func (c *Client) once(ctx context.Context, send sender, method, path string, bod
 	}
 	response, err := send(request.WithContext(ctx))
 	var noToken *ghinstallation.HTTPError
-	if errors.As(err, &noToken) && noToken.Response != nil { // the App's, on the way to the request itself
+	if errors.As(err, &noToken) && noToken.Response != nil { // the App's token request failed, before the request itself
 		failed.Method, failed.Path = noToken.Response.Request.Method, strings.TrimPrefix(noToken.Response.Request.URL.Path, "/api/v3")
 		return failed.read(noToken.Response, nil), noToken.Response.Header
 	}
@@ -254,7 +254,7 @@ func (c *Client) once(ctx context.Context, send sender, method, path string, bod
 	return failed.read(response, out), response.Header
 }
 
-// read makes e tell of a response, or is nil where that is as it should be.
+// read returns nil if the response is as expected, and otherwise e, filled from the response.
 func (e *Error) read(response *http.Response, out any) *Error {
 	defer func() { _ = response.Body.Close() }()
 	const most = 8 << 20
@@ -283,7 +283,7 @@ func (e *Error) read(response *http.Response, out any) *Error {
 	return e
 }
 
-// withoutURL takes off what url.Error says again.
+// withoutURL unwraps a url.Error, whose text would repeat the method and the URL.
 func withoutURL(err error) error {
 	var outer *url.Error
 	if errors.As(err, &outer) {

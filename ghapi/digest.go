@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-github/v60/github"
 )
 
-// published is where GitHub publishes the agent, for all its servers.
+// published is the repository in which GitHub publishes the agent, for all its servers.
 var published = Target{Kind: Repo, Host: "github.com", Owner: "actions", Repo: "runner"}
 
 // agentRelease is the part of a release that describes its archives.
@@ -26,8 +26,8 @@ var (
 	noteStart = "<!-- BEGIN SHA "
 )
 
-// digest of an archive, in hex; "" where the release has none. The notes have one between
-// <!-- BEGIN SHA linux-x64 --> and <!-- END SHA linux-x64 -->.
+// digest returns the digest of an archive in hex, or "" if the release has none. The release
+// notes have one between <!-- BEGIN SHA linux-x64 --> and <!-- END SHA linux-x64 -->.
 func (r agentRelease) digest(of Download) string {
 	for _, asset := range r.Assets {
 		if sum, found := strings.CutPrefix(asset.Digest, "sha256:"); found && asset.Name == of.File && hexDigest.MatchString(sum) {
@@ -43,8 +43,8 @@ func (r agentRelease) digest(of Download) string {
 	return ""
 }
 
-// addDigests fills in the digests that a target's list leaves out. Where the release
-// can't be asked they stay empty; release.Choose then refuses the archive.
+// addDigests fills in the digests that a target's list leaves out. They stay empty if the
+// release can't be fetched; release.Choose then refuses the archive.
 func (c *Client) addDigests(ctx context.Context, all []Download) {
 	releases := map[string]agentRelease{}
 	for i := range all {
@@ -61,7 +61,7 @@ func (c *Client) addDigests(ctx context.Context, all []Download) {
 	}
 }
 
-// release asks github.com. A token of another GitHub stays out of it.
+// release fetches a release from github.com, without the token of another GitHub.
 func (c *Client) release(ctx context.Context, version string) (release agentRelease, err error) {
 	path := published.route() + "/releases/tags/v" + version
 	if c.target.Host == published.Host {

@@ -15,13 +15,13 @@ import (
 // Error is a request that GitHub refused or did not answer. It holds no secret.
 type Error struct {
 	Method  string
-	Path    string // as in GitHub's documentation, from /repos, /orgs or /enterprises on
+	Path    string // as in GitHub's documentation: begins with /repos, /orgs or /enterprises
 	Host    string
-	Status  int    // of the answer; 0 where none came
-	Message string // GitHub's own
-	Err     error  // where no answer came
-	// Uncertain says that an attempt went unanswered or half-answered, so that
-	// what was asked may have been done all the same.
+	Status  int    // of the answer; 0 if none came
+	Message string // GitHub's own message
+	Err     error  // set if no answer came
+	// Uncertain reports that an attempt got no valid answer, or a 5xx status: GitHub may have
+	// carried out the request all the same.
 	Uncertain bool
 
 	advice string
@@ -39,19 +39,19 @@ func (e *Error) Error() string {
 	return asked + ": GitHub answered " + answer
 }
 
-// Unwrap gives the connection's error.
+// Unwrap returns the connection's error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *Error) Hint() string { return e.advice }
 
-// Is makes a conflict fleet.ErrNameTaken.
+// Is makes a conflict match fleet.ErrNameTaken.
 func (e *Error) Is(target error) bool {
 	return target == fleet.ErrNameTaken && e.Status == http.StatusConflict
 }
 
-// AuthError is a request refused for who asked it: no token, a wrong one, one
-// that may not, or one that may not even see the target.
+// AuthError is a request that was refused because of its credential: no token, a wrong one,
+// one without the permission, or one that may not even see the target.
 type AuthError struct {
 	Err    error
 	advice string
@@ -59,16 +59,16 @@ type AuthError struct {
 
 func (e *AuthError) Error() string { return e.Err.Error() }
 
-// Unwrap gives the request.
+// Unwrap returns the refused request.
 func (e *AuthError) Unwrap() error { return e.Err }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *AuthError) Hint() string { return e.advice }
 
-// Is makes it fleet.ErrDenied.
+// Is makes it match fleet.ErrDenied.
 func (e *AuthError) Is(target error) bool { return target == fleet.ErrDenied }
 
-// HasStatus tells whether GitHub answered with one of the codes.
+// HasStatus reports whether GitHub answered with one of the codes.
 func HasStatus(err error, codes ...int) bool {
 	var refused *Error
 	if !errors.As(err, &refused) {
@@ -82,7 +82,7 @@ func HasStatus(err error, codes ...int) bool {
 	return false
 }
 
-// needs names the permission that registering runners takes.
+// needs names the permission for registering runners.
 func (t Target) needs() string {
 	switch t.Kind {
 	case Repo:
@@ -94,7 +94,7 @@ func (t Target) needs() string {
 	}
 }
 
-// needsFor names the permission that a request takes, where that is another.
+// needsFor names the permission for a request, where it differs from needs.
 func (t Target) needsFor(path string) string {
 	switch rest, own := strings.CutPrefix(path, "/"+t.route()); {
 	case t.Kind == Repo && own && rest == "":
@@ -105,8 +105,8 @@ func (t Target) needsFor(path string) string {
 	return t.needs()
 }
 
-// orGroup names the other cause of a refusal to register: GitHub has no answer of its own
-// for a runner group that is not there, or not open to the target.
+// orGroup names the other possible cause of a refused registration: GitHub has no separate
+// answer for a runner group that does not exist or is not open to the target.
 func (t Target) orGroup(path string) string {
 	if t.Kind == Repo || !strings.HasSuffix(path, "/actions/runners/generate-jitconfig") {
 		return ""
@@ -118,7 +118,7 @@ func finer(permission string) string {
 	return "a fine-grained one and an App the repository permission " + permission
 }
 
-// explained gives a refusal its advice and its kind.
+// explained adds advice to a refusal and turns it into the right error type.
 func (c *Client) explained(refused *Error, header http.Header, local time.Time) error {
 	denied := func(advice string) error {
 		refused.advice = advice
@@ -151,7 +151,7 @@ func (c *Client) explained(refused *Error, header http.Header, local time.Time) 
 	return refused
 }
 
-// has tells what GitHub says of a token's rights beside its refusal.
+// has returns what GitHub reports about a token's rights along with a refusal.
 func has(header http.Header) string {
 	var told []string
 	if scopes, given := header["X-Oauth-Scopes"]; given {
@@ -170,10 +170,11 @@ func has(header http.Header) string {
 	return " (" + strings.Join(told, "; ") + ")"
 }
 
-// maxSkew is how far apart clocks may be: GitHub's own tolerance of App keys.
+// maxSkew is the largest tolerated difference between the clocks: GitHub's own tolerance for
+// App keys.
 const maxSkew = time.Minute
 
-// clockSkew is how far this machine's clock is ahead of the answering one's.
+// clockSkew returns how far this machine's clock is ahead of the answering server's.
 func clockSkew(header http.Header, local time.Time) time.Duration {
 	theirs, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
@@ -196,7 +197,7 @@ var (
 	htmlTag   = regexp.MustCompile(`(?s)<[^>]*>`)
 )
 
-// gist is what an answer that is not GitHub's JSON says, in one short line.
+// gist summarizes an answer that is not GitHub's JSON in one short line.
 func gist(body []byte) string {
 	text := string(body)
 	if title := htmlTitle.FindStringSubmatch(text); title != nil {
@@ -207,7 +208,7 @@ func gist(body []byte) string {
 	return oneLine(text)
 }
 
-// oneLine makes one short line without control characters of what came from outside.
+// oneLine turns text from outside into one short line without control characters.
 func oneLine(text string) string {
 	const most = 160
 	text = strings.Join(strings.Fields(strings.Map(func(r rune) rune {

@@ -9,8 +9,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// Forge is the part of a target that concerns one fleet of one engine: the
-// registrations that bear its marker.
+// Forge is the part of a target that belongs to one fleet on one engine: the registrations
+// with its marker.
 type Forge struct {
 	client *Client
 	marker string
@@ -24,17 +24,17 @@ var (
 	_ fleet.Queues = (*Forge)(nil)
 )
 
-// NewForge shows a target as fleet sees it. groupID and arch (the engine's, as
-// uname says it) are for Register only.
+// NewForge returns a target in the form that package fleet needs. groupID and arch (the
+// engine's, as printed by uname) are used by Register only.
 func NewForge(client *Client, marker string, groupID int64, arch string) *Forge {
 	return &Forge{client: client, marker: marker, group: groupID, system: systemLabels(arch)}
 }
 
-// workFolder is below the agent's own.
+// workFolder is relative to the agent's own folder.
 const workFolder = "_work"
 
-// systemLabels are those that an agent which registers itself adds; a JIT
-// configuration has only what it is asked for.
+// systemLabels returns the labels that an agent adds when it registers itself. A JIT
+// configuration has only the labels in the request.
 func systemLabels(arch string) []string {
 	names := map[string]string{"x86_64": "X64", "amd64": "X64", "aarch64": "ARM64", "arm64": "ARM64"}
 	if name := names[arch]; name != "" {
@@ -43,7 +43,7 @@ func systemLabels(arch string) []string {
 	return []string{"self-hosted", "Linux", arch}
 }
 
-// Register is fleet.Forge's.
+// Register implements fleet.Forge.
 func (f *Forge) Register(ctx context.Context, name string, agent fleet.Agent) (secret.Text, error) {
 	if agent.Mode == fleet.Token {
 		return f.client.RegistrationToken(ctx)
@@ -52,7 +52,7 @@ func (f *Forge) Register(ctx context.Context, name string, agent fleet.Agent) (s
 	return credential, err
 }
 
-// Registrations is fleet.Forge's.
+// Registrations implements fleet.Forge.
 func (f *Forge) Registrations(ctx context.Context) ([]fleet.Registration, error) {
 	all, err := f.client.Runners(ctx)
 	var ours []fleet.Registration
@@ -64,7 +64,7 @@ func (f *Forge) Registrations(ctx context.Context) ([]fleet.Registration, error)
 	return ours, err
 }
 
-// Find is fleet.Forge's.
+// Find implements fleet.Forge.
 func (f *Forge) Find(ctx context.Context, name string) (*fleet.Registration, error) {
 	found, err := f.client.RunnerByName(ctx, name)
 	if err != nil || found == nil || !found.HasLabels([]string{f.marker}) {
@@ -74,7 +74,7 @@ func (f *Forge) Find(ctx context.Context, name string) (*fleet.Registration, err
 	return &registration, nil
 }
 
-// Unregister is fleet.Forge's.
+// Unregister implements fleet.Forge.
 func (f *Forge) Unregister(ctx context.Context, registration fleet.Registration) error {
 	err := f.client.Remove(ctx, registration.ID)
 	var busy *BusyError
@@ -84,16 +84,16 @@ func (f *Forge) Unregister(ctx context.Context, registration fleet.Registration)
 	return err
 }
 
-// JobURLs is fleet.Forge's.
+// JobURLs implements fleet.Forge.
 func (f *Forge) JobURLs(ctx context.Context) (map[string]string, error) { return f.client.JobURLs(ctx) }
 
-// Deprecated is fleet.Ages's.
+// Deprecated implements fleet.Ages.
 func (f *Forge) Deprecated(ctx context.Context, version string) (time.Time, error) {
 	when, _, err := f.client.Deprecation(ctx, version)
 	return when.First(), err
 }
 
-// Queued is fleet.Queues's.
+// Queued implements fleet.Queues.
 func (f *Forge) Queued(ctx context.Context, jobURL, runner string) (time.Duration, error) {
 	return f.client.Queued(ctx, jobURL, runner)
 }

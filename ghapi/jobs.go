@@ -12,8 +12,8 @@ import (
 
 var runOfJob = regexp.MustCompile(`/actions/runs/([0-9]{1,19})(/|$)`)
 
-// Queued tells how long the job that a runner had waited for it; 0 where GitHub does
-// not tell, as it does of repositories only. jobURL is a page of the job or of its run.
+// Queued returns how long the job of a runner waited for it; 0 if GitHub does not report that.
+// GitHub reports it for repositories only. jobURL is the page of the job or of its run.
 func (c *Client) Queued(ctx context.Context, jobURL, runner string) (time.Duration, error) {
 	run := runOfJob.FindStringSubmatch(jobURL)
 	if c.target.Kind != Repo || run == nil {
@@ -31,11 +31,11 @@ func (c *Client) Queued(ctx context.Context, jobURL, runner string) (time.Durati
 	return 0, nil
 }
 
-// mostRuns is how many workflow runs are asked for their jobs, one call each.
+// mostRuns limits the number of workflow runs whose jobs are listed, with one call each.
 const mostRuns = 20
 
-// JobURLs gives the pages of jobs that run now, by the runner's name. GitHub tells
-// it of repositories only, run by run; the newest are asked.
+// JobURLs returns the pages of the jobs that run now, by the runner's name. GitHub lists them
+// for repositories only, run by run; the newest runs are queried.
 func (c *Client) JobURLs(ctx context.Context) (map[string]string, error) {
 	urls := map[string]string{}
 	if c.target.Kind != Repo {

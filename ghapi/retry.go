@@ -17,17 +17,17 @@ import (
 const (
 	attempts     = 5
 	firstPause   = 500 * time.Millisecond
-	maxPause     = time.Minute     // of one wait; a longer one is told instead
-	maxPatience  = 3 * time.Minute // of one call's waits together
+	maxPause     = time.Minute     // of one wait; a longer one is reported instead
+	maxPatience  = 3 * time.Minute // of all waits of one call
 	attemptLimit = 30 * time.Second
-	answerLimit  = 10 * time.Second // for the answer to what was asked before an interruption
+	answerLimit  = 10 * time.Second // for the answer to a request that was sent before an interruption
 )
 
-// newBudget keeps below GitHub's secondary limit of 900 points a minute: 600 of
-// them at once.
+// newBudget stays below GitHub's secondary limit of 900 points a minute, with bursts of up to
+// 600 points.
 func newBudget() *rate.Limiter { return rate.NewLimiter(5, 600) }
 
-// points are what one request costs of them, whatever comes of it.
+// points returns the cost of one request, whatever its outcome.
 func points(method string) int {
 	if method == http.MethodGet {
 		return 1
@@ -35,7 +35,7 @@ func points(method string) int {
 	return 5
 }
 
-// outliving gives a context that ends some time after ctx.
+// outliving returns a context that ends some time after ctx.
 func outliving(ctx context.Context, by time.Duration) (context.Context, func()) {
 	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
@@ -51,8 +51,8 @@ func outliving(ctx context.Context, by time.Duration) (context.Context, func()) 
 	}
 }
 
-// pause decides whether a request that failed is worth another attempt, and
-// after how long. attempt counts from 0.
+// pause decides whether a failed request is worth another attempt, and after how long. attempt
+// counts from 0.
 func pause(status int, header http.Header, message string, err error, attempt int) (time.Duration, bool) {
 	backoff := firstPause << attempt
 	backoff += rand.N(backoff / 4) //nolint:gosec // spreads attempts, keeps no secret
@@ -70,7 +70,8 @@ func pause(status int, header http.Header, message string, err error, attempt in
 	return 0, false
 }
 
-// limited tells a rate limit from a missing permission: both answer 403.
+// limited reports whether an answer is a rate limit and not a missing permission: both answer
+// 403.
 func limited(status int, header http.Header, message string) bool {
 	if status == http.StatusTooManyRequests {
 		return true
@@ -83,15 +84,15 @@ func limited(status int, header http.Header, message string) bool {
 	return told || header.Get("X-RateLimit-Remaining") == "0" || strings.Contains(message, "rate limit") || strings.Contains(message, "abuse detection")
 }
 
-// limitPause is how long a limit says to wait; a secondary one that says nothing
-// asks for a minute (GitHub's documentation).
+// limitPause returns how long to wait for a limit. A secondary limit that names no time asks
+// for a minute (GitHub's documentation).
 func limitPause(header http.Header) (time.Duration, bool) {
 	wait := maxPause
 	if seconds, ok := retryAfter(header); ok {
 		wait = seconds
 	} else if header.Get("X-RateLimit-Remaining") == "0" {
 		if reset, err := strconv.ParseInt(header.Get("X-RateLimit-Reset"), 10, 64); err == nil {
-			now, err := http.ParseTime(header.Get("Date")) // GitHub's clock: ours may be off
+			now, err := http.ParseTime(header.Get("Date")) // GitHub's clock: the local one may be off
 			if err != nil {
 				now = time.Now()
 			}
@@ -106,7 +107,7 @@ func retryAfter(header http.Header) (time.Duration, bool) {
 	return time.Duration(seconds) * time.Second, err == nil && seconds >= 0
 }
 
-// permanent tells a connection that will not come about by trying again.
+// permanent reports whether another attempt would fail in the same way.
 func permanent(err error) bool {
 	var unknown x509.UnknownAuthorityError
 	var wrongName x509.HostnameError

@@ -23,13 +23,13 @@ type Runner struct {
 	Labels []string
 }
 
-// tidyLimit is how long it may take to clear away a half-made registration.
+// tidyLimit limits the time for removing a half-made registration.
 const tidyLimit = 30 * time.Second
 
-// GenerateJIT registers a runner for one job and gives its configuration, which
-// is a secret. name must be made up by the caller and be nobody else's. Where an
-// attempt goes unanswered, what it may have registered is removed and the runner
-// registered anew; on an error, and where ctx ends meanwhile, nothing of it is left.
+// GenerateJIT registers a runner for one job and returns its configuration, which is a secret.
+// The caller must make up a name that no other runner has. If an attempt gets no answer, the
+// registration that it may have left is removed and the runner is registered again. On an
+// error, or if ctx ends meanwhile, no registration is left behind.
 func (c *Client) GenerateJIT(ctx context.Context, name string, groupID int64, labels []string, workFolder string) (Runner, secret.Text, error) {
 	body := github.GenerateJITConfigRequest{Name: name, RunnerGroupID: groupID, Labels: labels, WorkFolder: &workFolder}
 	for round := 0; ; round++ {
@@ -57,8 +57,8 @@ func (c *Client) GenerateJIT(ctx context.Context, name string, groupID int64, la
 	}
 }
 
-// clear removes the registration that an unanswered attempt may have left. It is
-// that one only if it has all labels asked for and never connected.
+// clear removes the registration that an unanswered attempt may have left. It must have all
+// requested labels, and be neither online nor busy.
 func (c *Client) clear(ctx context.Context, name string, labels []string) (bool, error) {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyLimit)
 	defer cancel()
@@ -69,7 +69,7 @@ func (c *Client) clear(ctx context.Context, name string, labels []string) (bool,
 	return true, c.Remove(bounded, found.ID)
 }
 
-// HasLabels tells whether a runner has all of them, in whatever case.
+// HasLabels reports whether a runner has all of the labels. It ignores case.
 func (r Runner) HasLabels(labels []string) bool {
 	has := map[string]bool{}
 	for _, label := range r.Labels {
@@ -83,12 +83,13 @@ func (r Runner) HasLabels(labels []string) bool {
 	return true
 }
 
-// RegistrationToken lets an agent register itself, within an hour.
+// RegistrationToken returns a token with which an agent can register itself, within an hour.
 func (c *Client) RegistrationToken(ctx context.Context) (secret.Text, error) {
 	return c.token(ctx, "registration-token")
 }
 
-// RemoveToken lets an agent remove its own registration, within an hour.
+// RemoveToken returns a token with which an agent can remove its own registration, within an
+// hour.
 func (c *Client) RemoveToken(ctx context.Context) (secret.Text, error) {
 	return c.token(ctx, "remove-token")
 }
@@ -101,19 +102,19 @@ func (c *Client) token(ctx context.Context, what string) (secret.Text, error) {
 	return secret.New(made.Token), nil
 }
 
-// Runners lists all registrations of the target. They may change between two
-// pages, so one that is not in the list may exist: RunnerByName tells.
+// Runners lists all registrations of the target. They may change between two pages, so a
+// registration that is missing from the list may exist; RunnerByName finds it.
 func (c *Client) Runners(ctx context.Context) ([]Runner, error) {
 	return c.runners(ctx, "")
 }
 
-// RunnerByName finds one registration; nil where there is none.
+// RunnerByName finds one registration. It returns nil if no registration has the name.
 func (c *Client) RunnerByName(ctx context.Context, name string) (*Runner, error) {
 	found, err := c.runners(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	for _, one := range found { // a server that does not know the filter lists all
+	for _, one := range found { // a server that does not know the filter returns all runners
 		if one.Name == name {
 			return &one, nil
 		}
@@ -158,7 +159,7 @@ func fromGitHub(one *github.Runner) Runner {
 	return runner
 }
 
-// BusyError says that a registration can't be removed: it has a job.
+// BusyError reports that a registration can't be removed because its runner has a job.
 type BusyError struct {
 	ID  int64
 	Err error // GitHub's refusal
@@ -166,11 +167,11 @@ type BusyError struct {
 
 func (e *BusyError) Error() string { return fmt.Sprintf("runner %d has a job: %v", e.ID, e.Err) }
 
-// Unwrap gives GitHub's refusal.
+// Unwrap returns GitHub's refusal.
 func (e *BusyError) Unwrap() error { return e.Err }
 
-// Remove takes a registration away; one that is gone already is no error. A
-// *BusyError is GitHub's word that it has a job at this moment.
+// Remove deletes a registration. If it is gone already, that is no error. A *BusyError is
+// GitHub's answer that the runner has a job at this moment.
 func (c *Client) Remove(ctx context.Context, id int64) error {
 	err := c.call(ctx, http.MethodDelete, fmt.Sprintf("%s/actions/runners/%d", c.target.route(), id), nil, nil)
 	switch {
@@ -184,18 +185,17 @@ func (c *Client) Remove(ctx context.Context, id int64) error {
 	return nil
 }
 
-// Group of runners.
+// Group is a group of runners.
 type Group struct {
 	ID           int64
 	Name         string
 	AllowsPublic bool // public repositories may use it
 }
 
-// DefaultGroup is what runners are in where nothing else is said.
+// DefaultGroup is the group of runners for which no other is named.
 const DefaultGroup = "Default"
 
-// GroupByName finds a runner group; "" is the default one. Repositories have no
-// other.
+// GroupByName finds a runner group; "" is the default group. Repositories have no other.
 func (c *Client) GroupByName(ctx context.Context, name string) (Group, error) {
 	isDefault := name == "" || strings.EqualFold(name, DefaultGroup)
 	if c.target.Kind == Repo {
@@ -209,7 +209,7 @@ func (c *Client) GroupByName(ctx context.Context, name string) (Group, error) {
 		var list github.RunnerGroups
 		err := c.call(ctx, http.MethodGet, fmt.Sprintf("%s/actions/runner-groups?per_page=%d&page=%d", c.target.route(), perPage, page), nil, &list)
 		if isDefault && HasStatus(err, http.StatusNotFound) {
-			return Group{ID: 1, Name: DefaultGroup}, nil // plans without groups
+			return Group{ID: 1, Name: DefaultGroup}, nil // the plan has no groups
 		}
 		if err != nil {
 			return Group{}, fmt.Errorf("runner groups of %s: %w", c.target, err)
@@ -226,7 +226,7 @@ func (c *Client) GroupByName(ctx context.Context, name string) (Group, error) {
 	}
 }
 
-// GroupError says that a target has no such runner group.
+// GroupError reports that a target has no such runner group.
 type GroupError struct {
 	Target Target
 	Name   string
@@ -237,7 +237,7 @@ func (e *GroupError) Error() string {
 	return fmt.Sprintf("runners.group %q: %s has no such group", e.Name, e.Target)
 }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *GroupError) Hint() string {
 	if e.Target.Kind == Repo {
 		return "a repository's runners have no groups: leave runners.group out"
@@ -245,8 +245,8 @@ func (e *GroupError) Hint() string {
 	return "it has " + strings.Join(e.Known, ", ")
 }
 
-// Public tells whether pull requests of strangers may reach the target's
-// runners: a public repository, or a group that public ones may use.
+// Public reports whether pull requests of strangers may reach the target's runners: the
+// repository is public, or public repositories may use the group.
 func (c *Client) Public(ctx context.Context, group Group) (bool, error) {
 	if c.target.Kind != Repo {
 		return group.AllowsPublic, nil

@@ -1,5 +1,5 @@
-// Package ghapi adapts GitHub's API: targets, a client that waits and explains,
-// registrations.
+// Package ghapi adapts GitHub's API: targets, registrations, and a client that waits for
+// limits and explains refusals.
 package ghapi
 
 import (
@@ -9,22 +9,22 @@ import (
 	"strings"
 )
 
-// Kind of a target.
+// Kind is the kind of a target.
 type Kind string
 
-// What runners can be registered with.
+// The kinds of targets that runners can be registered with.
 const (
 	Repo       Kind = "repository"
 	Org        Kind = "organization"
 	Enterprise Kind = "enterprise"
 )
 
-// Target is where runners take their jobs from.
+// Target is the place that runners take their jobs from.
 type Target struct {
 	Kind  Kind
 	Host  string // github.com, or a GitHub Enterprise Server
 	Owner string // organization, enterprise, or the repository's owner
-	Repo  string // of Kind Repo only
+	Repo  string // for Kind Repo only
 }
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
@@ -79,7 +79,7 @@ func (t Target) String() string {
 	}
 }
 
-// URL is the target as ParseTarget reads it.
+// URL returns the target in the form that ParseTarget reads.
 func (t Target) URL() string {
 	switch t.Kind {
 	case Repo:
@@ -91,7 +91,7 @@ func (t Target) URL() string {
 	}
 }
 
-// APIURL is where the target's GitHub answers, with a slash at its end.
+// APIURL returns the address of the target's API, with a trailing slash.
 func (t Target) APIURL() string {
 	if t.Host == "github.com" || strings.HasSuffix(t.Host, ".ghe.com") {
 		return "https://api." + t.Host + "/"
@@ -99,10 +99,11 @@ func (t Target) APIURL() string {
 	return "https://" + t.Host + "/api/v3/"
 }
 
-// IsServer tells a GitHub Enterprise Server from GitHub's own machines.
+// IsServer reports whether the target is on a GitHub Enterprise Server, and not on GitHub's
+// own machines.
 func (t Target) IsServer() bool { return strings.HasSuffix(t.APIURL(), "/api/v3/") }
 
-// route is the path of the target's own part of the API.
+// route returns the path of the target's own part of the API.
 func (t Target) route() string {
 	switch t.Kind {
 	case Repo:

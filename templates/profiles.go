@@ -6,31 +6,32 @@ import (
 	"strings"
 )
 
-// Profile is a named set of packages in the world.
+// Profile is a named set of packages in the job root filesystem.
 type Profile string
 
-// The profiles, each with all of the one before it.
+// The profiles. Each includes the one before it.
 const (
 	Minimal  Profile = "minimal"
 	Standard Profile = "standard"
 	Hosted   Profile = "hosted"
 )
 
-// Profiles are all of them, the smallest first.
+// Profiles returns all profiles, the smallest first.
 func Profiles() []Profile { return []Profile{Minimal, Standard, Hosted} }
 
-// Package is one of a profile.
+// Package is a package of a profile.
 type Package struct {
-	// Names are what distributions call it; the first that the world's has is taken.
+	// Names are its names in different distributions. The first one that the image's
+	// distribution has is installed.
 	Names []string
-	// Program is one that it brings, which the build looks for; "" for none.
+	// Program is a program of the package that the build looks for; "" for none.
 	Program string
-	// Optional: a distribution that lacks it does without.
+	// Optional packages are left out where the distribution lacks them.
 	Optional bool
 }
 
-// pack is a package that brings a program of its own name, like "git", or of another,
-// like "g++=gcc". Names in a row are of several distributions; a last "?" means optional.
+// pack parses a package. Its program has the same name, like "git", or another, like
+// "g++=gcc". Several names are for several distributions; a final "?" means optional.
 func pack(text string) Package {
 	text, optional := strings.CutSuffix(text, "?")
 	names, program, named := strings.Cut(text, "=")
@@ -41,8 +42,8 @@ func pack(text string) Package {
 	return Package{Names: all, Program: program, Optional: optional}
 }
 
-// added is what each profile has beyond the one before it. Docker's own packages are no
-// part of this: their names differ too much (world-check).
+// added holds the packages that each profile adds to the one before it. Docker's own packages
+// are not included, because their names differ too much (world-check).
 var added = map[Profile]string{
 	Minimal: `
 		bsdutils=script ca-certificates=update-ca-certificates containerd curl git gnupg=gpg iproute2=ip
@@ -64,7 +65,7 @@ var added = map[Profile]string{
 		7zip|p7zip-full=7z xvfb=Xvfb yamllint yarnpkg? zsync`,
 }
 
-// Packages are all of a profile, in order. An unknown profile has none.
+// Packages returns all packages of a profile, in order. An unknown profile has none.
 func (p Profile) Packages() (all []Package) {
 	for _, one := range Profiles()[:slices.Index(Profiles(), p)+1] {
 		for _, text := range strings.Fields(added[one]) {
@@ -75,7 +76,8 @@ func (p Profile) Packages() (all []Package) {
 	return all
 }
 
-// List is the profile for world-check: a line each of "NAME|NAME [?] PROGRAM".
+// List returns the profile for world-check: lines of "NAME|NAME ! PROGRAM", with ? instead of
+// ! for an optional package.
 func (p Profile) List() []byte {
 	var text strings.Builder
 	for _, one := range p.Packages() {

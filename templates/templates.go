@@ -14,8 +14,8 @@ import (
 //go:embed Dockerfile.tmpl
 var dockerfile string
 
-// FirstID is the first outer id of the shift on a Docker host: inner uid N is
-// outer uid FirstID+N-1, inner root is 1001.
+// FirstID is the first outer id of the shift on a Docker host: inner uid N is outer uid
+// FirstID+N-1, and inner root is 1001.
 const FirstID = 100000
 
 // Label is one OCI label of the image; Value is quoted when rendered.
@@ -25,37 +25,37 @@ type Label struct{ Key, Value string }
 const (
 	ProfileFile  = "profile"   // Profile.List
 	AgentArchive = "agent.tar" // the agent's archive
-	BuildxFile   = "buildx"    // the program
+	BuildxFile   = "buildx"    // the buildx program
 )
 
 // Agent is GitHub's runner program in the image, from AgentArchive.
 type Agent struct {
 	SHA256 string // of the archive, in hex
-	Hooks  bool   // the operator's, in the context's folder hooks
+	Hooks  bool   // whether the context's folder hooks has the operator's
 }
 
-// Buildx is docker's plugin of that name, from BuildxFile.
+// Buildx is docker's buildx plugin, from BuildxFile.
 type Buildx struct {
 	SHA256 string // in hex
 }
 
-// Data is all that the Dockerfile varies by.
+// Data holds everything that varies in the Dockerfile.
 type Data struct {
-	Base      string // image reference of the world
-	OuterBase string // image reference of the outer tree
+	Base      string // image reference for the job root filesystem
+	OuterBase string // image reference for the outer tree
 	Profile   Profile
-	Packages  []string // the operator's, beyond the profile's
+	Packages  []string // the operator's, in addition to the profile's
 	Sudo      bool
 	Fragment  string // Dockerfile instructions for the world stage
 	FirstID   int
-	IDs       int64 // how many, from FirstID on
+	IDs       int64 // number of ids, from FirstID on
 	Labels    []Label
-	Agent     *Agent  // nil: none
-	Buildx    *Buildx // nil: the distribution's
+	Agent     *Agent  // nil: no agent
+	Buildx    *Buildx // nil: the distribution's buildx
 }
 
-// NestedIDs is what a rootless podman of the job may map, of the ids that the machine has:
-// all that an ordinary image has, or in a machine of 65536 those above runner's own.
+// NestedIDs returns the ids that a rootless podman in a job may map: as many as an ordinary
+// image has, or in a machine of 65536 ids those above the user runner's own.
 func (d Data) NestedIDs() string {
 	const first, ordinary, own = 100000, 65536, 1001
 	if d.IDs >= first+ordinary {
@@ -64,21 +64,20 @@ func (d Data) NestedIDs() string {
 	return fmt.Sprintf("%d:%d", own+1, ordinary-own-1)
 }
 
-// outerPackages is all that the outer tree needs to make a user namespace.
+// outerPackages are all packages that the outer tree needs to make a user namespace.
 var outerPackages = []string{
 	"libcap2-bin", "mount", "passt", "procps", "slirp4netns", "tini", "uidmap",
 }
 
 var (
-	// referencePattern is wide on purpose: the engine judges names, this only
-	// keeps white space and line ends out of a FROM line.
+	// referencePattern is lenient on purpose: the engine checks names. The pattern only keeps
+	// white space and line ends out of a FROM line.
 	referencePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
 	packagePattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
 	sha256Pattern    = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// Render returns the Dockerfile. A value that could smuggle in an instruction
-// of its own is an error.
+// Render returns the Dockerfile. It refuses values that could add an instruction of their own.
 func Render(data Data) ([]byte, error) {
 	for _, reference := range []string{data.Base, data.OuterBase} {
 		if !referencePattern.MatchString(reference) {
@@ -130,7 +129,7 @@ func Render(data Data) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Outer is the host's number for an inner uid or gid.
+// Outer returns the host's number for an inner uid or gid.
 func Outer(inner int) int {
 	if inner == 0 {
 		return 1001

@@ -20,8 +20,8 @@ import (
 	"github.com/ChristopherHX/github-act-runner/protocol"
 )
 
-// action is an action.yml, as far as this agent knows it: composite actions,
-// and those of node.
+// action is an action.yml, as far as this agent knows it: composite actions and actions of
+// node.
 type action struct {
 	Name   string `yaml:"name"`
 	Inputs map[string]struct {
@@ -38,7 +38,7 @@ type action struct {
 	} `yaml:"runs"`
 }
 
-// actionStep is one of a composite action.
+// actionStep is a step of a composite action.
 type actionStep struct {
 	ID               string            `yaml:"id"`
 	Name             string            `yaml:"name"`
@@ -52,7 +52,7 @@ type actionStep struct {
 	ContinueOnError  bool              `yaml:"continue-on-error"`
 }
 
-// local runs an action of the workspace as a step of the job.
+// local returns the function that runs an action of the workspace as a step of the job.
 func (w *worker) local(given *protocol.ActionStep) func(context.Context, *workerStep) error {
 	return func(ctx context.Context, step *workerStep) error {
 		env, err := w.environmentOf(step)
@@ -67,7 +67,7 @@ func (w *worker) local(given *protocol.ActionStep) func(context.Context, *worker
 	}
 }
 
-// act runs the action in a folder of the workspace; step gets its outputs.
+// act runs the action in a folder of the workspace. step gets its outputs.
 func (w *worker) act(ctx context.Context, step *workerStep, path string, env, with map[string]string) error {
 	if !strings.HasPrefix(path, "./") {
 		return fmt.Errorf("the action %s is not in the workspace", path)
@@ -121,7 +121,7 @@ func readAction(folder string) (*action, error) {
 	return nil, fmt.Errorf("Can't find 'action.yml', 'action.yaml' or 'Dockerfile' under '%s'. Did you forget to run actions/checkout before running your local action?", folder) //nolint:staticcheck,revive // GitHub's words
 }
 
-// inputs are those given, and the defaults of the others.
+// inputs returns the given inputs, and the defaults of the others.
 func (a *action) inputs(now expressions, with map[string]string) (map[string]any, error) {
 	inputs := map[string]any{}
 	for name, value := range with {
@@ -140,7 +140,7 @@ func (a *action) inputs(now expressions, with map[string]string) (map[string]any
 	return inputs, nil
 }
 
-// composite runs the steps of an action. Of the job's steps these see nothing.
+// composite runs the steps of an action. They can't see the job's steps.
 func (w *worker) composite(ctx context.Context, step *workerStep, definition *action, env map[string]string, inputs map[string]any) error {
 	outcomes, outer, result := w.outcomes, w.contexts["inputs"], w.result
 	w.outcomes, w.contexts["inputs"] = map[string]any{}, inputs
@@ -191,7 +191,7 @@ func failedWord(ctx context.Context) string {
 	return failed
 }
 
-// withStatus adds success() to a condition that asks for no status itself.
+// withStatus adds success() to a condition that does not ask for a status itself.
 func withStatus(condition string) string {
 	for _, word := range []string{"success(", "failure(", "always(", "cancelled("} {
 		if strings.Contains(condition, word) {
@@ -244,8 +244,9 @@ func (w *worker) innerStep(ctx context.Context, inner *workerStep, one *actionSt
 	return w.runScript(ctx, texts["shell"], texts["run"], texts["folder"], env)
 }
 
-// node runs an action of JavaScript by the node of the agent's externals, or else the
-// machine's. Only these, and not scripts, get the token and addresses of the job's services.
+// node runs a JavaScript action with the node of the agent's externals, or else with the
+// machine's. Only such actions, and not scripts, get the token and the addresses of the job's
+// services.
 func (w *worker) node(ctx context.Context, main string, env map[string]string, inputs map[string]any) error {
 	program := ""
 	for _, version := range []string{"node24", "node20"} {
@@ -276,7 +277,7 @@ func (w *worker) node(ctx context.Context, main string, env map[string]string, i
 	return w.execute(ctx, onHost, []string{program, main}, w.workspace, own)
 }
 
-// serviceVariables are the addresses and the token by which an action speaks to GitHub
+// serviceVariables returns the addresses and the token with which an action calls GitHub
 // (Runner.Worker/Handlers/NodeScriptActionHandler.cs:56-90).
 func (w *worker) serviceVariables() map[string]string {
 	connection, data, err := w.request.GetConnection("SystemVssConnection")
@@ -296,7 +297,7 @@ func (w *worker) serviceVariables() map[string]string {
 	return all
 }
 
-// text evaluates the expressions in a text. A string in one may hold }}.
+// text evaluates the expressions in a text. A string within an expression may hold }}.
 func (e expressions) text(text string) (string, error) {
 	var all strings.Builder
 	for {
@@ -327,7 +328,7 @@ func (e expressions) text(text string) (string, error) {
 	}
 }
 
-// resolve asks GitHub where actions of other repositories are; the stand-in has none.
+// resolve asks GitHub where actions of other repositories are. The stand-in has none.
 func (w *worker) resolve(ctx context.Context) error {
 	var all []map[string]string
 	for i := range w.request.Steps {

@@ -17,8 +17,8 @@ import (
 	"github.com/ChristopherHX/github-act-runner/protocol"
 )
 
-// broker is where GitHub's runner gets its messages. Requests have the fields of the real
-// one's (actions/runner at 258d6c8, Sdk/WebApi/WebApi/BrokerHttpClient.cs).
+// broker is the service that a runner gets its messages from. Requests have the fields of
+// GitHub's own runner (actions/runner at 258d6c8, Sdk/WebApi/WebApi/BrokerHttpClient.cs).
 type broker struct {
 	address string // ends with a slash
 	client  *http.Client
@@ -27,11 +27,11 @@ type broker struct {
 
 	session string
 
-	mu    sync.Mutex // guards all below
+	mu    sync.Mutex // guards all fields below
 	token string
 }
 
-// refusal is an answer that is no success.
+// refusal is an answer that reports an error.
 type refusal struct {
 	status int
 	Kind   string `json:"errorKind"`
@@ -44,7 +44,7 @@ func (r *refusal) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s %s", r.status, r.Kind+r.Type, r.body))
 }
 
-// kind is the broker's word for why it refused; "" where it is not the broker's refusal.
+// kind returns the broker's word for the reason of a refusal; "" if err is not the broker's.
 func kind(err error) string {
 	var refused *refusal
 	if errors.As(err, &refused) {
@@ -53,7 +53,7 @@ func kind(err error) string {
 	return ""
 }
 
-// authorize asks for another token of the runner's own.
+// authorize requests another token for the runner.
 func (b *broker) authorize() error {
 	reply, err := b.agent.Authorize(b.client, b.key)
 	if err != nil {
@@ -65,10 +65,10 @@ func (b *broker) authorize() error {
 	return nil
 }
 
-// nothing is an answer without content.
+// nothing reports an answer without content.
 var nothing = errors.New("no message")
 
-// send asks in the runner's name and reads JSON into reply, unless it is nil.
+// send sends a request with the runner's token, and decodes JSON into reply unless it is nil.
 func (b *broker) send(ctx context.Context, method, address string, body, reply any) error {
 	var content io.Reader
 	if body != nil {
@@ -110,7 +110,8 @@ func (b *broker) send(ctx context.Context, method, address string, body, reply a
 	return json.Unmarshal(text, reply)
 }
 
-// connect makes a session, with another token: the registration may be gone.
+// connect makes a session. It requests another token first, because the registration may be
+// gone.
 func (b *broker) connect(ctx context.Context) error {
 	if err := b.authorize(); err != nil {
 		return err
@@ -132,8 +133,8 @@ func (b *broker) connect(ctx context.Context) error {
 	return err
 }
 
-// disconnect ends the session; for an ephemeral runner that is done GitHub has ended it
-// already and refuses.
+// disconnect ends the session. If the runner is ephemeral and done, GitHub has ended the
+// session already and refuses.
 func (b *broker) disconnect() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -144,7 +145,7 @@ func (b *broker) query(status string) url.Values {
 	return url.Values{"sessionId": {b.session}, "status": {status}, "runnerVersion": {version}, "os": {"Linux"}, "architecture": {architecture()}}
 }
 
-// message waits for the next one; nothing where there is none for a while.
+// message waits for the next message. It returns the error nothing if none comes for a while.
 func (b *broker) message(ctx context.Context, status string) (*protocol.TaskAgentMessage, error) {
 	query := b.query(status)
 	query.Set("disableUpdate", "true")
@@ -155,7 +156,7 @@ func (b *broker) message(ctx context.Context, status string) (*protocol.TaskAgen
 	return message, nil
 }
 
-// acknowledge says that a job has come.
+// acknowledge confirms that a job has arrived.
 func (b *broker) acknowledge(ctx context.Context, request string) error {
 	return b.send(ctx, http.MethodPost, b.address+"acknowledge?"+b.query("Online").Encode(), map[string]string{"runnerRequestId": request}, nil)
 }

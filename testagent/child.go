@@ -15,22 +15,21 @@ import (
 	"github.com/ChristopherHX/github-act-runner/protocol"
 )
 
-// assignment is what the listener tells the process that works on a job. Like
-// GitHub's, that is a child of its own: whoever looks sees by it that the runner
-// is busy.
+// assignment is the listener's message to the process that works on a job. As in GitHub's
+// runner, that is a child process, which shows observers that the runner is busy.
 type assignment struct {
 	Service string
 	Request json.RawMessage
 }
 
-// The listener's later words, a line each. Both cancel the job, whose last steps run
-// then; the listener's death ends it.
+// Later messages of the listener, one per line. Both cancel the job, and then its last steps
+// run. The listener's death ends the job.
 const (
 	sayCancel   = "cancel"
 	sayShutdown = "shutdown"
 )
 
-// work runs a job in a child. cancel asks it to cancel, the end of ctx to end now.
+// work runs a job in a child process. cancel asks it to cancel, and the end of ctx to end now.
 func (l *listener) work(ctx context.Context, job assignment, cancel <-chan struct{}) error {
 	executable, err := os.Executable()
 	if err != nil {
@@ -38,7 +37,7 @@ func (l *listener) work(ctx context.Context, job assignment, cancel <-chan struc
 	}
 	child := exec.Command(executable, "worker")
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
-	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is the listener's to pass on
+	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the listener passes on Ctrl-C itself
 	input, err := child.StdinPipe()
 	if err != nil {
 		return err
@@ -70,10 +69,10 @@ func (l *listener) work(ctx context.Context, job assignment, cancel <-chan struc
 	return err
 }
 
-// worker is that child.
+// runWorker works on one job, in the child process that work starts.
 func runWorker(root string, input io.Reader) error {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt) // the listener decides; a step's program has the usual effects
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt) // the listener decides; steps keep the default effects
 	lines := bufio.NewReader(input)
 	var job assignment
 	first, err := lines.ReadBytes('\n')

@@ -22,7 +22,7 @@ import (
 	"github.com/ChristopherHX/github-act-runner/runnerconfiguration/compat"
 )
 
-// admin speaks to GitHub with a registration or remove token.
+// admin returns a connection to GitHub with a registration or remove token.
 func admin(token string) *protocol.VssConnection {
 	return &protocol.VssConnection{AuthHeader: "RemoteAuth " + token, Client: &http.Client{Timeout: time.Minute}}
 }
@@ -173,7 +173,7 @@ func labelsOf(list string, noDefaults bool) []protocol.AgentLabel {
 	return labels
 }
 
-// remove takes the registration back and deletes the settings.
+// remove removes the registration and deletes the settings.
 func remove(ctx context.Context, root string, args []string) error {
 	flags := flag.NewFlagSet("remove", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)

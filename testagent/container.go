@@ -19,19 +19,19 @@ import (
 	"github.com/ChristopherHX/github-act-runner/protocol"
 )
 
-// madeContainer is the one that the steps of a job run in, or a service beside them,
-// made by the docker command as GitHub's runner makes it.
+// madeContainer is the container that the steps of a job run in, or a service. It is made with
+// the docker command, as in GitHub's runner.
 type madeContainer struct {
-	id, alias, image string   // the job's own has no alias
-	failed           bool     // its log is printed already
-	path             string   // the PATH of its image
-	folders          []folder // of the job's container
+	id, alias, image string   // the job's container has no alias
+	failed           bool     // its log has been printed
+	path             string   // PATH of its image
+	folders          []folder // only of the job's container
 }
 
-// folder of the host, and where it is inside.
+// folder is a folder of the host and its path in the container.
 type folder struct{ outside, inside string }
 
-// containerSpec is what a workflow says of one.
+// containerSpec is a container as the workflow describes it.
 type containerSpec struct {
 	image, options, username, password string
 	env                                map[string]string
@@ -61,7 +61,7 @@ func (w *worker) startContainers(ctx context.Context, _ *workerStep) error {
 			{filepath.Join(w.temp, "_github_home"), "/github/home"}, {filepath.Join(w.temp, "_github_workflow"), "/github/workflow"},
 			{w.work, "/__w"}, {filepath.Join(filepath.Dir(w.work), "externals"), "/__e"},
 		}}
-		if cache := tools(w.work); made.inside(cache) == cache { // it may lie elsewhere
+		if cache := tools(w.work); made.inside(cache) == cache { // not below a folder that is mounted already
 			made.folders = append(made.folders, folder{cache, "/__t"})
 		}
 		if err := w.start(ctx, made, spec); err != nil {
@@ -91,7 +91,7 @@ func (w *worker) startContainers(ctx context.Context, _ *workerStep) error {
 	return w.healthy(ctx)
 }
 
-// clearOld removes what an earlier job of this runner left behind.
+// clearOld removes containers and networks that an earlier job of this runner left behind.
 func (w *worker) clearOld(ctx context.Context) error {
 	w.log.line("##[group]Clean up resources from previous jobs")
 	defer w.log.line("##[endgroup]")
@@ -123,7 +123,7 @@ func (w *worker) start(ctx context.Context, made *madeContainer, spec containerS
 		return fmt.Errorf("Docker create failed: %w", err) //nolint:staticcheck // GitHub's words
 	}
 	made.id = strings.TrimSpace(output)
-	w.made = append(w.made, made) // from here on there is something to remove
+	w.made = append(w.made, made) // from here on the container must be removed
 	if err := w.docker(ctx, "start", made.id); err != nil {
 		return fmt.Errorf("Docker start failed: %w", err) //nolint:staticcheck // GitHub's words
 	}
@@ -132,7 +132,7 @@ func (w *worker) start(ctx context.Context, made *madeContainer, spec containerS
 		return err
 	}
 	if !strings.HasPrefix(state, made.id) {
-		_ = w.docker(ctx, "logs", "--details", made.id) // the warning is what counts
+		_ = w.docker(ctx, "logs", "--details", made.id) // the warning below matters more
 		w.log.line("##[warning]Docker container " + made.id + " is not in running state.")
 	}
 	if made.alias == "" {
@@ -149,9 +149,9 @@ func (w *worker) start(ctx context.Context, made *madeContainer, spec containerS
 	return err
 }
 
-// pull gets an image, with its registry's credentials in a folder of their own.
-// GitHub's runner pulls always. Where there is no registry, an image that is there
-// will do.
+// pull pulls an image, with its registry's credentials in a folder of their own. GitHub's
+// runner pulls always. This agent uses an image that exists locally, because there may be no
+// registry.
 func (w *worker) pull(ctx context.Context, spec containerSpec) error {
 	if exec.CommandContext(ctx, "docker", "image", "inspect", spec.image).Run() == nil {
 		return nil
@@ -181,7 +181,7 @@ func (w *worker) pull(ctx context.Context, spec containerSpec) error {
 	}
 }
 
-// login gives the password on standard input.
+// login passes the password on standard input.
 func (w *worker) login(ctx context.Context, folder string, spec containerSpec) error {
 	args := []string{"--config", folder, "login", registryOf(spec.image), "-u", spec.username, "--password-stdin"}
 	w.log.line("##[command]docker " + strings.Join(args, " "))
@@ -194,7 +194,7 @@ func (w *worker) login(ctx context.Context, folder string, spec containerSpec) e
 	return nil
 }
 
-// registryOf an image, "" for Docker Hub.
+// registryOf returns the registry of an image; "" for Docker Hub.
 func registryOf(image string) string {
 	parts := strings.Split(image, "/")
 	if len(parts) > 2 || len(parts) == 2 && strings.ContainsAny(parts[0], ".:") {
@@ -244,7 +244,7 @@ func (w *worker) createArguments(made *madeContainer, spec containerSpec) []stri
 	return append(args, "--entrypoint", "tail", spec.image, "-f", "/dev/null")
 }
 
-// arguments splits options as .NET does: at spaces, but for those in double quotes.
+// arguments splits options as .NET does: at spaces outside double quotes.
 func arguments(options string) (all []string) {
 	var one strings.Builder
 	quoted, begun := false, false
@@ -274,7 +274,7 @@ func arguments(options string) (all []string) {
 
 var portLine = regexp.MustCompile(`(?m)^(\d+)/\w+ -> .+:(\d+)$`)
 
-// publishedPorts are what docker port says: the port of the machine by that of the container.
+// publishedPorts parses the output of docker port: the machine's ports by the container's.
 func publishedPorts(text string) map[string]any {
 	ports := map[string]any{}
 	for _, found := range portLine.FindAllStringSubmatch(text, -1) {
@@ -283,8 +283,8 @@ func publishedPorts(text string) map[string]any {
 	return ports
 }
 
-// healthy waits for the services that have a health check. GitHub's runner does so
-// without a limit of its own: 2 s, then longer, up to 32.
+// healthy waits for the services that have a health check. As in GitHub's runner there is no
+// time limit: it waits 2 s, then longer, up to 32 s.
 func (w *worker) healthy(ctx context.Context) error {
 	w.log.line("##[group]Waiting for all services to be ready")
 	var sick []*madeContainer
@@ -312,7 +312,7 @@ func (w *worker) healthy(ctx context.Context) error {
 	w.log.line("##[endgroup]")
 	for _, each := range sick {
 		w.log.line("##[group]Service container " + each.alias + " failed.")
-		_ = w.docker(ctx, "logs", "--details", each.id) // the error below is what counts
+		_ = w.docker(ctx, "logs", "--details", each.id) // the error below matters more
 		w.log.line("##[error]Failed to initialize container " + each.image)
 		w.log.line("##[endgroup]")
 		each.failed = true
@@ -323,16 +323,16 @@ func (w *worker) healthy(ctx context.Context) error {
 	return nil
 }
 
-// health is empty where there is no check.
+// health returns the state of a container's health check; "" if it has none.
 func (w *worker) health(ctx context.Context, of *madeContainer) (string, error) {
 	output, err := w.dockerOutput(ctx, "inspect", "--format", "{{if .Config.Healthcheck}}{{print .State.Health.Status}}{{end}}", of.id)
 	return strings.TrimSpace(output), err
 }
 
-// stopContainers prints what services have said, and removes all.
+// stopContainers prints the logs of services, and removes all containers and the network.
 func (w *worker) stopContainers(ctx context.Context, _ *workerStep) error {
 	made, network := w.made, w.network
-	w.made, w.container, w.network = nil, nil, "" // hooks are the host's
+	w.made, w.container, w.network = nil, nil, "" // hooks run on the host
 	for _, each := range made {
 		if each.alias != "" && !each.failed {
 			w.log.line("Print service container logs: " + each.alias)
@@ -353,7 +353,7 @@ func (w *worker) stopContainers(ctx context.Context, _ *workerStep) error {
 	return nil
 }
 
-// label marks what this runner makes.
+// label marks everything that this runner makes.
 func (w *worker) label() string { return "dev.runnerctl.testagent=" + w.runner["RUNNER_NAME"] }
 
 func (w *worker) docker(ctx context.Context, args ...string) error {
@@ -366,7 +366,7 @@ func (w *worker) docker(ctx context.Context, args ...string) error {
 	return w.command(ctx, append([]string{"docker"}, args...), w.work, env)
 }
 
-// dockerOutput is what the command says.
+// dockerOutput returns the output of the command.
 func (w *worker) dockerOutput(ctx context.Context, args ...string) (string, error) {
 	w.log.line("##[command]docker " + strings.Join(args, " "))
 	var output, problems bytes.Buffer
@@ -381,7 +381,7 @@ func (w *worker) dockerOutput(ctx context.Context, args ...string) (string, erro
 	return output.String(), nil
 }
 
-// inside translates a path of the host.
+// inside translates a path of the host to one in the container.
 func (c *madeContainer) inside(path string) string {
 	for _, each := range c.folders {
 		if path == each.outside || strings.HasPrefix(path, each.outside+"/") {
@@ -391,8 +391,8 @@ func (c *madeContainer) inside(path string) string {
 	return path
 }
 
-// exec is a step's command as docker exec. Values are no arguments, which
-// everybody may read: they go by the command's own environment.
+// exec wraps a step's command in docker exec. Variables get their values from the command's
+// environment, because every user can read arguments.
 func (c *madeContainer) exec(args []string, folder string, env map[string]string, prepended []string) ([]string, map[string]string) {
 	command := []string{"docker", "exec", "-i", "--workdir", c.inside(folder)}
 	own := map[string]string{"PATH": os.Getenv("PATH"), "HOME": os.Getenv("HOME")}
@@ -413,7 +413,7 @@ func (c *madeContainer) exec(args []string, folder string, env map[string]string
 	return command, own
 }
 
-// readContainer takes a name of an image too.
+// readContainer also accepts just the name of an image.
 func readContainer(value any) (containerSpec, error) {
 	spec := containerSpec{env: map[string]string{}}
 	if image, is := value.(string); is {
@@ -452,7 +452,7 @@ func textsOf(value any) (all []string) {
 	return all
 }
 
-// wantsContainers tells whether there is anything to start.
+// wantsContainers reports whether there are containers to start.
 func wantsContainers(request *protocol.AgentJobRequestMessage) bool {
 	return request.JobContainer != nil || request.JobServiceContainers != nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/ChristopherHX/github-act-runner/protocol"
 )
 
-// given are the contexts that come with the job: github, matrix, vars, …
+// given returns the contexts that come with the job: github, matrix, vars, …
 func given(request *protocol.AgentJobRequestMessage) map[string]any {
 	all := map[string]any{}
 	for name, context := range request.ContextData {
@@ -25,13 +25,12 @@ func given(request *protocol.AgentJobRequestMessage) map[string]any {
 	return all
 }
 
-// expressions are what may be said now, with the job's state and a step's own
-// environment.
+// expressions returns an evaluator for the job's current state and a step's own environment.
 func (w *worker) expressions(own map[string]string) expressions {
 	contexts := maps.Clone(w.contexts)
 	github := map[string]any{}
 	if all, are := w.contexts["github"].(map[string]any); are {
-		maps.Copy(github, all) // event and such are no texts
+		maps.Copy(github, all) // event and others are no texts
 	}
 	for name, value := range w.github {
 		github[name] = w.inside(value)
@@ -56,7 +55,7 @@ func (w *worker) expressions(own map[string]string) expressions {
 	return expressions{contexts: contexts, status: w.result}
 }
 
-// inside is a path as steps see it.
+// inside returns a path as steps see it.
 func (w *worker) inside(path string) string {
 	if w.container == nil {
 		return path
@@ -64,7 +63,7 @@ func (w *worker) inside(path string) string {
 	return w.container.inside(path)
 }
 
-// tools is where the tool cache lies, by the variables that GitHub's runner reads.
+// tools returns the folder of the tool cache, by the variables that GitHub's runner reads.
 func tools(work string) string {
 	for _, name := range []string{"RUNNER_TOOL_CACHE", "RUNNER_TOOLSDIRECTORY", "AGENT_TOOLSDIRECTORY"} {
 		if folder := os.Getenv(name); folder != "" {

@@ -25,14 +25,14 @@ const (
 	inContainer
 )
 
-// How long a cancelled step has after each signal.
+// Time that a cancelled step has after each signal.
 const (
 	afterInterrupt = 7500 * time.Millisecond
 	afterTerminate = 2500 * time.Millisecond
 )
 
-// execute runs a command with a step's environment, its output in the log, and
-// takes over what it has written to the files of its commands.
+// execute runs a command with a step's environment and logs its output. Then it reads the
+// files that the command wrote for the runner.
 func (w *worker) execute(ctx context.Context, place executionPlace, args []string, folder string, own map[string]string) error {
 	files, err := w.newFiles()
 	if err != nil {
@@ -53,7 +53,7 @@ func (w *worker) command(ctx context.Context, args []string, folder string, env 
 	command := exec.Command(args[0], args[1:]...) //nolint:gosec // steps are commands
 	command.Dir, command.Stdout, command.Stderr = folder, input, input
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	command.WaitDelay = afterTerminate // for output of what the step has left behind
+	command.WaitDelay = afterTerminate // for output of processes that the step left behind
 	for name, value := range env {
 		command.Env = append(command.Env, name+"="+value)
 	}
@@ -86,7 +86,7 @@ func (w *worker) command(ctx context.Context, args []string, folder string, env 
 	case errors.As(err, &exit):
 		return fmt.Errorf("Process completed with exit code %d.", exit.ExitCode()) //nolint:staticcheck,revive // GitHub's words
 	case errors.Is(err, exec.ErrWaitDelay):
-		return nil // it ended well; something in the background kept its output open
+		return nil // it ended well; a background process kept its output open
 	}
 	return err
 }
@@ -106,7 +106,7 @@ func kill(group int, ended <-chan struct{}) {
 	}
 }
 
-// readOutput logs lines, and heeds the commands among them.
+// readOutput logs lines, and obeys the commands among them.
 func (w *worker) readOutput(output io.Reader) {
 	lines := bufio.NewReader(output)
 	for {
@@ -131,8 +131,7 @@ func (w *worker) readOutput(output io.Reader) {
 	}
 }
 
-// newFiles makes the files by which a step speaks to the runner, by the names of
-// their variables.
+// newFiles makes the files that a step writes for the runner, by the names of their variables.
 func (w *worker) newFiles() (map[string]string, error) {
 	files := map[string]string{}
 	for variable, name := range map[string]string{"GITHUB_ENV": "set_env", "GITHUB_PATH": "add_path", "GITHUB_OUTPUT": "set_output", "GITHUB_STATE": "save_state", "GITHUB_STEP_SUMMARY": "step_summary"} {

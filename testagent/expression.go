@@ -15,8 +15,8 @@ import (
 	"github.com/ChristopherHX/github-act-runner/protocol"
 )
 
-// expressions evaluates what a workflow has between ${{ and }}. Values are nil, bool,
-// float64, string, []any and map[string]any; names are compared without their case.
+// expressions evaluates the expressions of a workflow between ${{ and }}. Values are nil,
+// bool, float64, string, []any and map[string]any. Names are compared without case.
 type expressions struct {
 	contexts map[string]any
 	status   string // of the job: succeeded, failed or cancelled
@@ -61,7 +61,7 @@ func (e expressions) token(token *protocol.TemplateToken) (any, error) {
 	return nil, nil
 }
 
-// texts evaluates a mapping whose values are texts.
+// texts evaluates a mapping with texts as values.
 func (e expressions) texts(token *protocol.TemplateToken) (map[string]string, error) {
 	value, err := e.token(token)
 	if err != nil {
@@ -152,7 +152,7 @@ func (e expressions) value(node actionlint.ExprNode) (any, error) {
 	return nil, fmt.Errorf("the expression %T is not known to this agent", node)
 }
 
-// filtered is the result of .*: what is done to it is done to each member.
+// filtered is the result of .*: operations on it apply to each member.
 type filtered []any
 
 func members(value any) []any {
@@ -183,7 +183,7 @@ func member(of map[string]any, name string) (any, bool) {
 	return nil, false
 }
 
-// index gives nil for what is not there, as GitHub does.
+// index returns nil for a missing member, as GitHub does.
 func index(of, at any) any {
 	switch of := of.(type) {
 	case map[string]any:
@@ -260,7 +260,8 @@ func numberOf(value any) float64 {
 	return math.NaN()
 }
 
-// compare follows GitHub: texts without their case, different types as numbers.
+// compare follows GitHub: it ignores the case of texts, and compares different types as
+// numbers.
 func compare(kind actionlint.CompareOpNodeKind, left, right any) bool {
 	var order int
 	equal := false
@@ -298,7 +299,7 @@ func compare(kind actionlint.CompareOpNodeKind, left, right any) bool {
 	}
 }
 
-// call needs no look at the number of arguments: GitHub has checked them.
+// call does not check the number of arguments, because GitHub has checked it.
 func (e expressions) call(name string, args []any) (any, error) {
 	arg := func(i int) any {
 		if i < len(args) {
@@ -354,7 +355,7 @@ func (e expressions) call(name string, args []any) (any, error) {
 	return nil, fmt.Errorf("the function %s is not known to this agent", name)
 }
 
-// format puts args for {0}, {1}, …; {{ and }} stand for braces.
+// format replaces {0}, {1}, … by args; {{ and }} stand for braces.
 func format(text string, args []any) (string, error) {
 	var made strings.Builder
 	for i := 0; i < len(text); i++ {

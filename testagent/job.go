@@ -33,36 +33,36 @@ const (
 // worker runs one job.
 type worker struct {
 	request    *protocol.AgentJobRequestMessage
-	service    string // of runs: acquire, renew, complete
+	service    string // of the run service: acquire, renew, complete
 	connection *protocol.VssConnection
 	log        *jobLog
 
 	work, temp, workspace string
-	github                map[string]string // the context of that name
-	jobEnv                map[string]string // of the workflow, and what steps have set
-	path                  []string          // that steps have prepended, the last first
+	github                map[string]string // the context github
+	jobEnv                map[string]string // from the workflow, and set by steps
+	path                  []string          // prepended by steps, the last first
 	runner                map[string]string // RUNNER_…
-	contexts              map[string]any    // that came with the job
+	contexts              map[string]any    // sent with the job
 	network               string
-	container             *madeContainer    // steps run in it, if it is not nil
-	made                  []*madeContainer  // it and the services
+	container             *madeContainer    // if not nil, steps run in it
+	made                  []*madeContainer  // the job's container and the services
 	services              map[string]any    // the context job.services
 	outcomes              map[string]any    // the context steps
-	defaults              map[string]string // shell and working-directory of steps without
+	defaults              map[string]string // shell and working-directory for steps without their own
 
-	stopped     atomic.Bool // the runner is to stop
+	stopped     atomic.Bool // the runner must stop
 	steps       []*workerStep
 	current     *workerStep
 	result      string
 	annotations []runservice.Annotation
 }
 
-// workerStep is one of the job's, or one of the runner's own around them.
+// workerStep is a step of the job, or one of the runner's own steps around them.
 type workerStep struct {
 	record    protocol.TimelineRecord
 	id        string // in the context steps; empty for the runner's own
 	condition string
-	tolerated bool // a failure is not the job's
+	tolerated bool // its failure does not fail the job
 	outputs   map[string]any
 	given     *protocol.ActionStep // nil for the runner's own
 	run       func(context.Context, *workerStep) error
@@ -107,8 +107,8 @@ func architecture() string {
 	return map[string]string{"amd64": "X64", "arm64": "ARM64"}[runtime.GOARCH]
 }
 
-// run runs the job to its end and tells GitHub; it gives the result. The end of
-// ctx is the end of this program: what runs is killed, what is left is skipped.
+// run runs the job to its end, tells GitHub, and returns the result. When ctx ends, this
+// program is about to end: the running step is killed, and the other steps are skipped.
 func (w *worker) run(ctx context.Context, cancel <-chan struct{}) string {
 	w.plan()
 	running, stop := context.WithCancel(ctx)
@@ -130,7 +130,7 @@ func (w *worker) run(ctx context.Context, cancel <-chan struct{}) string {
 	return w.result
 }
 
-// plan lists the steps: the job's, and around them the runner's own.
+// plan lists the job's steps, and the runner's own steps around them.
 func (w *worker) plan() {
 	own := func(name, condition string, run func(context.Context, *workerStep) error) {
 		w.steps = append(w.steps, &workerStep{record: protocol.CreateTimelineEntry(w.request.JobID, "", name), condition: condition, run: run})
@@ -164,8 +164,8 @@ func (w *worker) plan() {
 	}
 }
 
-// runStep runs a step if its condition holds. A cancellation of the job reaches it
-// unless its condition holds for cancelled jobs too.
+// runStep runs a step if its condition holds. A cancellation of the job stops the step, unless
+// its condition holds for cancelled jobs too.
 func (w *worker) runStep(ctx, running context.Context, step *workerStep) {
 	if running.Err() != nil && w.result == succeeded {
 		w.result = cancelled
@@ -175,7 +175,7 @@ func (w *worker) runStep(ctx, running context.Context, step *workerStep) {
 	wanted := false
 	if err == nil && ctx.Err() == nil {
 		if step.given != nil {
-			if name, problem := now.token(step.given.DisplayNameToken); problem == nil { // it is worth a try
+			if name, problem := now.token(step.given.DisplayNameToken); problem == nil { // otherwise the name stays as it is
 				step.record.Name = textOf(name)
 			}
 		}
@@ -247,7 +247,7 @@ func (w *worker) runStep(ctx, running context.Context, step *workerStep) {
 	w.update()
 }
 
-// note keeps a step's end for the context steps.
+// note records a step's end for the context steps.
 func (w *worker) note(step *workerStep, outcome, conclusion string) {
 	if step.id == "" || strings.HasPrefix(step.id, "__") {
 		return
@@ -260,7 +260,7 @@ func (w *worker) note(step *workerStep, outcome, conclusion string) {
 	w.outcomes[step.id] = map[string]any{"outputs": outputs, "outcome": words[outcome], "conclusion": words[conclusion]}
 }
 
-// environmentOf a step is what it sets itself.
+// environmentOf returns the variables that a step sets itself.
 func (w *worker) environmentOf(step *workerStep) (map[string]string, error) {
 	if step.given == nil {
 		return nil, nil
@@ -268,11 +268,11 @@ func (w *worker) environmentOf(step *workerStep) (map[string]string, error) {
 	return w.expressions(nil).texts(step.given.Environment)
 }
 
-// statusNumbers are GitHub's for those of the package, which counts through
+// statusNumbers maps the package's numbers, which are consecutive, to GitHub's
 // (Sdk/WebApi/WebApi/Contracts.cs:192-198).
 var statusNumbers = map[results.Status]results.Status{results.StatusInProgress: 3, results.StatusPending: 5, results.StatusCompleted: 6}
 
-// update tells GitHub how all steps stand.
+// update reports the state of all steps to GitHub.
 func (w *worker) update() {
 	var all []results.Step
 	for _, step := range w.steps {
@@ -285,7 +285,7 @@ func (w *worker) update() {
 	}
 }
 
-// complete tells GitHub the result, whatever it takes.
+// complete reports the result to GitHub, in up to five attempts.
 func (w *worker) complete() {
 	if w.stopped.Load() { // Runner.Worker/JobRunner.cs:125-143
 		w.annotations = append(w.annotations, runservice.Annotation{Level: runservice.FAILURE, Message: "The runner has received a shutdown signal. This can happen when the runner service is stopped, or a manually started runner is canceled."})
@@ -310,10 +310,10 @@ func (w *worker) complete() {
 	}
 }
 
-// setUp makes the folders and says where the job is.
+// setUp makes the folders and logs where the job runs.
 func (w *worker) setUp(ctx context.Context, _ *workerStep) error {
 	for _, mask := range w.request.MaskHints {
-		w.log.mask(strings.ReplaceAll(mask.Value, `\`, "")) // they are quoted literals
+		w.log.mask(strings.ReplaceAll(mask.Value, `\`, "")) // masks are quoted literals
 	}
 	for _, variable := range w.request.Variables {
 		if variable.IsSecret {
@@ -346,7 +346,7 @@ func (w *worker) setUp(ctx context.Context, _ *workerStep) error {
 	return w.evaluateJob()
 }
 
-// evaluateJob evaluates what the workflow says for all steps.
+// evaluateJob evaluates the parts of the workflow that hold for all steps.
 func (w *worker) evaluateJob() error {
 	for i := range w.request.EnvironmentVariables {
 		env, err := w.expressions(nil).texts(&w.request.EnvironmentVariables[i])
@@ -372,7 +372,7 @@ func (w *worker) evaluateJob() error {
 var contextNames = []string{"action_path", "actor", "api_url", "event_name", "event_path", "graphql_url", "job", "ref", "ref_name", "ref_type", "repository", "repository_owner",
 	"run_attempt", "run_id", "run_number", "server_url", "sha", "triggering_actor", "workflow", "workspace"}
 
-// environment is what a step sees; files are those of its commands.
+// environment returns the variables that a step sees. files are those of its commands.
 func (w *worker) environment(own map[string]string, files map[string]string) map[string]string {
 	env := map[string]string{}
 	if w.container == nil {
@@ -397,7 +397,7 @@ func (w *worker) environment(own map[string]string, files map[string]string) map
 	return env
 }
 
-// hook runs an operator's script as a step of the job.
+// hook returns the function that runs an operator's script as a step of the job.
 func (w *worker) hook(path, name string) func(context.Context, *workerStep) error {
 	return func(ctx context.Context, _ *workerStep) error {
 		w.log.line("A " + name + " has been configured by the self-hosted runner administrator")
@@ -411,7 +411,7 @@ func (w *worker) hook(path, name string) func(context.Context, *workerStep) erro
 	}
 }
 
-// runOf chooses how a step is run.
+// runOf returns the function that runs a step.
 func (w *worker) runOf(given *protocol.ActionStep) func(context.Context, *workerStep) error {
 	switch {
 	case strings.EqualFold(given.Reference.Type, "script"):
@@ -424,7 +424,7 @@ func (w *worker) runOf(given *protocol.ActionStep) func(context.Context, *worker
 	}
 }
 
-// script runs a step of the job.
+// script returns the function that runs a script step.
 func (w *worker) script(given *protocol.ActionStep) func(context.Context, *workerStep) error {
 	return func(ctx context.Context, step *workerStep) error {
 		env, err := w.environmentOf(step)
@@ -444,7 +444,8 @@ func (w *worker) script(given *protocol.ActionStep) func(context.Context, *worke
 	}
 }
 
-// runScript runs a script by a shell; without one, by the machine's or the container's.
+// runScript runs a script in the named shell, or in the default of the machine or the
+// container.
 func (w *worker) runScript(ctx context.Context, name, script, folder string, env map[string]string) error {
 	shell := map[string][]string{"": {"bash", "-e"}, "bash": {"bash", "--noprofile", "--norc", "-e", "-o", "pipefail"}, "sh": {"sh", "-e"}}[name]
 	switch {

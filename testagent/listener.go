@@ -24,7 +24,7 @@ const (
 	conflictLimit = 4 * time.Minute
 	renewInterval = time.Minute
 	httpLimit     = 100 * time.Second
-	mostFailures  = 10 // polls in a row, then code 2 asks for another start
+	mostFailures  = 10 // polls in a row; then exit code 2 asks for a restart
 )
 
 type listener struct {
@@ -33,7 +33,7 @@ type listener struct {
 	broker   *broker
 }
 
-// run takes jobs until ctx ends; an ephemeral runner takes one.
+// run takes jobs until ctx ends. An ephemeral runner takes one.
 func run(ctx context.Context, root string) int {
 	if err := openDiagnostics(root); err != nil {
 		fmt.Fprintf(os.Stderr, "An error occurred: %v\n", err)
@@ -56,7 +56,7 @@ func run(ctx context.Context, root string) int {
 	return l.listen(ctx)
 }
 
-// diagnostics is the listener's own log, as GitHub's keeps one.
+// diagnostics is the listener's own log, as in GitHub's runner.
 var diagnostics *os.File
 
 func openDiagnostics(root string) error {
@@ -87,8 +87,8 @@ func note(line string) {
 	}
 }
 
-// connect makes a session; code is the exit code if it can't. Of the refusals only the
-// one of a token says that the registration is gone (BrokerMessageListener.cs:186-207).
+// connect makes a session. If it can't, code is the exit code. Among the refusals, only that
+// of a token means that the registration is gone (BrokerMessageListener.cs:186-207).
 func (l *listener) connect(ctx context.Context) (code int, connected bool) {
 	var conflicts time.Duration
 	for told := false; ; {
@@ -118,8 +118,8 @@ func (l *listener) connect(ctx context.Context) (code int, connected bool) {
 	}
 }
 
-// createSession goes on for a moment after a stop: a question cut off may have made
-// a session all the same, which nobody would end.
+// createSession goes on for a moment after a stop: a request that is cut off may have made a
+// session all the same, which nothing would end.
 func (l *listener) createSession(ctx context.Context) error {
 	whole, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -184,7 +184,7 @@ func (l *listener) listen(ctx context.Context) int {
 				wait *= 2
 			}
 			pause(ctx, wait+rand.N(wait))
-			_ = l.broker.authorize() // the next poll shows it
+			_ = l.broker.authorize() // the next poll shows an error
 			continue
 		}
 		failures = 0
@@ -219,8 +219,8 @@ func (l *listener) order(ctx context.Context, message *protocol.TaskAgentMessage
 	}
 }
 
-// refresh keeps the settings that GitHub sends back, with the old ones. A new session
-// uses them (Runner.Listener/RunnerConfigUpdater.cs:77-225).
+// refresh stores the settings that GitHub sends back, next to the old ones. A new session uses
+// them (Runner.Listener/RunnerConfigUpdater.cs:77-225).
 func (l *listener) refresh(ctx context.Context, body string) error {
 	var asked struct {
 		ID   string `json:"runnerQualifiedId"`
@@ -253,8 +253,8 @@ func (l *listener) refresh(ctx context.Context, body string) error {
 	return os.WriteFile(path, decoded, 0o644)
 }
 
-// job runs the one that a message names, while a poll waits for its cancellation. It
-// is false where there was none: another runner has the job, or it is gone.
+// job runs the job that a message names, while a poll waits for its cancellation. It returns
+// false if there is no job to run: another runner has it, or it is gone.
 func (l *listener) job(ctx context.Context, message *protocol.TaskAgentMessage) bool {
 	var ref struct {
 		Request     string `json:"runner_request_id"`
@@ -290,7 +290,7 @@ func (l *listener) job(ctx context.Context, message *protocol.TaskAgentMessage) 
 		return true
 	}
 	say("Running job: %s", request.JobDisplayName)
-	running, finished := context.WithCancel(context.WithoutCancel(ctx)) // a shutdown takes its time
+	running, finished := context.WithCancel(context.WithoutCancel(ctx)) // goes on during a shutdown, which takes time
 	cancelled := make(chan struct{})
 	go l.awaitCancellation(running, request.JobID, cancelled)
 	go lock.keep(running)
@@ -312,7 +312,7 @@ func (l *listener) acquire(ctx context.Context, service, request, billing string
 	}
 }
 
-// jobLock keeps a job this runner's.
+// jobLock keeps a job assigned to this runner.
 type jobLock struct {
 	connection *protocol.VssConnection
 	request    *protocol.AgentJobRequestMessage

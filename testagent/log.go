@@ -21,8 +21,8 @@ const (
 	uploadLimit  = time.Minute
 )
 
-// jobLog carries what a job says to GitHub: live by a web socket, and for good
-// as files, one a step and one for the whole job.
+// jobLog sends a job's output to GitHub: live over a web socket, and for good as files, one
+// per step and one for the whole job.
 type jobLog struct {
 	plan, job string
 	results   *results.ResultsService
@@ -31,7 +31,7 @@ type jobLog struct {
 	fed       sync.WaitGroup
 	stop      chan struct{}
 
-	mu         sync.Mutex // guards all below
+	mu         sync.Mutex // guards all fields below
 	masks      []string
 	step       string
 	stepFile   logFile
@@ -92,7 +92,7 @@ func (l *jobLog) line(text string) {
 		}
 	}
 	if l.stepFile.buffer.Len() > blockSize {
-		_ = l.uploadStep(false) // the next block tells
+		_ = l.uploadStep(false) // a lasting error shows at the next block
 	}
 	if l.jobFile.buffer.Len() > blockSize {
 		_ = l.uploadJob(false)
@@ -140,7 +140,7 @@ func (f *logFile) upload(last bool, send func(ctx context.Context, content *byte
 	return err
 }
 
-// summary uploads what the step wants to be shown as Markdown.
+// summary uploads the Markdown that the step wants to show.
 func (l *jobLog) summary(text string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), uploadLimit)
 	defer cancel()
@@ -168,7 +168,7 @@ func (l *jobLog) summary(text string) error {
 	return l.call(ctx, "CreateStepSummaryMetadata", ref, nil)
 }
 
-// call asks the results service.
+// call sends a request to the results service.
 func (l *jobLog) call(ctx context.Context, method string, body, reply any) error {
 	address := strings.TrimSuffix(l.results.Connection.TenantURL, "/") + "/twirp/results.services.receiver.Receiver/" + method
 	return l.results.Connection.RequestWithContext2(ctx, http.MethodPost, address, "", body, reply)
@@ -181,8 +181,8 @@ func (l *jobLog) update(steps []results.Step) error {
 	return l.results.UpdateWorkflowStepsAsync(ctx, &results.StepsUpdateRequest{Steps: steps, ChangeOrder: l.changes, WorkflowJobRunBackendID: l.job, WorkflowRunBackendID: l.plan})
 }
 
-// keepFeeding sends lines a few times a second. The feed is for eyes only: a job
-// does not fail with it.
+// keepFeeding sends lines a few times a second. The feed is only for viewers: a job does not
+// fail with it.
 func (l *jobLog) keepFeeding() {
 	if err := l.feed.Connect(); err != nil {
 		say("live log: %s", firstLine(err))
@@ -204,7 +204,7 @@ func (l *jobLog) keepFeeding() {
 	}
 }
 
-// sendWaiting needs the lock.
+// sendWaiting sends the waiting lines to the feed. The caller must hold l.mu.
 func (l *jobLog) sendWaiting() {
 	if len(l.waiting) == 0 {
 		return

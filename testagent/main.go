@@ -1,14 +1,14 @@
-// Runner.Listener is an agent for tests: it stands in for GitHub's runner, whose
-// release can't be had on a closed network, with the same files, command line and
-// exit codes. It speaks GitHub's protocol by the packages of
-// github.com/ChristopherHX/github-act-runner; what it does with a job is its own.
+// Runner.Listener is an agent for tests. It stands in for GitHub's runner, whose release can't
+// be downloaded on a closed network, with the same files, command line and exit codes. It
+// speaks GitHub's protocol with the packages of github.com/ChristopherHX/github-act-runner;
+// the handling of jobs is its own.
 //
 //	bin/Runner.Listener run
 //	bin/Runner.Listener configure --unattended --url … --name … --labels … --work … [--ephemeral] --disableupdate
 //	bin/Runner.Listener remove --unattended
 //
-// The root folder is the parent of bin/: .runner, .credentials and
-// .credentials_rsaparams are there, and .env, whose lines join the environment.
+// The root folder is the parent of bin/. It holds .runner, .credentials and
+// .credentials_rsaparams, and .env, whose lines are added to the environment.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 	"time"
 )
 
-// version is that of the release whose behaviour is imitated.
+// version names the release whose behaviour is imitated.
 const version = "2.330.0-runnerctl"
 
 // Exit codes of GitHub's runner.
@@ -56,8 +56,8 @@ func main() {
 	os.Exit(code)
 }
 
-// heedSignals stops at a signal. GitHub's runner is made for SIGINT, which has no limit;
-// SIGTERM gives it 30 seconds, and in the end a code of its own
+// heedSignals calls stop at a signal. GitHub's runner is made for SIGINT, which has no time
+// limit. After SIGTERM it has 30 seconds, and it exits with a code of its own
 // (Runner.Listener/Runner.cs:346-353, Constants.cs).
 func heedSignals(stop func()) *atomic.Bool {
 	terminated := &atomic.Bool{}
@@ -109,7 +109,7 @@ func command(ctx context.Context, root string, args []string) int {
 	return exitSuccess
 }
 
-// loadEnvironment sets what the lines NAME=VALUE of a file say, if it is there.
+// loadEnvironment sets variables from the lines NAME=VALUE of a file, if the file exists.
 func loadEnvironment(path string) error {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -15,7 +15,7 @@ import (
 
 var settingsFiles = []string{".runner", ".credentials", ".credentials_rsaparams", ".runner_migrated", ".credentials_migrated"}
 
-// settingsFolder reads and writes those files in a root folder.
+// settingsFolder is a root folder with these files.
 type settingsFolder string
 
 func (f settingsFolder) Read(name string, into any) error {
@@ -40,7 +40,7 @@ func (f settingsFolder) Write(name string, content any) error {
 	return os.WriteFile(filepath.Join(string(f), name), encoded, 0o600)
 }
 
-// load reads what a JIT configuration or configure has written.
+// load reads the settings that a JIT configuration or configure has written.
 func (f settingsFolder) load() (*runnerconfiguration.RunnerInstance, error) {
 	instance, err := compat.ToRunnerInstance(f)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -50,7 +50,7 @@ func (f settingsFolder) load() (*runnerconfiguration.RunnerInstance, error) {
 		return nil, err
 	}
 	properties := instance.Agent.Properties
-	for _, name := range []string{"UseV2Flow", "RequireFipsCryptography"} { // the package reads them as a type that it does not look up
+	for _, name := range []string{"UseV2Flow", "RequireFipsCryptography"} { // LookupBool does not know the type of these
 		if value, set := properties[name].Value.(compat.DotnetBoolean); set {
 			properties[name] = protocol.PropertyValue{Type: "System.Boolean", Value: bool(value)}
 		}
@@ -66,10 +66,10 @@ func (f settingsFolder) load() (*runnerconfiguration.RunnerInstance, error) {
 	return instance, nil
 }
 
-// clear removes them, as the runner does when its registration is gone. Links
-// that somebody else has made stay unharmed if their folder is not ours.
+// clear removes these files, as the runner does when its registration is gone. Links that
+// another user has made stay intact if their folder is not ours.
 func (f settingsFolder) clear() {
 	for _, name := range settingsFiles {
-		_ = os.Remove(filepath.Join(string(f), name)) // nothing depends on it
+		_ = os.Remove(filepath.Join(string(f), name)) // nothing depends on success
 	}
 }

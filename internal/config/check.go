@@ -8,9 +8,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// check finds the first place of a document that into can't be read from. It comes
-// before yaml's own reading, whose words are of Go's types, and which takes 2.5 for a
-// whole number. path is that of the node, like "runners.count"; "" for all of it.
+// check finds the first place in a document that can't be decoded into the type. It precedes
+// yaml's own decoding, whose messages name Go's types, and which accepts 2.5 as a whole
+// number. path is the node's path, like "runners.count"; "" for the whole document.
 func check(node *yaml.Node, into reflect.Type, path string) error {
 	for node.Kind == yaml.AliasNode {
 		node = node.Alias
@@ -20,7 +20,7 @@ func check(node *yaml.Node, into reflect.Type, path string) error {
 	}
 	wanted, fits := expected(into), false
 	switch tag := node.ShortTag(); {
-	case tag == "!!null": // nothing is said
+	case tag == "!!null": // no value is given
 		return nil
 	case reflect.PointerTo(into).Implements(reflect.TypeFor[yaml.Unmarshaler]()), into.Kind() == reflect.String:
 		fits = node.Kind == yaml.ScalarNode
@@ -28,7 +28,7 @@ func check(node *yaml.Node, into reflect.Type, path string) error {
 		if fits = node.Kind == yaml.MappingNode; fits {
 			return checkSection(node, into, path)
 		}
-	case into == reflect.TypeFor[Dockerd](): // of any keys
+	case into == reflect.TypeFor[Dockerd](): // any keys
 		fits = node.Kind == yaml.MappingNode
 	case into.Kind() == reflect.Map:
 		if fits = node.Kind == yaml.MappingNode; fits {
@@ -79,7 +79,7 @@ func checkSection(node *yaml.Node, into reflect.Type, path string) error {
 	return nil
 }
 
-// checkMap is of names that the user chooses, each with a value.
+// checkMap checks a map whose names the user chooses, each with a value.
 func checkMap(node *yaml.Node, of reflect.Type, path string) error {
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		if err := check(node.Content[i+1], of, join(path, node.Content[i].Value)); err != nil {
@@ -89,7 +89,7 @@ func checkMap(node *yaml.Node, of reflect.Type, path string) error {
 	return nil
 }
 
-// checkMerged is of what "<<" brings: a section, or a list of them.
+// checkMerged checks the value of "<<": a section, or a list of sections.
 func checkMerged(node *yaml.Node, into reflect.Type, path string) error {
 	if node.Kind == yaml.SequenceNode {
 		return checkList(node, into, path)
@@ -119,7 +119,7 @@ func unknown(key *yaml.Node, known []string, path string) error {
 	return problem
 }
 
-// places are the paths that end with a key.
+// places returns the paths that end with a key.
 func places(key string, in reflect.Type, path string) (found []string) {
 	for i := range in.NumField() {
 		name := in.Field(i).Tag.Get("yaml")
@@ -142,7 +142,7 @@ func places(key string, in reflect.Type, path string) (found []string) {
 
 func join(path, key string) string { return strings.TrimPrefix(path+"."+key, ".") }
 
-// written is how a value stands in the file, if that is short.
+// written returns a value as it is in the file, or the kind of a section or list.
 func written(node *yaml.Node) string {
 	switch {
 	case node.Kind == yaml.MappingNode:

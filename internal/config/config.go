@@ -14,23 +14,24 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// DefaultFile is read from the working folder where no other is named.
+// DefaultFile is read from the working folder if no other file is named.
 const DefaultFile = "runnerctl.yaml"
 
-// Config is one fleet.
+// Config is the configuration of one fleet.
 type Config struct {
 	Name    string  `yaml:"name"`
-	Target  string  `yaml:"target"` // where on GitHub; "" for runners without an agent
+	Target  string  `yaml:"target"` // URL at GitHub; "" for runners without an agent
 	Image   Image   `yaml:"image"`
 	Runners Runners `yaml:"runners"`
 	Network Network `yaml:"network"`
 	GitHub  GitHub  `yaml:"github"`
-	Hosts   []Host  `yaml:"hosts"` // none: the one that docker itself uses
+	Hosts   []Host  `yaml:"hosts"` // none: the engine that docker itself uses
 
-	Dir string `yaml:"-"` // of the file; "" where there is none
+	Dir string `yaml:"-"` // folder of the file; "" if there is no file
 }
 
-// Beside is the path of a file that the settings name, or that lies beside them.
+// Beside returns the path of a file that the settings name. Relative paths begin at the folder
+// of runnerctl.yaml.
 func (c Config) Beside(path string) string {
 	if filepath.IsAbs(path) || strings.Contains(path, "://") {
 		return path
@@ -38,15 +39,15 @@ func (c Config) Beside(path string) string {
 	return filepath.Join(c.Dir, path)
 }
 
-// Image is what the runner image is built from.
+// Image describes the runner image.
 type Image struct {
-	Base       string   `yaml:"base"`       // what jobs see
-	Outer      string   `yaml:"outerBase"`  // what makes the user namespace
+	Base       string   `yaml:"base"`       // image for the job root filesystem
+	Outer      string   `yaml:"outerBase"`  // image for the outer tree, which makes the user namespace
 	Sudo       bool     `yaml:"sudo"`       // for jobs, inside their own machine
-	Profile    string   `yaml:"profile"`    // of Profiles: the packages that jobs find
-	Packages   []string `yaml:"packages"`   // beyond the profile's
+	Profile    string   `yaml:"profile"`    // one of Profiles: the packages that jobs find
+	Packages   []string `yaml:"packages"`   // in addition to the profile's
 	Dockerfile string   `yaml:"dockerfile"` // instructions for the end of the world stage
-	Agent      Agent    `yaml:"agent"`      // put in where there is a target
+	Agent      Agent    `yaml:"agent"`      // installed if there is a target
 	Buildx     Buildx   `yaml:"buildx"`
 }
 
@@ -57,33 +58,33 @@ var Profiles = []string{"minimal", "standard", "hosted"}
 type Agent struct {
 	Version string `yaml:"version"` // "latest", or like 2.330.0
 	Archive string `yaml:"archive"` // file or URL of a release archive, instead of GitHub's own
-	SHA256  string `yaml:"sha256"`  // of Archive, in hex; "" where GitHub's list tells it
+	SHA256  string `yaml:"sha256"`  // of Archive, in hex; "" if GitHub's list has it
 }
 
-// Buildx is docker's plugin of that name in the image.
+// Buildx is docker's buildx plugin in the image.
 type Buildx struct {
-	Version string `yaml:"version"` // "latest", one like 0.31.1, or "distribution" for the world's own package
+	Version string `yaml:"version"` // "latest", one like 0.31.1, or "distribution" for the distribution's package
 	Archive string `yaml:"archive"` // file or URL of the program, instead of a release at GitHub
 	SHA256  string `yaml:"sha256"`  // of Archive, in hex
 }
 
-// GitHub is how the target's API is reached. Tokens come from the environment
+// GitHub describes how to reach the target's API. Tokens come from the environment
 // (RUNNERCTL_TOKEN, GITHUB_TOKEN, GH_TOKEN), from a file, or from gh; never from here.
 type GitHub struct {
 	TokenFile string `yaml:"tokenFile"`
 	App       App    `yaml:"app"`    // instead of a token
-	CAFile    string `yaml:"caFile"` // PEM, added to the system's
-	TokenFlag string `yaml:"-"`      // of --token-file: before all else
+	CAFile    string `yaml:"caFile"` // PEM, in addition to the system's
+	TokenFlag string `yaml:"-"`      // value of --token-file, which precedes all else
 }
 
 // App is a GitHub App that registers runners.
 type App struct {
 	ID             int64  `yaml:"id"`
-	InstallationID int64  `yaml:"installationID"` // 0: found from the target
+	InstallationID int64  `yaml:"installationID"` // 0: looked up by the target
 	KeyFile        string `yaml:"keyFile"`        // PEM
 }
 
-// Runners is how many and how large.
+// Runners describes the number of runners, their size and their features.
 type Runners struct {
 	Count           int      `yaml:"count"`
 	CPUs            float64  `yaml:"cpus"`
@@ -92,24 +93,24 @@ type Runners struct {
 	Shm             Size     `yaml:"shm"`
 	InnerPrivileged bool     `yaml:"innerPrivileged"`
 	ReadyTimeout    Duration `yaml:"readyTimeout"`
-	Spares          int      `yaml:"spares"`    // started beyond count, without an agent's credential, so that a place is refilled at once
-	Ephemeral       bool     `yaml:"ephemeral"` // with a target: one job, then the runner is gone
-	Labels          []string `yaml:"labels"`    // beyond self-hosted, Linux and the architecture
+	Spares          int      `yaml:"spares"`    // beyond count, without an agent's credential, to refill places at once
+	Ephemeral       bool     `yaml:"ephemeral"` // with a target: the runner is gone after one job
+	Labels          []string `yaml:"labels"`    // in addition to self-hosted, Linux and the architecture
 	Group           string   `yaml:"group"`     // runner group of an organization or enterprise
 	IDRange         int64    `yaml:"idRange"`   // user and group ids in a runner: NarrowIDs or WideIDs
 	Runtime         string   `yaml:"runtime"`   // of the engine, like sysbox-runc; "" for its default
 	Dockerd         Dockerd  `yaml:"dockerd"`   // settings of the runners' own daemons, as in daemon.json
-	Syscalls        []string `yaml:"syscalls"`  // opened beyond the usual ones: Syscalls
-	Devices         []string `yaml:"devices"`   // of the host, beyond net/tun: Devices
+	Syscalls        []string `yaml:"syscalls"`  // of Syscalls: allowed in addition to the usual ones
+	Devices         []string `yaml:"devices"`   // of Devices: from the host, in addition to net/tun
 
 	Env   map[string]string `yaml:"env"` // of jobs and exec; no place for secrets
 	Proxy Proxy             `yaml:"proxy"`
 }
 
-// Proxy is how a runner reaches what is not on it: its daemon, its agent, jobs and builds.
+// Proxy describes how a runner's daemon, its agent, jobs and builds reach other hosts.
 type Proxy struct {
 	HTTP    string   `yaml:"http"`  // URL; "" for none
-	HTTPS   string   `yaml:"https"` // URL of the proxy for https, itself http:// as a rule
+	HTTPS   string   `yaml:"https"` // URL of the proxy for https, usually an http:// URL itself
 	NoProxy []string `yaml:"noProxy"`
 }
 
@@ -117,19 +118,19 @@ type Proxy struct {
 type Host struct {
 	Name    string `yaml:"name"`
 	Address string `yaml:"address"` // a docker context's name, ssh://user@vm, tcp:// with TLS, unix://
-	Count   *int   `yaml:"count"`   // of runners there; nil: runners.count
+	Count   *int   `yaml:"count"`   // of runners on it; nil: runners.count
 }
 
-// Network is how runners reach out.
+// Network describes how runners reach other hosts.
 type Network struct {
 	Driver string `yaml:"driver"`
-	MTU    int    `yaml:"mtu"` // bytes; 0: what suits the driver
+	MTU    int    `yaml:"mtu"` // bytes; 0: a value that suits the driver
 }
 
-// DriverMTU is the MTU in bytes that runners get: the wanted one, or what suits the
-// driver. libslirp, which slirp4netns is made of, scales no TCP window: at most 65535
-// bytes of an upload are on their way. As three packets they keep sender, slirp4netns
-// and receiver at work side by side; as one of 65520 each waits for the others.
+// DriverMTU returns the MTU of runners in bytes: the configured one, or one that suits the
+// driver. libslirp, the library of slirp4netns, does not scale the TCP window, so at most
+// 65535 bytes of an upload are in flight. As three packets they keep sender, slirp4netns and
+// receiver busy at the same time; as one packet of 65520, each waits for the others.
 func (n Network) DriverMTU() int {
 	switch {
 	case n.MTU != 0:
@@ -137,11 +138,11 @@ func (n Network) DriverMTU() int {
 	case n.Driver == "pasta":
 		return 65520
 	default:
-		return 65535/3 + 40 // and the headers of IP and TCP
+		return 65535/3 + 40 // plus the headers of IP and TCP
 	}
 }
 
-// Default is what holds where a file says nothing.
+// Default returns the values for settings that a file leaves out.
 func Default() Config {
 	return Config{
 		Name:    "ci",
@@ -169,8 +170,8 @@ func (d Duration) String() string { return time.Duration(d).String() }
 // Error is a setting that can't be used.
 type Error struct {
 	File    string
-	Line    int    // 0 where unknown
-	Field   string // "" where unknown
+	Line    int    // 0 if unknown
+	Field   string // "" if unknown
 	Problem string
 	Advice  string
 }
@@ -190,7 +191,7 @@ func (e *Error) Error() string {
 	return text.String() + e.Problem
 }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *Error) Hint() string { return e.Advice }
 
 var (
@@ -202,27 +203,27 @@ var (
 	sha256Pattern  = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 )
 
-// Syscalls are the words of runners.syscalls, Devices those of runners.devices, each a
+// Syscalls are the words of runners.syscalls. Devices are those of runners.devices; each is a
 // file below /dev.
 var (
 	Syscalls = []string{"io_uring", "perf"}
 	Devices  = []string{"fuse", "kvm", "vhost-net", "vhost-vsock"}
 )
 
-// How many user and group ids a runner has for the files and processes of its jobs. The
-// wide range takes ids of the host that a directory service may give to people.
+// The numbers of user and group ids that a runner can have for the files and processes of its
+// jobs. The wide range takes ids of the host that a directory service may give to people.
 const (
 	NarrowIDs = 65536
 	WideIDs   = 1 << 31
 )
 
-// MaxCount bounds a fleet on one engine.
+// MaxCount limits the size of a fleet on one engine.
 const MaxCount = 200
 
-// maxCPUs is beyond Linux' own limit; the engine bounds it to what the machine has.
+// maxCPUs is above Linux's own limit. The engine limits the value to the machine's cores.
 const maxCPUs = 8192
 
-// Validate judges values, whichever of flag, environment and file they are from.
+// Validate checks the values, whether they are from a flag, the environment or the file.
 func (c Config) Validate() error {
 	bad := func(field, format string, args ...any) error {
 		return &Error{Field: field, Problem: fmt.Sprintf(format, args...)}
@@ -244,7 +245,7 @@ func (c Config) Validate() error {
 		return problem
 	case c.Runners.Spares < 0 || c.Runners.Spares > c.Runners.Count:
 		return bad("runners.spares", "%d: expected 0 to runners.count, %d", c.Runners.Spares, c.Runners.Count)
-	case !(c.Runners.CPUs > 0 && c.Runners.CPUs <= maxCPUs): // so that NaN is refused too
+	case !(c.Runners.CPUs > 0 && c.Runners.CPUs <= maxCPUs): // in this form, to refuse NaN too
 		return bad("runners.cpus", "%g: expected more than 0, at most %d", c.Runners.CPUs, maxCPUs)
 	case c.Runners.Memory < 512<<20:
 		return bad("runners.memory", "%s: expected 512MiB or more", c.Runners.Memory)
@@ -330,7 +331,7 @@ func (c Config) validateHosts() error {
 	return nil
 }
 
-// CountOn is how many runners a host is to have.
+// CountOn returns how many runners a host should have.
 func (c Config) CountOn(name string) int {
 	for _, host := range c.Hosts {
 		if host.Name == name && host.Count != nil {

@@ -2,14 +2,15 @@ package config
 
 import "encoding/json"
 
-// Dockerd are settings of a runner's own Docker daemon, with the keys of daemon.json.
-// They are no place for secrets: the container's environment and the jobs have them.
+// Dockerd holds settings of a runner's own Docker daemon, with the keys of daemon.json. They
+// are no place for secrets: they are in the container's environment, and jobs can read them.
 type Dockerd map[string]any
 
-// ownDockerd are the keys that a runner itself stands on.
+// ownDockerd are the keys that a runner sets itself.
 var ownDockerd = []string{"containerd", "data-root", "exec-root", "group", "hosts", "pidfile"}
 
-// JSON is the text for daemon.json, the same for the same settings; "" where there are none.
+// JSON returns the text for daemon.json. The same settings give the same text; "" if there are
+// none.
 func (d Dockerd) JSON() (string, error) {
 	if len(d) == 0 {
 		return "", nil

@@ -15,8 +15,8 @@ var (
 	noProxyPattern  = regexp.MustCompile(`^[A-Za-z0-9.*:/\[\]_-]+$`)
 )
 
-// ownVariables belong to the machine's user, the agent and runnerctl; ownPrefixes begin
-// the names of others.
+// ownVariables belong to the machine's user, the agent and runnerctl, and so do all names that
+// begin with one of ownPrefixes.
 var (
 	ownVariables = []string{"HOME", "USER", "LOGNAME", "SHELL"}
 	ownPrefixes  = []string{"RUNNERCTL_", "GITHUB_", "RUNNER_", "ACTIONS_RUNNER_HOOK_", "ACTIONS_RUNNER_RETURN_"}
@@ -70,8 +70,8 @@ func validateProxy(field, address string) error {
 	return nil
 }
 
-// validateArchive is of a program that is put into the image; words are the versions
-// beyond numbers like the example.
+// validateArchive checks the settings of a program that is put into the image. words are the
+// valid versions besides numbers like the example.
 func validateArchive(field, version, archive, sha256, example string, words ...string) error {
 	switch {
 	case !slices.Contains(words, version) && !versionPattern.MatchString(version):

@@ -14,7 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Load reads a file over the defaults.
+// Load reads a file. The defaults hold for settings that it leaves out.
 func Load(path string) (Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -35,7 +35,7 @@ func Load(path string) (Config, error) {
 	return loaded, nil
 }
 
-// decode reads the one document of a file; there may be none.
+// decode reads the only document of a file, which may be empty.
 func decode(text []byte, into *Config) error {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document, second yaml.Node
@@ -44,7 +44,7 @@ func decode(text []byte, into *Config) error {
 	} else if err != nil {
 		return err
 	}
-	var anything any // what yaml itself refuses: a key that is there twice, an anchor that contains itself
+	var anything any // yaml itself refuses duplicate keys, and anchors that contain themselves
 	if err := document.Decode(&anything); err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func decode(text []byte, into *Config) error {
 	return nil
 }
 
-// explain adds file and line.
+// explain adds the file and the line to an error.
 func explain(path string, err error) error {
 	var own *Error
 	if errors.As(err, &own) {
@@ -79,11 +79,12 @@ func explain(path string, err error) error {
 var atLine = regexp.MustCompile(`line (\d+): (.*)`)
 
 func number(text string) int {
-	n, _ := strconv.Atoi(text) // digits by the pattern
+	n, _ := strconv.Atoi(text) // the pattern matches digits only
 	return n
 }
 
-// lineOf finds where a field like "runners.count" stands; 0 where it does not.
+// lineOf returns the line of a field like "runners.count". If the file does not have the
+// field, it is the line of its section; 0 if that is missing too.
 func lineOf(text []byte, field string) int {
 	var document yaml.Node
 	if yaml.Unmarshal(text, &document) != nil || len(document.Content) == 0 {
@@ -105,8 +106,8 @@ func lineOf(text []byte, field string) int {
 	return line
 }
 
-// Nearest is the known word at the smallest edit distance, if that is small;
-// words that share no letter are not near.
+// Nearest returns the known word with the smallest edit distance, if that is small. Words that
+// share no letter are not near.
 func Nearest(word string, known []string) string {
 	best, limit := "", min(3, len(word))
 	for _, candidate := range known {

@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Size is a number of bytes, written like "4GiB"; units are binary, as docker's.
+// Size is a number of bytes, written like "4GiB". Units are binary, as in docker.
 type Size int64
 
 var sizePattern = regexp.MustCompile(`(?i)^([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?$`)

@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 )
 
-// A JSON string is a YAML string too, whatever it holds.
+// Every JSON string is a YAML string too.
 var commented = template.Must(template.New("runnerctl.yaml").Funcs(template.FuncMap{
 	"q": func(text string) (string, error) {
 		quoted, err := json.Marshal(text)

@@ -7,30 +7,30 @@ import (
 	"strings"
 )
 
-// Verdict of an attempt to escape.
+// Verdict is the outcome of an attempt to escape.
 type Verdict string
 
-// The verdicts. What could not be tried is never blocked.
+// The verdicts. An attempt that could not be made is never Blocked.
 const (
 	Blocked      Verdict = "blocked"
 	Escaped      Verdict = "escaped"
 	NotAttempted Verdict = "not attempted"
 )
 
-// Attempt is one try to get out of a runner. The JSON form is public.
+// Attempt is one attempt to get out of a runner. The JSON form is public.
 type Attempt struct {
 	ID      string  `json:"id"`
 	As      string  `json:"as"` // runner, root, container or privileged
 	Title   string  `json:"title"`
-	Meaning string  `json:"meaning"` // what it would mean if it worked
+	Meaning string  `json:"meaning"` // consequences if it worked
 	Verdict Verdict `json:"verdict"`
-	Reason  string  `json:"reason"` // what stood in the way or was got, or why it was not tried
+	Reason  string  `json:"reason"` // obstacle or gain, or why it was not tried
 }
 
-// attemptLine is how scripts/escape names an attempt: id, title, meaning.
+// attemptLine matches an attempt in scripts/escape: id, title, meaning.
 var attemptLine = regexp.MustCompile(`(?m)^attempt "([^"]+)", "([^"]+)",\n\t"([^"]+)", sub \{`)
 
-// Attempts are those that a file of scripts/escape makes, in its order, none tried.
+// Attempts returns the attempts in a file of scripts/escape, in its order, none tried.
 func Attempts(script string) []Attempt {
 	var attempts []Attempt
 	for _, found := range attemptLine.FindAllStringSubmatch(script, -1) {
@@ -39,13 +39,13 @@ func Attempts(script string) []Attempt {
 	return attempts
 }
 
-// ReadAttempts fills in what scripts/escape/battery prints: a line for each
-// attempt, of id, verdict and reason with tabs between. What has no line was not
-// attempted: err, or what the battery's end was.
+// ReadAttempts fills in the output of scripts/escape/battery: one line per attempt, with id,
+// verdict and reason between tabs. An attempt without a line was not made, because the battery
+// ended early; err is the reason if it is known.
 func ReadAttempts(as, text string, wanted []Attempt, err error) []Attempt {
 	said := map[string][]string{}
 	for line := range strings.Lines(text) {
-		if fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t"); len(fields) == 3 { // else what a program that was tried printed
+		if fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t"); len(fields) == 3 { // else: output of tried programs
 			said[fields[0]] = fields
 		}
 	}
@@ -70,15 +70,15 @@ func ReadAttempts(as, text string, wanted []Attempt, err error) []Attempt {
 	return attempts
 }
 
-// Battery is what one of those who try came to.
+// Battery holds the attempts as one identity (Attempt.As).
 type Battery struct {
 	As       string
 	Attempts []Attempt
-	Err      error // that ended it before its end
+	Err      error // the error that ended it early
 }
 
-// Judge makes a step of all batteries. An attempt that escaped fails it, and so does
-// a battery that came to no end; where somebody could try nothing it warns.
+// Judge makes one step of all batteries. It fails if an attempt escaped or a battery ended
+// early. It warns if nothing could be tried as one of the identities.
 func Judge(id, title string, batteries []Battery, seconds float64) Step {
 	counts := map[Verdict]int{}
 	var failures, idle []string

@@ -2,11 +2,10 @@ package doctor
 
 import "slices"
 
-// Catalogue is every check of an engine and its machine, grouped in the order of
-// reading.
+// Catalogue returns every check of an engine and its machine, grouped in reading order.
 func Catalogue() []Check {
 	return slices.Concat(hostChecks, kernelChecks, usernsChecks, deviceChecks, networkChecks, storageChecks, engineChecks, worldChecks, githubChecks)
 }
 
-// ImageCatalogue is every check of an image that doctor --image names.
+// ImageCatalogue returns every check of an image that doctor --image names.
 func ImageCatalogue() []Check { return imageChecks }

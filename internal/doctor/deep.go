@@ -7,31 +7,31 @@ import (
 	"time"
 )
 
-// Step is one thing that a real runner was made to do. The JSON form is public.
+// Step is one task that a real runner had to do. The JSON form is public.
 type Step struct {
 	ID       string  `json:"id"`
 	Title    string  `json:"title"`
 	Status   Status  `json:"status"` // pass, warn, fail or skip
 	Seconds  float64 `json:"seconds"`
 	Observed string  `json:"observed"`
-	Error    string  `json:"error"` // the raw text of what failed, log lines too
-	Known    *Known  `json:"known"` // what Error means; null where it is not known
+	Error    string  `json:"error"` // raw text of the failure, log lines too
+	Known    *Known  `json:"known"` // meaning of Error; null if it is not known
 }
 
-// Deep is what a throw-away runner proved. The JSON form is public.
+// Deep is the result of testing a throw-away runner. The JSON form is public.
 type Deep struct {
 	Image    string    `json:"image"`
 	Steps    []Step    `json:"steps"`
-	Attempts []Attempt `json:"attempts"` // to escape
-	Reason   string    `json:"reason"`   // why it was not tried, or came to no end; "" where it did
+	Attempts []Attempt `json:"attempts"` // attempts to escape
+	Reason   string    `json:"reason"`   // why it was not tried or not finished; "" if it was
 }
 
-// NotTried is a runner that was not started.
+// NotTried returns the result for a runner that was not started.
 func NotTried(reason string) Deep {
 	return Deep{Steps: []Step{Skipped("runner", "not tried", reason)}, Attempts: []Attempt{}, Reason: reason}
 }
 
-// Failed tells whether a step failed or an attempt escaped.
+// Failed reports whether a step failed. If an attempt escaped, the step of the attempts fails.
 func (d Deep) Failed() bool {
 	for _, step := range d.Steps {
 		if step.Status == Fail {
@@ -41,12 +41,12 @@ func (d Deep) Failed() bool {
 	return false
 }
 
-// Skipped is a step that was not tried.
+// Skipped returns a step that was not tried.
 func Skipped(id, title, reason string) Step {
 	return Step{ID: id, Title: title, Status: Skip, Observed: reason}
 }
 
-// FailedStep explains raw, as far as it is known.
+// FailedStep returns a failed step, and explains raw if it is a known error.
 func FailedStep(id, title, raw string, took time.Duration) Step {
 	raw = strings.TrimSpace(raw)
 	step := Step{ID: id, Title: title, Status: Fail, Seconds: took.Seconds(), Error: raw, Known: Explain(raw)}
@@ -54,7 +54,7 @@ func FailedStep(id, title, raw string, took time.Duration) Step {
 	return step
 }
 
-// WriteStep prints one step, and of a failed one why and what to do.
+// WriteStep prints one step, and for a failed one the cause and the cure, or the raw error.
 func WriteStep(w io.Writer, step Step, style Style) {
 	took := ""
 	if step.Status != Skip {

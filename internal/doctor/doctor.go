@@ -1,6 +1,5 @@
-// Package doctor judges whether a machine can run runners. Checks are data and
-// pure functions of facts; who gathers the facts (Env) and who shows the results
-// stands outside.
+// Package doctor judges whether a machine can run runners. Checks are data and pure functions
+// of facts. Other packages gather the facts (Env) and show the results.
 package doctor
 
 import (
@@ -12,7 +11,7 @@ import (
 	"time"
 )
 
-// Status of a check.
+// Status is the status of a check.
 type Status string
 
 // The outcomes.
@@ -24,7 +23,7 @@ const (
 	Crash Status = "crash"
 )
 
-// Severity tells whether up refuses when the check fails.
+// Severity decides whether up refuses when the check fails.
 type Severity string
 
 // The severities.
@@ -33,7 +32,7 @@ const (
 	Advice    Severity = "advice"
 )
 
-// Result of one check; the JSON form is public.
+// Result is the result of one check. The JSON form is public.
 type Result struct {
 	ID       string   `json:"id"`
 	Title    string   `json:"title"`
@@ -45,7 +44,7 @@ type Result struct {
 	Remedy   Remedy   `json:"remedy"`
 }
 
-// Outcome is what a check's function finds.
+// Outcome is the finding of a check's function.
 type Outcome struct {
 	Status   Status
 	Observed string
@@ -61,20 +60,20 @@ type Check struct {
 	Run              func(Facts) Outcome
 }
 
-// Report is all results, in the catalogue's order.
+// Report holds all results, in the catalogue's order.
 type Report struct {
 	Checks []Result      `json:"checks"`
-	Deep   *Deep         `json:"deep,omitempty"` // where it was asked for
+	Deep   *Deep         `json:"deep,omitempty"` // nil if it was not requested
 	Took   time.Duration `json:"-"`
 }
 
-// Required selects what up insists on.
+// Required returns the checks that up insists on.
 func Required(checks []Check) []Check {
 	return slices.DeleteFunc(slices.Clone(checks), func(check Check) bool { return check.Severity != Mandatory })
 }
 
-// Select picks checks by id, or by what their ids begin with ("userns" for all of
-// "userns.…"). unknown is the first word that names none.
+// Select picks checks by their ids, or by how the ids begin ("userns" for all of "userns.…").
+// unknown is the first word that matches no check.
 func Select(checks []Check, words []string) (selected []Check, unknown string) {
 	named := func(check Check, word string) bool {
 		return check.ID == word || strings.HasPrefix(check.ID, word+".")
@@ -92,7 +91,7 @@ func Select(checks []Check, words []string) (selected []Check, unknown string) {
 	return selected, ""
 }
 
-// Run runs the checks at the same time, each for at most limit.
+// Run runs the checks in parallel, each for at most limit.
 func Run(ctx context.Context, checks []Check, env Env, limit time.Duration) Report {
 	started := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
@@ -117,7 +116,7 @@ func Run(ctx context.Context, checks []Check, env Env, limit time.Duration) Repo
 	}
 	all.Wait()
 	cancel()
-	asking.Wait() // whoever asks cleans up behind itself
+	asking.Wait() // let the sources clean up after themselves
 	report.Took = time.Since(started)
 	return report
 }
@@ -143,7 +142,7 @@ func runOne(ctx context.Context, check Check, env Env) (outcome Outcome) {
 	return check.Run(facts)
 }
 
-// Downgrade makes warnings of what the named checks found to be failures.
+// Downgrade turns failures of the named checks into warnings.
 func (r Report) Downgrade(checks []Check) Report {
 	r.Checks = slices.Clone(r.Checks)
 	for i, result := range r.Checks {
@@ -156,15 +155,14 @@ func (r Report) Downgrade(checks []Check) Report {
 	return r
 }
 
-// Failed tells whether something that up insists on failed, or what a runner was to
-// prove.
+// Failed reports whether a required check failed, or a step of the deep test.
 func (r Report) Failed() bool {
 	return r.Deep != nil && r.Deep.Failed() || slices.ContainsFunc(r.Checks, func(result Result) bool {
 		return result.Severity == Mandatory && (result.Status == Fail || result.Status == Crash)
 	})
 }
 
-// Counts by status.
+// Counts returns the number of results by status.
 func (r Report) Counts() map[Status]int {
 	counts := map[Status]int{}
 	for _, result := range r.Checks {

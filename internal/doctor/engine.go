@@ -39,7 +39,7 @@ func engineReachable(f Facts) Outcome {
 		return pass("%s", f.Endpoint)
 	case errors.As(f.EngineErr, &refusal):
 		return skip("not asked")
-	case errors.As(f.EngineErr, &hinted): // an engine elsewhere: what mends it is not to be done here
+	case errors.As(f.EngineErr, &hinted): // a remote engine: it can't be mended on this machine
 		return Outcome{Fail, f.EngineErr.Error(), advice("%s", hinted.Hint())}
 	case strings.Contains(f.EngineErr.Error(), "permission denied"):
 		return Outcome{Fail, f.EngineErr.Error(), joinDocker(f.Client.User)}
@@ -69,8 +69,8 @@ func engineVersion(f Facts) Outcome {
 	return pass("%s, API %s; %s", f.Engine.Version, f.Engine.API, restart)
 }
 
-// engineContainers also tells how the root of a container and, where it can be
-// read, the machine's pass mounts on.
+// engineContainers also reports how mounts propagate from the root of a container and, if it
+// can be read, from the machine's.
 func engineContainers(f Facts) Outcome {
 	if f.NoContainer != nil {
 		remedy := advice("docker run with any image fails likewise; the engine's log tells why (journalctl -u docker)")
@@ -100,7 +100,7 @@ func engineSeccomp(f Facts) Outcome {
 	return pass("supported")
 }
 
-// What engines say of limits that they can't keep, in `docker info`.
+// Warnings in `docker info` about limits that the engine can't enforce.
 var lostLimits = []string{"No memory limit support", "No cpu cfs quota support", "No pids limit support", "No cpu cfs period support"}
 
 func engineCgroup(f Facts) Outcome {
@@ -129,7 +129,7 @@ func engineLSM(f Facts) Outcome {
 	return pass("none")
 }
 
-// HasAppArmor tells whether the engine confines containers by AppArmor.
+// HasAppArmor reports whether the engine confines containers by AppArmor.
 func (e Engine) HasAppArmor() bool { return has(e.SecurityOptions, "name=apparmor") }
 
 // Bits of a capability set (capabilities(7)).

@@ -8,19 +8,20 @@ import (
 	"time"
 )
 
-// Facts is all that a check may look at. What a check does not need may be empty.
+// Facts holds everything that a check may look at. Facts that a check does not need may be
+// empty.
 type Facts struct {
 	Client    Client
-	Endpoint  string // where the engine is reached
+	Endpoint  string // how the engine is reached
 	Local     bool   // the engine's machine is this one
-	EngineErr error  // it does not answer
+	EngineErr error  // the engine does not answer
 	Engine    Engine
 	Wanted    Wanted
 
 	Machine     Machine
-	Space       Space // where the engine keeps its data
+	Space       Space // on the file system of the engine's data
 	Container   Container
-	NoContainer error // why none could be looked from, where WantsContainer
+	NoContainer error // with WantsContainer: why no container could be started
 	Registry    Registry
 	GitHub      GitHub
 	Image       Image
@@ -30,11 +31,11 @@ type Facts struct {
 // Client is the system that runnerctl itself runs on.
 type Client struct {
 	OS    string            // GOOS
-	User  string            // who runs it; "" where that can't be told
-	Proxy map[string]string // HTTP_PROXY, HTTPS_PROXY, NO_PROXY, where they are set; credentials taken out
+	User  string            // who runs it; "" if not known
+	Proxy map[string]string // HTTP_PROXY, HTTPS_PROXY, NO_PROXY, if set; without credentials
 }
 
-// Engine is what the engine says of itself and its machine.
+// Engine is the engine's report on itself and its machine.
 type Engine struct {
 	Version, API, Kernel, System string // System is the distribution
 	Name                         string // of its machine
@@ -44,56 +45,55 @@ type Engine struct {
 	SecurityOptions              []string
 	Runtimes                     []string
 	DefaultRuntime               string
-	Warnings                     []string // its own
+	Warnings                     []string // the engine's own warnings
 	LiveRestore                  bool
 	Proxy                        map[string]string // as Client.Proxy
 	CPUs                         int
 	Memory                       int64         // bytes
-	Skew                         time.Duration // of its clock against this one's; positive: it is ahead
+	Skew                         time.Duration // of its clock against this machine's; positive: it is ahead
 	Networks                     []Network
 }
 
-// Network of the engine.
+// Network is a network of the engine.
 type Network struct {
 	Name    string
-	Default bool // the bridge that containers get
-	MTU     int  // bytes; 0 where the engine names none
+	Default bool // the bridge that containers get by default
+	MTU     int  // bytes; 0 if the engine names none
 	Blocks  []netip.Prefix
 
-	Apart    bool // its containers don't reach each other
-	Unmasked bool // what leaves it keeps the containers' addresses
+	Apart    bool // its containers can't reach each other
+	Unmasked bool // outgoing packets keep the containers' addresses
 }
 
-// Wanted is what the settings ask for.
+// Wanted holds the requests of the settings.
 type Wanted struct {
 	Count   int
 	CPUs    float64      // cores of a runner
 	Memory  int64        // bytes of a runner
 	Runtime string       // of the engine; "" for its default
 	Devices []string     // of the machine, below /dev
-	Pool    netip.Prefix // of the inner daemon; zero where none is free
+	Pool    netip.Prefix // of the inner daemon; zero if none is free
 	Driver  string       // of the runners' network
 	Base    []string     // images that a build starts from
-	Missing []string     // those of them that the engine has not
+	Missing []string     // those of them that the engine lacks
 	Target  string       // on GitHub
-	IDs     int64        // user and group ids of a runner, which the machine has from 100000 on
+	IDs     int64        // user and group ids of a runner; on the machine they begin at 100000
 }
 
-// Machine is the engine's machine as files.
+// Machine is the engine's machine, as files.
 type Machine struct {
 	Root    fs.FS  // its "/", at least Paths of it
-	Process string // folder below Root of a process that sees the machine as the engine does, like "proc/1"
-	// OwnNetwork says that whoever reads is in the engine's network namespace: what
-	// proc/sys/net holds is the reader's, wherever that /proc is mounted.
+	Process string // folder below Root of a process with the engine's view of the machine, like "proc/1"
+	// OwnNetwork reports whether the reader is in the engine's network namespace: proc/sys/net
+	// shows the reader's namespace, wherever that /proc is mounted.
 	OwnNetwork bool
-	// Limits are those of the engine's own process (proc_pid_limits(5)); "" where they
-	// can't be read.
+	// Limits are those of the engine's own process (proc_pid_limits(5)); "" if they can't be
+	// read.
 	Limits string
 }
 
-// Paths are the files of a machine that checks look at, as patterns of a shell
-// below its root; KERNEL stands for the kernel's version. Of the devices only the
-// modes are looked at.
+// Paths are the files of a machine that checks look at, as shell patterns below its root.
+// KERNEL stands for the kernel's version. Checks look only at the modes of devices.
 var Paths = []string{
 	"boot/config-KERNEL",
 	"dev/fuse", "dev/kvm", "dev/net/tun", "dev/vhost-net", "dev/vhost-vsock",
@@ -108,32 +108,32 @@ var Paths = []string{
 	"sys/module/overlay", "sys/module/veth", "sys/module/xt_MASQUERADE", "sys/module/xt_addrtype",
 }
 
-// Space is what a file system has room for.
+// Space is the free space of a file system.
 type Space struct {
 	Free              int64 // bytes
-	Inodes, AllInodes int64 // free ones, and all; 0 and 0 where they are made as needed
+	Inodes, AllInodes int64 // free ones, and all; both 0 if they are made as needed
 }
 
-// Container is what a container on the engine sees.
+// Container is the view from a container on the engine.
 type Container struct {
 	Mounts   string // /proc/self/mountinfo
-	Limits   string // /proc/self/limits, where nobody names any
+	Limits   string // /proc/self/limits, with the engine's defaults
 	Metadata bool   // something answers at MetadataService
-	Nowhere  bool   // something answers even at Nowhere: what answers says nothing
+	Nowhere  bool   // something answers even at Nowhere, so no answer means anything
 	Way      Way    // from the bridge that containers get
-	Beside   *Way   // from the machine's own network; nil where the container's is open
+	Beside   *Way   // from the machine's own network; nil if the container's way is open
 }
 
-// Way is what is reached from a network.
+// Way describes how far requests from a network get.
 type Way struct {
 	Asked   bool
-	Target  string          // HOST:PORT of the runners' proxy, or of Wanted.Target; "" for neither
-	Reached bool            // Target
+	Target  string          // HOST:PORT of the runners' proxy, or of Wanted.Target; "" if there is neither
+	Reached bool            // Target was reached
 	Servers []string        // DNS servers, in their order
-	Answers map[string]bool // which of them answered
+	Answers map[string]bool // those that answered
 }
 
-// Open tells whether the way leads out.
+// Open reports whether the way leads out.
 func (w Way) Open() bool {
 	if w.Target != "" {
 		return w.Reached
@@ -141,22 +141,22 @@ func (w Way) Open() bool {
 	return len(w.Answers) > 0
 }
 
-// Registry is whether the bases that a build would pull can be had.
+// Registry reports whether a build can pull its base images.
 type Registry struct {
 	Problems map[string]string // by base
-	Login    []string          // bases whose registry answers those it knows only
+	Login    []string          // bases whose registry demands a login
 }
 
-// Need is a set of what a check looks at beyond what is known at once.
+// Need is a set of facts that a check needs beyond those that are known at once.
 type Need int
 
 // The needs.
 const (
-	NeedsEngine    Need = 1 << iota // that it answers
+	NeedsEngine    Need = 1 << iota // the engine answers
 	NeedsMachine                    // Facts.Machine
-	WantsMachine                    // the same, if it can be had; its Root is nil if not
+	WantsMachine                    // the same, if available; otherwise its Root is nil
 	NeedsSpace                      // Facts.Space
-	WantsContainer                  // Facts.Container, or Facts.NoContainer; skipped where there is nothing to look from yet
+	WantsContainer                  // Facts.Container, or Facts.NoContainer; skipped while there is no image to look from
 	NeedsContainer                  // Facts.Container
 	NeedsRegistry                   // Facts.Registry
 	NeedsOutside                    // something beyond the engine's machine
@@ -164,12 +164,12 @@ const (
 	NeedsImage                      // Facts.Image
 )
 
-// Env is where facts come from. Those that cost something are functions, asked
-// when a check needs them, at most once if made by Once; nil where there is
-// nobody to ask. Their errors are the reason why a check is skipped.
+// Env is the source of facts. Facts that cost something are functions. They are called when a
+// check needs them, and at most once if made by Once. A nil function means that the fact can't
+// be had from here. If a function returns an error, it is the reason to skip the check.
 type Env struct {
 	Known     Facts
-	Offline   bool // nothing outside is asked
+	Offline   bool // nothing beyond the engine's machine is queried
 	Machine   func(context.Context) (Machine, error)
 	Space     func(context.Context) (Space, error)
 	Container func(context.Context) (Container, error)
@@ -178,8 +178,8 @@ type Env struct {
 	Image     func(context.Context) (Image, error)
 }
 
-// Once makes of ask a function that asks the first time only. An answer that was
-// cut off is none, and neither is an error that says of itself that it is passing.
+// Once returns a function that calls ask the first time only. An answer that was cut off does
+// not count, and neither does an error that describes itself as passing.
 func Once[T any](ask func(context.Context) (T, error)) func(context.Context) (T, error) {
 	turn := make(chan struct{}, 1)
 	var known bool
@@ -201,7 +201,7 @@ func Once[T any](ask func(context.Context) (T, error)) func(context.Context) (T,
 	}
 }
 
-// passing tells an error that says of itself that it is.
+// passing reports whether an error describes itself as passing.
 func passing(err error) bool {
 	var later interface{ Passing() bool }
 	return errors.As(err, &later) && later.Passing()
@@ -209,7 +209,7 @@ func passing(err error) bool {
 
 var errNobody = errors.New("not known from here")
 
-// facts gathers what a check needs; reason is why that can't be had.
+// facts gathers the facts that a check needs. reason is set if they can't be had.
 func (e Env) facts(ctx context.Context, needs Need) (facts Facts, reason string) {
 	facts = e.Known
 	if needs&NeedsEngine != 0 && facts.EngineErr != nil {

@@ -7,28 +7,29 @@ import (
 	"strings"
 )
 
-// Remedy is what to do; Commands are its fixes as lines to paste.
+// Remedy is the advice of a check. Commands are its fixes as lines to paste.
 type Remedy struct {
 	Text     string   `json:"text"`
 	Commands []string `json:"commands"`
 	Fixes    []Fix    `json:"-"`
 }
 
-// Fix is one change of the engine's machine, for root.
+// Fix is one change to the engine's machine, to be made by root.
 type Fix interface {
-	// Commands mend it now and for good; they can be pasted more than once.
+	// Commands returns lines that make the change now and permanently. They can be pasted more
+	// than once.
 	Commands() []string
-	// script is the same as a command of the script that Script writes, and the
-	// function of its own that the command needs; "" for none.
+	// script returns the same change as a command of the script that Script writes, and the
+	// function that the command needs; "" for none.
 	script() (call, function string)
 }
 
-// advice is a remedy of words alone.
+// advice returns a remedy without commands.
 func advice(format string, args ...any) Remedy { return Remedy{Text: fmt.Sprintf(format, args...)} }
 
 func fix(text string, fixes ...Fix) Remedy { return Remedy{Text: text, Fixes: fixes} }
 
-// setting is a sysctl and the value it should have, or with AtLeast exceed.
+// setting is a sysctl with the value that it should have, or with AtLeast the lowest value.
 type setting struct {
 	Name    string
 	Value   int
@@ -49,7 +50,7 @@ func (s setting) script() (string, string) {
 	return fmt.Sprintf("setting %s %s %d %s", s.Name, word, s.Value, s.file()), ""
 }
 
-// module is a part of the kernel that is to be loaded, at each boot too.
+// module is a kernel module to load, at each boot too.
 type module string
 
 func (m module) Commands() []string {
@@ -58,11 +59,11 @@ func (m module) Commands() []string {
 
 func (m module) script() (string, string) { return "module " + string(m), "" }
 
-// openTun gives /dev/net/tun the mode that udev gives it, or makes it where the
-// kernel has it built in and nobody did.
+// openTun gives /dev/net/tun the mode that udev gives it. With make it also creates the
+// device, for a kernel that has tun built in on a machine without the device.
 type openTun struct{ make bool }
 
-// At boot tmpfiles makes the device, where it is missing, before it sets the mode.
+// At boot, tmpfiles makes the device if it is missing, before it sets the mode.
 const tunLine = "c /dev/net/tun 0666 root root - 10:200\nz /dev/net/tun 0666"
 
 func (o openTun) Commands() []string {
@@ -75,8 +76,8 @@ func (o openTun) Commands() []string {
 
 func (openTun) script() (string, string) { return "open_tun", "" }
 
-// shell is a command that can be run again; unless tells that it need not be.
-type shell struct{ name, unless, command string } // name of the function that it becomes
+// shell is a command that can be run again. It is skipped if the command unless succeeds.
+type shell struct{ name, unless, command string } // name is that of its function in the script
 
 func (s shell) line() string { return s.unless + " || " + s.command }
 
@@ -106,7 +107,7 @@ try() { # COMMAND…: one fix; what fails does not stop the others
 const epilogue = `[ -z "$failed" ] || { echo "not mended:$failed" >&2; exit 1; }
 `
 
-// What the lines of a script call, each written only where it is used.
+// Functions that the lines of a script call. Each is written only if it is used.
 var functions = []struct{ name, text string }{
 	{"keep", `keep() { # FILE LINE: the file holds that line
 	[ "$(cat "$1" 2>/dev/null)" = "$2" ] && return
@@ -133,7 +134,7 @@ var functions = []struct{ name, text string }{
 `},
 }
 
-// fixes are what the report would mend, in order, each once.
+// fixes returns the fixes of the report, in order, each once.
 func (r Report) fixes() (all []Fix) {
 	for _, result := range r.Checks {
 		if result.Status != Fail && result.Status != Warn {
@@ -148,7 +149,7 @@ func (r Report) fixes() (all []Fix) {
 	return all
 }
 
-// Commands are the lines of all that Script mends.
+// Commands returns the lines of all fixes in Script.
 func (r Report) Commands() (lines []string) {
 	for _, fix := range r.fixes() {
 		lines = append(lines, fix.Commands()...)
@@ -156,8 +157,8 @@ func (r Report) Commands() (lines []string) {
 	return lines
 }
 
-// Script writes a shell script of every fix, for root on machine; nothing but a
-// comment where there is nothing to mend by a command.
+// Script writes a shell script with every fix, for root on machine. If no command mends
+// anything, the script does nothing.
 func (r Report) Script(w io.Writer, machine string) {
 	var own, calls strings.Builder
 	for _, fix := range r.fixes() {

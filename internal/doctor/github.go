@@ -19,22 +19,22 @@ var githubChecks = []Check{
 		Why: "behind a proxy, runnerctl and the engine both need it: the one for GitHub, the other for images"},
 }
 
-// GitHub is what the target's GitHub says.
+// GitHub holds the facts about the target's GitHub.
 type GitHub struct {
 	Host    string
-	Err     error         // it does not answer
-	Skew    time.Duration // of its clock against this one's; positive: it is ahead
-	Token   error         // why whoever asks may not register runners, with a Hint; nil where he may
-	Untried error         // why that could not be tried
+	Err     error         // GitHub does not answer
+	Skew    time.Duration // of its clock against this machine's; positive: it is ahead
+	Token   error         // why these credentials may not register runners, with a Hint; nil if they may
+	Untried error         // why the token could not be tried
 	Agent   Agent
 }
 
 // Agent is GitHub's runner program in the image that runners would get.
 type Agent struct {
-	Version    string    // "" where the image, or its agent's version, is not known
-	Newest     string    // that GitHub offers; "" where it can't be read
-	Err        error     // why something of these is not known
-	Deprecated time.Time // when GitHub stops to give it jobs; zero where no date is set
+	Version    string    // "" if the image, or its agent's version, is not known
+	Newest     string    // newest version at GitHub; "" if it can't be read
+	Err        error     // why one of these is not known
+	Deprecated time.Time // when GitHub stops giving it jobs; zero if no date is set
 	Now        time.Time
 }
 

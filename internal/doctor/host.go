@@ -34,7 +34,8 @@ func hostOS(f Facts) Outcome {
 func hostMachine(f Facts) Outcome {
 	away := advice("use a Linux machine or VM of its own: export DOCKER_HOST=ssh://user@vm, or docker context use NAME")
 	switch {
-	// Both by their own words: Docker Desktop names itself as the system, its kernel and WSL's have their maker in the version.
+	// Both identify themselves: Docker Desktop by the name of the system, and its kernel and
+	// WSL's by the maker in the version.
 	case f.Engine.System == "Docker Desktop":
 		return Outcome{Fail, "Docker Desktop's VM, kernel " + f.Engine.Kernel, away}
 	case strings.Contains(strings.ToLower(f.Engine.Kernel), "microsoft"):
@@ -52,7 +53,7 @@ func hostMemory(f Facts) Outcome {
 	return pass("%s", observed)
 }
 
-// runnersPerCore is what a core is still of use to.
+// runnersPerCore is the largest useful number of runners per core.
 const runnersPerCore = 4
 
 func hostCPUs(f Facts) Outcome {

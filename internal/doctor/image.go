@@ -26,14 +26,14 @@ var imageChecks = []Check{
 		Why: "without one of them the inner daemon does not come up, or has no network"},
 }
 
-// Image is what doctor --image read of an image.
+// Image holds the parts of an image that doctor --image reads.
 type Image struct {
 	Name  string
-	User  string          // that it starts as; "" for root
-	Files map[string]File // by path without the first slash; only those that a check looks at
+	User  string          // user that it starts as; "" for root
+	Files map[string]File // by path without the leading slash; only files that a check looks at
 }
 
-// File of an image.
+// File is a file of an image.
 type File struct {
 	Mode         fs.FileMode
 	UID, GID     int
@@ -41,17 +41,17 @@ type File struct {
 	Text         string
 }
 
-// world is where a runner image keeps the tree that jobs see, its owners shifted.
+// world is the folder of the job root filesystem in a runner image. Its owners are shifted.
 const world = "rootfs/"
 
-// Texts and programs that checks look at; programs in any folder of that kind.
+// Texts and programs that checks look at. Programs may be in any folder bin or sbin.
 var (
 	imageTexts    = []string{"etc/passwd", "etc/subuid", "etc/subgid"}
 	imagePrograms = []string{"newuidmap", "newgidmap", "dockerd", "containerd", "runc", "iptables", "slirp4netns", "pasta", "vpnkit", "rootlesskit", "unshare", "bash"}
 )
 
-// ReadImage reads an image's files from the tar of its tree. User is what the
-// image starts as.
+// ReadImage reads an image's files from the tar of its tree. user is the user that the image
+// starts as.
 func ReadImage(name, user string, stream io.Reader) (Image, error) {
 	image := Image{Name: name, User: user, Files: map[string]File{}}
 	for archive := tar.NewReader(stream); ; {
@@ -82,12 +82,12 @@ func ReadImage(name, user string, stream io.Reader) (Image, error) {
 	}
 }
 
-// special tells what gives whoever starts it more than he has.
+// special reports whether a file gives rights that the user who starts it does not have.
 func (f File) special() bool {
 	return f.Mode.IsRegular() && (f.Mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 || len(f.Capabilities) > 0)
 }
 
-// program finds one by name in the outer tree, or with inner in the world.
+// program finds a program by name in the outer tree, or with inner in the job root filesystem.
 func (i Image) program(name string, inner bool) (at string, file File, ok bool) {
 	for _, folder := range []string{"usr/local/bin", "usr/local/sbin", "usr/bin", "usr/sbin", "bin", "sbin"} {
 		at = folder + "/" + name
@@ -101,21 +101,21 @@ func (i Image) program(name string, inner bool) (at string, file File, ok bool) 
 	return "", File{}, false
 }
 
-// extent of a map: first id inside, first outside, how many.
+// extent is one range of a map: first id inside, first id outside, length.
 type extent struct{ inside, outside, length int }
 
 func (e extent) overlaps(other extent) bool {
 	return e.outside < other.outside+other.length && other.outside < e.outside+e.length
 }
 
-// account is a user of the image and what newuidmap would be given for him.
+// account is a user of the image, with the map that newuidmap would get for this user.
 type account struct {
 	name    string
 	id      int
-	extents []extent // the first is his own id
+	extents []extent // the first is the user's own id
 }
 
-// line is the map as newuidmap's command line and the kernel's error show it.
+// line returns the map as newuidmap's command line and the kernel's error show it.
 func (a account) line() string {
 	var numbers []string
 	for _, one := range a.extents {
@@ -124,8 +124,8 @@ func (a account) line() string {
 	return "[" + strings.Join(numbers, " ") + "]"
 }
 
-// accounts joins passwd with a file of subordinate ids as rootlesskit does: first
-// every line of the name, then every line of the number.
+// accounts joins passwd with a file of subordinate ids as rootlesskit does: first the lines
+// with the user's name, then the lines with the user's number.
 func accounts(passwd, sub string, idField int) (all []account) {
 	for line := range strings.Lines(passwd) {
 		fields := strings.Split(strings.TrimSpace(line), ":")
@@ -161,7 +161,7 @@ func accounts(passwd, sub string, idField int) (all []account) {
 	return all
 }
 
-// wantedIDs is what an ordinary image needs.
+// wantedIDs is the number of ids that an ordinary image needs.
 const wantedIDs = 65536
 
 func imageSubIDs(f Facts) Outcome {
@@ -169,7 +169,7 @@ func imageSubIDs(f Facts) Outcome {
 	var bad, shared, fine []string
 	for _, file := range []struct {
 		path  string
-		field int // of passwd
+		field int // index in passwd
 	}{{"etc/subuid", 2}, {"etc/subgid", 3}} {
 		all := accounts(passwd, f.Image.Files[file.path].Text, file.field)
 		for i, one := range all {
@@ -204,7 +204,8 @@ func (a account) total() (sum int) {
 	return sum
 }
 
-// problem is why the kernel, or an image of 65536 ids, would not do with the map.
+// problem returns why the kernel would refuse the map, or why an image of 65536 ids would not
+// work with it.
 func (a account) problem() string {
 	for i, one := range a.extents {
 		for _, other := range a.extents[:i] {
@@ -227,7 +228,7 @@ func (a account) problem() string {
 	return ""
 }
 
-// holds tells whether file capabilities give a capability, effective at once.
+// holds reports whether file capabilities grant a capability, effective at once.
 func holds(capabilities []byte, bit uint) bool {
 	if len(capabilities) < 8 { // struct vfs_cap_data: magic and flags, then permitted
 		return false
@@ -271,8 +272,8 @@ func imageSetuid(f Facts) Outcome {
 		name := path.Base(at)
 		mapper := (name == "newuidmap" || name == "newgidmap") && file.Mode&(fs.ModeSetuid|fs.ModeSetgid) == 0
 		root := file.Mode&fs.ModeSetuid != 0 && file.UID == 0 || file.Mode&fs.ModeSetgid != 0 && file.GID == 0
-		// In the world of a runner image owners are shifted: root there is nobody outside,
-		// and so are the capabilities of its files.
+		// In the job root filesystem of a runner image owners are shifted: its root, and the
+		// capabilities of its files, have no rights outside.
 		shifted := strings.HasPrefix(at, world) && !root
 		if !file.special() || mapper || shifted {
 			continue
@@ -301,11 +302,11 @@ func imageLibc(f Facts) Outcome {
 			if !ok || tree == "" && strings.HasPrefix(at, world) {
 				continue
 			}
-			folder := strings.TrimPrefix(path.Dir(inside), "usr/") // the same where /usr is merged
+			folder := strings.TrimPrefix(path.Dir(inside), "usr/") // same folder if /usr is merged
 			musl = musl || folder == "lib" && strings.HasPrefix(path.Base(inside), "ld-musl-")
 			glibc = glibc || path.Base(inside) == "libc.so.6"
 		}
-		if musl && !glibc { // Debian's package musl lies beside glibc
+		if musl && !glibc { // Debian's package musl is installed next to glibc
 			return Outcome{Warn, "musl", advice("take a base of Debian or Ubuntu for jobs")}
 		}
 	}

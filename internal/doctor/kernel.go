@@ -17,7 +17,7 @@ var kernelChecks = []Check{
 	{ID: "kernel.version", Title: "kernel", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine, Run: kernelVersion,
 		Why: "overlayfs can be mounted in a user namespace since 5.11"},
 	{ID: "kernel.namespaces", Title: "user namespaces in the kernel", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine,
-		Run: features(feature{"USER_NS", "", "proc/1/uid_map", false}), // an engine that answers has the others
+		Run: features(feature{"USER_NS", "", "proc/1/uid_map", false}), // an engine that answers has the other namespaces
 		Why: "a runner's root is nobody on the host by its user namespace"},
 	{ID: "kernel.seccomp", Title: "seccomp filters", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine,
 		Run: features(feature{"SECCOMP_FILTER", "", "proc/sys/kernel/seccomp/actions_avail", false}),
@@ -58,30 +58,30 @@ func version(text string) (major, minor int) {
 	if parts == nil {
 		return 0, 0
 	}
-	major, _ = strconv.Atoi(parts[1]) // digits by the pattern
+	major, _ = strconv.Atoi(parts[1]) // the pattern matches digits only
 	minor, _ = strconv.Atoi(parts[2])
 	return major, minor
 }
 
-// feature is a part of the kernel: its option, the module that it may be, and
-// what is there below the machine's root when the kernel has it.
+// feature is a part of the kernel: its option, its module if it may be one, and a path below
+// the machine's root that exists if the kernel has it.
 type feature struct {
 	option, module, trace string
-	onDemand              bool // the start of a runner's own container loads it
+	onDemand              bool // starting a runner's own container loads it
 }
 
-// presence of a feature.
+// presence is the state of a feature.
 type presence int
 
 const (
 	unknown  presence = iota // no configuration to read, and no trace
-	absent                   // the configuration says no
+	absent                   // the configuration excludes it
 	loadable                 // a module that is not loaded
 	there                    // built in, loaded, or seen at work
 )
 
-// features is a check of them all: absent ones fail, modules that are not loaded
-// are warned of.
+// features returns a check of all these features. It fails if one is absent, and warns of
+// modules that are not loaded.
 func features(all ...feature) func(Facts) Outcome {
 	return func(f Facts) Outcome {
 		config := kernelConfig(f)
@@ -130,14 +130,14 @@ func (one feature) presence(f Facts, config map[string]string) presence {
 	return unknown
 }
 
-// kernelConfig is the kernel's own configuration, or its distribution's copy;
-// empty where neither can be read.
+// kernelConfig returns the kernel's own configuration, or its distribution's copy. It is empty
+// if neither can be read.
 func kernelConfig(f Facts) map[string]string {
 	config := map[string]string{}
 	text, err := fs.ReadFile(f.Machine.Root, "proc/config.gz")
 	if err == nil {
 		if unpacked, err := gzip.NewReader(bytes.NewReader(text)); err == nil {
-			text, _ = io.ReadAll(unpacked) // a broken end leaves what came before
+			text, _ = io.ReadAll(unpacked) // after an error, use the text before it
 		}
 	} else if text, err = fs.ReadFile(f.Machine.Root, "boot/config-"+f.Engine.Kernel); err != nil {
 		return config
@@ -172,16 +172,16 @@ func words(root fs.FS, path string, pick func([]string) string) map[string]bool 
 	return all
 }
 
-// The two packet filters and what either needs; a filter's many extensions go by
-// names that change with the kernels.
+// The two packet filters, and the features that either needs. A filter's many extensions are
+// left out, because their names change between kernels.
 var (
 	nfTables = []feature{{"NF_TABLES", "nf_tables", "sys/module/nf_tables", false}, {"NFT_COMPAT", "nft_compat", "sys/module/nft_compat", false}}
 	ipTables = []feature{{"IP_NF_IPTABLES", "ip_tables", "sys/module/ip_tables", false}, {"IP_NF_NAT", "iptable_nat", "sys/module/iptable_nat", false}}
 	natParts = []feature{{"NF_CONNTRACK", "nf_conntrack", "sys/module/nf_conntrack", false}, {"NETFILTER_XT_MATCH_ADDRTYPE", "xt_addrtype", "sys/module/xt_addrtype", false}, {"NETFILTER_XT_TARGET_MASQUERADE", "xt_MASQUERADE", "sys/module/xt_MASQUERADE", false}}
 )
 
-// kernelNAT asks for either packet filter: the newer one's outcome is told where
-// neither is whole, unless the older is nearer to it.
+// kernelNAT requires one of the packet filters. If neither is complete it reports on the newer
+// one, unless the older one is closer to complete.
 func kernelNAT(f Facts) Outcome {
 	newer, older := features(slices.Concat(nfTables, natParts)...)(f), features(slices.Concat(ipTables, natParts)...)(f)
 	switch {
@@ -197,29 +197,29 @@ func kernelNAT(f Facts) Outcome {
 	return newer
 }
 
-// sysctl reads one setting; ok is false where the kernel has none of the name.
+// sysctl reads one setting. ok is false if the kernel has no setting of that name.
 func sysctl(f Facts, name string) (value string, ok bool) {
 	text, err := fs.ReadFile(f.Machine.Root, "proc/sys/"+strings.ReplaceAll(name, ".", "/"))
 	return strings.TrimSpace(string(text)), err == nil
 }
 
-// limit of the kernel for one user.
+// limit is a kernel limit for one user.
 type limit struct {
 	name      string
 	perRunner int
-	hosted    int // what jobs find on GitHub's machines, and may ask sysctl for; 0: no matter
+	hosted    int // value on GitHub's machines, which jobs may request by sysctl; 0: irrelevant
 	better    int
 }
 
 func kernelInotify(f Facts) Outcome {
-	// A watcher of a build tool is one instance, and every folder of its tree a watch;
-	// containerd and dockerd take a few.
+	// A watcher of a build tool takes one instance, and one watch for every folder of its
+	// tree; containerd and dockerd take a few.
 	return enough(f, limit{"fs.inotify.max_user_instances", 8, 1280, 8192}, limit{"fs.inotify.max_user_watches", 8192, 655360, 655360})
 }
 
 func kernelKeys(f Facts) Outcome {
-	// Our seccomp profile keeps keys from containers; those of whoever gives another
-	// one take a key each.
+	// Our seccomp profile denies keys to containers. Containers with another profile take one
+	// key each.
 	return enough(f, limit{"kernel.keys.maxkeys", 8, 0, 2000}, limit{"kernel.keys.maxbytes", 800, 0, 200_000})
 }
 
@@ -231,8 +231,8 @@ func kernelPipes(f Facts) Outcome {
 	return enough(f, limit{"fs.pipe-user-pages-soft", pages * pipes, 0, pages * pipes * 200})
 }
 
-// enough warns of limits that are too low for the runners that are wanted, or for what
-// their jobs are used to.
+// enough warns of limits that are too low for the wanted runners, or lower than their jobs are
+// used to.
 func enough(f Facts, limits ...limit) Outcome {
 	var observed []string
 	var fixes []Fix

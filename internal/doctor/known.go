@@ -2,17 +2,16 @@ package doctor
 
 import "regexp"
 
-// Known is an error that others met before. The JSON form is public.
+// Known is an error that others have met before. The JSON form is public.
 type Known struct {
 	ID    string `json:"id"`
 	Cause string `json:"cause"`
 	Cure  string `json:"cure"`
 
-	pattern, unless *regexp.Regexp // the second tells that another one is meant
+	pattern, unless *regexp.Regexp // a text that matches unless means another error
 }
 
-// Explain finds the known error in what was printed or logged; nil where there is
-// none.
+// Explain finds the known error in printed or logged text. It returns nil if there is none.
 func Explain(text string) *Known {
 	if found := Matching(text); len(found) > 0 {
 		return &found[0]
@@ -20,7 +19,7 @@ func Explain(text string) *Known {
 	return nil
 }
 
-// KnownAs is the known error of that id; nil where there is none.
+// KnownAs returns the known error with that id, or nil.
 func KnownAs(id string) *Known {
 	for _, one := range known {
 		if one.ID == id {
@@ -30,7 +29,7 @@ func KnownAs(id string) *Known {
 	return nil
 }
 
-// Matching are all known errors that a text has.
+// Matching returns all known errors that a text matches.
 func Matching(text string) (found []Known) {
 	for _, one := range known {
 		if one.pattern.MatchString(text) && (one.unless == nil || !one.unless.MatchString(text)) {
@@ -40,10 +39,10 @@ func Matching(text string) (found []Known) {
 	return found
 }
 
-// known goes from the particular to the general: the first that matches counts.
-// known_test.go has the real text of each.
+// known is ordered from the specific to the general: the first match counts. known_test.go has
+// the real text of each error.
 var known = []Known{
-	// What a runner needs of the host.
+	// Requirements of a runner on the host.
 	{ID: "tun.missing", Cause: "the host has no /dev/net/tun", Cure: "modprobe tun on the host; echo tun >/etc/modules-load.d/tun.conf keeps it",
 		pattern: regexp.MustCompile(`custom device "/dev/net/tun": no such file`)},
 	{ID: "tun.flag", Cause: "the container was started without the device /dev/net/tun", Cure: "start it with --device /dev/net/tun, as runnerctl up does",
@@ -71,7 +70,7 @@ var known = []Known{
 	{ID: "capabilities", Cause: "the container lacks the capabilities SETUID and SETGID, which newuidmap and newgidmap need", Cure: "start it with --cap-add SETUID --cap-add SETGID, as runnerctl up does",
 		pattern: regexp.MustCompile(`missing: capabilities for newuidmap`)},
 
-	// What it needs of its image.
+	// Requirements of a runner on its image.
 	{ID: "ids.narrow", Cause: "a file of the image, or the user that a container runs as, has an id above 65535, and runners have ids 0 to 65535", Cure: "runners.idRange: 2147483648 in runnerctl.yaml gives runners all ids; its comment there names the price",
 		pattern: regexp.MustCompile(`try increasing the number of subordinate IDs|cannot set [ug]id to unmapped (?:user|group) in user namespace|unable to setup user: invalid argument`)},
 	{ID: "subid.overlap", Cause: "a range of /etc/subuid or /etc/subgid is there twice, overlaps another, or covers the user's own id: the kernel refuses such a map", Cure: "one line in each of the two files, and no useradd after that; runnerctl build makes them so",
@@ -100,7 +99,7 @@ var known = []Known{
 	{ID: "image", Cause: "the image lacks one of its own programs, or is for another architecture", Cure: "runnerctl build --no-cache",
 		pattern: regexp.MustCompile(`exec format error|/usr/lib/runnerctl/[a-z-]+: (not found|No such file)|exec: "/usr/bin/tini".*no such file`)},
 
-	// What jobs and the inner daemon meet.
+	// Errors of jobs and the inner daemon.
 	{ID: "pids", Cause: "the runner has used up its processes and threads: each published port takes two processes of eight threads", Cure: "raise runners.pids",
 		pattern: regexp.MustCompile(`pthread_create failed: Resource temporarily unavailable|failed to create new OS thread|fork/exec \S+: resource temporarily unavailable|[Ff]ork: (retry: )?Resource temporarily unavailable|[Cc]annot fork`)},
 	{ID: "storage.vfs", Cause: "the daemon's data is on an overlay file system, or another that overlay2 can't stand on", Cure: "keep the volume at /rootfs/var/lib/docker on ext4 or xfs",
@@ -114,7 +113,7 @@ var known = []Known{
 	{ID: "engine.caps", Cause: "the engine itself lacks a capability, and can't give it to a privileged container", Cure: "do without --privileged, as runners do, or use --cap-add ALL --cap-drop SYS_RESOURCE",
 		pattern: regexp.MustCompile(`unable to apply caps: operation not permitted`)},
 
-	// What the engine runs out of.
+	// Resources that the engine runs out of.
 	{ID: "pools.full", Cause: "the engine's address pools are used up", Cure: "docker network prune, or more \"default-address-pools\" in its daemon.json",
 		pattern: regexp.MustCompile(`could not find an available, non-overlapping IPv4 address pool`)},
 	{ID: "bridge.full", Cause: "the engine's bridge has no address left", Cure: "a larger \"bip\" in its daemon.json, or fewer containers",
@@ -124,7 +123,7 @@ var known = []Known{
 	{ID: "engine.down", Cause: "no Docker Engine answers there", Cure: "systemctl enable --now docker, or point DOCKER_HOST or the docker context at one",
 		pattern: regexp.MustCompile(`(?i)cannot connect to the Docker daemon`)},
 
-	// The well-known one that is none.
+	// A well-known message that is no error.
 	{ID: "rslave", Cause: "only a warning of rootlesskit's: / of the host is neither private nor shared, and the daemon works all the same", Cure: "leave --propagation=rslave out; the failure is another one",
 		pattern: regexp.MustCompile(`The host root filesystem is mounted as "master:\d+"`)},
 }

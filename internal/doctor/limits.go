@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// Limits are what an engine can give the processes of its containers.
+// Limits are the limits that an engine can give the processes of its containers.
 type Limits struct {
-	Raises    bool             // beyond its own
-	Hard      map[string]int64 // its own, by the names of docker run --ulimit; -1: none
-	OpenFiles int64            // the kernel's bound for all; 0: unknown
+	Raises    bool             // the engine may exceed its own limits
+	Hard      map[string]int64 // its own, by the names of docker run --ulimit; -1: unlimited
+	OpenFiles int64            // the kernel's bound for all processes; 0: unknown
 }
 
-// LimitsOf the engine on a machine.
+// LimitsOf returns the limits of the engine on a machine.
 func LimitsOf(machine Machine) Limits {
 	limits := Limits{Hard: hardLimits(machine.Limits)}
 	if machine.Root == nil {
@@ -23,19 +23,19 @@ func LimitsOf(machine Machine) Limits {
 	bounding, ok := boundingSet(facts)
 	limits.Raises = ok && bounding&(1<<capSysResource) != 0
 	if text, ok := sysctl(facts, "fs.nr_open"); ok {
-		limits.OpenFiles, _ = strconv.ParseInt(text, 10, 64) // the kernel's number
+		limits.OpenFiles, _ = strconv.ParseInt(text, 10, 64) // the kernel writes a number
 	}
 	return limits
 }
 
-// Of proc_pid_limits(5), to the names of docker run --ulimit.
+// Names in proc_pid_limits(5), and those of docker run --ulimit.
 var limitNames = map[string]string{
 	"Max cpu time": "cpu", "Max file size": "fsize", "Max data size": "data", "Max stack size": "stack", "Max core file size": "core",
 	"Max resident set": "rss", "Max processes": "nproc", "Max open files": "nofile", "Max locked memory": "memlock",
 	"Max file locks": "locks", "Max pending signals": "sigpending", "Max msgqueue size": "msgqueue",
 }
 
-// hardLimits reads a /proc/PID/limits, whose columns have fixed places.
+// hardLimits reads a /proc/PID/limits, whose columns have fixed positions.
 func hardLimits(text string) map[string]int64 {
 	hard := map[string]int64{}
 	for line := range strings.Lines(text) {
@@ -57,17 +57,17 @@ func hardLimits(text string) map[string]int64 {
 	return hard
 }
 
-// What containers of jobs ask for by --ulimit or compose's ulimits: search engines,
+// Limits that containers of jobs ask for by --ulimit or compose's ulimits: search engines,
 // databases and vaults.
 const (
 	neededFiles = 1 << 20
-	neededLocks = -1 // memlock, without end
+	neededLocks = -1 // memlock, unlimited
 )
 
 func engineLimits(f Facts) Outcome {
 	machine := f.Machine
 	if machine.Limits == "" {
-		machine.Limits = f.Container.Limits // what it gives unasked, it can give
+		machine.Limits = f.Container.Limits // the engine can give at least its defaults
 	}
 	limits := LimitsOf(machine)
 	usual := hardLimits(f.Container.Limits)
@@ -96,7 +96,7 @@ func engineLimits(f Facts) Outcome {
 	return pass("as high as jobs ask for%s", observed)
 }
 
-// most that the engine gives.
+// most returns the highest limit that the engine can give.
 func (l Limits) most(name string) int64 {
 	own, known := l.Hard[name]
 	if l.Raises || !known {
@@ -109,7 +109,7 @@ func (l Limits) most(name string) int64 {
 }
 
 func kernelMaps(f Facts) Outcome {
-	const needed = 262144 // what Elasticsearch and its kin refuse to start below
+	const needed = 262144 // Elasticsearch and its kin refuse to start below it
 	text, ok := sysctl(f, "vm.max_map_count")
 	value, err := strconv.Atoi(text)
 	switch {

@@ -2,20 +2,20 @@ package doctor
 
 import "strings"
 
-// LocalRefusal says why this machine's own engine can't be used.
+// LocalRefusal explains why this machine's own engine can't be used.
 type LocalRefusal struct{ os string }
 
 func (e *LocalRefusal) Error() string {
 	return e.os + " has no Linux kernel of its own: a local Docker runs in a hidden VM whose devices (/dev/net/tun is closed there), kernel and user namespaces runnerctl can't judge or mend"
 }
 
-// Hint is the way out.
+// Hint returns the way out.
 func (e *LocalRefusal) Hint() string {
 	return "use a Linux machine or VM: --host ssh://user@vm, export DOCKER_HOST=ssh://user@vm, or docker context use NAME"
 }
 
-// RefuseLocal refuses a local engine on systems other than Linux; a remote one
-// works from everywhere.
+// RefuseLocal refuses a local engine on systems other than Linux. A remote engine works from
+// every system.
 func RefuseLocal(clientOS, endpoint string) error {
 	local := endpoint == "" || strings.HasPrefix(endpoint, "unix://") || strings.HasPrefix(endpoint, "npipe://")
 	if !local || clientOS == "linux" {

@@ -12,7 +12,7 @@ type mount struct {
 	peers       []string // like "shared:1"
 }
 
-// propagation in mount(8)'s words.
+// propagation returns the mount's propagation in mount(8)'s words.
 func (m mount) propagation() string {
 	words := map[string]string{"shared": "shared", "master": "slave", "unbindable": "unbindable"}
 	var all []string
@@ -28,9 +28,9 @@ func (m mount) propagation() string {
 	return strings.Join(all, " and ")
 }
 
-// mountOf finds in a mountinfo the mount that a path lies on: of those on its way
-// the deepest, of those at one place the last. (moby/sys/mountinfo reads it on
-// Linux only; the engine's client may be a Mac.)
+// mountOf finds the mount that a path lies on: the deepest one on the path, and the last of
+// several at one place. (moby/sys/mountinfo reads mountinfo on Linux only; the engine's client
+// may be a Mac.)
 func mountOf(mountinfo, path string) (found mount, ok bool) {
 	for line := range strings.Lines(mountinfo) {
 		fields := strings.Fields(line)
@@ -47,8 +47,8 @@ func mountOf(mountinfo, path string) (found mount, ok bool) {
 	return found, ok
 }
 
-// mounts is the mountinfo of the machine; "" where it can't be read, as that of
-// other users' processes.
+// mounts returns the mountinfo of the machine. It is "" if it can't be read, as for other
+// users' processes.
 func (m Machine) mounts() string {
 	if m.Root == nil {
 		return ""

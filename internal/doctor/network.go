@@ -34,9 +34,9 @@ var networkChecks = []Check{
 		Why: "the runner image is built from them"},
 }
 
-// MetadataService is where clouds tell a machine who it is. Nowhere is an address
-// that nobody has (RFC 5737): where something answers there, a proxy answers for
-// every address.
+// MetadataService is the address where clouds describe a machine to itself. Nowhere is an
+// address that no host has (RFC 5737): if something answers there, a proxy answers for every
+// address.
 const (
 	MetadataService = "169.254.169.254:80"
 	Nowhere         = "198.51.100.1:80"
@@ -80,7 +80,7 @@ type route struct {
 	to     netip.Prefix
 }
 
-// Routes are the machine's networks, the way to all others left out.
+// Routes returns the machine's networks, without the default route.
 func Routes(machine Machine) (all []netip.Prefix) {
 	if machine.Root == nil {
 		return nil
@@ -106,7 +106,7 @@ func routes(f Facts) (all []route) {
 		}
 		to, mask := word(fields[1]), word(fields[7])
 		if to == nil || mask == nil {
-			continue // the heading
+			continue // the header line
 		}
 		bits := 0
 		for ones := binary.BigEndian.Uint32(mask); ones != 0; ones <<= 1 {
@@ -154,8 +154,8 @@ func networkMTU(f Facts) Outcome {
 	return pass("%d, the uplink %s has %d", bridge, uplink, narrowest)
 }
 
-// networkEgress compares a container's way out with the machine's own, so that a machine
-// without one is not blamed on its engine.
+// networkEgress compares a container's way out with the machine's own, so that the engine is
+// not blamed for a machine without one.
 func networkEgress(f Facts) Outcome {
 	way := f.Container.Way
 	bridge := slices.IndexFunc(f.Engine.Networks, func(one Network) bool { return one.Default })
@@ -243,8 +243,8 @@ func networkRoutes(f Facts) Outcome {
 	return pass("none is hidden from jobs")
 }
 
-// linkLocal tells the route of all addresses that a link gives itself, which some machines
-// have: nobody in it is meant.
+// linkLocal reports whether to is the route for all link-local addresses. Some machines have
+// that route; it stands for no particular host.
 func linkLocal(to netip.Prefix) bool { return to == netip.MustParsePrefix("169.254.0.0/16") }
 
 func networkMetadata(f Facts) Outcome {

@@ -24,7 +24,7 @@ func storageDriver(f Facts) Outcome {
 		observed += ", of the containerd store: its images lie in containerd's root, the runners' volumes in " + f.Engine.RootDir
 	}
 	switch driver {
-	case "vfs", "native": // the containerd store's name for it
+	case "vfs", "native": // its name in the containerd store
 		return Outcome{Fail, observed, advice("put the engine's root, and containerd's, on ext4 or xfs, so that it can use overlays")}
 	case "overlay2", "overlayfs":
 		return pass("%s", observed)
@@ -32,14 +32,14 @@ func storageDriver(f Facts) Outcome {
 	return Outcome{Warn, observed, advice("overlay2, and overlayfs of the containerd store, are what is known to do")}
 }
 
-// containerdStore tells whether the engine leaves images to containerd, as it does
-// by default from Docker 29 on.
+// containerdStore reports whether the engine keeps images in containerd, as it does by default
+// since Docker 29.
 func (e Engine) containerdStore() bool {
 	return e.StorageStatus["driver-type"] == "io.containerd.snapshotter.v1"
 }
 
-// storageFilesystem takes the engine's word, and the mount table where it can be
-// read: the volumes' folder may be another mount.
+// storageFilesystem uses the engine's report, or the mount table if it can be read: the
+// volumes' folder may be another mount.
 func storageFilesystem(f Facts) Outcome {
 	kind := f.Engine.StorageStatus["Backing Filesystem"]
 	if found, ok := mountOf(f.Machine.mounts(), f.Engine.RootDir+"/volumes"); ok {
@@ -61,7 +61,7 @@ func storageFilesystem(f Facts) Outcome {
 	return pass("%s", kind)
 }
 
-// What the image, and one runner at the least, take.
+// Space that the image and one runner need at least.
 const (
 	imageBytes  = 2 << 30
 	runnerBytes = 4 << 30

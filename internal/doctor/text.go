@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Style colours words; the caller knows whether there is colour. Narrow puts
-// what was observed below the check's id.
+// Style colours words; the caller decides whether there is colour. Narrow puts observations
+// below the check's id.
 type Style struct {
 	OK, Fail, Warn, Dim, Bold func(string) string
 	Narrow                    bool
-	Machine                   string // where the commands are to be pasted; "" for this one
+	Machine                   string // machine on which to paste the commands; "" for this one
 }
 
-// WriteText prints the report by groups, with what to paste at its end.
+// WriteText prints the report by groups, and the commands to paste at its end.
 func WriteText(w io.Writer, report Report, style Style) {
 	group, widest := "", 0
 	for _, result := range report.Checks {
@@ -65,7 +65,7 @@ func WriteText(w io.Writer, report Report, style Style) {
 	}
 }
 
-// summary counts, like "1 failed · 33 passed · 0.6s".
+// summary returns the counts, like "1 failed · 33 passed · 0.6s".
 func (r Report) summary() string {
 	counts := r.Counts()
 	var parts []string

@@ -44,7 +44,7 @@ func usernsClone(f Facts) Outcome {
 	return pass("allowed")
 }
 
-// AppArmorProfile is what runners run under where the machine has it loaded.
+// AppArmorProfile is the profile of runners on machines that have it loaded.
 const AppArmorProfile = "runnerctl-runner"
 
 func usernsAppArmor(f Facts) Outcome {
@@ -60,7 +60,7 @@ func usernsAppArmor(f Facts) Outcome {
 
 const appArmorProfiles = "sys/kernel/security/apparmor/profiles"
 
-// AppArmorProfileLoaded tells whether the kernel has a profile of that name.
+// AppArmorProfileLoaded reports whether the kernel has a profile of that name.
 func AppArmorProfileLoaded(root fs.FS, name string) bool {
 	text, err := fs.ReadFile(root, appArmorProfiles)
 	if err != nil {
@@ -74,8 +74,8 @@ func AppArmorProfileLoaded(root fs.FS, name string) bool {
 	return false
 }
 
-// AppArmorReadable tells whether the list of profiles can be read: the kernel
-// shows it to root, and to root's group.
+// AppArmorReadable reports whether the list of profiles can be read: the kernel shows it to
+// root, and to root's group.
 func AppArmorReadable(root fs.FS) bool {
 	file, err := root.Open(appArmorProfiles)
 	if err != nil {
@@ -106,7 +106,7 @@ func has(options []string, name string) bool {
 	return false
 }
 
-// firstID of the engine's machine is an ordinary runner id's 0 (templates.FirstID).
+// firstID is the first id of the engine's machine in a runner's range (templates.FirstID).
 const firstID = 100000
 
 func usernsIDs(f Facts) Outcome {
@@ -120,7 +120,7 @@ func usernsIDs(f Facts) Outcome {
 		if len(fields) != 3 {
 			continue
 		}
-		first, _ := strconv.ParseInt(fields[0], 10, 64) // numbers: the kernel's own
+		first, _ := strconv.ParseInt(fields[0], 10, 64) // the kernel writes numbers
 		length, _ := strconv.ParseInt(fields[2], 10, 64)
 		if first <= reach {
 			reach = max(reach, first+length)

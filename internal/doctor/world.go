@@ -11,11 +11,11 @@ var worldChecks = []Check{
 		Why: "GitHub's cache service takes buildx 0.21 and newer, and setup-buildx-action keeps the one that is installed"},
 }
 
-// World is what the newest runner image on the engine has for jobs.
+// World describes the job root filesystem of the newest runner image on the engine.
 type World struct {
-	Image   string // "" where there is none
-	Profile string // of its packages; "" in an image from before there were any
-	Buildx  string // version, or the program's hash; "distribution" for the world's own package
+	Image   string // "" if there is no image
+	Profile string // profile of its packages; "" in an image older than profiles
+	Buildx  string // version, or the program's hash; "distribution" for the distribution's package
 }
 
 func worldBuildx(f Facts) Outcome {
@@ -37,8 +37,8 @@ func worldBuildx(f Facts) Outcome {
 	return pass("%s: %s, buildx %s", world.Image, profile, world.Buildx)
 }
 
-// older tells whether a version like 0.31.1 is before major.minor; of what is no
-// version it is not known.
+// older reports whether a version like 0.31.1 is before major.minor. It is false for a text
+// that is no version.
 func older(version string, major, minor int) bool {
 	parts := strings.SplitN(version, ".", 3)
 	if len(parts) < 2 {

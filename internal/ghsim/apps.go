@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// asApp answers what an App asks for itself, by a JWT signed with its key.
+// asApp handles calls that an App makes for itself, with a JWT signed by its key.
 func (s *Server) asApp(do func(*app, *http.Request) answer) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// artifact is one of actions/upload-artifact@v4, whose requests are those of
+// artifact is an artifact of actions/upload-artifact@v4. Its requests are those of
 // actions/toolkit, packages/artifact/src/generated/results/api/v1/artifact.ts.
 type artifact struct {
 	id      int64
@@ -34,7 +34,7 @@ type artifactCreation struct {
 
 type artifactEnd struct {
 	artifactName
-	Size string `json:"size"` // Protobuf writes numbers of 64 bits so
+	Size string `json:"size"` // Protobuf writes 64-bit numbers as strings
 	Hash string `json:"hash,omitempty"`
 }
 
@@ -53,7 +53,7 @@ func (j *job) artifact(name string) *artifact {
 	return nil
 }
 
-// found is the finished artifact of a name, or an answer that there is none.
+// found returns the finished artifact of a name, or answers that it does not exist.
 func (c *twirpCall) found(name string) *artifact {
 	found := c.job.artifact(name)
 	if found == nil || !found.final {
@@ -63,13 +63,13 @@ func (c *twirpCall) found(name string) *artifact {
 	return found
 }
 
-// createArtifact refuses a name that is in use: artifacts do not change.
+// createArtifact refuses a name that is in use, because artifacts do not change.
 func (c *twirpCall) createArtifact() {
 	var asked artifactCreation
 	switch {
 	case !c.read(&asked):
 		return
-	case asked.Version != 4 && asked.Version != 7: // 7 has a mime type
+	case asked.Version != 4 && asked.Version != 7: // version 7 has a MIME type
 		refuse(c.w, c.r, http.StatusBadRequest, "artifacts of version "+strconv.Itoa(asked.Version))
 		return
 	case asked.Name == "" || strings.ContainsAny(asked.Name, "\":<>|*?\r\n\\/"):

@@ -13,12 +13,12 @@ import (
 
 const blobLimit = 64 << 20
 
-// blob is a file of a job, in what stands for a cloud's storage.
+// blob is a file of a job, in place of one in cloud storage.
 type blob struct {
 	id, signature string
 	appending     bool
 	sealed        bool
-	blocks        map[string][]byte // staged, not yet in the content
+	blocks        map[string][]byte // staged, not yet part of the content
 	content       bytes.Buffer
 }
 
@@ -29,7 +29,8 @@ func (b *blob) text() string {
 	return b.content.String()
 }
 
-// newBlob and its signed URL, the only right to it; they need the lock.
+// newBlob makes a blob. Its signed URL is the only way to access it. The caller must hold
+// s.mu.
 func (s *Server) newBlob() *blob {
 	made := &blob{id: rand.Text(), signature: rand.Text(), blocks: map[string][]byte{}}
 	s.blobs[made.id] = made
@@ -40,7 +41,8 @@ func (s *Server) signedURL(b *blob) string {
 	return s.RunnerURL + "/blobs/" + b.id + "?sig=" + b.signature
 }
 
-// signed finds the blob that a request names and may have; it needs the lock.
+// signed finds the blob that a request names with a valid signature. Otherwise it answers the
+// request and returns nil. The caller must hold s.mu.
 func (s *Server) signed(w http.ResponseWriter, r *http.Request) *blob {
 	b := s.blobs[r.PathValue("id")]
 	switch {
@@ -54,8 +56,8 @@ func (s *Server) signed(w http.ResponseWriter, r *http.Request) *blob {
 	return b
 }
 
-// putBlob takes a whole blob; or makes, extends and seals one that is appended to; or
-// takes blocks, and the list of them that is the blob.
+// putBlob stores a whole blob. It also makes, extends and seals append blobs, and takes blocks
+// and the list of blocks that make up a blob.
 func (s *Server) putBlob(w http.ResponseWriter, r *http.Request) {
 	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, blobLimit))
 	if err != nil {
@@ -99,7 +101,7 @@ func (s *Server) putBlob(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusCreated)
 }
 
-// commit makes the blob of staged blocks; false where one was never sent.
+// commit makes the blob from staged blocks. It returns false if a block was never sent.
 func (b *blob) commit(list []byte) bool {
 	var asked struct {
 		XMLName xml.Name `xml:"BlockList"`
@@ -126,6 +128,6 @@ func (s *Server) getBlob(w http.ResponseWriter, r *http.Request) {
 	if b := s.signed(w, r); b != nil {
 		w.Header().Set("Content-Type", "application/zip")
 		w.Header().Set("Content-Length", strconv.Itoa(b.content.Len()))
-		_, _ = w.Write(b.content.Bytes()) // a client that is gone reads nothing
+		_, _ = w.Write(b.content.Bytes()) // the client may be gone
 	}
 }

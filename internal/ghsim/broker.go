@@ -12,18 +12,18 @@ import (
 	"github.com/google/uuid"
 )
 
-// session is a runner's listener that is connected.
+// session is the connected listener of a runner.
 type session struct {
 	id    string
 	owner string
-	polls int       // that wait now
-	seen  time.Time // of the last poll's end
+	polls int       // polls that are waiting now
+	seen  time.Time // when the last poll ended
 }
 
 func (s *Server) brokerURL() string { return s.RunnerURL + "/broker/" }
 func (s *Server) runURL() string    { return s.RunnerURL + "/run/" }
 
-// runnerHandler serves what runners and their jobs speak to.
+// runnerHandler serves the endpoints for runners and their jobs, and the REST API.
 func (s *Server) runnerHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /oauth/token", s.oauth)
@@ -46,12 +46,12 @@ func (s *Server) runnerHandler() http.Handler {
 	return mux
 }
 
-// brokerError is a refusal in the words that actions/runner reads.
+// brokerError writes a refusal in the form that actions/runner reads.
 func brokerError(w http.ResponseWriter, status int, kind, message string) {
 	writeJSON(w, status, map[string]any{"source": "actions-broker-listener", "errorKind": kind, "statusCode": status, "errorMessage": message})
 }
 
-// asRunner lets only a registered runner's own token through.
+// asRunner admits only requests with a registered runner's own token.
 func (s *Server) asRunner(do func(http.ResponseWriter, *http.Request, *runner)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -101,7 +101,7 @@ func (s *Server) createSession(w http.ResponseWriter, r *http.Request, of *runne
 func (s *Server) deleteSession(w http.ResponseWriter, _ *http.Request, of *runner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.runners[of.id] != of { // its registration is gone, and its tokens with it
+	if s.runners[of.id] != of { // its registration and its tokens are gone
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		w.WriteHeader(http.StatusUnauthorized)
 		return
@@ -116,7 +116,7 @@ func (s *Server) deleteSession(w http.ResponseWriter, _ *http.Request, of *runne
 	w.WriteHeader(http.StatusOK)
 }
 
-// expireSessions ends those that no listener polls; it needs the lock.
+// expireSessions ends the sessions that no listener polls. The caller must hold s.mu.
 func (s *Server) expireSessions() {
 	for _, r := range s.runners {
 		if r.session != nil && r.session.polls == 0 && s.now().Sub(r.session.seen) > s.options.SessionTimeout {
@@ -127,8 +127,8 @@ func (s *Server) expireSessions() {
 	}
 }
 
-// message is the long poll: the job that is for this runner, a cancellation of
-// the job that it runs, or nothing after a while.
+// message is the long poll. It returns an order, a job for this runner, a cancellation of the
+// job that the runner has, or nothing after a while.
 func (s *Server) message(w http.ResponseWriter, r *http.Request, of *runner) {
 	if !queried(w, r, "sessionId", "status", "runnerVersion", "os", "architecture", "disableUpdate") {
 		return
@@ -156,9 +156,9 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request, of *runner) {
 	var reply func()
 	err := s.await(ctx, func() bool {
 		switch {
-		case ctx.Err() != nil: // a job must not be given to who has hung up
+		case ctx.Err() != nil: // don't give a job to a client that has hung up
 			return true
-		case s.runners[of.id] != of && status == "Busy": // it would cancel the worker that is still ending
+		case s.runners[of.id] != of && status == "Busy": // a refusal would cancel the worker that is still ending
 		case s.runners[of.id] != of:
 			reply = func() { brokerError(w, http.StatusNotFound, "RunnerNotFound", "Runner not found") }
 		case of.session == nil || of.session.id != query.Get("sessionId"):
@@ -177,8 +177,8 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request, of *runner) {
 	reply()
 }
 
-// messageFor assigns a job where that is possible; it needs the lock. What is not
-// acknowledged is given again.
+// messageFor returns the next message for a runner, and assigns a job if possible. A job that
+// is not acknowledged is sent again. The caller must hold s.mu.
 func (s *Server) messageFor(of *runner, status string) any {
 	if len(of.messages) > 0 {
 		message := of.messages[0]
@@ -208,7 +208,7 @@ func (s *Server) messageFor(of *runner, status string) any {
 }
 
 func jsonText(value any) string {
-	text, _ := json.Marshal(value) // maps of what JSON has
+	text, _ := json.Marshal(value) // can't fail: maps of JSON's types
 	return string(text)
 }
 

@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// authority is a CA of its own and the certificate of this server.
+// authority is a private CA and the certificate of this server.
 type authority struct {
 	pem         []byte
 	certificate tls.Certificate
 }
 
-// newAuthority makes both, valid for a day. github.com is among the names so
-// that clients which can't be told another one may be sent here.
+// newAuthority makes both, valid for a day. The certificate is for github.com too, so that
+// clients that can't be given another name may be sent here.
 func newAuthority(addresses ...net.IP) (authority, error) {
 	now := time.Now()
 	root := &x509.Certificate{

@@ -10,43 +10,45 @@ import (
 	"time"
 )
 
-// Drop is when a connection is cut.
+// Drop is the point at which a connection is cut.
 type Drop int
 
-// Before or after the request has had its effect.
+// The connection is cut before or after the request takes effect.
 const (
 	NoDrop Drop = iota
 	DropBefore
 	DropAfter
 )
 
-// Fault is how calls go wrong.
+// Fault describes how calls go wrong. Match is a method (or *) and a path without /api/v3,
+// such as "POST /orgs/*/actions/runners/generate-jitconfig". A * stands for one part of the
+// path; a path that ends in /** matches all paths below it.
 type Fault struct {
-	Match      string        // "POST /orgs/*/actions/runners/generate-jitconfig": method (or *) and path without /api/v3, a * for one part; a path that ends in /** is all below
-	Skip       int           // how many matching calls go well first
-	Times      int           // how many go wrong then; 0: all, until removed
-	Latency    time.Duration // before anything else
+	Match      string        // method and path, see above
+	Skip       int           // how many matching calls succeed first
+	Times      int           // how many fail after that; 0: all, until removed
+	Latency    time.Duration // before anything else happens
 	Drop       Drop          // of the connection
-	Status     int           // answered instead of GitHub's, if not 0
-	Body       string        // of that answer; GitHub's JSON for the status, if empty
-	HTML       bool          // the body is HTML, as a proxy's
+	Status     int           // answered instead of GitHub's status, if not 0
+	Body       string        // body of that answer; if empty, GitHub's JSON for the status
+	HTML       bool          // the body is HTML, like a proxy's
 	RetryAfter time.Duration // header of that answer, in whole seconds, if not 0
 }
 
-// SecondaryLimit is GitHub's answer to who asks too much at once.
+// SecondaryLimit is GitHub's answer to a client that sends too many requests at once.
 func SecondaryLimit(match string, times int, retryAfter time.Duration) Fault {
 	return Fault{Match: match, Times: times, Status: http.StatusForbidden, RetryAfter: retryAfter,
 		Body: `{"message":"You have exceeded a secondary rate limit. Please wait a few minutes before you try again.","documentation_url":"https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"}`}
 }
 
-// BadGateway is an answer with an HTML body, as of a proxy before GitHub.
+// BadGateway is an answer with an HTML body, like that of a proxy in front of GitHub.
 func BadGateway(match string, times int) Fault {
 	return Fault{Match: match, Times: times, Status: http.StatusBadGateway, HTML: true,
 		Body: "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head>\n<body><h1>502 Bad Gateway</h1>\n<p>The server returned an invalid or incomplete response.</p></body></html>\n"}
 }
 
-// Inject makes matching calls go wrong, until remove is called. Of several
-// faults that match, the oldest that still holds is taken.
+// Inject makes matching calls go wrong until remove is called. If several faults match, the
+// oldest one that is still active applies.
 func (s *Server) Inject(fault Fault) (remove func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,8 +64,8 @@ func (s *Server) Inject(fault Fault) (remove func()) {
 	}
 }
 
-// DropSessions forgets all sessions, as GitHub now and then does: the listeners are told
-// at their next poll.
+// DropSessions forgets all sessions, as GitHub does now and then. The listeners learn of it at
+// their next poll.
 func (s *Server) DropSessions() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +78,7 @@ func (s *Server) DropSessions() {
 	s.announce()
 }
 
-// faultFor finds the one for a request and counts it.
+// faultFor finds the fault for a request and counts it.
 func (s *Server) faultFor(method, path string) (Fault, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +152,7 @@ func (s *Server) faulty(w http.ResponseWriter, r *http.Request, next http.Handle
 	_, _ = io.WriteString(w, body)
 }
 
-// nowhere takes an answer that nobody will read.
+// nowhere discards an answer.
 type nowhere struct{ header http.Header }
 
 func (n *nowhere) Header() http.Header               { return n.header }

@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// The states of a job; GitHub's REST knows no "assigned".
+// The states of a job. GitHub's REST API has no "assigned".
 const (
 	queued    = "queued"
 	assigned  = "assigned"
@@ -27,48 +27,50 @@ type job struct {
 	status, conclusion                   string
 	runner                               *runner
 	runnerName                           string
-	token                                string // of the job's own connection
+	token                                string // for the job's own connection
 	queuedAt, assignedAt, acquiredAt     time.Time
 	firstStepAt, completedAt, lockedTill time.Time
 	acknowledged, cancelled, cancelTold  bool
 	steps                                []*step
 	logs, diagnostics                    *blob
 	artifacts                            []*artifact
-	live                                 []string // lines that came by the feed
+	live                                 []string // lines from the feed
 	annotations                          []string
 }
 
-// step is one of a job: ours of the same ids first, then what the runner adds.
+// step is one step of a job: one of the workflow, with the id that this server sent, or one
+// that the runner added.
 type step struct {
 	id                 string
 	number             int
 	name               string
 	ours               bool
 	status, conclusion string
-	started, completed string // as the runner tells them
+	started, completed string // as reported by the runner
 	logs, summary      *blob
 }
 
-// Result is how a job stands.
+// Result is the state of a job.
 type Result struct {
 	ID         int64
 	Name       string
 	Status     string // queued, in_progress, completed
-	Conclusion string // success, failure, cancelled, skipped; empty before the end
-	Runner     string // who has it, or had it
+	Conclusion string // success, failure, cancelled, skipped; empty until the end
+	Runner     string // name of the runner that has or had the job
 	Queued     time.Time
-	Assigned   time.Time // given to a runner's poll
-	Acquired   time.Time // taken by that runner
+	Assigned   time.Time // when a runner's poll got it
+	Acquired   time.Time // when that runner acquired it
 	FirstStep  time.Time // when the first step was reported as started, by this server's clock
 	Completed  time.Time
 	Steps      []StepResult
 	Log        string            // of the whole job
-	Live       []string          // the lines that were seen while it ran
-	Failures   []string          // annotations of the level failure
-	Artifacts  map[string][]byte // by their names, as they were uploaded
+	Live       []string          // lines of the live log
+	Failures   []string          // annotations of level failure
+	Artifacts  map[string][]byte // by name, as uploaded
 }
 
-// StepResult is how a step of a job stands; the runner's own (Set up job, …) are among them.
+// StepResult is the state of a step of a job. The runner's own steps (Set up job, …) are
+// included.
 type StepResult struct {
 	Name       string
 	Status     string // pending, in_progress, completed
@@ -79,7 +81,7 @@ type StepResult struct {
 	Summary    string // Markdown
 }
 
-// Queue gives a job to whoever fits first.
+// Queue queues a job for the first runner that fits.
 func (s *Server) Queue(spec Job) (int64, error) {
 	if spec.Repository == "" {
 		spec.Repository = "acme/api"
@@ -105,7 +107,7 @@ func (s *Server) Queue(spec Job) (int64, error) {
 	return made.id, nil
 }
 
-// Cancel ends a job: at once if it is queued, else by asking its runner.
+// Cancel ends a job: at once if no runner runs it yet, otherwise by asking its runner.
 func (s *Server) Cancel(id int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,7 +116,7 @@ func (s *Server) Cancel(id int64) {
 	}
 }
 
-// cancel needs the lock.
+// cancel is Cancel for callers that hold s.mu.
 func (s *Server) cancel(j *job) {
 	if j.status == completed {
 		return
@@ -126,7 +128,7 @@ func (s *Server) cancel(j *job) {
 	s.announce()
 }
 
-// Result tells how a job stands.
+// Result returns the state of a job.
 func (s *Server) Result(id int64) (Result, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,7 +139,7 @@ func (s *Server) Result(id int64) (Result, bool) {
 	return j.result(), true
 }
 
-// Jobs gives all jobs, in the order of the queue.
+// Jobs returns all jobs, in the order of the queue.
 func (s *Server) Jobs() []Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +166,7 @@ func (s *Server) Wait(ctx context.Context, id int64) (Result, error) {
 	return result, nil
 }
 
-// WaitOnline waits until so many runners are online.
+// WaitOnline waits until count runners are online.
 func (s *Server) WaitOnline(ctx context.Context, count int) error {
 	online := 0
 	err := s.await(ctx, func() bool {
@@ -221,8 +223,8 @@ func (j *job) restStatus() string {
 	return j.status
 }
 
-// fits tells whether a runner may take it: registered for its repository, with
-// all labels that it asks for.
+// fits reports whether a runner may take the job: it is registered for the job's repository
+// and has all labels that the job asks for.
 func (j *job) fits(r *runner) bool {
 	if !r.place.serves(j.spec.Repository) {
 		return false
@@ -235,7 +237,8 @@ func (j *job) fits(r *runner) bool {
 	return true
 }
 
-// assign needs the lock, as do all below that are no calls.
+// assign gives a job to a runner. The caller must hold s.mu, as for all functions below that
+// do not take a call.
 func (s *Server) assign(j *job, to *runner) {
 	j.status, j.runner, j.runnerName, j.assignedAt, j.acknowledged = assigned, to, to.name, s.now(), false
 	to.job = j
@@ -250,7 +253,8 @@ func (s *Server) requeueUnacquired(of *runner) {
 	}
 }
 
-// expireJobs takes back what is not acquired, and ends what is not renewed.
+// expireJobs requeues jobs that were not acquired in time, fails jobs that were not renewed,
+// and cancels jobs that exceed their timeout.
 func (s *Server) expireJobs() {
 	for _, j := range s.jobs {
 		switch {
@@ -267,7 +271,7 @@ func (s *Server) expireJobs() {
 	}
 }
 
-// finish ends a job; an ephemeral runner vanishes with its job.
+// finish ends a job. Its runner, if ephemeral, vanishes with it.
 func (s *Server) finish(j *job, conclusion string) {
 	j.status, j.conclusion, j.completedAt = completed, conclusion, s.now()
 	maps.DeleteFunc(s.actors, func(_ string, who *actor) bool { return who.job == j })
@@ -353,7 +357,7 @@ func (s *Server) listJobs(c *call) answer {
 	return answer{status: http.StatusOK, body: map[string]any{"total_count": len(all), "jobs": page(c.Request, all)}, paged: true, total: len(all)}
 }
 
-// listRuns: each job is a run of its own.
+// listRuns lists each job as a run of its own.
 func (s *Server) listRuns(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()

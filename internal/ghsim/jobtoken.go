@@ -11,10 +11,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// jobToken is a JSON web token: GitHub's listener reads the orchestration out of it
-// (Runner.Listener/JobDispatcher.cs:106-123), and actions the ids of run and job out of
-// its scope (actions/toolkit, packages/artifact/src/internal/shared/util.ts). It needs
-// the lock.
+// jobToken returns a JSON web token. GitHub's listener reads the orchestration from it
+// (Runner.Listener/JobDispatcher.cs:106-123), and actions read the ids of run and job from its
+// scope (actions/toolkit, packages/artifact/src/internal/shared/util.ts). The caller must hold
+// s.mu.
 func (s *Server) jobToken(j *job) string {
 	now := s.now()
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
@@ -24,18 +24,19 @@ func (s *Server) jobToken(j *job) string {
 		"nbf": now.Add(-time.Minute).Unix(), "iat": now.Unix(), "exp": now.Add(j.spec.timeout() + time.Hour).Unix(),
 	}).SignedString(s.signing)
 	if err != nil {
-		panic(err) // a key of bytes signs
+		panic(err) // can't fail: the key is bytes
 	}
 	return signed
 }
 
-// key of a job in its workflow.
+// key returns the key of a job in its workflow.
 func (j *job) key() string { return cmp.Or(j.spec.Key, j.spec.Name) }
 
 func (j *job) orchestration() string { return j.planID + "." + j.key() + ".__default" }
 
-// jobEndpoints are the addresses of services in a job's message. The live log's address is a web
-// socket's: GitHub's worker takes no other (Runner.Common/ResultsServer.cs:206).
+// jobEndpoints returns the addresses of services for a job's message. The live log's address
+// is that of a web socket, because GitHub's worker accepts no other
+// (Runner.Common/ResultsServer.cs:206).
 func (s *Server) jobEndpoints(j *job) map[string]string {
 	given := map[string]string{
 		"FeedStreamUrl": "ws" + strings.TrimPrefix(s.RunnerURL, "http") + "/feed", "ResultsServiceUrl": s.resultsURL(), "PipelinesServiceUrl": s.RunnerURL + "/",
@@ -47,8 +48,8 @@ func (s *Server) jobEndpoints(j *job) map[string]string {
 	return given
 }
 
-// idToken is the identity of a job for others (OpenID Connect): actions ask with the
-// job's token for an audience (actions/toolkit, packages/core/src/oidc-utils.ts).
+// idToken returns the identity of a job for other services (OpenID Connect). Actions request
+// it for an audience, with the job's token (actions/toolkit, packages/core/src/oidc-utils.ts).
 func (s *Server) idToken(w http.ResponseWriter, r *http.Request, j *job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,14 +69,14 @@ func (s *Server) idToken(w http.ResponseWriter, r *http.Request, j *job) {
 		"nbf": now.Add(-time.Minute).Unix(), "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
 	}).SignedString(s.signing)
 	if err != nil {
-		panic(err) // a key of bytes signs
+		panic(err) // can't fail: the key is bytes
 	}
 	writeJSON(w, http.StatusOK, map[string]string{"value": signed})
 }
 
-// resolveActions answers where to download actions of other repositories: this stand-in
-// has none, and says so for each (Sdk/WebApi/WebApi/LaunchHttpClient.cs:40-79). Local
-// ones are not asked for.
+// resolveActions answers where to download actions of other repositories. This stand-in has
+// none, and reports that for each action (Sdk/WebApi/WebApi/LaunchHttpClient.cs:40-79).
+// Runners do not ask for local actions.
 func (s *Server) resolveActions(w http.ResponseWriter, r *http.Request, j *job) {
 	var asked actionReferences
 	if !body(w, r, &asked) {
@@ -97,7 +98,7 @@ func (s *Server) resolveActions(w http.ResponseWriter, r *http.Request, j *job) 
 	writeJSON(w, http.StatusUnprocessableEntity, map[string]any{"errors": errors})
 }
 
-// legacyCache is the cache service of before, in GitHub's words.
+// legacyCache answers for the former cache service, in GitHub's words.
 func (s *Server) legacyCache(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusUnprocessableEntity, map[string]string{"message": "This legacy service is shutting down, effective April 15, 2025. Migrate to the new service ASAP."})
 }

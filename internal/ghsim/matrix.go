@@ -10,16 +10,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Strategy makes several jobs of one.
+// Strategy turns one job into several.
 type Strategy struct {
 	Matrix      Matrix `yaml:"matrix"`
-	FailFast    *bool  `yaml:"fail-fast"` // true if it is not given: one failure cancels the others
+	FailFast    *bool  `yaml:"fail-fast"` // true if not given: one failure cancels the others
 	MaxParallel int    `yaml:"max-parallel"`
 }
 
 func (s *Strategy) failFast() bool { return s.FailFast == nil || *s.FailFast }
 
-// Matrix has axes, in the order of the file, and what is added and left out.
+// Matrix has the axes, in the order of the file, and the combinations to add and to leave out.
 type Matrix struct {
 	axes             []axis
 	include, exclude []map[string]any
@@ -30,7 +30,7 @@ type axis struct {
 	values []any
 }
 
-// UnmarshalYAML keeps the order of the axes: names of jobs have it.
+// UnmarshalYAML keeps the order of the axes, because the names of jobs show it.
 func (m *Matrix) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind != yaml.MappingNode {
 		return fmt.Errorf("line %d: the matrix is no mapping", node.Line)
@@ -55,11 +55,11 @@ func (m *Matrix) UnmarshalYAML(node *yaml.Node) error {
 	return nil
 }
 
-// combination is one job's values; keys has their order.
+// combination holds the values of one job; keys holds their order.
 type combination struct {
 	keys     []string
 	values   map[string]any
-	original int // how many of keys the axes have given
+	original int // how many of keys come from the axes, or from an include that is a job of its own
 }
 
 func (c *combination) set(key string, value any) {
@@ -78,9 +78,9 @@ func (c *combination) has(some map[string]any) bool {
 	return true
 }
 
-// combinations are the jobs of a matrix by GitHub's rules: the product of the axes
-// without what is excluded; an include joins each of them whose values it does not
-// change, and is a job of its own where it joins none.
+// combinations returns the jobs of a matrix by GitHub's rules: the product of the axes,
+// without the excluded combinations. An include joins each combination whose axis values it
+// does not change, and is a job of its own if it joins none.
 func (m *Matrix) combinations() []*combination {
 	var all []*combination
 	if len(m.axes) > 0 {
@@ -133,8 +133,8 @@ func (m *Matrix) combinations() []*combination {
 
 var matrixValue = regexp.MustCompile(`\$\{\{\s*matrix\.([\w-]+)\s*\}\}`)
 
-// fill puts a matrix's values into a text that GitHub itself evaluates: a job's name,
-// its labels. Other expressions there are not known.
+// fill puts a matrix's values into a text that GitHub itself evaluates: a job's name or label.
+// Other expressions are refused there.
 func fill(text string, values map[string]any) (string, error) {
 	text = matrixValue.ReplaceAllStringFunc(text, func(found string) string {
 		return shown(values[matrixValue.FindStringSubmatch(found)[1]])
@@ -145,7 +145,7 @@ func fill(text string, values map[string]any) (string, error) {
 	return text, nil
 }
 
-// expand makes the jobs of a matrix, or the one job of none.
+// expand returns the jobs of a matrix, or the one job without a matrix.
 func (j Job) expand() ([]Job, error) {
 	var jobs []Job
 	all := []*combination{nil}

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// runError is a refusal of the run service, in the words that actions/runner reads.
+// runError writes a refusal of the run service, in the form that actions/runner reads.
 func runError(w http.ResponseWriter, status int, message string) {
 	writeJSON(w, status, map[string]any{"source": "actions-run-service", "statusCode": status, "errorMessage": message})
 }
 
-// acquireJob gives the whole job to the runner that it was assigned to.
+// acquireJob returns the whole job to the runner that it was assigned to.
 func (s *Server) acquireJob(w http.ResponseWriter, r *http.Request, by *runner) {
 	var asked acquisition
 	if !body(w, r, &asked) {
@@ -41,7 +41,7 @@ func (s *Server) acquireJob(w http.ResponseWriter, r *http.Request, by *runner) 
 	writeJSON(w, http.StatusOK, s.jobMessage(j))
 }
 
-// asJob lets only a running job's own token through.
+// asJob admits only requests with a running job's own token.
 func (s *Server) asJob(do func(http.ResponseWriter, *http.Request, *job)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -71,7 +71,7 @@ func (s *Server) renewJob(w http.ResponseWriter, r *http.Request, j *job) {
 	writeJSON(w, http.StatusOK, map[string]any{"lockedUntil": j.lockedTill.UTC().Format("2006-01-02T15:04:05.000Z")})
 }
 
-// conclusions as runners write them, and as REST does.
+// conclusions maps the words of runners to those of the REST API.
 var conclusions = map[string]string{
 	"succeeded": "success", "succeededwithissues": "success", "success": "success", "failed": "failure", "failure": "failure",
 	"canceled": "cancelled", "cancelled": "cancelled", "skipped": "skipped", "abandoned": "failure",
@@ -109,7 +109,7 @@ func variable(value string, secret bool) map[string]any {
 	return map[string]any{"value": value, "isSecret": secret}
 }
 
-// jobMessage is the job as a runner gets it; it needs the lock.
+// jobMessage returns the job as a runner gets it. The caller must hold s.mu.
 func (s *Server) jobMessage(j *job) any {
 	owner, _, _ := strings.Cut(j.spec.Repository, "/")
 	token := s.issue("ghs_", &actor{name: "GITHUB_TOKEN of " + j.spec.Name, owner: owner, permissions: map[string]string{"metadata": "read", "actions": "read"}, integration: true}, 24*time.Hour)
@@ -190,8 +190,8 @@ func (s *Server) jobMessage(j *job) any {
 	return message
 }
 
-// reference of a step's action: a script, or an action in the workspace or elsewhere
-// (Sdk/DTPipelines/Pipelines/RepositoryPathReference.cs).
+// reference returns the kind of a step: a script, or an action in the workspace or in another
+// repository (Sdk/DTPipelines/Pipelines/RepositoryPathReference.cs).
 func (s Step) reference() map[string]any {
 	name, ref, elsewhere := strings.Cut(s.Uses, "@")
 	switch {
@@ -207,7 +207,7 @@ func (s Step) reference() map[string]any {
 	return map[string]any{"type": "repository", "repositoryType": "GitHub", "name": repository, "ref": ref, "path": path}
 }
 
-// template of a container: what is given of it.
+// template encodes the fields of a container that are set.
 func (c Container) template() any {
 	fields := []mapEntry{{"image", template(c.Image)}}
 	if c.Options != "" {
@@ -228,7 +228,7 @@ func (c Container) template() any {
 	return map[string]any{"type": 2, "map": fields}
 }
 
-// matrix and strategy are what the contexts of these names hold.
+// matrix and strategy return the values of the contexts with these names.
 func (j Job) matrix() any {
 	if j.Matrix == nil {
 		return nil

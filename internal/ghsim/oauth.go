@@ -13,12 +13,12 @@ import (
 
 const (
 	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-	runnerToken   = time.Hour // how long a runner's own token lives
+	runnerToken   = time.Hour // lifetime of a runner's own token
 )
 
 func (s *Server) authorizationURL() string { return s.RunnerURL + "/oauth/token" }
 
-// oauth gives a runner a token for an assertion signed with its key.
+// oauth gives a runner a token in exchange for an assertion that is signed with its key.
 func (s *Server) oauth(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<16)
 	if err := r.ParseForm(); err != nil || r.PostForm.Get("grant_type") != "client_credentials" || r.PostForm.Get("client_assertion_type") != assertionType {
@@ -37,12 +37,12 @@ func (s *Server) oauth(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{"access_token": token, "expires_in": int(runnerToken.Seconds()), "token_type": "JWT"})
 }
 
-// asserted verifies an assertion: signed with the runner's key by PS256, for
-// this address, now, and never seen before. It needs the lock.
+// asserted verifies an assertion. It must be signed with the runner's key by PS256, for this
+// address, valid now, and new. The caller must hold s.mu.
 func (s *Server) asserted(assertion string) (*runner, error) {
 	var claims jwt.RegisteredClaims
 	var found *runner
-	parser := jwt.NewParser(jwt.WithoutClaimsValidation()) // by this server's clock, below
+	parser := jwt.NewParser(jwt.WithoutClaimsValidation()) // checked below, by this server's clock
 	_, err := parser.ParseWithClaims(assertion, &claims, func(token *jwt.Token) (any, error) {
 		for _, r := range s.runners {
 			if r.clientID == claims.Issuer {

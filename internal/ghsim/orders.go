@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// GitHub's orders to a runner between jobs. They come with the next poll.
+// GitHub's orders to a runner between jobs. They arrive with the next poll.
 
-// RefreshToken has a runner ask for another token (Runner.Listener/Runner.cs:778-782).
+// RefreshToken makes a runner request another token (Runner.Listener/Runner.cs:778-782).
 func (s *Server) RefreshToken(name string) error {
 	return s.order(name, func(*runner) any {
 		return map[string]any{"messageId": s.id(), "messageType": "ForceTokenRefresh", "body": "{}"}
 	})
 }
 
-// RefreshConfig has a runner ask for its settings ("runner") or credentials
-// ("credentials"), which it keeps with the old ones and prefers
+// RefreshConfig makes a runner request its settings ("runner") or credentials ("credentials").
+// The runner keeps the answer along with the old ones and prefers it
 // (Sdk/DTWebApi/WebApi/RunnerRefreshConfigMessage.cs, Runner.Listener/RunnerConfigUpdater.cs).
 func (s *Server) RefreshConfig(name, kind string) error {
 	return s.order(name, func(of *runner) any {
@@ -43,9 +43,8 @@ func (s *Server) order(name string, message func(*runner) any) error {
 	return fmt.Errorf("no runner %s", name)
 }
 
-// refreshConfig gives a runner the settings or credentials that it has sent, in base64:
-// nothing of them changes here. GitHub's older service, which is not imitated, does this
-// for its runner.
+// refreshConfig returns the settings or credentials that a runner has sent, in base64 and
+// unchanged. For GitHub's runner, GitHub's older service does this, which is not imitated.
 func (s *Server) refreshConfig(w http.ResponseWriter, r *http.Request, _ *runner) {
 	sent, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<16))
 	text := strings.Trim(string(sent), "\"\n")

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Visibility of a repository.
+// Visibility is the visibility of a repository.
 type Visibility string
 
-// GitHub's three.
+// GitHub's three visibilities.
 const (
 	Public   Visibility = "public"
 	Private  Visibility = "private"
@@ -22,13 +22,13 @@ type place string
 
 func (p place) kind() string { return strings.SplitN(string(p), "/", 2)[0] }
 
-// owner is the account it belongs to.
+// owner returns the account that the place belongs to.
 func (p place) owner() string { return strings.Split(string(p), "/")[1] }
 
-// name is OWNER/REPO, or the owner's.
+// name returns OWNER/REPO, or the owner's name.
 func (p place) name() string { return strings.SplitN(string(p), "/", 2)[1] }
 
-// target is the path of its URL: "acme/api", "acme", "enterprises/big".
+// target returns the path of the place's URL: "acme/api", "acme", "enterprises/big".
 func (p place) target() string {
 	if p.kind() == "enterprises" {
 		return string(p)
@@ -36,7 +36,7 @@ func (p place) target() string {
 	return p.name()
 }
 
-// holder is what is known of a place.
+// holder is the data of a place.
 type holder struct {
 	id         int64
 	visibility Visibility // of repositories
@@ -49,7 +49,7 @@ type group struct {
 	Default bool   `json:"default"`
 }
 
-// AddRepository makes OWNER/REPO known, and the organization OWNER.
+// AddRepository adds the repository OWNER/REPO, and the organization OWNER.
 func (s *Server) AddRepository(name string, visibility Visibility) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,16 +58,15 @@ func (s *Server) AddRepository(name string, visibility Visibility) {
 	s.addPlace(place("repos/"+name), visibility)
 }
 
-// AddEnterprise makes an enterprise known.
+// AddEnterprise adds an enterprise.
 func (s *Server) AddEnterprise(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.addPlace(place("enterprises/"+name), "")
 }
 
-// AddGroup makes a runner group of an organization ("orgs/acme") or an
-// enterprise ("enterprises/big") and gives its id. Each has the group Default
-// of id 1.
+// AddGroup adds a runner group to an organization ("orgs/acme") or an enterprise
+// ("enterprises/big") and returns its id. Each of them has the group Default with id 1.
 func (s *Server) AddGroup(of, name string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +82,7 @@ func (s *Server) addPlace(p place, visibility Visibility) {
 	s.places[p].visibility = visibility
 }
 
-// placeOfURL reads a target as runners give it: https://HOST/acme/api.
+// placeOfURL parses a target as runners send it: https://HOST/acme/api.
 func placeOfURL(text string) (place, bool) {
 	address, err := url.Parse(text)
 	if err != nil {
@@ -101,8 +100,8 @@ func placeOfURL(text string) (place, bool) {
 	return "", false
 }
 
-// serves tells whether a runner registered at p takes jobs of repository. Any
-// enterprise has all organizations.
+// serves reports whether a runner registered at p takes jobs of repository. Every enterprise
+// owns all organizations.
 func (p place) serves(repository string) bool {
 	owner, _, _ := strings.Cut(repository, "/")
 	return slices.Contains([]place{place("repos/" + repository), place("orgs/" + owner)}, p) || p.kind() == "enterprises"

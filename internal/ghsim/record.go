@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// Request is one that was answered. It holds no secret: no header, no body, and
-// of the query only what names things.
+// Request is a request that was answered. It holds no secret: no header, no body, and only
+// harmless parameters of the query.
 type Request struct {
-	At       time.Time // real time
+	At       time.Time // real time, without the clock offset
 	Method   string
-	Path     string // with /api/v3 as it came
+	Path     string // as requested, with /api/v3
 	Query    string
 	Status   int // 0: the connection was dropped
 	Who      string
 	Duration time.Duration
 	Fault    bool   // answered, delayed or dropped by a fault
-	Refused  string // why, where GitHub's runner would not ask so
+	Refused  string // why GitHub's runner would not send such a request
 }
 
-// Requests gives all so far, in the order in which they were answered.
+// Requests returns all requests so far, in the order in which they were answered.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,10 +33,10 @@ var harmless = []string{"page", "per_page", "name", "status", "runnerVersion", "
 
 type recordKey struct{}
 
-// recordOf is the record of the request that is being answered.
+// recordOf returns the record of the request that is being answered.
 func recordOf(r *http.Request) *Request { return r.Context().Value(recordKey{}).(*Request) }
 
-// recorded writes down what next answers, and lets faults have their way first.
+// recorded records each request that next answers, and applies faults first.
 func (s *Server) recorded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		record := &Request{At: time.Now(), Method: r.Method, Path: r.URL.Path, Query: kept(r.URL.Query())}

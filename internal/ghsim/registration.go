@@ -31,14 +31,15 @@ func (s *Server) adminToken(c *call, remove bool) answer {
 	return answer{status: http.StatusCreated, body: map[string]string{"token": token, "expires_at": who.expires.UTC().Format(time.RFC3339)}}
 }
 
-// wanted is a registration as asked for.
+// wanted is a requested registration.
 type wanted struct {
 	name, workFolder string
 	group            int64
 	labels           []string
 }
 
-// problemWith is GitHub's reason to refuse a registration; it needs the lock.
+// problemWith returns GitHub's reason to refuse a registration, or nil. The caller must hold
+// s.mu.
 func (s *Server) problemWith(w wanted, p place) *problem {
 	unprocessable := func(message string) *problem {
 		return &problem{status: http.StatusUnprocessableEntity, message: message}
@@ -58,7 +59,7 @@ func (s *Server) problemWith(w wanted, p place) *problem {
 	return nil
 }
 
-// register makes a runner; it needs the lock.
+// register adds a runner. The caller must hold s.mu.
 func (s *Server) register(w wanted, p place, ephemeral bool, key *rsa.PublicKey) *runner {
 	made := &runner{id: s.id(), name: w.name, place: p, group: w.group, labels: s.newLabels(w.labels), os: "unknown", ephemeral: ephemeral, clientID: uuid.NewString(), key: key}
 	s.runners[made.id] = made
@@ -66,7 +67,7 @@ func (s *Server) register(w wanted, p place, ephemeral bool, key *rsa.PublicKey)
 	return made
 }
 
-// hasJIT tells whether this version of the Enterprise Server makes JIT configurations.
+// hasJIT reports whether this version of the Enterprise Server makes JIT configurations.
 func (s *Server) hasJIT() bool {
 	var major, minor int
 	_, err := fmt.Sscanf(s.options.Version, "%d.%d", &major, &minor)
@@ -90,7 +91,7 @@ func (s *Server) generateJIT(c *call) answer {
 		asked.WorkFolder = "_work"
 	}
 	w := wanted{name: asked.Name, group: *asked.Group, labels: asked.Labels, workFolder: asked.WorkFolder}
-	key, err := rsa.GenerateKey(rand.Reader, 2048) // slow: not under the lock
+	key, err := rsa.GenerateKey(rand.Reader, 2048) // slow, so not under the lock
 	if err != nil {
 		return refusal(&problem{status: http.StatusInternalServerError, message: "Server Error"})
 	}
@@ -103,7 +104,7 @@ func (s *Server) generateJIT(c *call) answer {
 	return answer{status: http.StatusCreated, body: map[string]any{"runner": made.json(), "encoded_jit_config": s.jit(made, w.workFolder, key)}}
 }
 
-// jit is what a runner needs to know of itself: three files in one text.
+// jit returns a runner's JIT configuration: the three files about itself, in one text.
 func (s *Server) jit(of *runner, workFolder string, key *rsa.PrivateKey) string {
 	group := s.places[of.place].groups[slices.IndexFunc(s.places[of.place].groups, func(g group) bool { return g.ID == of.group })]
 	number := func(n *big.Int) string { return base64.StdEncoding.EncodeToString(n.Bytes()) }
@@ -126,14 +127,14 @@ func (s *Server) jit(of *runner, workFolder string, key *rsa.PrivateKey) string 
 	}
 	encoded := map[string][]byte{} // encoding/json writes these in base64
 	for name, content := range files {
-		encoded[name], _ = json.Marshal(content) // maps of strings
+		encoded[name], _ = json.Marshal(content) // can't fail: maps of strings
 	}
 	whole, _ := json.Marshal(encoded)
 	return base64.StdEncoding.EncodeToString(whole)
 }
 
-// runnerRegistration tells a configuring runner, which has a registration or
-// remove token, where to go on.
+// runnerRegistration answers a runner that is being configured with a registration or remove
+// token, and names the server for its next requests.
 func (s *Server) runnerRegistration(r *http.Request) answer {
 	var asked struct {
 		URL   string `json:"url"`
@@ -158,7 +159,7 @@ func (s *Server) runnerRegistration(r *http.Request) answer {
 	}}
 }
 
-// registerRunner is the other way than JIT: the runner makes its key itself.
+// registerRunner is the alternative to JIT: the runner makes its key itself.
 func (s *Server) registerRunner(r *http.Request) answer {
 	var asked struct {
 		URL       string                        `json:"url"`
@@ -186,7 +187,7 @@ func (s *Server) registerRunner(r *http.Request) answer {
 		return invalid("Invalid request")
 	case !known || p != who.admin:
 		return refusal(notFound)
-	case s.tooOld(asked.Version): // GitHub's own words are not known; its runner ends with code 1 by any
+	case s.tooOld(asked.Version): // GitHub's own words are not known; its runner exits with code 1 on any
 		return refusal(&problem{status: http.StatusForbidden, message: "Runner version v" + asked.Version + " is deprecated and cannot be registered."})
 	}
 	want := wanted{name: asked.Name, group: asked.Group}
@@ -207,14 +208,14 @@ func (s *Server) registerRunner(r *http.Request) answer {
 	}}
 }
 
-// brokerAt is where a runner that registers itself finds the broker: on the host that it
-// knows, which GitHub's runner demands of an Enterprise Server
-// (Runner.Listener/Configuration/ConfigurationManager.cs:169-179), and under one address
-// for both protocols, since it would speak the older one to another
+// brokerAt returns the broker's address for a runner that registers itself. It is on the host
+// that the runner knows, which GitHub's runner demands of an Enterprise Server
+// (Runner.Listener/Configuration/ConfigurationManager.cs:169-179). It is the same for both
+// protocols, because the runner would speak the older one to a different address
 // (BrokerMessageListener.cs:123-129).
 func (s *Server) brokerAt(r *http.Request) string { return s.base(r) + "/broker/" }
 
-// publicKey reads .NET's XML of an RSA key.
+// publicKey parses an RSA key in .NET's XML form.
 func publicKey(text string) (*rsa.PublicKey, error) {
 	var parts struct {
 		XMLName  xml.Name `xml:"RSAKeyValue"`

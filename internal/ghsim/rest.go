@@ -18,7 +18,7 @@ const (
 	documentURL = "https://docs.github.com/rest"
 )
 
-// problem is an answer that is no success.
+// problem is an answer that reports an error.
 type problem struct {
 	status              int
 	message             string
@@ -28,11 +28,11 @@ type problem struct {
 
 var notFound = &problem{status: http.StatusNotFound, message: "Not Found"}
 
-// answer is one of the API.
+// answer is an answer of the API.
 type answer struct {
 	status int
-	body   any // nil: none
-	total  int // of a list, for its Link header; the body is one page of it
+	body   any // nil: no body
+	total  int // length of the whole list, for its Link header; the body is one page
 	paged  bool
 	refuse *problem
 }
@@ -43,7 +43,7 @@ func invalid(format string, args ...any) answer {
 	return refusal(&problem{status: http.StatusUnprocessableEntity, message: fmt.Sprintf(format, args...)})
 }
 
-// call is one to the API.
+// call is a call to the API.
 type call struct {
 	*http.Request
 	place place
@@ -59,8 +59,8 @@ func (c *call) number(name string) int64 {
 	return number
 }
 
-// restHandler serves the API at the root, as api.github.com does, and below
-// /api/v3, as GitHub Enterprise Server does.
+// restHandler serves the API at the root, as api.github.com does, and below /api/v3, as a
+// GitHub Enterprise Server does.
 func (s *Server) restHandler() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, n need, placeOf func(*http.Request) place, do func(*call) answer) {
@@ -117,7 +117,8 @@ func (s *Server) restHandler() http.Handler {
 	})
 }
 
-// rest answers one call as GitHub orders its refusals: who, how often, what, whether.
+// rest answers one call. It checks in GitHub's order: credential, rate limit, permission, and
+// then the call itself.
 func (s *Server) rest(w http.ResponseWriter, r *http.Request, n need, placeOf func(*http.Request) place, do func(*call) answer) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 	if err != nil {
@@ -153,7 +154,7 @@ func (s *Server) rest(w http.ResponseWriter, r *http.Request, n need, placeOf fu
 	}
 }
 
-// respond writes an answer with the headers that each of GitHub's has.
+// respond writes an answer with the headers that all of GitHub's answers have.
 func (s *Server) respond(w http.ResponseWriter, r *http.Request, a answer) {
 	s.mu.Lock()
 	header := w.Header()
@@ -184,17 +185,17 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, a answer) {
 	writeJSON(w, a.status, a.body)
 }
 
-// writeJSON says the length: GitHub's runner takes an answer without one for none
+// writeJSON sets the length, because GitHub's runner treats an answer without one as empty
 // (Sdk/WebApi/WebApi/OAuth/VssOAuthTokenHttpClient.cs:158-171).
 func writeJSON(w http.ResponseWriter, status int, body any) {
-	text, _ := json.Marshal(body) // of what JSON has
+	text, _ := json.Marshal(body) // can't fail: JSON's types only
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)+1))
 	w.WriteHeader(status)
-	_, _ = w.Write(append(text, '\n')) // a client that is gone reads nothing
+	_, _ = w.Write(append(text, '\n')) // the client may be gone
 }
 
-// base is the URL of this server as r came to it.
+// base returns the URL under which r reached this server.
 func (s *Server) base(r *http.Request) string {
 	if r.TLS == nil {
 		return s.RunnerURL
@@ -202,7 +203,7 @@ func (s *Server) base(r *http.Request) string {
 	return "https://" + r.Host
 }
 
-// page is the part of a list that a call asks for.
+// page returns the part of a list that a call asks for.
 func page[T any](r *http.Request, all []T) []T {
 	number, size := pageOf(r.URL.Query())
 	from := min((number-1)*size, len(all))
@@ -242,13 +243,13 @@ func links(r *http.Request, base string, total int) string {
 	return strings.Join(found, ", ")
 }
 
-// rateLimit is the primary one; this stand-in counts all tokens together.
+// rateLimit is the primary rate limit. This stand-in counts all tokens together.
 type rateLimit struct {
 	limit, used int
 	reset       time.Time
 }
 
-// SetRateLimit sets how many calls an hour are allowed and forgets those so far.
+// SetRateLimit sets how many calls an hour are allowed, and resets the count.
 func (s *Server) SetRateLimit(limit int, reset time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// resultsURL is at the root: actions take the origin of it only (actions/toolkit,
+// resultsURL is at the root, because actions use only its origin (actions/toolkit,
 // packages/artifact/src/internal/shared/config.ts).
 func (s *Server) resultsURL() string { return s.RunnerURL + "/" }
 
@@ -20,7 +20,7 @@ var (
 	stepConclusion = map[int]string{0: "", 2: "success", 3: "failure", 4: "cancelled", 7: "skipped"}
 )
 
-// The services that a job calls.
+// The services that jobs call.
 const (
 	receiver  = "results.services.receiver.Receiver/"
 	stepsOf   = "github.actions.results.api.v1.WorkflowStepUpdateService/"
@@ -28,7 +28,7 @@ const (
 	caches    = "github.actions.results.api.v1.CacheService/"
 )
 
-// twirp serves the results service: states of steps, places for logs and artifacts.
+// twirp serves the results service: states of steps, and addresses for logs and artifacts.
 func (s *Server) twirp(w http.ResponseWriter, r *http.Request, j *job) {
 	text, err := io.ReadAll(io.LimitReader(r.Body, 1<<22))
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *Server) twirp(w http.ResponseWriter, r *http.Request, j *job) {
 	refuse(w, r, http.StatusNotFound, "no method "+name)
 }
 
-// twirpCall is one call; its methods need the server's lock.
+// twirpCall is one call. Callers of its methods must hold the server's lock.
 type twirpCall struct {
 	server *Server
 	job    *job
@@ -95,7 +95,7 @@ func twirpError(w http.ResponseWriter, status int, code, message string) {
 	writeJSON(w, status, map[string]string{"code": code, "msg": message})
 }
 
-// read reads a call of this very job strictly.
+// read decodes a call strictly, and refuses a call for another job.
 func (c *twirpCall) read(into interface{ ref() jobRef }) bool {
 	if err := strict(c.text, into); err != nil {
 		refuse(c.w, c.r, http.StatusBadRequest, "the body: "+err.Error())
@@ -110,7 +110,7 @@ func (c *twirpCall) read(into interface{ ref() jobRef }) bool {
 
 func (c *twirpCall) answer(body any) { writeJSON(c.w, http.StatusOK, body) }
 
-// place gives a signed address for a blob, which is made at the first call.
+// place answers with a signed address for a blob, which it makes at the first call.
 func (c *twirpCall) place(kind string, b **blob) {
 	if *b == nil {
 		*b = c.server.newBlob()
@@ -146,7 +146,7 @@ func (c *twirpCall) updateSteps() {
 	c.answer(map[string]bool{"ok": true})
 }
 
-// stepOf finds a step, or makes one of those that runners add.
+// stepOf finds a step by its id, or adds it: runners have steps of their own.
 func (j *job) stepOf(id string) *step {
 	for _, known := range j.steps {
 		if known.id == id {
@@ -158,7 +158,7 @@ func (j *job) stepOf(id string) *step {
 	return made
 }
 
-// tell takes what a runner says of a step.
+// tell stores the state of a step that a runner reports.
 func (j *job) tell(of step) {
 	known := j.stepOf(of.id)
 	known.number, known.status, known.conclusion, known.started, known.completed = of.number, of.status, of.conclusion, of.started, of.completed
@@ -168,22 +168,22 @@ func (j *job) tell(of step) {
 	slices.SortStableFunc(j.steps, func(a, b *step) int { return a.number - b.number })
 }
 
-// feed takes the lines of a running job over a web socket.
+// feed receives the lines of a running job over a web socket.
 func (s *Server) feed(w http.ResponseWriter, r *http.Request, j *job) {
 	socket, err := websocket.Accept(w, r, nil)
 	if err != nil {
-		return // it has answered
+		return // Accept has answered
 	}
 	defer func() { _ = socket.CloseNow() }()
 	socket.SetReadLimit(1 << 22)
 	for {
 		_, text, err := socket.Read(r.Context())
 		if err != nil {
-			return // the runner's end of the feed
+			return // the runner has ended the feed
 		}
 		var lines feedLines
 		if err := strict(text, &lines); err != nil {
-			_ = socket.Close(websocket.StatusUnsupportedData, "not as GitHub's runner sends it") // it is said in the record
+			_ = socket.Close(websocket.StatusUnsupportedData, "not as GitHub's runner sends it") // the record has the error
 			recordOf(r).Refused = "the feed: " + err.Error()
 			return
 		}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// runner is a registered one.
+// runner is a registered runner.
 type runner struct {
 	id        int64
 	name      string
@@ -23,16 +23,17 @@ type runner struct {
 	key       *rsa.PublicKey
 	session   *session
 	job       *job      // assigned or running
-	messages  []any     // that wait for its next poll
-	ends      time.Time // when it vanishes, its one job behind it; zero: it has none behind it
+	messages  []any     // waiting for its next poll
+	ends      time.Time // when it vanishes after its one job; zero: the job is not over
 }
 
-// lingers: its one job is over, and GitHub has not noticed yet. Others see it busy.
+// lingers reports whether the runner's one job is over, but GitHub has not noticed yet.
+// Clients see such a runner as busy.
 func (r *runner) lingers() bool { return !r.ends.IsZero() }
 
 func (r *runner) busy() bool { return r.job != nil || r.lingers() }
 
-// expireRunners forgets those whose job is over; it needs the lock.
+// expireRunners forgets the runners that have lingered long enough. The caller must hold s.mu.
 func (s *Server) expireRunners() {
 	for _, r := range s.runners {
 		if r.lingers() && !s.now().Before(r.ends) {
@@ -59,7 +60,7 @@ type Runner struct {
 	Ephemeral bool
 }
 
-// Runners gives all registered ones, the oldest first.
+// Runners returns all registered runners, the oldest first.
 func (s *Server) Runners() []Runner {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,8 +87,7 @@ func (r *runner) json() any {
 	}
 }
 
-// newLabels gives each an id, and small letters; the ones that every machine has are
-// read-only.
+// newLabels gives each label an id, and makes it lower case. The default labels are read-only.
 func (s *Server) newLabels(names []string) []label {
 	made := []label{}
 	for _, name := range names {
@@ -100,7 +100,7 @@ func (s *Server) newLabels(names []string) []label {
 	return made
 }
 
-// named finds a runner by its name, which is one of a place; it needs the lock.
+// named finds a runner by its name, which is unique at a place. The caller must hold s.mu.
 func (s *Server) named(p place, name string) *runner {
 	for _, r := range s.runners {
 		if r.place == p && strings.EqualFold(r.name, name) {
@@ -123,7 +123,7 @@ func (s *Server) listRunners(c *call) answer {
 	return answer{status: http.StatusOK, body: map[string]any{"total_count": len(all), "runners": page(c.Request, all)}, paged: true, total: len(all)}
 }
 
-// at finds the runner that a call's path names; it needs the lock.
+// at finds the runner that a call's path names. The caller must hold s.mu.
 func (s *Server) at(c *call) *runner {
 	if found := s.runners[c.number("id")]; found != nil && found.place == c.place {
 		return found
@@ -155,7 +155,8 @@ func (s *Server) deleteRunner(c *call) answer {
 	return answer{status: http.StatusNoContent}
 }
 
-// forget removes a registration and all that it could do; it needs the lock.
+// forget removes a registration, and with it all that the runner could do. The caller must
+// hold s.mu.
 func (s *Server) forget(gone *runner) {
 	gone.session = nil
 	delete(s.runners, gone.id)
@@ -179,7 +180,7 @@ func (s *Server) getRepository(c *call) answer {
 	}}
 }
 
-// AgentVersion is the release of the runner that downloads offers.
+// AgentVersion is the runner release that the downloads endpoint offers.
 const AgentVersion = "2.330.0"
 
 func (s *Server) downloads(*call) answer {
@@ -195,8 +196,9 @@ func (s *Server) downloads(*call) answer {
 	return answer{status: http.StatusOK, body: all}
 }
 
-// deprecates gives the day from which a version is refused, for jobs and for registrations
-// alike: zero where no day is set. It knows versions up to AgentVersion; it needs the lock.
+// deprecates returns the date from which a version is refused, for jobs and for registrations
+// alike; zero if no date is set. It knows the versions that begin with 2.3. The caller must
+// hold s.mu.
 func (s *Server) deprecates(version string) (from time.Time, known bool) {
 	switch {
 	case version == AgentVersion:
@@ -219,7 +221,8 @@ func (s *Server) deprecation(c *call) answer {
 	return answer{status: http.StatusOK, body: map[string]any{"runtime_deprecates_at": stamp(from), "registration_deprecates_at": stamp(from)}}
 }
 
-// tooOld: an agent of the version can't register any more.
+// tooOld reports whether an agent of the version can no longer register. The caller must hold
+// s.mu.
 func (s *Server) tooOld(version string) bool {
 	version, _, _ = strings.Cut(version, "-")
 	from, known := s.deprecates(version)

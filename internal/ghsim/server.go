@@ -13,21 +13,23 @@ import (
 	"time"
 )
 
-// Options of a stand-in; the zero value serves on free ports of localhost with
-// GitHub's own times.
+// Options configure a stand-in. The zero value serves on free ports of localhost, with
+// GitHub's own times, except that Linger is shorter than GitHub's. RunnerAddress has no TLS
+// because runners don't know the CA; give it the address of a Docker bridge to make it
+// reachable from containers.
 type Options struct {
 	Address       string // REST over TLS; "127.0.0.1:0" if empty
-	RunnerAddress string // what runners speak to, without TLS, since they don't know the CA; "127.0.0.1:0" if empty. A Docker bridge's address reaches containers
-	RunnerTLS     bool   // theirs is TLS too: they have been told the CA
+	RunnerAddress string // for runners, without TLS; "127.0.0.1:0" if empty
+	RunnerTLS     bool   // RunnerAddress uses TLS too: runners know the CA
 
 	Version      string // of the Enterprise Server; "3.17.0" if empty. Before 3.10 there are no JIT configurations
-	JITMayUpdate bool   // JIT configurations don't forbid the runner to update itself
+	JITMayUpdate bool   // JIT configurations let the runner update itself
 
-	PollTimeout    time.Duration // how long a poll for messages waits; 50 s
-	SessionTimeout time.Duration // a runner that has not polled for so long is offline; 100 s
-	AcquireTimeout time.Duration // an assigned job that is not acquired goes back to the queue; 2 min
-	JobLock        time.Duration // a running job that is not renewed has lost its runner; 10 min
-	Linger         time.Duration // an ephemeral runner stays busy for so long after its job; 200 ms, less than GitHub's; negative: not at all
+	PollTimeout    time.Duration // how long a poll for messages waits; default 50 s
+	SessionTimeout time.Duration // a runner that has not polled for this long is offline; default 100 s
+	AcquireTimeout time.Duration // a job that is assigned but not acquired returns to the queue; default 2 min
+	JobLock        time.Duration // a running job that is not renewed has lost its runner; default 10 min
+	Linger         time.Duration // how long an ephemeral runner stays busy after its job; default 200 ms; negative: 0
 }
 
 func (o Options) withDefaults() Options {
@@ -44,11 +46,12 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Server is a stand-in GitHub. All its methods can be called at any time, from
-// any goroutine.
+// Server is a stand-in GitHub. All its methods are safe for concurrent use. Its URL is like
+// that of a GitHub Enterprise Server: URL/OWNER/REPO is a target, URL/api/v3/ and URL/ are the
+// API.
 type Server struct {
-	URL       string // https://HOST:PORT, like a GitHub Enterprise Server's: URL/OWNER/REPO is a target, URL/api/v3/ and URL/ are the API
-	RunnerURL string // http://HOST:PORT, in the configurations of runners; https with RunnerTLS
+	URL       string // https://HOST:PORT, for targets and the API
+	RunnerURL string // http://HOST:PORT, in the runners' configurations; https with RunnerTLS
 
 	options Options
 	ca      authority
@@ -56,25 +59,25 @@ type Server struct {
 	stop    context.CancelFunc
 	ended   sync.WaitGroup
 
-	mu      sync.Mutex // guards all below
+	mu      sync.Mutex // guards all fields below
 	changed chan struct{}
-	offset  time.Duration // of the clock
+	offset  time.Duration // of the stand-in's clock
 	nextID  int64
 	places  map[place]*holder
 	actors  map[string]*actor // by token
 	apps    map[int64]*app
 	rate    rateLimit
 	runners map[int64]*runner
-	used    map[string]time.Time // identities of OAuth assertions, which count once
-	signing []byte               // of the tokens of jobs
+	used    map[string]time.Time // ids of OAuth assertions, which are valid once
+	signing []byte               // key for the tokens of jobs
 	jobs    []*job               // in the order of the queue
 	blobs   map[string]*blob
 	faults  []*Fault
 	records []Request
 }
 
-// Start serves until Close. There are the private repository acme/api, the
-// organization acme and the enterprise big; Add… makes more.
+// Start serves until Close. The private repository acme/api, the organization acme and the
+// enterprise big exist from the start; the Add… methods add more.
 func Start(options Options) (*Server, error) {
 	s := &Server{
 		options: options.withDefaults(), changed: make(chan struct{}), nextID: 100,
@@ -104,12 +107,12 @@ func Start(options Options) (*Server, error) {
 		server := &http.Server{
 			Handler: handler, TLSConfig: s.ca.config(), ReadHeaderTimeout: 10 * time.Second,
 			BaseContext: func(net.Listener) context.Context { return ctx },
-			ErrorLog:    log.New(io.Discard, "", 0), // refused certificates and dropped connections are what tests are about
+			ErrorLog:    log.New(io.Discard, "", 0), // tests cause refused certificates and dropped connections on purpose
 		}
 		s.servers = append(s.servers, server)
 		s.ended.Go(func() {
 			if listener == secure || s.options.RunnerTLS {
-				_ = server.ServeTLS(listener, "", "") // always an error, ErrServerClosed in the end
+				_ = server.ServeTLS(listener, "", "") // always returns an error, in the end ErrServerClosed
 			} else {
 				_ = server.Serve(listener)
 			}
@@ -121,7 +124,7 @@ func Start(options Options) (*Server, error) {
 	return s, nil
 }
 
-// Close ends it; open requests are dropped.
+// Close stops the server and drops open requests.
 func (s *Server) Close() {
 	s.stop()
 	for _, server := range s.servers {
@@ -133,31 +136,31 @@ func (s *Server) Close() {
 // CA is the certificate that clients of URL must trust, as PEM.
 func (s *Server) CA() []byte { return s.ca.pem }
 
-// SetClockOffset makes the clock of the stand-in go wrong: tokens, assertions,
-// and the Date of answers.
+// SetClockOffset makes the stand-in's clock wrong: for tokens, assertions, and the Date of
+// answers.
 func (s *Server) SetClockOffset(offset time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.offset = offset
 }
 
-// now needs the lock.
+// now returns the time of the stand-in's clock. The caller must hold s.mu.
 func (s *Server) now() time.Time { return time.Now().Add(s.offset) }
 
-// id gives the next number; it needs the lock.
+// id returns the next number. The caller must hold s.mu.
 func (s *Server) id() int64 {
 	s.nextID++
 	return s.nextID
 }
 
-// announce wakes all who wait for a change; it needs the lock.
+// announce wakes all goroutines that wait for a change. The caller must hold s.mu.
 func (s *Server) announce() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// await calls ready under the lock at once and after each change, until it tells
-// true or ctx ends.
+// await calls ready under the lock, at once and after each change, until it returns true or
+// ctx ends.
 func (s *Server) await(ctx context.Context, ready func() bool) error {
 	for {
 		s.mu.Lock()
@@ -174,7 +177,7 @@ func (s *Server) await(ctx context.Context, ready func() bool) error {
 	}
 }
 
-// watch ends what has timed out.
+// watch ends sessions, jobs and runners that have timed out.
 func (s *Server) watch(ctx context.Context) {
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()

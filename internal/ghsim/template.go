@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// GitHub sends what a workflow says to the runner in a language of templates: texts,
-// lists and mappings as they are, expressions as such, and the runner evaluates them.
+// GitHub sends a workflow to the runner in a template language: texts, lists and mappings as
+// they are, and expressions marked as such. The runner evaluates them.
 
 type mapEntry struct {
 	Key   string `json:"key"`
@@ -18,9 +18,9 @@ type mapEntry struct {
 
 func expression(text string) map[string]any { return map[string]any{"type": 3, "expr": text} }
 
-// template is a text of the workflow; one that mixes text and expressions becomes a
-// call of format, as GitHub makes it. Texts are checked before (check), so here none
-// is left open.
+// template encodes a text of the workflow. A text that mixes text and expressions becomes a
+// call of format, as GitHub makes it. check has validated all texts before, so every
+// expression is closed here.
 func template(text string) any {
 	parts, _ := split(text)
 	if !slices.ContainsFunc(parts, func(p part) bool { return p.expression }) {
@@ -58,13 +58,13 @@ func sequence(values []string) map[string]any {
 	return map[string]any{"type": 1, "seq": all}
 }
 
-// part of a text: an expression between ${{ and }}, or what is around.
+// part is a part of a text: an expression between ${{ and }}, or the text around it.
 type part struct {
 	text       string
 	expression bool
 }
 
-// split finds the expressions of a text. A string in one may hold }}.
+// split finds the expressions of a text. A string within an expression may hold }}.
 func split(text string) (parts []part, err error) {
 	for {
 		before, rest, found := strings.Cut(text, "${{")
@@ -92,8 +92,8 @@ func split(text string) (parts []part, err error) {
 	}
 }
 
-// condition is what GitHub makes of an if: it holds only while no step has failed,
-// unless it asks for the job's status itself.
+// condition returns what GitHub makes of an if: it holds only while no step has failed, unless
+// it asks for the job's status itself.
 func condition(text string) string {
 	text = strings.TrimSpace(text)
 	if parts, err := split(text); err == nil && len(parts) == 1 && parts[0].expression {
@@ -110,7 +110,7 @@ func condition(text string) string {
 	return "success() && (" + text + ")"
 }
 
-// contextData is a value in the language of contexts.
+// contextData encodes a value in the language of contexts.
 func contextData(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
@@ -144,7 +144,7 @@ func contextData(value any) any {
 	}
 }
 
-// shown is a value of a matrix as GitHub writes it in a job's name.
+// shown formats a value of a matrix as GitHub does in a job's name.
 func shown(value any) string {
 	switch value := value.(type) {
 	case string:

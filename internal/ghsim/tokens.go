@@ -17,16 +17,16 @@ import (
 	"github.com/golang-jwt/jwt/v4"
 )
 
-// actor is who a token stands for.
+// actor is the identity behind a token.
 type actor struct {
-	name        string            // in records
+	name        string            // for records
 	classic     []string          // scopes of a classic token
 	permissions map[string]string // of a fine-grained token or an installation: "administration": "write"
-	owner       string            // whose things those are for
-	integration bool              // an installation's
+	owner       string            // the account that the permissions are for
+	integration bool              // it is an installation's
 	expires     time.Time         // zero: never
 
-	admin  place   // a registration or remove token is for one place
+	admin  place   // a registration or remove token is for this place
 	remove bool    // it is a remove token
 	runner *runner // a runner's own token
 	job    *job    // a job's token
@@ -45,34 +45,34 @@ type installation struct {
 	permissions map[string]string
 }
 
-// Documented permissions.
+// Permissions as GitHub documents them.
 const (
 	repoRunners = "administration"
 	orgRunners  = "organization_self_hosted_runners"
 )
 
-// RunnerPermissions are those that an App or a fine-grained token needs for
-// everything here.
+// RunnerPermissions returns the permissions that an App or a fine-grained token needs for this
+// whole API.
 func RunnerPermissions() map[string]string {
 	return map[string]string{repoRunners: "write", orgRunners: "write", "metadata": "read", "actions": "read"}
 }
 
-// ClassicToken is a personal access token with scopes such as repo, admin:org,
-// manage_runners:enterprise. lifetime 0: it never expires; it may be negative.
+// ClassicToken makes a personal access token with scopes such as repo, admin:org,
+// manage_runners:enterprise. With lifetime 0 it never expires; lifetime may be negative.
 func (s *Server) ClassicToken(lifetime time.Duration, scopes ...string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.issue("ghp_", &actor{name: fmt.Sprintf("classic token %d", s.id()), classic: append([]string{}, scopes...)}, lifetime)
 }
 
-// FineGrainedToken is a personal access token for one owner's things.
+// FineGrainedToken makes a personal access token for what belongs to one owner.
 func (s *Server) FineGrainedToken(lifetime time.Duration, owner string, permissions map[string]string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.issue("github_pat_", &actor{name: fmt.Sprintf("fine-grained token %d", s.id()), owner: owner, permissions: maps.Clone(permissions)}, lifetime)
 }
 
-// App makes a GitHub App: its id, and its private key as PEM.
+// App makes a GitHub App and returns its id, and its private key as PEM.
 func (s *Server) App() (id int64, key []byte, err error) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -85,7 +85,7 @@ func (s *Server) App() (id int64, key []byte, err error) {
 	return made.id, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)}), nil
 }
 
-// Install installs an App for an owner and gives the installation's id.
+// Install installs an App for an owner and returns the installation's id.
 func (s *Server) Install(appID int64, owner string, permissions map[string]string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +94,7 @@ func (s *Server) Install(appID int64, owner string, permissions map[string]strin
 	return made.id
 }
 
-// issue makes a token for an actor; it needs the lock.
+// issue makes a token for an actor. The caller must hold s.mu.
 func (s *Server) issue(prefix string, who *actor, lifetime time.Duration) string {
 	if lifetime != 0 {
 		who.expires = s.now().Add(lifetime)
@@ -104,8 +104,9 @@ func (s *Server) issue(prefix string, who *actor, lifetime time.Duration) string
 	return token
 }
 
-// who finds the actor of a request, of the header's schemes that GitHub takes;
-// nil if the token is none, unknown or expired. It needs the lock.
+// who finds the actor of a request, for the schemes of the Authorization header that GitHub
+// accepts. It returns nil if the token is missing, unknown or expired. The caller must hold
+// s.mu.
 func (s *Server) who(r *http.Request) *actor {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	switch strings.ToLower(scheme) {
@@ -129,7 +130,7 @@ func (s *Server) who(r *http.Request) *actor {
 	return found
 }
 
-// appOf verifies the JWT by which an App speaks for itself; it needs the lock.
+// appOf verifies the JWT of an App that calls for itself. The caller must hold s.mu.
 func (s *Server) appOf(r *http.Request) (*app, string) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "bearer") || token == "" {
@@ -161,15 +162,15 @@ func (s *Server) appOf(r *http.Request) (*app, string) {
 	return found, ""
 }
 
-// need is what a call asks of its token.
+// need is what a call requires of its token.
 type need struct {
 	permission, level string // of fine-grained tokens and installations
-	admin             bool   // a registration token may as well
-	remove            bool   // a remove token may as well
+	admin             bool   // a registration token is enough
+	remove            bool   // a remove token is enough
 }
 
-// allows tells whether a may do at p what asks for n; else why not, as GitHub
-// says it. It needs the lock.
+// allows returns nil if a may do at p what n requires, and otherwise the refusal in GitHub's
+// words. The caller must hold s.mu.
 func (s *Server) allows(a *actor, p place, n need) *problem {
 	held := s.places[p]
 	public := held != nil && held.visibility == Public

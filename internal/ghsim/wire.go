@@ -9,9 +9,10 @@ import (
 	"strings"
 )
 
-// The requests of GitHub's runner, by the contracts of actions/runner at 258d6c8 (paths below
-// its src/). A field that it does not send, or one that it always sends and that is not
-// there, is refused by its name. Fields with omitempty may be missing.
+// The requests of GitHub's runner, by the contracts of actions/runner at 258d6c8 (the paths
+// below are relative to its src/). A request is refused if it has a field that the runner does
+// not send, or lacks one that the runner always sends; the refusal names the field. Fields
+// with omitempty may be missing.
 
 // sessionRequest is TaskAgentSession (Sdk/DTWebApi/WebApi/TaskAgentSession.cs:40-110) as
 // BrokerMessageListener.cs:98-107 fills it.
@@ -38,7 +39,7 @@ type agentReference struct {
 	AccessPoint       any         `json:"accessPoint,omitempty"`
 }
 
-// acknowledgement is BrokerHttpClient.cs:223-226's.
+// acknowledgement is the body in BrokerHttpClient.cs:223-226.
 type acknowledgement struct {
 	Request string `json:"runnerRequestId"`
 }
@@ -121,7 +122,8 @@ type stepRef struct {
 	Step string `json:"step_backend_id"`
 }
 
-// uploaded is JobLogsMetadataCreate, StepLogsMetadataCreate and StepSummaryMetadataCreate.
+// The uploaded types are JobLogsMetadataCreate, StepLogsMetadataCreate and
+// StepSummaryMetadataCreate.
 type uploadedJobLog struct {
 	jobRef
 	UploadedAt string `json:"uploaded_at"`
@@ -177,7 +179,7 @@ type actionReferences struct {
 	Dependencies []string `json:"actions_dependencies,omitempty"`
 }
 
-// strict reads JSON into one of the above, or names the first difference.
+// strict decodes JSON into one of the types above. Its error names the first difference.
 func strict(text []byte, into any) error {
 	decoder := json.NewDecoder(strings.NewReader(string(text)))
 	decoder.DisallowUnknownFields()
@@ -191,7 +193,7 @@ func strict(text []byte, into any) error {
 	return complete("", reflect.TypeOf(into).Elem(), sent)
 }
 
-// complete looks for fields that are always sent.
+// complete returns an error if a field is missing that is always sent.
 func complete(path string, want reflect.Type, sent any) error {
 	switch want.Kind() {
 	case reflect.Slice:
@@ -226,7 +228,7 @@ func complete(path string, want reflect.Type, sent any) error {
 	return nil
 }
 
-// lookUp heeds no case, as .NET and Go do where they read.
+// lookUp ignores case, as the decoders of .NET and Go do.
 func lookUp(object map[string]any, name string) (any, bool) {
 	for key, value := range object {
 		if strings.EqualFold(key, name) {
@@ -236,7 +238,7 @@ func lookUp(object map[string]any, name string) (any, bool) {
 	return nil, false
 }
 
-// body reads a request's body strictly; a difference is answered and recorded.
+// body decodes a request's body strictly. It answers and records a difference.
 func body(w http.ResponseWriter, r *http.Request, into any) bool {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<22))
 	if err == nil {
@@ -255,7 +257,8 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
 	writeJSON(w, status, map[string]string{"code": "malformed", "msg": why, "message": why})
 }
 
-// queried looks for the parameters of a request (BrokerHttpClient.cs:71-101 and 200-220).
+// queried checks that a request has exactly these query parameters (BrokerHttpClient.cs:71-101
+// and 200-220).
 func queried(w http.ResponseWriter, r *http.Request, names ...string) bool {
 	query := r.URL.Query()
 	for _, name := range names {

@@ -12,31 +12,32 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Job is one of a workflow, in the part of GitHub's language that has no actions and
-// no needs. Texts may hold expressions: the runner evaluates them.
+// Job is a job of a workflow, in the part of GitHub's language without needs and without
+// actions of other repositories. Texts may hold expressions, which the runner evaluates.
 type Job struct {
 	Name           string               `yaml:"name"`
-	Key            string               `yaml:"-"` // in the workflow; the name if empty
+	Key            string               `yaml:"-"` // in the workflow; if empty, the name is used
 	Repository     string               `yaml:"-"` // acme/api if empty
 	RunsOn         Strings              `yaml:"runs-on"`
-	TimeoutMinutes int                  `yaml:"timeout-minutes"` // 360 if it is not given
+	TimeoutMinutes int                  `yaml:"timeout-minutes"` // 360 if not given
 	Strategy       *Strategy            `yaml:"strategy"`
-	Matrix         map[string]any       `yaml:"-"` // the values of this job
+	Matrix         map[string]any       `yaml:"-"` // this job's values
 	Env            map[string]string    `yaml:"env"`
 	Defaults       Defaults             `yaml:"defaults"`
 	Container      Container            `yaml:"container"`
 	Services       map[string]Container `yaml:"services"`
-	Permissions    map[string]string    `yaml:"permissions"` // of the job's own token; id-token: write lets it ask for an identity
+	Permissions    map[string]string    `yaml:"permissions"` // of the job's own token; id-token: write permits an identity
 	Steps          []Step               `yaml:"steps"`
 
-	// Of the repository: what secrets.NAME and vars.NAME give.
+	// Secrets and Vars belong to the repository. They are the values of secrets.NAME and
+	// vars.NAME.
 	Secrets map[string]string `yaml:"-"`
 	Vars    map[string]string `yaml:"-"`
 
-	index, total int // of the jobs of a matrix
+	index, total int // among the jobs of a matrix
 }
 
-// Defaults of all steps.
+// Defaults are the defaults of all steps.
 type Defaults struct {
 	Run struct {
 		Shell            string `yaml:"shell"`
@@ -44,13 +45,13 @@ type Defaults struct {
 	} `yaml:"run"`
 }
 
-// Step of a job.
+// Step is a step of a job.
 type Step struct {
 	ID               string            `yaml:"id"`
 	Name             string            `yaml:"name"`
 	If               string            `yaml:"if"`
 	Run              string            `yaml:"run"`
-	Uses             string            `yaml:"uses"` // ./FOLDER of the workspace, or any other, which the runner is refused
+	Uses             string            `yaml:"uses"` // ./FOLDER of the workspace; the runner is refused any other
 	With             map[string]string `yaml:"with"`
 	Shell            string            `yaml:"shell"` // bash or sh
 	WorkingDirectory string            `yaml:"working-directory"`
@@ -59,8 +60,8 @@ type Step struct {
 	TimeoutMinutes   int               `yaml:"timeout-minutes"`
 }
 
-// Container that the steps of a job run in, or a service beside them; without an
-// image there is none.
+// Container is the container that the steps of a job run in, or a service next to them.
+// Without an image there is no container.
 type Container struct {
 	Image       string            `yaml:"image"`
 	Credentials Credentials       `yaml:"credentials"`
@@ -70,13 +71,13 @@ type Container struct {
 	Volumes     []string          `yaml:"volumes"`
 }
 
-// Credentials for the registry of an image.
+// Credentials are for the registry of an image.
 type Credentials struct {
 	Username string `yaml:"username"`
 	Password string `yaml:"password"`
 }
 
-// UnmarshalYAML takes a name of an image too.
+// UnmarshalYAML also accepts just the name of an image.
 func (c *Container) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind == yaml.ScalarNode {
 		return node.Decode(&c.Image)
@@ -85,10 +86,10 @@ func (c *Container) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode((*plain)(c))
 }
 
-// Strings is a list that may be written as one text.
+// Strings is a list that may also be written as one text.
 type Strings []string
 
-// UnmarshalYAML takes both.
+// UnmarshalYAML accepts both forms.
 func (s *Strings) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind == yaml.ScalarNode {
 		*s = []string{node.Value}
@@ -97,8 +98,8 @@ func (s *Strings) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode((*[]string)(s))
 }
 
-// ParseJobs reads a workflow: jobs by their keys, in the order of the file. A job
-// without a name has its key as one.
+// ParseJobs reads the jobs of a workflow, in the order of the file. A job without a name is
+// named by its key.
 func ParseJobs(text []byte) ([]Job, error) {
 	var file struct {
 		Name string            `yaml:"name"`
@@ -124,7 +125,7 @@ func ParseJobs(text []byte) ([]Job, error) {
 		if err != nil {
 			return nil, fmt.Errorf("workflow: job %s: %w", key, err)
 		}
-		strict := yaml.NewDecoder(bytes.NewReader(encoded)) // a node's own Decode lets unknown keys pass
+		strict := yaml.NewDecoder(bytes.NewReader(encoded)) // a node's own Decode accepts unknown keys
 		strict.KnownFields(true)
 		if err := strict.Decode(&one); err != nil {
 			return nil, fmt.Errorf("workflow: job %s: %w", key, err)
@@ -154,7 +155,7 @@ func ParseJobs(text []byte) ([]Job, error) {
 	return all, nil
 }
 
-// check refuses what this stand-in could not give to a runner faithfully.
+// check refuses a job that this stand-in could not give to a runner faithfully.
 func (j Job) check() error {
 	switch {
 	case j.Name == "":
@@ -184,7 +185,7 @@ func (j Job) check() error {
 	return nil
 }
 
-// texts of the job that may hold expressions.
+// texts returns the texts of the job that may hold expressions.
 func (j Job) texts() []string {
 	all := slices.Collect(maps.Values(j.Env))
 	for _, one := range append(slices.Collect(maps.Values(j.Services)), j.Container) {
@@ -196,7 +197,7 @@ func (j Job) texts() []string {
 	return all
 }
 
-// timeout of the job, after which GitHub cancels it.
+// timeout returns the time after which GitHub cancels the job.
 func (j Job) timeout() time.Duration {
 	if j.TimeoutMinutes == 0 {
 		return 360 * time.Minute
@@ -204,7 +205,7 @@ func (j Job) timeout() time.Duration {
 	return time.Duration(j.TimeoutMinutes) * time.Minute
 }
 
-// title is GitHub's for a step without a name.
+// title returns the name of a step, or GitHub's name for a step without one.
 func (s Step) title() string {
 	if s.Name != "" {
 		return s.Name

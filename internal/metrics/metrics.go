@@ -1,5 +1,5 @@
-// Package metrics counts what a supervisor does, in Prometheus's form, and tells
-// whether it is well.
+// Package metrics counts what a supervisor does, for Prometheus, and reports whether the
+// supervisor is healthy.
 package metrics
 
 import (
@@ -16,10 +16,10 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// stale is how long a supervisor that is well may go without a look at its fleet.
+// stale is how long a healthy supervisor may go without a look at its fleet.
 const stale = 5 * time.Minute
 
-// Metrics of one fleet's supervisor; a fleet.Meter.
+// Metrics counts for one fleet's supervisor. It is a fleet.Meter.
 type Metrics struct {
 	registry  *prometheus.Registry
 	runners   *prometheus.GaugeVec
@@ -34,13 +34,13 @@ type Metrics struct {
 	limit     prometheus.Gauge
 
 	mu      sync.Mutex
-	looked  time.Time // at the fleet, with success; at first when the supervisor began
+	looked  time.Time // last successful look at the fleet; at first, the start of the supervisor
 	failure error     // of the last look
 }
 
 var _ fleet.Meter = (*Metrics)(nil)
 
-// New counts from zero.
+// New returns metrics that count from zero.
 func New(fleetName string) *Metrics {
 	registry := prometheus.NewRegistry()
 	m := &Metrics{
@@ -76,7 +76,7 @@ func New(fleetName string) *Metrics {
 	return m
 }
 
-// Reconciled is fleet.Meter's.
+// Reconciled implements fleet.Meter.
 func (m *Metrics) Reconciled(took time.Duration, err error) {
 	m.mu.Lock()
 	if m.failure = err; err == nil {
@@ -89,7 +89,7 @@ func (m *Metrics) Reconciled(took time.Duration, err error) {
 	}
 }
 
-// Runners is fleet.Meter's.
+// Runners implements fleet.Meter.
 func (m *Metrics) Runners(count map[fleet.Standing]int, wanted int) {
 	for _, standing := range fleet.Standings {
 		m.runners.WithLabelValues(string(standing)).Set(float64(count[standing]))
@@ -97,7 +97,7 @@ func (m *Metrics) Runners(count map[fleet.Standing]int, wanted int) {
 	m.wanted.Set(float64(wanted))
 }
 
-// Started is fleet.Meter's.
+// Started implements fleet.Meter.
 func (m *Metrics) Started(took time.Duration, fromSpare bool) {
 	from := "nothing"
 	if fromSpare {
@@ -106,7 +106,7 @@ func (m *Metrics) Started(took time.Duration, fromSpare bool) {
 	m.startUp.WithLabelValues(from).Observe(took.Seconds())
 }
 
-// Ended is fleet.Meter's.
+// Ended implements fleet.Meter.
 func (m *Metrics) Ended(record fleet.Record) {
 	if !record.Finished.IsZero() {
 		m.exits.WithLabelValues(strconv.Itoa(record.ExitCode)).Inc()
@@ -119,7 +119,7 @@ func (m *Metrics) Ended(record fleet.Record) {
 	}
 }
 
-// conclusion keeps to the words that there are.
+// conclusion returns the known words as they are, and "unknown" for all others.
 func conclusion(word string) string {
 	switch word {
 	case "success", "failure", "cancelled", "skipped":
@@ -128,7 +128,7 @@ func conclusion(word string) string {
 	return "unknown"
 }
 
-// Transport counts the calls that go through it.
+// Transport returns a transport that counts the calls through it.
 func (m *Metrics) Transport(next http.RoundTripper) http.RoundTripper {
 	return counting{m, next}
 }
@@ -138,7 +138,7 @@ type counting struct {
 	next http.RoundTripper
 }
 
-// RoundTrip is http.RoundTripper's.
+// RoundTrip implements http.RoundTripper.
 func (c counting) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := c.next.RoundTrip(request)
 	if err != nil {
@@ -152,8 +152,8 @@ func (c counting) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// Handler serves /metrics and /healthz: 503 with the reason while the last look at
-// the fleet failed, or was long ago.
+// Handler serves /metrics and /healthz. /healthz answers 503 with the reason if the last look
+// at the fleet failed or was long ago.
 func (m *Metrics) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))

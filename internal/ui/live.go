@@ -10,8 +10,8 @@ import (
 
 var spinner = []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
 
-// Live shows one line per item: redrawn in place on a terminal, else only what
-// an item ended with.
+// Live shows one line per item. On a terminal it redraws the lines in place; otherwise it
+// prints only how each item ended.
 type Live struct {
 	w     io.Writer
 	tty   bool
@@ -26,7 +26,7 @@ type Live struct {
 	stopped sync.WaitGroup
 }
 
-// NewLive starts; Close ends it.
+// NewLive starts a Live. Close ends it.
 func NewLive(w io.Writer, tty bool, theme Theme) *Live {
 	l := &Live{w: w, tty: tty, theme: theme, working: map[string]string{}, stop: make(chan struct{})}
 	if tty {
@@ -51,7 +51,7 @@ func (l *Live) spin() {
 	}
 }
 
-// Set tells what an item is doing.
+// Set shows the current action of an item.
 func (l *Live) Set(key, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,10 +62,10 @@ func (l *Live) Set(key, text string) {
 	l.redraw()
 }
 
-// Done ends an item's line well.
+// Done ends an item's line with success.
 func (l *Live) Done(key, text string) { l.end(l.theme.Check(), key, text) }
 
-// Fail ends an item's line badly.
+// Fail ends an item's line with failure.
 func (l *Live) Fail(key, text string) { l.end(l.theme.Cross(), key, text) }
 
 func (l *Live) end(mark, key, text string) {
@@ -95,8 +95,8 @@ func (l *Live) redraw() {
 		return
 	}
 	l.erase()
-	// A line that wraps, or more lines than fit, could not be erased again. The
-	// size is asked each time: the window may have changed.
+	// Lines that wrap, and more lines than fit, could not be erased again. The size is queried
+	// each time, because the window may have changed.
 	columns, rows := size(l.w)
 	shown := l.order
 	if rows > 2 && len(shown) > rows-1 {

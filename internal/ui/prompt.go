@@ -9,10 +9,10 @@ import (
 	"github.com/AlecAivazis/survey/v2/terminal"
 )
 
-// ErrInterrupted is Ctrl-C at a question.
+// ErrInterrupted reports Ctrl-C at a question.
 var ErrInterrupted = errors.New("interrupted")
 
-// Prompter asks a person. survey is archived and stands behind this alone.
+// Prompter asks a person. It hides survey, which is archived.
 type Prompter interface {
 	Input(message, preset, help string, validate func(string) error) (string, error)
 	Select(message string, options []string, preset string) (string, error)
@@ -21,11 +21,12 @@ type Prompter interface {
 
 type surveyPrompter struct{ stdio survey.AskOpt }
 
-// PromptColor switches the colour of questions: survey keeps it in a variable
-// of its own, and heeds NO_COLOR.
+// PromptColor switches the colour of questions. survey keeps the switch in a variable of its
+// own, and respects NO_COLOR.
 func PromptColor(on bool) { core.DisableColor = !on }
 
-// NewPrompter asks on a terminal; questions go to errs, so that stdout stays data.
+// NewPrompter returns a Prompter for a terminal. Questions go to errs, so that stdout stays
+// data.
 func NewPrompter(in, errs *os.File) Prompter {
 	return surveyPrompter{survey.WithStdio(in, errs, errs)}
 }
@@ -41,7 +42,7 @@ func (p surveyPrompter) ask(question survey.Prompt, answer any, options ...surve
 func (p surveyPrompter) Input(message, preset, help string, validate func(string) error) (string, error) {
 	var answer string
 	err := p.ask(&survey.Input{Message: message, Default: preset, Help: help}, &answer, survey.WithValidator(func(given any) error {
-		text, _ := given.(string) // survey gives Input's answers as strings
+		text, _ := given.(string) // survey returns answers of Input as strings
 		return validate(text)
 	}))
 	return answer, err

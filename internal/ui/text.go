@@ -8,10 +8,10 @@ import (
 	"github.com/moby/term"
 )
 
-// Narrow is the width under which text and columns stand below each other.
+// Narrow is the width below which text and columns are stacked.
 const Narrow = 60
 
-// size of the terminal behind w, as it is now; 0, 0 where w is none.
+// size returns the current size of the terminal behind w; 0, 0 if w is none.
 func size(w io.Writer) (columns, rows int) {
 	file, ok := w.(interface{ Fd() uintptr })
 	if !ok || !term.IsTerminal(file.Fd()) {
@@ -24,14 +24,14 @@ func size(w io.Writer) (columns, rows int) {
 	return int(found.Width), int(found.Height)
 }
 
-// Columns is how many characters fit a line of w: 0 where any number does.
+// Columns returns how many characters fit on a line of w; 0 means any number.
 func Columns(w io.Writer) int {
 	columns, _ := size(w)
 	return columns
 }
 
-// Wrap breaks text at blanks into lines of at most columns; a longer word has
-// a line of its own. 0 columns break nothing.
+// Wrap breaks text at blanks into lines of at most columns. A longer word gets a line of its
+// own. With 0 columns, nothing is broken.
 func Wrap(text string, columns int) []string {
 	var lines []string
 	line := ""
@@ -49,10 +49,10 @@ func Wrap(text string, columns int) []string {
 	return append(lines, line)
 }
 
-// readable bounds lines of prose on wide terminals and in files.
+// readable limits lines of prose on wide terminals and in files.
 const readable = 100
 
-// Paragraph prints text in lines that are good to read.
+// Paragraph prints text in lines of a readable length.
 func Paragraph(w io.Writer, text string) {
 	for _, line := range Wrap(text, lineLength(w)) {
 		fmt.Fprintln(w, line)
@@ -66,7 +66,7 @@ func lineLength(w io.Writer) int {
 	return readable
 }
 
-// Folded prints lines; on a narrow terminal what does not fit one goes on below it.
+// Folded prints lines. On a narrow terminal, lines that do not fit continue below, indented.
 func Folded(w io.Writer, lines string) {
 	columns := Columns(w)
 	if columns == 0 || columns >= Narrow {
@@ -79,11 +79,11 @@ func Folded(w io.Writer, lines string) {
 	}
 }
 
-// Definition is a term and what it means.
+// Definition is a term and its meaning.
 type Definition struct{ Term, Text string }
 
-// Definitions prints two columns, or where those do not fit each text below
-// its term. all is every definition of the page, so that its sections align.
+// Definitions prints two columns, or each text below its term if the columns do not fit. all
+// holds every definition of the page, so that its sections align.
 func Definitions(w io.Writer, section, all []Definition) {
 	const indent = "  "
 	columns, widest := lineLength(w), 0
@@ -108,7 +108,7 @@ func Definitions(w io.Writer, section, all []Definition) {
 	}
 }
 
-// cut shortens text without colour to columns.
+// cut shortens text to columns. The text must have no colour.
 func cut(text string, columns int) string {
 	runes := []rune(text)
 	if columns <= 0 || len(runes) <= columns {

@@ -1,5 +1,5 @@
-// Package ui is how runnerctl speaks: streams, colours, tables, live lines,
-// prompts and errors.
+// Package ui is runnerctl's interface to people: streams, colours, tables, live lines, prompts
+// and errors.
 package ui
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/moby/term"
 )
 
-// Streams are the process's own, and whether each is a terminal.
+// Streams are the process's own streams, and whether each is a terminal.
 type Streams struct {
 	In                    io.Reader
 	Out, Err              io.Writer
@@ -35,7 +35,7 @@ type ColorMode string
 // ParseColorMode reads the value of --color.
 func ParseColorMode(text string) (ColorMode, error) {
 	switch text {
-	case "": // of a variable that is empty
+	case "": // from an empty variable
 		return "auto", nil
 	case "auto", "always", "never":
 		return ColorMode(text), nil
@@ -43,13 +43,13 @@ func ParseColorMode(text string) (ColorMode, error) {
 	return "", fmt.Errorf("--color %q: auto, always or never", text)
 }
 
-// Theme colours text for one stream: fatih/color by itself judges stdout only.
+// Theme colours text for one stream. fatih/color by itself checks stdout only.
 type Theme struct {
 	ok, fail, warn, dim, bold *color.Color
 	palette                   []*color.Color
 }
 
-// NewTheme decides about colour for a stream.
+// NewTheme decides whether a stream gets colour.
 func NewTheme(mode ColorMode, tty bool, env func(string) string) Theme {
 	on := mode == "always" || mode == "auto" && tty && env("NO_COLOR") == "" && env("TERM") != "dumb"
 	instance := func(attributes ...color.Attribute) *color.Color {
@@ -62,40 +62,40 @@ func NewTheme(mode ColorMode, tty bool, env func(string) string) Theme {
 		return c
 	}
 	theme := Theme{ok: instance(color.FgGreen), fail: instance(color.FgRed), warn: instance(color.FgYellow), dim: instance(color.Faint), bold: instance(color.Bold)}
-	// Not red: nothing has failed.
+	// No red: nothing has failed.
 	for _, foreground := range []color.Attribute{color.FgCyan, color.FgYellow, color.FgGreen, color.FgMagenta, color.FgBlue, color.FgHiCyan, color.FgHiYellow, color.FgHiGreen, color.FgHiMagenta, color.FgHiBlue} {
 		theme.palette = append(theme.palette, instance(foreground))
 	}
 	return theme
 }
 
-// OK colours what went well.
+// OK colours a success.
 func (t Theme) OK(s string) string { return t.ok.Sprint(s) }
 
-// Fail colours what failed.
+// Fail colours a failure.
 func (t Theme) Fail(s string) string { return t.fail.Sprint(s) }
 
-// Warn colours what to look at.
+// Warn colours a warning.
 func (t Theme) Warn(s string) string { return t.warn.Sprint(s) }
 
-// Dim colours what is secondary.
+// Dim colours secondary text.
 func (t Theme) Dim(s string) string { return t.dim.Sprint(s) }
 
 // Bold marks headings.
 func (t Theme) Bold(s string) string { return t.bold.Sprint(s) }
 
-// Pick colours text with the i-th colour of a small palette, so that what belongs
-// together can be told apart.
+// Pick colours text with the i-th colour of a small palette, to show which texts belong
+// together.
 func (t Theme) Pick(i int, s string) string { return t.palette[i%len(t.palette)].Sprint(s) }
 
-// Check is the mark of what went well.
+// Check is the mark of success.
 func (t Theme) Check() string { return t.OK("✔") }
 
-// Cross is the mark of what failed.
+// Cross is the mark of failure.
 func (t Theme) Cross() string { return t.Fail("✘") }
 
-// Plain makes text that somebody else wrote safe to show: no colours, cursor
-// movements or other control characters of theirs. Tabs become blanks.
+// Plain makes text from other sources safe to show. It removes colours, cursor movements and
+// other control characters. Tabs become blanks.
 func Plain(s string) string {
 	s = sequence.ReplaceAllString(s, "")
 	return strings.Map(func(r rune) rune {
@@ -116,8 +116,8 @@ var ansi = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
 func width(s string) int { return utf8.RuneCountInString(ansi.ReplaceAllString(s, "")) }
 
-// Table prints aligned columns, two spaces apart, no blanks at line ends. On a
-// terminal too narrow for it each row becomes a block, headed by its first cell.
+// Table prints aligned columns, two spaces apart, without blanks at line ends. On a terminal
+// that is too narrow, each row becomes a block headed by its first cell.
 func Table(w io.Writer, header []string, rows [][]string) {
 	widths := make([]int, len(header))
 	all := append([][]string{header}, rows...)
@@ -157,7 +157,7 @@ func blocks(w io.Writer, header []string, rows [][]string) {
 	}
 }
 
-// Error prints an error with what it carries: cause, last lines, hint.
+// Error prints an error with its cause, last lines and hint.
 func Error(w io.Writer, theme Theme, err error) {
 	fmt.Fprintf(w, "%s %s\n", theme.Fail("error:"), err)
 	var cause interface{ Cause() string }
@@ -175,7 +175,7 @@ func Error(w io.Writer, theme Theme, err error) {
 	}
 }
 
-// Hint is what an error, or one behind it, says to do; "" where none does.
+// Hint returns the hint of an error, or of one that it wraps; "" if there is none.
 func Hint(err error) string {
 	var hint interface{ Hint() string }
 	if errors.As(err, &hint) {
@@ -192,10 +192,10 @@ type hinted struct {
 func (h *hinted) Hint() string  { return h.hint }
 func (h *hinted) Unwrap() error { return h.error }
 
-// Hinted adds to an error what to do about it.
+// Hinted adds a hint to an error.
 func Hinted(err error, hint string) error { return &hinted{err, hint} }
 
-// Duration in the largest unit that says enough: 0.9s, 42s, 4m, 2h, 3d.
+// Duration formats d in the largest unit that is precise enough: 0.9s, 42s, 4m, 2h, 3d.
 func Duration(d time.Duration) string {
 	switch {
 	case d < 10*time.Second:
@@ -210,7 +210,7 @@ func Duration(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
-// Bytes in binary units: 58MiB, 1.2GiB.
+// Bytes formats n in binary units: 58MiB, 1.2GiB.
 func Bytes(n int64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
 	value, unit := float64(n), 0
