@@ -294,13 +294,6 @@ func (s *Server) finish(j *job, conclusion string) {
 			}
 		}
 	}
-	if group := j.spec.Strategy; group != nil && conclusion == "failure" && group.failFast() {
-		for _, other := range s.jobs {
-			if other.spec.Strategy == group {
-				s.cancel(other)
-			}
-		}
-	}
 	s.announce()
 }
 
