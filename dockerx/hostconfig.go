@@ -56,7 +56,7 @@ func roleOf(spec fleet.Spec) string {
 	return string(spec.Role)
 }
 
-// containerConfig is the whole security model in one place (README, "Security model";
+// containerConfig is the whole security model in one place (docs/security.md;
 // golden-tested). There is no privileged mode, no capability except the two that newuidmap
 // and newgidmap need, and no host path except a sysfs that the kernel requires to be visible
 // and that is gone before any job runs.

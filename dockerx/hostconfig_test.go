@@ -26,7 +26,7 @@ func goldenSpec() fleet.Spec {
 	}
 }
 
-// The golden files are the security model: a change to them changes README too.
+// The golden files are the security model: a change to them changes docs/security.md too.
 func TestContainerConfigGolden(t *testing.T) {
 	agent := fleet.Agent{URL: "https://github.com/acme/api", Labels: []string{"gpu", "large"}, Group: "Default"}
 	jit, static := agent, agent
