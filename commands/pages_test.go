@@ -4,6 +4,10 @@ package commands
 
 import (
 	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,4 +64,58 @@ func TestEscapePage(t *testing.T) {
 		t.Errorf("%d of %d attempts were read", len(all), written)
 	}
 	golden.Check(t, "../docs/escape.md", []byte(text.String()))
+}
+
+var (
+	linkOfPage    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	headingOfPage = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	notInAnchor   = regexp.MustCompile(`[^\w\- ]`)
+)
+
+// anchors are the names by which links reach the headings of a page, as GitHub makes them.
+func anchors(page []byte) (names []string) {
+	for _, heading := range headingOfPage.FindAllSubmatch(page, -1) {
+		names = append(names, strings.ReplaceAll(notInAnchor.ReplaceAllString(strings.ToLower(string(heading[1])), ""), " ", "-"))
+	}
+	return names
+}
+
+// Each link of a page to a file of the repository, and to a heading of it, leads somewhere.
+func TestLinksOfPages(t *testing.T) {
+	var pages []string
+	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/bench/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		pages = append(pages, found...)
+	}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range linkOfPage.FindAllSubmatch(text, -1) {
+			path, anchor, _ := strings.Cut(string(link[1]), "#")
+			if strings.Contains(path, "://") {
+				continue
+			}
+			target, at := text, page
+			if path != "" {
+				at = filepath.Join(filepath.Dir(page), path)
+				if info, err := os.Stat(at); err != nil || info.IsDir() && anchor == "" {
+					if err != nil {
+						t.Errorf("%s: no file %s", page, path)
+					}
+					continue
+				}
+				if target, err = os.ReadFile(at); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if anchor != "" && !slices.Contains(anchors(target), anchor) {
+				t.Errorf("%s: %s has no heading #%s", page, at, anchor)
+			}
+		}
+	}
 }
