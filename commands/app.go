@@ -13,12 +13,12 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -39,17 +39,16 @@ type exitCode int
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
-// usageError is a wrong command line.
-type usageError struct {
-	command string
-	problem string
+// verb is a command of runnerctl.
+type verb struct {
+	*cli.Command // its Category is its group in help
+	passThrough  int
+	arguments    cmdline.Candidates
+	offline      bool // it needs no engine, and has no --host
 }
 
-func (e *usageError) Error() string { return e.problem }
-
-func (e *usageError) Hint() string {
-	return "see '" + strings.TrimSpace("runnerctl "+e.command) + " --help'"
-}
+// anyNumber of arguments.
+const anyNumber = 1 << 10
 
 // deps is what every command gets from outside.
 type deps struct {
@@ -98,12 +97,12 @@ var errInterrupted = errors.New("interrupted")
 func run(ctx context.Context, d deps, args []string) int {
 	out := &output{Writer: d.streams.Out}
 	d.streams.Out = out
-	words := newApp(d) // tells which words are flags
+	words := newApp(d) // knows which words are flags
 	d.color = wantedColor(words, args, d.env)
 	d.host, d.hosts = wantedHost(words, args, d.env)
 	ui.PromptColor(d.color != "never")
 	app := newApp(d)
-	err := app.RunContext(ctx, helpFirst(app, flagsFirst(app, args)))
+	err := app.RunContext(ctx, app.Arrange(args))
 	if err == nil && out.err != nil {
 		err = fmt.Errorf("standard output: %w", out.err)
 	}
@@ -140,7 +139,7 @@ func (o *output) Fd() uintptr {
 
 func report(ctx context.Context, d deps, err error) int {
 	var code exitCode
-	var usage *usageError
+	var usage *cmdline.UsageError
 	switch {
 	case err == nil:
 		return 0
@@ -182,30 +181,44 @@ func flatten(err error) []error {
 	return all
 }
 
-func newApp(d deps) *cli.App {
-	app := &cli.App{
-		Name:           "runnerctl",
-		Usage:          "self-hosted GitHub Actions runners with Docker inside, never privileged",
-		HideVersion:    true,
-		HideHelp:       true, // help.go's
-		Writer:         d.streams.Out,
-		ErrWriter:      d.streams.Err,
-		ExitErrHandler: func(*cli.Context, error) {},
-		OnUsageError:   onUsageError,
+// helpText is what help and the man page say of the whole program.
+func helpText() cmdline.Text {
+	return cmdline.Text{
+		Version:    Version,
+		Precedence: "Settings: flags over environment (RUNNERCTL_…) over runnerctl.yaml over defaults.",
+		Files:      [][2]string{{"runnerctl.yaml", "The fleet's settings, in the working folder; none is needed."}},
+		Exit:       [][2]string{{"0", "done"}, {"1", "failed"}, {"2", "wrong usage or settings"}, {"4", "refused by GitHub for who asks"}, {"130", "interrupted"}},
+		ExitNote:   "exec and run pass on the exit code of their command.",
+	}
+}
+
+func newApp(d deps) *cmdline.App {
+	verbs := []verb{
+		initCommand(d), doctorCommand(d), buildCommand(d), hostCommand(d),
+		upCommand(d), downCommand(d), psCommand(d), runCommand(d), superviseCommand(d), insideCommand(d),
+		logsCommand(d), execCommand(d), cpCommand(d), inspectCommand(d), eventsCommand(d),
+		pruneCommand(d),
+		demoCommand(d), versionCommand(d), completionCommand(d), completeCommand(d), helpCommand(d), probeCommand(d), manCommand(d), simCommand(d),
+	}
+	commands := make([]cmdline.Command, len(verbs))
+	for i, one := range verbs {
+		if !one.SkipFlagParsing {
+			addCommonFlags(one)
+		}
+		commands[i] = cmdline.Command{Command: one.Command, PassThrough: one.passThrough, Arguments: one.arguments}
+	}
+	return cmdline.New(&cli.App{
+		Name:      "runnerctl",
+		Usage:     "self-hosted GitHub Actions runners with Docker inside, never privileged",
+		Writer:    d.streams.Out,
+		ErrWriter: d.streams.Err,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help, of a command: runnerctl COMMAND --help"},
 			&cli.BoolFlag{Name: "version", Usage: "print runnerctl's own version"},
 		},
-		Commands: []*cli.Command{
-			initCommand(d), doctorCommand(d), buildCommand(d), upCommand(d),
-			psCommand(d), execCommand(d), downCommand(d), demoCommand(d), versionCommand(d),
-			logsCommand(d), runCommand(d), cpCommand(d), inspectCommand(d), pruneCommand(d),
-			superviseCommand(d), insideCommand(d), eventsCommand(d), hostCommand(d),
-			completionCommand(d), completeCommand(d), probeCommand(d), manCommand(d), simCommand(d), helpCommand(d),
-		},
 		Before: func(c *cli.Context) error {
 			if c.Bool("version") && c.NArg() > 0 { // never a command that goes on without the flag
-				return &usageError{problem: fmt.Sprintf("--version: unexpected argument %q", c.Args().First())}
+				return &cmdline.UsageError{Problem: fmt.Sprintf("--version: unexpected argument %q", c.Args().First())}
 			}
 			return nil
 		},
@@ -215,171 +228,38 @@ func newApp(d deps) *cli.App {
 				fmt.Fprintln(d.streams.Out, "runnerctl", Version)
 				return nil
 			case name != "":
-				return unknownCommand(c.App, name)
+				return cmdline.From(c).UnknownCommand(name)
 			}
-			writeOverview(d.streams.Out, c.App)
+			cmdline.From(c).WriteOverview(d.streams.Out)
 			return nil
 		},
-	}
-	for _, command := range app.Commands {
-		command.OnUsageError = onUsageError
-		command.HideHelp = true
-		if !command.SkipFlagParsing {
-			addCommonFlags(command)
-		}
-	}
-	return app
+	}, commands, []string{"Prepare", "Run", "Look inside", "Clean up", "More"}, helpText())
 }
 
-// addCommonFlags adds what every command understands.
-func addCommonFlags(command *cli.Command) {
-	if !slices.ContainsFunc(command.Flags, func(flag cli.Flag) bool { return flag.Names()[0] == "color" }) {
-		command.Flags = append(command.Flags, colorFlag())
+// addCommonFlags adds the flags that every command has.
+func addCommonFlags(of verb) {
+	if !slices.ContainsFunc(of.Flags, func(flag cli.Flag) bool { return flag.Names()[0] == "color" }) {
+		of.Flags = append(of.Flags, colorFlag())
 	}
-	if !slices.Contains(withoutEngine, command.Name) {
-		command.Flags = append(command.Flags, hostFlag())
+	if !of.offline {
+		of.Flags = append(of.Flags, hostFlag())
 	}
-	command.Before = func(c *cli.Context) error {
+	of.Before = func(c *cli.Context) error {
 		if _, err := ui.ParseColorMode(c.String("color")); err != nil {
-			return &usageError{command: command.Name, problem: err.Error()}
+			return &cmdline.UsageError{Command: of.Name, Problem: err.Error()}
 		}
-		return emptyBoolean(command)
+		return cmdline.EmptyBoolean(of.Command)
 	}
-}
-
-// emptyBoolean refuses a variable that says neither yes nor no: urfave/cli would take it
-// for a no that was meant.
-func emptyBoolean(command *cli.Command) error {
-	for _, flag := range command.Flags {
-		boolean, ok := flag.(*cli.BoolFlag)
-		if !ok {
-			continue
-		}
-		for _, name := range boolean.EnvVars {
-			if value, set := os.LookupEnv(name); set && value == "" {
-				return &usageError{command: command.Name, problem: "$" + name + " is empty: expected true or false, or no such variable"}
-			}
-		}
-	}
-	return nil
-}
-
-func commandName(c *cli.Context) string {
-	if c.Command == nil || c.Command.Name == c.App.Name {
-		return ""
-	}
-	return c.Command.Name
-}
-
-// flagsFirst moves a command's flags before its positional arguments: urfave/cli
-// v2 silently drops flags that come after one. All after "--" stays.
-func flagsFirst(app *cli.App, args []string) []string {
-	flags, positional, ok := takeApart(app, args)
-	if !ok {
-		return args
-	}
-	return append(append(append([]string{}, args[:2]...), flags...), positional...)
-}
-
-// takeApart tells a command's flags, each followed by its value, from its
-// positional arguments.
-func takeApart(app *cli.App, args []string) (flags, positional []string, ok bool) {
-	if len(args) < 2 {
-		return nil, nil, false
-	}
-	command := app.Command(args[1])
-	if command == nil || command.SkipFlagParsing {
-		return nil, nil, false
-	}
-	takesValue := map[string]bool{}
-	for _, flag := range command.Flags {
-		_, boolean := flag.(*cli.BoolFlag)
-		for _, name := range flag.Names() {
-			takesValue[name] = !boolean
-		}
-	}
-	// Of exec and run, what follows the command (and the runner's name) is the command's.
-	own := map[string]int{"exec": 2, "run": 1}[command.Name]
-	rest := args[2:]
-	for i := 0; i < len(rest); i++ {
-		word := rest[i]
-		if word == "--" && own == 0 { // it goes before the first of them
-			return flags, slices.Concat([]string{"--"}, positional, rest[i+1:]), true
-		}
-		if word == "--" || own > 0 && len(positional) == own {
-			positional = append(positional, rest[i:]...)
-			break
-		}
-		if len(word) < 2 || word[0] != '-' {
-			positional = append(positional, word)
-			continue
-		}
-		apart, wanting := spread(word, takesValue)
-		flags = append(flags, apart...)
-		if !wanting {
-			continue
-		}
-		if i++; i == len(rest) || rest[i] == "--" {
-			return flags, nil, true // no argument becomes the missing value
-		}
-		flags = append(flags, rest[i])
-	}
-	return flags, positional, true
-}
-
-// spread takes short flags apart that were typed as one word, like -ft or -ojson, which
-// flag does not; another word stays as it is. wanting tells whether the last one's
-// value is still to come.
-func spread(word string, takesValue map[string]bool) (apart []string, wanting bool) {
-	name := strings.TrimLeft(word, "-")
-	value, known := takesValue[name]
-	if known || strings.HasPrefix(word, "--") || strings.Contains(word, "=") {
-		return []string{word}, value
-	}
-	for i, letter := range name {
-		if value, known = takesValue[string(letter)]; !known {
-			return []string{word}, false
-		}
-		apart = append(apart, "-"+string(letter))
-		if rest := name[i+1:]; value && rest != "" {
-			return append(apart, rest), false
-		}
-	}
-	return apart, value
 }
 
 // wantedColor is known before the command line is parsed, so that its errors
 // have it too. A wrong value is told by the command.
-func wantedColor(app *cli.App, args []string, env func(string) string) ui.ColorMode {
-	mode, err := ui.ParseColorMode(cmp.Or(flagValue(app, args, "color"), env("RUNNERCTL_COLOR"), "auto"))
+func wantedColor(app *cmdline.App, args []string, env func(string) string) ui.ColorMode {
+	mode, err := ui.ParseColorMode(cmp.Or(app.FlagValue(args, "color"), env("RUNNERCTL_COLOR"), "auto"))
 	if err != nil {
 		return "auto"
 	}
 	return mode
-}
-
-// flagValue is what a command line gives a flag, by any of its names; "" where it does
-// not.
-func flagValue(app *cli.App, args []string, names ...string) (value string) {
-	flags, _, _ := takeApart(app, args)
-	for i, word := range flags {
-		name, given, joined := strings.Cut(strings.TrimLeft(word, "-"), "=")
-		if !joined && i+1 < len(flags) {
-			given = flags[i+1]
-		}
-		if strings.HasPrefix(word, "-") && slices.Contains(names, name) {
-			value = given
-		}
-	}
-	return value
-}
-
-// noArguments refuses positional arguments where a command takes none.
-func noArguments(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return &usageError{command: c.Command.Name, problem: fmt.Sprintf("unexpected argument %q", c.Args().First())}
-	}
-	return nil
 }
 
 // Flags that several commands share.
@@ -390,16 +270,16 @@ func configFlag() cli.Flag {
 func configFlags() []cli.Flag {
 	return []cli.Flag{
 		configFlag(),
-		&cli.StringFlag{Name: "fleet", Usage: "`NAME` of the fleet", DefaultText: "the file's name:, else ci", EnvVars: []string{"RUNNERCTL_FLEET"}, Category: "Settings"},
+		&cmdline.Choice{Flag: &cli.StringFlag{Name: "fleet", Usage: "`NAME` of the fleet", DefaultText: "the file's name:, else ci", EnvVars: []string{"RUNNERCTL_FLEET"}, Category: "Settings"}, Candidates: cmdline.Candidates{Kind: fleetNames}},
 	}
 }
 
 func colorFlag() cli.Flag {
-	return &cli.StringFlag{Name: "color", Usage: "colour `WHEN`: auto, always or never", Value: "auto", EnvVars: []string{"RUNNERCTL_COLOR"}, Category: "Output"}
+	return &cmdline.Choice{Flag: &cli.StringFlag{Name: "color", Usage: "colour `WHEN`: auto, always or never", Value: "auto", EnvVars: []string{"RUNNERCTL_COLOR"}, Category: "Output"}, Candidates: cmdline.Candidates{Words: []string{"auto", "always", "never"}}}
 }
 
 func outputFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table or json", Value: "table", EnvVars: []string{"RUNNERCTL_OUTPUT"}, Category: "Output"}
+	return &cmdline.Choice{Flag: &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table or json", Value: "table", EnvVars: []string{"RUNNERCTL_OUTPUT"}, Category: "Output"}, Candidates: cmdline.Candidates{Words: []string{"table", "json"}}}
 }
 
 // settings merges flags over environment over file over defaults.
@@ -429,7 +309,7 @@ func settings(c *cli.Context) (config.Config, error) {
 	err := loaded.Validate()
 	var problem *config.Error
 	if errors.As(err, &problem) && problem.Field == "name" && c.IsSet("fleet") {
-		err = &usageError{command: commandName(c), problem: "--fleet " + problem.Problem}
+		err = &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: "--fleet " + problem.Problem}
 	}
 	return loaded, err
 }
@@ -437,7 +317,7 @@ func settings(c *cli.Context) (config.Config, error) {
 func theme(c *cli.Context, d deps, tty bool) (ui.Theme, error) {
 	mode, err := ui.ParseColorMode(c.String("color"))
 	if err != nil {
-		return ui.Theme{}, &usageError{command: c.Command.Name, problem: err.Error()}
+		return ui.Theme{}, &cmdline.UsageError{Command: c.Command.Name, Problem: err.Error()}
 	}
 	return ui.NewTheme(mode, tty, d.env), nil
 }
@@ -449,7 +329,7 @@ func wantJSON(c *cli.Context) (bool, error) {
 	case "json":
 		return true, nil
 	}
-	return false, &usageError{command: c.Command.Name, problem: fmt.Sprintf("--output %q: table or json", c.String("output"))}
+	return false, &cmdline.UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("--output %q: table or json", c.String("output"))}
 }
 
 // writeJSON prints the one document of -o json.

@@ -41,7 +41,7 @@ func TestFlagsFirst(t *testing.T) {
 		{"runnerctl nosuch -x", "runnerctl nosuch -x"},
 	}
 	for _, test := range tests {
-		if got := flagsFirst(app, strings.Fields(test.in)); !slices.Equal(got, strings.Fields(test.want)) {
+		if got := app.Arrange(strings.Fields(test.in)); !slices.Equal(got, strings.Fields(test.want)) {
 			t.Errorf("%s: got %v", test.in, got)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -35,14 +36,15 @@ type buildOptions struct {
 func buildFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "bootstrap-base", Usage: "where the base image can't be pulled, make it from the distribution's packages (mmdebstrap)", EnvVars: []string{"RUNNERCTL_BOOTSTRAP_BASE"}, Category: "Image"},
-		&cli.StringFlag{Name: "progress", Usage: "`MODE`: auto, tty, plain or quiet", Value: "auto", EnvVars: []string{"RUNNERCTL_PROGRESS"}, Category: "Output"},
+		&cmdline.Choice{Flag: &cli.StringFlag{Name: "progress", Usage: "`MODE`: auto, tty, plain or quiet", Value: "auto", EnvVars: []string{"RUNNERCTL_PROGRESS"}, Category: "Output"}, Candidates: cmdline.Candidates{Words: []string{"auto", "tty", "plain", "quiet"}}},
 	}
 }
 
-func buildCommand(d deps) *cli.Command {
-	return &cli.Command{
-		Name:  "build",
-		Usage: "build the runner image",
+func buildCommand(d deps) verb {
+	return verb{Command: &cli.Command{
+		Name:     "build",
+		Category: "Prepare",
+		Usage:    "build the runner image",
 		Description: "Examples:\n" +
 			"   runnerctl build --bootstrap-base\n" +
 			"   runnerctl build --out context && docker build context",
@@ -52,7 +54,7 @@ func buildCommand(d deps) *cli.Command {
 			&cli.BoolFlag{Name: "pull", Usage: "ask the registry for a newer base", Category: "Image"},
 			&cli.BoolFlag{Name: "no-cache", Usage: "build every step anew", Category: "Image"}),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
 			loaded, err := settings(c)
@@ -67,7 +69,7 @@ func buildCommand(d deps) *cli.Command {
 			options.pull, options.noCache = c.Bool("pull"), c.Bool("no-cache")
 			return runBuild(c.Context, d, options)
 		},
-	}
+	}}
 }
 
 func buildOptionsOf(c *cli.Context, loaded config.Config) (buildOptions, error) {
@@ -76,7 +78,7 @@ func buildOptionsOf(c *cli.Context, loaded config.Config) (buildOptions, error) 
 	case "auto", "tty", "plain", "quiet":
 		return options, nil
 	}
-	return options, &usageError{command: c.Command.Name, problem: fmt.Sprintf("--progress %q: auto, tty, plain or quiet", options.progress)}
+	return options, &cmdline.UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("--progress %q: auto, tty, plain or quiet", options.progress)}
 }
 
 func runBuild(ctx context.Context, d deps, options buildOptions) error {

@@ -9,18 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 )
 
 func TestComplete(t *testing.T) {
 	app := newApp(deps{})
-	for _, name := range []string{"logs", "cp"} {
-		if app.Command(name) == nil {
-			app.Commands = append(app.Commands, &cli.Command{Name: name})
-		}
-	}
-	ask := func(what names) []string {
-		return map[names][]string{runnerNames: {"ci-7k2p", "ci-9xqd"}, fleetNames: {"blue", "ci"}, hostNames: {"vm1", "vm2"}}[what]
+	lookUp := func(kind string) []string {
+		return map[string][]string{runnerNames: {"ci-7k2p", "ci-9xqd"}, fleetNames: {"blue", "ci"}, hostNames: {"vm1", "vm2"}}[kind]
 	}
 	for line, want := range map[string]string{
 		"ver":                         "version",
@@ -62,7 +57,7 @@ func TestComplete(t *testing.T) {
 	} {
 		words := strings.Split(line, " ")
 		var got []string
-		for _, one := range complete(app, words, ask) {
+		for _, one := range app.Complete(words, lookUp) {
 			got = append(got, one.Term)
 		}
 		wanted := strings.Fields(want)
@@ -78,8 +73,12 @@ func TestComplete(t *testing.T) {
 func TestCompletedValuesAreTheFlags(t *testing.T) {
 	for _, command := range visible(t) {
 		for _, flag := range command.VisibleFlags() {
-			for _, value := range flagValues[flag.Names()[0]] {
-				if usage := flagDefinition(flag).Text; !strings.Contains(usage, value) {
+			choice, known := flag.(*cmdline.Choice)
+			if !known {
+				continue
+			}
+			for _, value := range choice.Words {
+				if usage := cmdline.FlagDefinition(flag).Text; !strings.Contains(usage, value) {
 					t.Errorf("%s --%s: %s is not in %q", command.Name, flag.Names()[0], value, usage)
 				}
 			}

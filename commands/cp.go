@@ -16,6 +16,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/archive"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -65,9 +66,10 @@ func atHome(path string) string {
 	return path
 }
 
-func cpCommand(d deps) *cli.Command {
-	return &cli.Command{
+func cpCommand(d deps) verb {
+	return verb{Command: &cli.Command{
 		Name:      "cp",
+		Category:  "Look inside",
 		Usage:     "copy files into a runner's machine, or out of it",
 		ArgsUsage: "SRC DST (one of them NAME:PATH)",
 		Description: "As docker cp does: a folder goes into an existing folder, or becomes DST where there is none; SRC/. means what is in SRC;\n" +
@@ -81,7 +83,7 @@ func cpCommand(d deps) *cli.Command {
 			&cli.BoolFlag{Name: "follow-link", Aliases: []string{"L"}, Usage: "where SRC is a symbolic link, copy what it leads to"},
 		},
 		Action: func(c *cli.Context) error {
-			wrong := func(problem string) error { return &usageError{command: "cp", problem: problem} }
+			wrong := func(problem string) error { return &cmdline.UsageError{Command: "cp", Problem: problem} }
 			if c.NArg() != 2 {
 				return wrong("two places are needed: runnerctl cp SRC DST")
 			}
@@ -98,7 +100,7 @@ func cpCommand(d deps) *cli.Command {
 			}
 			return runCp(c.Context, d, options)
 		},
-	}
+	}, arguments: cmdline.Candidates{Kind: runnerNames, Suffix: ":", Files: true, Most: 2}}
 }
 
 // runCp streams tar through a command inside the runner's machine, not through

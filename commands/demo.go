@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -39,10 +40,11 @@ type demoOptions struct {
 	theme  ui.Theme
 }
 
-func demoCommand(d deps) *cli.Command {
-	return &cli.Command{
-		Name:  "demo",
-		Usage: "doctor, build, a stand-in GitHub, three runners, nine jobs with Docker in three waves, down",
+func demoCommand(d deps) verb {
+	return verb{Command: &cli.Command{
+		Name:     "demo",
+		Category: "More",
+		Usage:    "doctor, build, a stand-in GitHub, three runners, nine jobs with Docker in three waves, down",
 		Description: "Exits 1 if anything differs from what it should be.\n\nExamples:\n" +
 			"   runnerctl demo\n" +
 			"   runnerctl demo --bootstrap-base -o json",
@@ -51,7 +53,7 @@ func demoCommand(d deps) *cli.Command {
 			&cli.StringFlag{Name: "agent", Usage: "`FILE` with the agent for the image", DefaultText: "the test agent beside runnerctl: make agent", EnvVars: []string{"RUNNERCTL_DEMO_AGENT"}, Category: "Settings"},
 		}, buildFlags(), []cli.Flag{outputFlag(), colorFlag()}),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
 			loaded, err := settings(c)
@@ -75,7 +77,7 @@ func demoCommand(d deps) *cli.Command {
 			}
 			return runDemo(c.Context, d, options)
 		},
-	}
+	}}
 }
 
 // demoAgent is the archive of the test agent: the one that is given, or the one

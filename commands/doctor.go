@@ -11,8 +11,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
+	"github.com/runnerctl/runnerctl/internal/spelling"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -28,9 +30,10 @@ type doctorOptions struct {
 	theme     ui.Theme
 }
 
-func doctorCommand(d deps) *cli.Command {
-	return &cli.Command{
+func doctorCommand(d deps) verb {
+	return verb{Command: &cli.Command{
 		Name:      "doctor",
+		Category:  "Prepare",
 		Usage:     "tell whether this machine's engine can run runners, and what to do if not",
 		ArgsUsage: "[ID…]",
 		Description: "With an ID, or the beginning of some (userns), only those checks. Exits 1 if a required check fails.\n\nExamples:\n" +
@@ -77,7 +80,7 @@ func doctorCommand(d deps) *cli.Command {
 			}
 			if c.Bool("deep") {
 				if options.image != "" || options.fixScript {
-					return &usageError{command: "doctor", problem: "--deep goes with neither --image nor --fix-script"}
+					return &cmdline.UsageError{Command: "doctor", Problem: "--deep goes with neither --image nor --fix-script"}
 				}
 				options.deep = &deepOptions{config: options.config, offline: options.offline}
 				if options.deep.build, err = buildOptionsOf(c, options.config); err != nil {
@@ -86,7 +89,7 @@ func doctorCommand(d deps) *cli.Command {
 			}
 			return doctorEverywhere(c.Context, d, options)
 		},
-	}
+	}}
 }
 
 // checksNamed picks checks by id, or by the beginning of their ids.
@@ -100,10 +103,10 @@ func checksNamed(catalogue []doctor.Check, words []string) ([]doctor.Check, erro
 		ids = append(ids, check.ID)
 	}
 	problem := fmt.Sprintf("unknown check %q (doctor --list names them)", unknown)
-	if near := config.Nearest(unknown, ids); near != "" {
+	if near := spelling.Nearest(unknown, ids); near != "" {
 		problem += fmt.Sprintf(": did you mean %q?", near)
 	}
-	return nil, &usageError{command: "doctor", problem: problem}
+	return nil, &cmdline.UsageError{Command: "doctor", Problem: problem}
 }
 
 // checkEntry is one of `doctor --list -o json`.

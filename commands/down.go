@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -28,10 +29,11 @@ type downOptions struct {
 // jobsWait is how long down waits for jobs unless it is told otherwise.
 const jobsWait = 30 * time.Minute
 
-func downCommand(d deps) *cli.Command {
-	return &cli.Command{
-		Name:  "down",
-		Usage: "stop the fleet's runners and its supervisor, and remove all that is theirs",
+func downCommand(d deps) verb {
+	return verb{Command: &cli.Command{
+		Name:     "down",
+		Category: "Run",
+		Usage:    "stop the fleet's runners and its supervisor, and remove all that is theirs",
 		Description: "Examples:\n" +
 			"   runnerctl down\n" +
 			"   runnerctl down --all --dry-run",
@@ -43,7 +45,7 @@ func downCommand(d deps) *cli.Command {
 			colorFlag(),
 		}),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
 			loaded, err := settings(c)
@@ -52,7 +54,7 @@ func downCommand(d deps) *cli.Command {
 			}
 			options := downOptions{config: loaded, fleet: loaded.Name, dryRun: c.Bool("dry-run"), wait: c.Duration("wait"), force: c.Bool("force")}
 			if options.wait <= 0 {
-				return &usageError{command: "down", problem: "--wait: expected more than 0; --force does not wait"}
+				return &cmdline.UsageError{Command: "down", Problem: "--wait: expected more than 0; --force does not wait"}
 			}
 			if c.Bool("all") {
 				options.fleet = ""
@@ -62,7 +64,7 @@ func downCommand(d deps) *cli.Command {
 			}
 			return onEach(eachHost(d), func(d deps) error { return runDown(c.Context, d, options) })
 		},
-	}
+	}}
 }
 
 func runDown(ctx context.Context, d deps, options downOptions) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -21,10 +22,11 @@ type eventsOptions struct {
 	theme  ui.Theme
 }
 
-func eventsCommand(d deps) *cli.Command {
-	return &cli.Command{
-		Name:  "events",
-		Usage: "show what the fleet's supervisor did, and why",
+func eventsCommand(d deps) verb {
+	return verb{Command: &cli.Command{
+		Name:     "events",
+		Category: "Look inside",
+		Usage:    "show what the fleet's supervisor did, and why",
 		Description: "Examples:\n" +
 			"   runnerctl events -f\n" +
 			"   runnerctl events -o json",
@@ -32,7 +34,7 @@ func eventsCommand(d deps) *cli.Command {
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until Ctrl-C"},
 			colorFlag(), outputFlag()),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
 			loaded, err := settings(c)
@@ -48,7 +50,7 @@ func eventsCommand(d deps) *cli.Command {
 			}
 			return runEvents(c.Context, d, options)
 		},
-	}
+	}}
 }
 
 // eventsPause is between two looks of --follow.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 )
 
 // visible are the commands that an operator sees: what holds for one must hold
@@ -36,7 +38,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 			t.Errorf("%s --help: code %d, two examples wanted\n%s%s", command.Name, code, stdout, stderr)
 		}
 		for _, flag := range command.VisibleFlags() {
-			if term := flagDefinition(flag).Term; !strings.Contains(stdout, "\n  "+term) {
+			if term := cmdline.FlagDefinition(flag).Term; !strings.Contains(stdout, "\n  "+term) {
 				t.Errorf("%s --help: no %s", command.Name, term)
 			}
 		}
@@ -110,7 +112,7 @@ func TestManPage(t *testing.T) {
 		}
 		section, _, _ = strings.Cut(section, "\n.S")
 		for _, flag := range command.VisibleFlags() {
-			if term := roff(flagDefinition(flag).Term); !strings.Contains(section, "\n.B "+term+"\n") {
+			if term := cmdline.Roff(cmdline.FlagDefinition(flag).Term); !strings.Contains(section, "\n.B "+term+"\n") {
 				t.Errorf("%s: no %s", command.Name, term)
 			}
 		}

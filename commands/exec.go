@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -21,9 +22,10 @@ type execOptions struct {
 	noTTY   bool
 }
 
-func execCommand(d deps) *cli.Command {
-	return &cli.Command{
+func execCommand(d deps) verb {
+	return verb{Command: &cli.Command{
 		Name:      "exec",
+		Category:  "Look inside",
 		Usage:     "run a command inside a runner's machine, as runner in its home",
 		ArgsUsage: "NAME -- CMD [ARG…]",
 		Description: "Its exit code is passed on.\n\nExamples:\n" +
@@ -38,11 +40,11 @@ func execCommand(d deps) *cli.Command {
 				args = append(args[:1], args[2:]...)
 			}
 			if len(args) < 2 {
-				return &usageError{command: "exec", problem: "a runner's name and a command are needed: runnerctl exec NAME -- CMD"}
+				return &cmdline.UsageError{Command: "exec", Problem: "a runner's name and a command are needed: runnerctl exec NAME -- CMD"}
 			}
 			return runExec(c.Context, d, execOptions{name: args[0], command: args[1:], root: c.Bool("root"), noTTY: c.Bool("no-tty")})
 		},
-	}
+	}, passThrough: 2, arguments: cmdline.Candidates{Kind: runnerNames, Most: 1}}
 }
 
 func runExec(ctx context.Context, d deps, options execOptions) error {

@@ -10,7 +10,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/spelling"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -22,9 +24,10 @@ var hostVerbs = map[string][]string{
 	"cloud-init": {"allow-metadata"},
 }
 
-func hostCommand(d deps) *cli.Command {
-	return &cli.Command{
+func hostCommand(d deps) verb {
+	return verb{Command: &cli.Command{
 		Name:      "host",
+		Category:  "Prepare",
 		Usage:     "list the machines that runners live on, empty one, make one ready",
 		ArgsUsage: "ls|drain NAME|prepare HOST|cloud-init",
 		Description: "ls asks every host of the file's hosts:, side by side. drain is down for one of them: jobs are waited for;\n" +
@@ -55,7 +58,7 @@ func hostCommand(d deps) *cli.Command {
 			switch verb {
 			case "drain":
 				if len(args) != 1 {
-					return &usageError{command: "host", problem: "one host's name is needed: runnerctl host drain NAME"}
+					return &cmdline.UsageError{Command: "host", Problem: "one host's name is needed: runnerctl host drain NAME"}
 				}
 				options := downOptions{config: loaded, fleet: loaded.Name, wait: c.Duration("wait"), force: c.Bool("force")}
 				if options.theme, err = theme(c, d, d.streams.ErrTTY); err != nil {
@@ -64,7 +67,7 @@ func hostCommand(d deps) *cli.Command {
 				return runDrain(c.Context, d, args[0], options)
 			case "prepare":
 				if len(args) != 1 {
-					return &usageError{command: "host", problem: "one machine is needed: runnerctl host prepare ssh://USER@VM"}
+					return &cmdline.UsageError{Command: "host", Problem: "one machine is needed: runnerctl host prepare ssh://USER@VM"}
 				}
 				options := prepareOptions{config: loaded, dryRun: c.Bool("dry-run"), yes: c.Bool("yes"), allowMetadata: c.Bool("allow-metadata")}
 				if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
@@ -73,7 +76,7 @@ func hostCommand(d deps) *cli.Command {
 				return runPrepare(c.Context, d, args[0], options)
 			}
 			if len(args) > 0 {
-				return &usageError{command: "host", problem: fmt.Sprintf("unexpected argument %q", args[0])}
+				return &cmdline.UsageError{Command: "host", Problem: fmt.Sprintf("unexpected argument %q", args[0])}
 			}
 			switch verb {
 			case "cloud-init":
@@ -86,7 +89,7 @@ func hostCommand(d deps) *cli.Command {
 				return runHostLs(c.Context, d, loaded, json)
 			}
 		},
-	}
+	}}
 }
 
 // checkHostWords refuses what is no verb, and flags of another.
@@ -100,11 +103,11 @@ func checkHostWords(c *cli.Context, verb string) error {
 	}
 	slices.Sort(verbs)
 	if _, known := hostVerbs[verb]; !known {
-		return &usageError{command: "host", problem: "what to do? " + strings.Join(verbs, ", ")}
+		return &cmdline.UsageError{Command: "host", Problem: "what to do? " + strings.Join(verbs, ", ")}
 	}
 	for _, flag := range own {
 		if c.IsSet(flag) && !slices.Contains(hostVerbs[verb], flag) {
-			return &usageError{command: "host", problem: fmt.Sprintf("host %s has no --%s", verb, flag)}
+			return &cmdline.UsageError{Command: "host", Problem: fmt.Sprintf("host %s has no --%s", verb, flag)}
 		}
 	}
 	return nil
@@ -115,10 +118,10 @@ func runDrain(ctx context.Context, d deps, name string, options downOptions) err
 	names := d.hosts.names()
 	if !slices.Contains(names, name) {
 		problem := fmt.Sprintf("the settings have no host %q", name)
-		if near := config.Nearest(name, names); near != "" {
+		if near := spelling.Nearest(name, names); near != "" {
 			problem += fmt.Sprintf(": did you mean %q?", near)
 		}
-		return &usageError{command: "host", problem: problem}
+		return &cmdline.UsageError{Command: "host", Problem: problem}
 	}
 	d.host = name
 	if err := runDown(ctx, d, options); err != nil {

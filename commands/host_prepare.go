@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -64,7 +65,7 @@ func runPrepare(ctx context.Context, d deps, address string, options prepareOpti
 		return err
 	}
 	if !strings.HasPrefix(endpoint.Host, "ssh://") {
-		return &usageError{command: "host", problem: fmt.Sprintf("host prepare %s: only machines behind ssh:// are prepared from here (this one: scripts/host/prepare)", address)}
+		return &cmdline.UsageError{Command: "host", Problem: fmt.Sprintf("host prepare %s: only machines behind ssh:// are prepared from here (this one: scripts/host/prepare)", address)}
 	}
 	script, err := prepareScript()
 	if err != nil {
@@ -107,7 +108,7 @@ func sure(d deps, options prepareOptions, question string) error {
 		return nil
 	}
 	if !d.asks() {
-		return &usageError{command: "host", problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
+		return &cmdline.UsageError{Command: "host", Problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
 	}
 	yes, err := confirm(d, question)
 	if err == nil && !yes {

@@ -11,16 +11,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// withoutEngine are the commands that ask none; they have no --host.
-var withoutEngine = []string{"init", "completion", "man", "help", "sim"}
-
 func hostFlag() cli.Flag {
-	return &cli.StringFlag{Name: "host", Usage: "the machine `HOST`: a name in the file's hosts:, a docker context, ssh://user@vm, tcp:// with TLS, unix://", DefaultText: "the file's hosts:, else docker's own choice", EnvVars: []string{"RUNNERCTL_HOST"}, Category: "Settings"}
+	return &cmdline.Choice{Flag: &cli.StringFlag{Name: "host", Usage: "the machine `HOST`: a name in the file's hosts:, a docker context, ssh://user@vm, tcp:// with TLS, unix://", DefaultText: "the file's hosts:, else docker's own choice", EnvVars: []string{"RUNNERCTL_HOST"}, Category: "Settings"}, Candidates: cmdline.Candidates{Kind: hostNames}}
 }
 
 // inventory is the settings' list of hosts, or why there is none.
@@ -31,9 +29,9 @@ type inventory struct {
 
 // wantedHost is known before the command line is parsed: every command connects, not
 // every one has the settings at hand.
-func wantedHost(app *cli.App, args []string, env func(string) string) (string, inventory) {
-	file := cmp.Or(flagValue(app, args, "config", "c"), env("RUNNERCTL_CONFIG"))
-	host := cmp.Or(flagValue(app, args, "host"), env("RUNNERCTL_HOST"))
+func wantedHost(app *cmdline.App, args []string, env func(string) string) (string, inventory) {
+	file := cmp.Or(app.FlagValue(args, "config", "c"), env("RUNNERCTL_CONFIG"))
+	host := cmp.Or(app.FlagValue(args, "host"), env("RUNNERCTL_HOST"))
 	if _, err := os.Stat(config.DefaultFile); file == "" && err != nil {
 		return host, inventory{}
 	}

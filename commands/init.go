@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/ghapi"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -67,7 +68,7 @@ func questions() []question {
 	}
 }
 
-func initCommand(d deps) *cli.Command {
+func initCommand(d deps) verb {
 	flags := []cli.Flag{
 		&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "take the defaults for what no flag answers"},
 		&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "overwrite the file"},
@@ -75,15 +76,16 @@ func initCommand(d deps) *cli.Command {
 	for _, q := range questions() {
 		flags = append(flags, &cli.StringFlag{Name: q.flag, Usage: q.ask, Category: "Answers"})
 	}
-	return &cli.Command{
-		Name:  "init",
-		Usage: "write a commented runnerctl.yaml",
+	return verb{Command: &cli.Command{
+		Name:     "init",
+		Category: "Prepare",
+		Usage:    "write a commented runnerctl.yaml",
 		Description: "Examples:\n" +
 			"   runnerctl init\n" +
 			"   runnerctl init --yes --count 3 --memory 8GiB",
 		Flags: append(configFlags(), flags...),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
 			options := initOptions{file: c.String("config"), force: c.Bool("force"), yes: c.Bool("yes"), fleet: c.String("fleet"), given: map[string]string{}}
@@ -97,7 +99,7 @@ func initCommand(d deps) *cli.Command {
 			}
 			return runInit(d, options)
 		},
-	}
+	}, offline: true}
 }
 
 func runInit(d deps, options initOptions) error {
@@ -114,7 +116,7 @@ func runInit(d deps, options initOptions) error {
 			return err
 		}
 		if err := q.set(&wanted, answer); err != nil {
-			return &usageError{command: "init", problem: "--" + q.flag + ": " + err.Error()}
+			return &cmdline.UsageError{Command: "init", Problem: "--" + q.flag + ": " + err.Error()}
 		}
 	}
 	if err := wanted.Validate(); err != nil {
@@ -140,7 +142,7 @@ func answerTo(d deps, q question, options initOptions, wanted config.Config) (st
 		return preset, nil
 	}
 	if !d.asks() {
-		return "", &usageError{command: "init", problem: "no terminal to ask on: give --" + q.flag + ", or --yes for the defaults"}
+		return "", &cmdline.UsageError{Command: "init", Problem: "no terminal to ask on: give --" + q.flag + ", or --yes for the defaults"}
 	}
 	var answer string
 	var err error

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -21,9 +22,10 @@ type inspectOptions struct {
 	theme ui.Theme
 }
 
-func inspectCommand(d deps) *cli.Command {
-	return &cli.Command{
+func inspectCommand(d deps) verb {
+	return verb{Command: &cli.Command{
 		Name:      "inspect",
+		Category:  "Look inside",
 		Usage:     "tell all that is known of one runner, also of one that is gone",
 		ArgsUsage: "NAME",
 		Description: "Examples:\n" +
@@ -32,7 +34,7 @@ func inspectCommand(d deps) *cli.Command {
 		Flags: []cli.Flag{colorFlag(), outputFlag()},
 		Action: func(c *cli.Context) (err error) {
 			if c.NArg() != 1 {
-				return &usageError{command: "inspect", problem: "one runner's name is needed: runnerctl inspect NAME"}
+				return &cmdline.UsageError{Command: "inspect", Problem: "one runner's name is needed: runnerctl inspect NAME"}
 			}
 			options := inspectOptions{name: c.Args().First()}
 			if options.json, err = wantJSON(c); err != nil {
@@ -43,7 +45,7 @@ func inspectCommand(d deps) *cli.Command {
 			}
 			return runInspect(c.Context, d, options)
 		},
-	}
+	}, arguments: cmdline.Candidates{Kind: runnerNames, Most: 1}}
 }
 
 func runInspect(ctx context.Context, d deps, options inspectOptions) error {

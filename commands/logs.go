@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -32,9 +33,10 @@ type logsOptions struct {
 	theme      ui.Theme
 }
 
-func logsCommand(d deps) *cli.Command {
-	return &cli.Command{
+func logsCommand(d deps) verb {
+	return verb{Command: &cli.Command{
 		Name:      "logs",
+		Category:  "Look inside",
 		Usage:     "show what runners say: their start, their containerd, dockerd and agent",
 		ArgsUsage: "[NAME…]",
 		Description: "Without a NAME: those of the whole fleet, in the order of time. Of a runner that is gone: what its supervisor kept.\n\nExamples:\n" +
@@ -44,7 +46,7 @@ func logsCommand(d deps) *cli.Command {
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until Ctrl-C, or until every runner has ended"},
 			&cli.IntFlag{Name: "tail", Usage: "the last `N` lines of each runner", DefaultText: "all"},
 			&cli.StringFlag{Name: "since", Usage: "from `TIME` on: how long ago (10m) or RFC 3339"},
-			&cli.StringSliceFlag{Name: "source", Usage: "of these only, one `SOURCE` or some with commas: " + strings.Join(fleet.Sources, ", ") + "; of one that is gone also " + fleet.Diagnostics},
+			&cmdline.Choice{Flag: &cli.StringSliceFlag{Name: "source", Usage: "of these only, one `SOURCE` or some with commas: " + strings.Join(fleet.Sources, ", ") + "; of one that is gone also " + fleet.Diagnostics}, Candidates: cmdline.Candidates{Words: fleet.Sources}},
 			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "tell each line's time", Category: "Output"},
 			colorFlag(), outputFlag()),
 		Action: func(c *cli.Context) error {
@@ -57,7 +59,7 @@ func logsCommand(d deps) *cli.Command {
 				sources: c.StringSlice("source"), timestamps: c.Bool("timestamps"),
 			}
 			wrong := func(format string, args ...any) error {
-				return &usageError{command: "logs", problem: fmt.Sprintf(format, args...)}
+				return &cmdline.UsageError{Command: "logs", Problem: fmt.Sprintf(format, args...)}
 			}
 			if c.IsSet("tail") {
 				if options.tail = c.Int("tail"); options.tail < 0 {
@@ -82,7 +84,7 @@ func logsCommand(d deps) *cli.Command {
 			}
 			return runLogs(c.Context, d, options)
 		},
-	}
+	}, arguments: cmdline.Candidates{Kind: runnerNames, Most: anyNumber}}
 }
 
 func parseSince(text string, now time.Time) (time.Time, error) {

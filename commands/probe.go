@@ -15,25 +15,26 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 )
 
 // probeCommand is what a probe container runs on an engine that has no image yet:
 // this program itself (dockerx, ProbeOptions.Program).
-func probeCommand(d deps) *cli.Command {
-	return &cli.Command{
+func probeCommand(d deps) verb {
+	return verb{Command: &cli.Command{
 		Name: "__probe", Hidden: true, SkipFlagParsing: true,
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
 			if len(args) == 0 {
-				return &usageError{problem: "__probe: how many addresses?"}
+				return &cmdline.UsageError{Problem: "__probe: how many addresses?"}
 			}
 			count, err := strconv.Atoi(args[0])
 			if args = args[1:]; err != nil || count > len(args) {
-				return &usageError{problem: "__probe: how many addresses?"}
+				return &cmdline.UsageError{Problem: "__probe: how many addresses?"}
 			}
 			return tellProbe(d.streams.Out, os.DirFS("/machine"), args[:count], args[count:])
 		},
-	}
+	}}
 }
 
 // tellProbe says what the engine's probe script says, in its words.

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -23,10 +24,11 @@ type pruneOptions struct {
 	theme  ui.Theme
 }
 
-func pruneCommand(d deps) *cli.Command {
-	return &cli.Command{
-		Name:  "prune",
-		Usage: "remove what nobody needs any more, of every fleet: images, remains of fleets and of run",
+func pruneCommand(d deps) verb {
+	return verb{Command: &cli.Command{
+		Name:     "prune",
+		Category: "Clean up",
+		Usage:    "remove what nobody needs any more, of every fleet: images, remains of fleets and of run",
 		Description: "Goes: runners of fleets that have ended altogether, volumes without a runner, runners of a run that was killed,\n" +
 			"stale locks, runner images that neither a container nor up needs. Nothing without runnerctl's label is touched.\n\nExamples:\n" +
 			"   runnerctl prune --dry-run\n" +
@@ -40,7 +42,7 @@ func pruneCommand(d deps) *cli.Command {
 			colorFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
 			loaded, err := settings(c)
@@ -49,14 +51,14 @@ func pruneCommand(d deps) *cli.Command {
 			}
 			options := pruneOptions{config: loaded, dryRun: c.Bool("dry-run"), yes: c.Bool("yes"), images: c.Bool("images"), kept: c.Bool("kept")}
 			if !options.dryRun && !options.yes && !d.asks() {
-				return &usageError{command: "prune", problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
+				return &cmdline.UsageError{Command: "prune", Problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
 			}
 			if options.theme, err = theme(c, d, d.streams.ErrTTY); err != nil {
 				return err
 			}
 			return runPrune(c.Context, d, options)
 		},
-	}
+	}}
 }
 
 func runPrune(ctx context.Context, d deps, options pruneOptions) error {

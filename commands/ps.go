@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -30,10 +31,11 @@ type psOptions struct {
 	quiet  bool
 }
 
-func psCommand(d deps) *cli.Command {
-	return &cli.Command{
-		Name:  "ps",
-		Usage: "list runners",
+func psCommand(d deps) verb {
+	return verb{Command: &cli.Command{
+		Name:     "ps",
+		Category: "Run",
+		Usage:    "list runners",
 		Description: "Examples:\n" +
 			"   runnerctl ps\n" +
 			"   runnerctl ps --all -o json",
@@ -43,7 +45,7 @@ func psCommand(d deps) *cli.Command {
 			outputFlag(),
 		}),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
 			loaded, err := settings(c)
@@ -59,7 +61,7 @@ func psCommand(d deps) *cli.Command {
 			}
 			return runPs(c.Context, d, options)
 		},
-	}
+	}}
 }
 
 func runPs(ctx context.Context, d deps, options psOptions) error {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/archive"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -34,9 +35,10 @@ type runOptions struct {
 	theme   ui.Theme
 }
 
-func runCommand(d deps) *cli.Command {
-	return &cli.Command{
+func runCommand(d deps) verb {
+	return verb{Command: &cli.Command{
 		Name:      "run",
+		Category:  "Run",
 		Usage:     "run a command in a fresh runner that is thrown away afterwards",
 		ArgsUsage: "-- CMD [ARG…]",
 		Description: "The runner is like the fleet's, but not one of them. CMD runs as runner in its home; its exit code is passed on.\n\nExamples:\n" +
@@ -55,10 +57,10 @@ func runCommand(d deps) *cli.Command {
 			}
 			options := runOptions{config: loaded, command: c.Args().Slice(), root: c.Bool("root"), noTTY: c.Bool("no-tty"), keep: c.Bool("keep")}
 			if len(options.command) == 0 {
-				return &usageError{command: "run", problem: "a command is needed: runnerctl run -- CMD"}
+				return &cmdline.UsageError{Command: "run", Problem: "a command is needed: runnerctl run -- CMD"}
 			}
 			if options.copyDir, options.copyTo, err = parseCopy(c.String("copy")); err != nil {
-				return &usageError{command: "run", problem: err.Error()}
+				return &cmdline.UsageError{Command: "run", Problem: err.Error()}
 			}
 			if options.build, err = buildOptionsOf(c, loaded); err != nil {
 				return err
@@ -68,7 +70,7 @@ func runCommand(d deps) *cli.Command {
 			}
 			return runRun(c.Context, d, options)
 		},
-	}
+	}, passThrough: 1}
 }
 
 // parseCopy reads DIR[:DEST]; a folder that has a colon in its name wins.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -22,11 +23,12 @@ type simOptions struct {
 }
 
 // simCommand is for those who develop runnerctl, or want to see it without GitHub.
-func simCommand(d deps) *cli.Command {
-	return &cli.Command{
-		Name:   "sim",
-		Usage:  "run a stand-in GitHub until Ctrl-C, for development",
-		Hidden: true,
+func simCommand(d deps) verb {
+	return verb{Command: &cli.Command{
+		Name:     "sim",
+		Category: "More",
+		Usage:    "run a stand-in GitHub until Ctrl-C, for development",
+		Hidden:   true,
 		Description: "Prints its target, and the files of its CA and of a token; then what becomes of the jobs.\n\nExamples:\n" +
 			"   runnerctl sim --jobs workflow.yaml\n" +
 			"   runnerctl sim --jobs workflow.yaml --runner-address 172.17.0.1:0",
@@ -39,7 +41,7 @@ func simCommand(d deps) *cli.Command {
 			colorFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
 			options := simOptions{
@@ -55,7 +57,7 @@ func simCommand(d deps) *cli.Command {
 			}
 			return runSim(c.Context, d, options)
 		},
-	}
+	}, offline: true}
 }
 
 func runSim(ctx context.Context, d deps, options simOptions) error {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/ghapi"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/metrics"
 )
@@ -34,16 +35,17 @@ type telling struct {
 	metrics   string // address to serve them at
 }
 
-func superviseCommand(d deps) *cli.Command {
-	return &cli.Command{
-		Name:  "supervise",
-		Usage: "keep the fleet as wished, in the foreground, until Ctrl-C; its runners stay",
+func superviseCommand(d deps) verb {
+	return verb{Command: &cli.Command{
+		Name:     "supervise",
+		Category: "Run",
+		Usage:    "keep the fleet as wished, in the foreground, until Ctrl-C; its runners stay",
 		Description: "What ends is replaced, what hangs too; registrations without a runner go. One supervisor a fleet.\n\nExamples:\n" +
 			"   runnerctl supervise --count 3\n" +
 			"   runnerctl supervise --target https://github.com/acme/api --log-format json",
 		Flags: slices.Concat(configFlags(), buildFlags(), githubFlags(), wishFlags(), tellingFlags(), []cli.Flag{colorFlag()}),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
 			var options superviseOptions
@@ -56,7 +58,7 @@ func superviseCommand(d deps) *cli.Command {
 			}
 			return runSupervise(c.Context, d, options)
 		},
-	}
+	}}
 }
 
 // metricsAddress is of this machine alone: what is told there is nobody else's business.
@@ -72,10 +74,10 @@ func tellingFlags() []cli.Flag {
 func tellingOf(c *cli.Context) (telling, error) {
 	tell := telling{logFormat: c.String("log-format"), metrics: c.String("metrics-address")}
 	if tell.logFormat != "text" && tell.logFormat != "json" {
-		return tell, &usageError{command: c.Command.Name, problem: fmt.Sprintf("--log-format %q: text or json", tell.logFormat)}
+		return tell, &cmdline.UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("--log-format %q: text or json", tell.logFormat)}
 	}
 	if address, err := netip.ParseAddrPort(tell.metrics); err != nil || !address.Addr().IsLoopback() {
-		return tell, &usageError{command: c.Command.Name, problem: fmt.Sprintf("--metrics-address %q: expected a loopback address with a port, like %s", tell.metrics, metricsAddress)}
+		return tell, &cmdline.UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("--metrics-address %q: expected a loopback address with a port, like %s", tell.metrics, metricsAddress)}
 	}
 	return tell, nil
 }
@@ -193,13 +195,13 @@ func engineSocket(endpoint dockerx.Endpoint) string {
 const insideName = "__supervise"
 
 // insideCommand is what a supervisor's container runs: this program itself.
-func insideCommand(d deps) *cli.Command {
-	return &cli.Command{
+func insideCommand(d deps) verb {
+	return verb{Command: &cli.Command{
 		Name: insideName, Hidden: true, SkipFlagParsing: true,
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
 			if len(args) != 3 {
-				return &usageError{problem: insideName + ": fleet, log format, metrics' address"}
+				return &cmdline.UsageError{Problem: insideName + ": fleet, log format, metrics' address"}
 			}
 			engine, err := dockerx.Connect(dockerx.Endpoint{Name: "local", Host: "unix://" + dockerx.SupervisorSocket})
 			if err != nil {
@@ -214,7 +216,7 @@ func insideCommand(d deps) *cli.Command {
 			s.serve(c.Context)
 			return s.inside(c.Context, dockerx.CredentialFile)
 		},
-	}
+	}}
 }
 
 // inside begins anew with another credential, and ends where its engine does not

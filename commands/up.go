@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -35,10 +36,11 @@ type upOptions struct {
 	tell         telling
 }
 
-func upCommand(d deps) *cli.Command {
-	return &cli.Command{
-		Name:  "up",
-		Usage: "bring the fleet to its count of runners and wait until each is ready",
+func upCommand(d deps) verb {
+	return verb{Command: &cli.Command{
+		Name:     "up",
+		Category: "Run",
+		Usage:    "bring the fleet to its count of runners and wait until each is ready",
 		Description: "With a target and one job a runner, a supervisor stays behind and keeps the fleet so: a small container on the engine.\n\nExamples:\n" +
 			"   runnerctl up --count 3\n" +
 			"   runnerctl up --target https://github.com/acme/api --count 3\n" +
@@ -49,7 +51,7 @@ func upCommand(d deps) *cli.Command {
 			colorFlag(),
 		}),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
 			options, err := upOptionsOf(c, d)
@@ -62,7 +64,7 @@ func upCommand(d deps) *cli.Command {
 			}
 			return upEverywhere(c.Context, d, options, c.IsSet("count"))
 		},
-	}
+	}}
 }
 
 // wishFlags say what a fleet is to be like.
@@ -91,7 +93,7 @@ func (o *upOptions) superviseAs(c *cli.Context) (err error) {
 	if c.IsSet("no-supervisor") {
 		o.supervised = !o.noSupervisor
 	}
-	wrong := func(problem string) error { return &usageError{command: "up", problem: problem} }
+	wrong := func(problem string) error { return &cmdline.UsageError{Command: "up", Problem: problem} }
 	switch {
 	case o.supervised && o.config.Target == "":
 		return wrong("--no-supervisor=false: one in the background needs a target; runnerctl supervise does without")

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -22,7 +23,7 @@ func upEverywhere(ctx context.Context, d deps, options upOptions, countGiven boo
 		return runUp(ctx, d, options)
 	}
 	if countGiven {
-		return ui.Hinted(&usageError{command: "up", problem: "--count: of which host?"}, "--host NAME --count N, or a count: of each in the file's hosts:")
+		return ui.Hinted(&cmdline.UsageError{Command: "up", Problem: "--count: of which host?"}, "--host NAME --count N, or a count: of each in the file's hosts:")
 	}
 	var wanted []deps
 	for _, one := range all {

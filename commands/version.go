@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -46,16 +47,17 @@ type imageVersion struct {
 	Version string `json:"version"` // of the runnerctl that built it
 }
 
-func versionCommand(d deps) *cli.Command {
-	return &cli.Command{
-		Name:  "version",
-		Usage: "print the versions of runnerctl, the engine and the runner image",
+func versionCommand(d deps) verb {
+	return verb{Command: &cli.Command{
+		Name:     "version",
+		Category: "More",
+		Usage:    "print the versions of runnerctl, the engine and the runner image",
 		Description: "Does not fail where no engine answers.\n\nExamples:\n" +
 			"   runnerctl version\n" +
 			"   runnerctl version -o json",
 		Flags: append(configFlags(), outputFlag()),
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
 			loaded, err := settings(c)
@@ -68,7 +70,7 @@ func versionCommand(d deps) *cli.Command {
 			}
 			return runVersion(c.Context, d, options)
 		},
-	}
+	}}
 }
 
 func runVersion(ctx context.Context, d deps, options versionOptions) error {

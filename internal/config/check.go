@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/runnerctl/runnerctl/internal/spelling"
 )
 
 // check finds the first place in a document that can't be decoded into the type. It precedes
@@ -111,7 +113,7 @@ func unknown(key *yaml.Node, known []string, path string) error {
 	if path != "" {
 		problem.Problem += " in " + path
 	}
-	if near := Nearest(key.Value, known); near != "" {
+	if near := spelling.Nearest(key.Value, known); near != "" {
 		problem.Problem += fmt.Sprintf(": did you mean %q?", near)
 	} else if elsewhere := places(key.Value, reflect.TypeFor[Config](), ""); len(elsewhere) > 0 {
 		problem.Problem += ": did you mean " + strings.Join(elsewhere, " or ") + "?"

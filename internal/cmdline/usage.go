@@ -1,4 +1,4 @@
-package commands
+package cmdline
 
 import (
 	"fmt"
@@ -8,14 +8,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/spelling"
 )
 
-func onUsageError(c *cli.Context, err error, _ bool) error {
-	return &usageError{command: commandName(c), problem: flagProblem(c.App, c.Command, err.Error())}
+func (a *App) usageError(c *cli.Context, err error, _ bool) error {
+	return &UsageError{Command: CommandName(c), Problem: flagProblem(c.App, c.Command, err.Error())}
 }
 
-// What the flag parsers of the standard library and of urfave/cli say.
+// Messages of the flag parsers of the standard library and of urfave/cli.
 var (
 	unknownFlag = regexp.MustCompile(`^flag provided but not defined: -(.+)$`)
 	noValue     = regexp.MustCompile(`^flag needs an argument: -(.+)$`)
@@ -23,7 +23,7 @@ var (
 	wrongEnv    = regexp.MustCompile(`^could not parse (".*") as .* value from environment variable "([^"]+)" for flag ([^:]+): `)
 )
 
-// flagProblem says it in our words: which flag, what was expected.
+// flagProblem rewrites their message: the flag, and the value that it expects.
 func flagProblem(app *cli.App, command *cli.Command, problem string) string {
 	if parts := unknownFlag.FindStringSubmatch(problem); parts != nil {
 		return unknown(app, command, parts[1])
@@ -42,7 +42,7 @@ func flagProblem(app *cli.App, command *cli.Command, problem string) string {
 
 func unknown(app *cli.App, command *cli.Command, name string) string {
 	problem := "unknown flag " + dashed(name)
-	if near := config.Nearest(name, flagNames(command.Flags)); near != "" {
+	if near := spelling.Nearest(name, flagNames(command.Flags)); near != "" {
 		return problem + ": did you mean " + dashed(near) + "?"
 	}
 	if command.Name != app.Name {
@@ -56,16 +56,17 @@ func unknown(app *cli.App, command *cli.Command, name string) string {
 	return problem
 }
 
-func unknownCommand(app *cli.App, name string) error {
+// UnknownCommand says so, and suggests the one that was probably meant.
+func (a *App) UnknownCommand(name string) error {
 	var names []string
-	for _, command := range app.VisibleCommands() {
+	for _, command := range a.VisibleCommands() {
 		names = append(names, command.Name)
 	}
 	problem := fmt.Sprintf("unknown command %q", name)
-	if near := config.Nearest(name, names); near != "" {
+	if near := spelling.Nearest(name, names); near != "" {
 		problem += fmt.Sprintf(": did you mean %q?", near)
 	}
-	return &usageError{problem: problem}
+	return &UsageError{Problem: problem}
 }
 
 func flagNames(flags []cli.Flag) (names []string) {
@@ -75,7 +76,7 @@ func flagNames(flags []cli.Flag) (names []string) {
 	return names
 }
 
-// dashed is a flag's name as it is typed.
+// dashed is a flag's name as users type it.
 func dashed(name string) string {
 	if len([]rune(name)) == 1 {
 		return "-" + name

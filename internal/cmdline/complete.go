@@ -1,0 +1,171 @@
+package cmdline
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/runnerctl/runnerctl/internal/ui"
+)
+
+// The shell completes these itself.
+const (
+	files   = ":files"
+	folders = ":folders"
+)
+
+// Commands is the Kind of the app's own commands.
+const Commands = "commands"
+
+// Candidates are the values that completion offers.
+type Candidates struct {
+	Words  []string // fixed ones
+	Kind   string   // of names that the caller of Complete looks up; "": none
+	Suffix string   // follows each name
+	Files  bool     // the shell's own completion of files, too
+	Most   int      // how many arguments can be of these
+}
+
+// Choice is a flag whose values are known.
+type Choice struct {
+	Flag
+	Candidates
+}
+
+// Flag is a flag of urfave/cli with everything that help shows of it.
+type Flag interface {
+	cli.Flag
+	cli.DocGenerationFlag
+	cli.CategorizableFlag
+	cli.VisibleFlag
+}
+
+// Complete lists what the last of the words can become. words are those after the
+// program's name; lookUp finds the names of a Kind. The terms ":files" and ":folders" stand
+// for the shell's own completion.
+func (a *App) Complete(words []string, lookUp func(kind string) []string) []ui.Definition {
+	if len(words) == 0 {
+		return nil
+	}
+	current := words[len(words)-1]
+	if len(words) == 1 {
+		if strings.HasPrefix(current, "-") {
+			return matching(current, flagTerms(a.Flags))
+		}
+		return matching(current, a.visibleCommands())
+	}
+	command, known := a.command(words[0])
+	if !known {
+		return nil
+	}
+	before := words[1 : len(words)-1]
+	if name, value, joined := strings.Cut(current, "="); joined && strings.HasPrefix(current, "--") {
+		found := valuesOf(flagNamed(command.Flags, strings.TrimLeft(name, "-")), value, lookUp)
+		for i := range found {
+			if found[i].Term != files && found[i].Term != folders {
+				found[i].Term = name + "=" + found[i].Term
+			}
+		}
+		return found
+	}
+	if len(before) > 0 {
+		last := before[len(before)-1]
+		if flag := flagNamed(command.Flags, strings.TrimLeft(last, "-")); strings.HasPrefix(last, "-") && flag != nil && takesValue(flag) {
+			return valuesOf(flag, current, lookUp)
+		}
+	}
+	_, given, _ := a.takeApart(append([]string{program, command.Name}, before...))
+	if slices.Contains(before, "--") || command.PassThrough > 1 && len(given) >= command.PassThrough {
+		return nil // another program's
+	}
+	if strings.HasPrefix(current, "-") {
+		return matching(current, append(flagTerms(command.VisibleFlags()), ui.Definition{Term: "--help", Text: "show help"}))
+	}
+	return matching(current, a.arguments(command.Arguments, given, lookUp))
+}
+
+func (a *App) arguments(of Candidates, given []string, lookUp func(kind string) []string) []ui.Definition {
+	if len(given) >= of.Most {
+		return nil
+	}
+	if of.Kind == Commands {
+		return a.visibleCommands()
+	}
+	found := terms(of.Words)
+	if of.Kind != "" {
+		for _, name := range lookUp(of.Kind) {
+			if !slices.Contains(given, name) {
+				found = append(found, ui.Definition{Term: name + of.Suffix})
+			}
+		}
+	}
+	if of.Files {
+		found = append(found, ui.Definition{Term: files})
+	}
+	return found
+}
+
+// valuesOf are the values of a flag. Its placeholder says whether they are files.
+func valuesOf(flag cli.Flag, current string, lookUp func(kind string) []string) []ui.Definition {
+	if flag == nil {
+		return nil
+	}
+	choice, known := flag.(*Choice)
+	switch {
+	case known && choice.Kind != "":
+		return matching(current, terms(lookUp(choice.Kind)))
+	case known:
+		return matching(current, terms(choice.Words))
+	case placeholder(flag) == "FILE":
+		return terms([]string{files})
+	case strings.HasPrefix(placeholder(flag), "DIR"):
+		return terms([]string{folders})
+	}
+	return nil
+}
+
+func matching(current string, all []ui.Definition) (found []ui.Definition) {
+	for _, one := range all {
+		if one.Term == files || strings.HasPrefix(one.Term, current) {
+			found = append(found, one)
+		}
+	}
+	return found
+}
+
+func terms(words []string) (all []ui.Definition) {
+	for _, word := range words {
+		all = append(all, ui.Definition{Term: word})
+	}
+	return all
+}
+
+func (a *App) visibleCommands() (all []ui.Definition) {
+	for _, group := range a.grouped() {
+		all = append(all, commandTerms(group.commands)...)
+	}
+	return all
+}
+
+// flagTerms are the long names of flags: short ones are typed faster than completed.
+func flagTerms(flags []cli.Flag) (all []ui.Definition) {
+	for _, flag := range flags {
+		all = append(all, ui.Definition{Term: "--" + flag.Names()[0], Text: FlagDefinition(flag).Text})
+	}
+	return all
+}
+
+func flagNamed(flags []cli.Flag, name string) cli.Flag {
+	for _, flag := range flags {
+		if slices.Contains(flag.Names(), name) {
+			return flag
+		}
+	}
+	return nil
+}
+
+func takesValue(flag cli.Flag) bool {
+	_, boolean := flag.(*cli.BoolFlag)
+	return !boolean
+}
