@@ -18,6 +18,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -200,7 +201,7 @@ func (r recipe) ensure(ctx context.Context, d deps, engine *dockerx.Engine, opti
 // an error.
 func imageAtHand(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions) (tag, id string, built bool, err error) {
 	if options.config.Target != "" && options.config.Image.Agent.Archive == "" {
-		return "", "", false, ui.Hinted(errors.New("only GitHub tells which agent the image is to hold, and --offline asks nobody"), "leave out --offline, or name an archive in image.agent")
+		return "", "", false, hint.Add(errors.New("only GitHub tells which agent the image is to hold, and --offline asks nobody"), "leave out --offline, or name an archive in image.agent")
 	}
 	wanted, err := recipeOf(ctx, d, engine, options.config)
 	if err != nil {
@@ -214,7 +215,7 @@ func imageAtHand(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 	if base != "" {
 		missing = "base image " + base
 	}
-	return "", "", false, ui.Hinted(fmt.Errorf("the engine has no %s, and --offline makes none", missing), "runnerctl build")
+	return "", "", false, hint.Add(fmt.Errorf("the engine has no %s, and --offline makes none", missing), "runnerctl build")
 }
 
 func unique(names ...string) []string {
@@ -251,15 +252,15 @@ func ensureBase(ctx context.Context, d deps, engine *dockerx.Engine, base string
 	}
 	if !options.bootstrapBase {
 		if dockerx.Bootstrappable(base) {
-			return "", ui.Hinted(pullErr, "no registry here? --bootstrap-base makes "+base+" from the distribution's packages")
+			return "", hint.Add(pullErr, "no registry here? --bootstrap-base makes "+base+" from the distribution's packages")
 		}
-		return "", ui.Hinted(pullErr, "check image.base; where mmdebstrap is installed, --bootstrap-base can make debian and ubuntu bases")
+		return "", hint.Add(pullErr, "check image.base; where mmdebstrap is installed, --bootstrap-base can make debian and ubuntu bases")
 	}
 	fmt.Fprintf(progress, "base   %s can't be pulled, bootstrapping it from packages\n", base)
 	if err := engine.Bootstrap(ctx, base, progress); err != nil {
 		err = fmt.Errorf("%w; before that, %w", err, pullErr)
-		if ui.Hint(err) == "" {
-			err = ui.Hinted(err, "check image.base, and that its registry can be reached from the engine")
+		if hint.Of(err) == "" {
+			err = hint.Add(err, "check image.base, and that its registry can be reached from the engine")
 		}
 		return "", err
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/golden"
+	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 // byHand starts the runner image as somebody would who leaves something out.
@@ -439,7 +440,7 @@ func faultsOfTheImage(t *testing.T) {
 		if err == nil {
 			t.Fatalf("an image with %s was built", fault.name)
 		}
-		named(t, fault.name, told(err))
+		named(t, fault.name, hint.Text(err))
 	}
 	if err := buildImage(t, api, "runnerctl-test/fault:none", "FROM "+tag+"\nUSER root\nRUN /usr/lib/runnerctl/assert 100000\n"); err != nil {
 		t.Errorf("without a fault: %v", err)

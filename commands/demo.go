@@ -22,6 +22,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -90,7 +91,7 @@ func demoAgent(given string) (config.Agent, error) {
 		}
 		found, err := filepath.Glob(filepath.Join(filepath.Dir(program), "testagent-linux-*.tar.gz"))
 		if err != nil || len(found) != 1 {
-			return config.Agent{}, ui.Hinted(fmt.Errorf("agent: %d archives testagent-linux-….tar.gz beside %s", len(found), program), "make agent builds it; --agent names another file")
+			return config.Agent{}, hint.Add(fmt.Errorf("agent: %d archives testagent-linux-….tar.gz beside %s", len(found), program), "make agent builds it; --agent names another file")
 		}
 		given = found[0]
 	}
@@ -167,7 +168,7 @@ func startDemoGitHub(ctx context.Context, engine *dockerx.Engine, settings *conf
 		return nil, nil, err
 	}
 	if github, err = ghsim.Start(ghsim.Options{RunnerAddress: net.JoinHostPort(bridge.String(), "0")}); err != nil {
-		return nil, nil, ui.Hinted(err, "the demo needs an engine on this very machine: its runners call back")
+		return nil, nil, hint.Add(err, "the demo needs an engine on this very machine: its runners call back")
 	}
 	folder, err := os.MkdirTemp("", "runnerctl-demo-")
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/spelling"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -157,7 +158,7 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 			return err
 		}
 		if id == "" {
-			return ui.Hinted(fmt.Errorf("the engine has no image %s", options.image), "docker pull "+options.image)
+			return hint.Add(fmt.Errorf("the engine has no image %s", options.image), "docker pull "+options.image)
 		}
 		env.Image = readImage(engine, options.image, options.config.Name)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/scripts"
 )
 
@@ -198,7 +199,7 @@ const (
 // where it failed.
 func tellStart(ctx context.Context, engine *dockerx.Engine, pair deepPair, err error, tell func(doctor.Step)) (broken bool) {
 	if err != nil {
-		raw := told(err)
+		raw := hint.Text(err)
 		// The daemons speak only once there is a machine.
 		if strings.Contains(raw, "\ncontainerd: ") || strings.Contains(raw, "\ndockerd: ") {
 			tell(doctor.Step{ID: "namespace", Title: namespaceTitle, Status: doctor.Pass})

@@ -14,6 +14,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -219,7 +220,7 @@ func (e *unaskedError) Unwrap() error { return e.error }
 
 // Hint adds to the reason's own how to do without.
 func (e *unaskedError) Hint() string {
-	own := ui.Hint(e.error)
+	own := hint.Of(e.error)
 	if own != "" {
 		own += "; "
 	}

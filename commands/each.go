@@ -11,7 +11,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/fleet"
-	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 // eachHost is a command's deps, once for every host that it is about.
@@ -156,7 +156,7 @@ func connectToGone(ctx context.Context, d deps, name string) (*dockerx.Engine, f
 	switch {
 	case len(elsewhere) > 0:
 		engine.Close()
-		return nil, found, nil, ui.Hinted(fmt.Errorf("runner %s is on several hosts: %s", name, strings.Join(append(elsewhere, found.Host), ", ")), "--host chooses one")
+		return nil, found, nil, hint.Add(fmt.Errorf("runner %s is on several hosts: %s", name, strings.Join(append(elsewhere, found.Host), ", ")), "--host chooses one")
 	case engine != nil: // what other hosts do is of no interest
 		return engine, found, kept, nil
 	case err != nil:
@@ -166,5 +166,5 @@ func connectToGone(ctx context.Context, d deps, name string) (*dockerx.Engine, f
 }
 
 func noRunner(name string) error {
-	return ui.Hinted(fmt.Errorf("no runner named %s", name), "runnerctl ps --all lists them")
+	return hint.Add(fmt.Errorf("no runner named %s", name), "runnerctl ps --all lists them")
 }

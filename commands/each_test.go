@@ -13,7 +13,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
-	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 // hostLine is a line of hosts:, for an engine of its own.
@@ -146,7 +146,7 @@ func TestNoTwins(t *testing.T) {
 		t.Error(err)
 	}
 	err := noTwins([]*hostEngine{host("one", "A"), host("two", "B"), host("three", "A")})
-	if err == nil || !strings.Contains(err.Error(), "hosts one and three: both engines have the id A") || !strings.Contains(ui.Hint(err), "rm /etc/docker/key.json") {
+	if err == nil || !strings.Contains(err.Error(), "hosts one and three: both engines have the id A") || !strings.Contains(hint.Of(err), "rm /etc/docker/key.json") {
 		t.Error(err)
 	}
 }

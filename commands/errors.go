@@ -9,7 +9,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/doctor"
-	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 // advised adds to an error what to do about it: a known fault's cure goes
@@ -22,18 +22,18 @@ func advised(err error) error {
 	}
 	var here *fs.PathError
 	if errors.As(err, &here) && errors.Is(err, syscall.ENOSPC) {
-		return ui.Hinted(err, "this side has no room for "+here.Path)
+		return hint.Add(err, "this side has no room for "+here.Path)
 	}
-	if known := doctor.Explain(told(err)); known != nil {
-		return ui.Hinted(err, known.Cause+": "+known.Cure)
+	if known := doctor.Explain(hint.Text(err)); known != nil {
+		return hint.Add(err, known.Cause+": "+known.Cure)
 	}
 	switch {
-	case ui.Hint(err) != "":
+	case hint.Of(err) != "":
 		return err
 	case dockerx.IsForbidden(err):
-		return ui.Hinted(err, "this user may not open the engine's socket: sudo usermod -aG docker $USER, then log in again (members of that group are root on the machine)")
+		return hint.Add(err, "this user may not open the engine's socket: sudo usermod -aG docker $USER, then log in again (members of that group are root on the machine)")
 	case dockerx.IsUnreachable(err):
-		return ui.Hinted(err, "is the Docker Engine running, and --host, DOCKER_HOST or the docker context right? runnerctl doctor tells")
+		return hint.Add(err, "is the Docker Engine running, and --host, DOCKER_HOST or the docker context right? runnerctl doctor tells")
 	}
 	return err
 }
@@ -56,20 +56,6 @@ func (e *reworded) Error() string { return e.text }
 func (e *reworded) Unwrap() error { return e.error }
 
 var clientWords = regexp.MustCompile(`error during connect: |[A-Z][a-z]+ "https?://[^"]*": `)
-
-// told is all that an error and what stands behind it say.
-func told(err error) string {
-	lines := []string{err.Error()}
-	var cause interface{ Cause() string }
-	if errors.As(err, &cause) {
-		lines = append(lines, cause.Cause())
-	}
-	var last interface{ Last() []string }
-	if errors.As(err, &last) {
-		lines = append(lines, last.Last()...)
-	}
-	return strings.Join(lines, "\n")
-}
 
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")

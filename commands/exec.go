@@ -12,7 +12,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
-	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 type execOptions struct {
@@ -64,11 +64,11 @@ func notRunning(runner fleet.Runner) error {
 	err := fmt.Errorf("runner %s is %s", runner.Name, runner.State)
 	switch runner.State {
 	case fleet.Paused:
-		return ui.Hinted(err, "docker unpause "+runner.Name+" lets it go on, runnerctl up replaces it")
+		return hint.Add(err, "docker unpause "+runner.Name+" lets it go on, runnerctl up replaces it")
 	case fleet.Restarting:
-		return ui.Hinted(err, "it ends again and again: runnerctl logs "+runner.Name+" tells why, runnerctl up replaces it")
+		return hint.Add(err, "it ends again and again: runnerctl logs "+runner.Name+" tells why, runnerctl up replaces it")
 	}
-	return ui.Hinted(err, "runnerctl logs "+runner.Name+" tells why, runnerctl up replaces it")
+	return hint.Add(err, "runnerctl logs "+runner.Name+" tells why, runnerctl up replaces it")
 }
 
 // execIn runs a command on this process's own streams.

@@ -18,7 +18,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/fleet"
-	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 // eventually waits for something that takes its time.
@@ -311,8 +311,8 @@ func TestEngineRestartedAndDiskFull(t *testing.T) {
 	empty = engine.Fill(t, 60)
 	err := buildImage(t, engine.API, "runnerctl-test/disk:full", "FROM debian:trixie-slim\nRUN head -c 200M /dev/zero >/big\n")
 	var failure *dockerx.BuildError
-	if !errors.As(err, &failure) || !strings.HasPrefix(failure.Cause(), "[2/2] RUN head") || !strings.Contains(ui.Hint(advised(err)), "the engine's disk is full") {
-		t.Errorf("build: %v, %+v, %q", err, failure, ui.Hint(advised(err)))
+	if !errors.As(err, &failure) || !strings.HasPrefix(failure.Cause(), "[2/2] RUN head") || !strings.Contains(hint.Of(advised(err)), "the engine's disk is full") {
+		t.Errorf("build: %v, %+v, %q", err, failure, hint.Of(advised(err)))
 	}
 	empty()
 	must(t, "down")

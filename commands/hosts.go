@@ -14,7 +14,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
-	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 func hostFlag() cli.Flag {
@@ -69,7 +69,7 @@ func endpointOf(d deps) (dockerx.Endpoint, error) {
 	default:
 		endpoint, err := dockerx.Resolve(d.env, name)
 		if err != nil && len(names) > 0 && !strings.Contains(name, "://") {
-			err = ui.Hinted(err, "the settings' hosts are "+strings.Join(names, ", "))
+			err = hint.Add(err, "the settings' hosts are "+strings.Join(names, ", "))
 		}
 		return endpoint, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -104,7 +105,7 @@ func initCommand(d deps) verb {
 
 func runInit(d deps, options initOptions) error {
 	if _, err := os.Stat(options.file); err == nil && !options.force {
-		return ui.Hinted(fmt.Errorf("%s exists already", options.file), "--force overwrites it")
+		return hint.Add(fmt.Errorf("%s exists already", options.file), "--force overwrites it")
 	}
 	wanted := config.Default()
 	if options.fleet != "" {

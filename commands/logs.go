@@ -18,6 +18,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -158,7 +159,7 @@ func logged(ctx context.Context, d deps, options logsOptions) (readers []*logRea
 		return readers, err
 	}
 	if len(options.names) == 0 && len(readers) == 0 {
-		return nil, ui.Hinted(fmt.Errorf("fleet %s has no runners", options.fleet), "runnerctl up makes them, runnerctl ps --all lists those of other fleets")
+		return nil, hint.Add(fmt.Errorf("fleet %s has no runners", options.fleet), "runnerctl up makes them, runnerctl ps --all lists those of other fleets")
 	}
 	slices.SortStableFunc(readers, func(a, b *logReader) int {
 		if len(options.names) > 0 {

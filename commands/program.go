@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 // machines are those of Linux that runnerctl is built for, by what uname calls them.
@@ -48,7 +48,7 @@ func supervisorProgram(named, arch string) ([]byte, error) {
 		", or name it: --supervisor-binary FILE; --no-supervisor leaves no supervisor behind"
 	if named != "" {
 		if err := checkProgram(named, arch); err != nil {
-			return nil, ui.Hinted(fmt.Errorf("--supervisor-binary: %w", err), advice)
+			return nil, hint.Add(fmt.Errorf("--supervisor-binary: %w", err), advice)
 		}
 		return os.ReadFile(named)
 	}
@@ -64,7 +64,7 @@ func supervisorProgram(named, arch string) ([]byte, error) {
 			unfit = append(unfit, err)
 		}
 	}
-	return nil, ui.Hinted(fmt.Errorf("supervisor's program: %w", errors.Join(unfit...)), advice)
+	return nil, hint.Add(fmt.Errorf("supervisor's program: %w", errors.Join(unfit...)), advice)
 }
 
 // bundles are where systems keep the authorities that they trust.

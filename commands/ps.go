@@ -21,6 +21,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -155,7 +156,7 @@ func tellAbsentSupervisors(ctx context.Context, d deps, engine *dockerx.Engine, 
 
 // withHint is an error and its advice in one line.
 func withHint(err error) string {
-	if hint := ui.Hint(err); hint != "" {
+	if hint := hint.Of(err); hint != "" {
 		return err.Error() + " (" + hint + ")"
 	}
 	return err.Error()

@@ -3,7 +3,6 @@ package commands
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -15,6 +14,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/release"
 	"github.com/runnerctl/runnerctl/internal/ui"
 	"github.com/runnerctl/runnerctl/scripts"
@@ -124,7 +124,7 @@ func (e *unofferedError) Unwrap() error { return e.error }
 // Hint adds to the reason's own how to do without.
 func (e *unofferedError) Hint() string {
 	const own = "with image.agent.archive the image needs nothing of GitHub"
-	if hint := ui.Hint(e.error); hint != "" {
+	if hint := hint.Of(e.error); hint != "" {
 		return hint + "; " + own
 	}
 	return own
@@ -274,11 +274,8 @@ func fetched(ctx context.Context, d deps, client *http.Client, archive release.A
 	show := newDownload(d, fmt.Sprintf("%-6s downloading %s", name, archive.Name()))
 	path, err := archive.Fetch(ctx, client, cache, show.tell)
 	show.end()
-	if err != nil && ctx.Err() == nil {
-		var told interface{ Hint() string }
-		if !errors.As(err, &told) {
-			err = ui.Hinted(err, "where this machine can't reach it, image."+name+".archive may name a file")
-		}
+	if err != nil && ctx.Err() == nil && hint.Of(err) == "" {
+		err = hint.Add(err, "where this machine can't reach it, image."+name+".archive may name a file")
 	}
 	return path, err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
 	"github.com/runnerctl/runnerctl/templates"
 )
@@ -149,7 +150,7 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 			return
 		}
 		if left := engine.Discard(ctx, name); left != nil {
-			err = errors.Join(err, ui.Hinted(left, "runnerctl prune removes it"))
+			err = errors.Join(err, hint.Add(left, "runnerctl prune removes it"))
 		}
 	}()
 	runner, err := engine.Runner(ctx, name)

@@ -17,6 +17,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -162,7 +163,7 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 		return err
 	}
 	if foreground != before.Foreground {
-		return ui.Hinted(fmt.Errorf("fleet %s: a supervisor in the foreground came or went meanwhile", name), "run runnerctl up again")
+		return hint.Add(fmt.Errorf("fleet %s: a supervisor in the foreground came or went meanwhile", name), "run runnerctl up again")
 	}
 	if err := host.bring(ctx, d, options, tag, id, before, to); err != nil {
 		if options.attach && ctx.Err() != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -23,7 +24,7 @@ func upEverywhere(ctx context.Context, d deps, options upOptions, countGiven boo
 		return runUp(ctx, d, options)
 	}
 	if countGiven {
-		return ui.Hinted(&cmdline.UsageError{Command: "up", Problem: "--count: of which host?"}, "--host NAME --count N, or a count: of each in the file's hosts:")
+		return hint.Add(&cmdline.UsageError{Command: "up", Problem: "--count: of which host?"}, "--host NAME --count N, or a count: of each in the file's hosts:")
 	}
 	var wanted []deps
 	for _, one := range all {
@@ -50,7 +51,7 @@ func noTwins(all []*hostEngine) error {
 	names := map[string]string{}
 	for _, one := range all {
 		if twin, known := names[one.own]; known {
-			return ui.Hinted(fmt.Errorf("hosts %s and %s: both engines have the id %s, so GitHub's runners of the two can't be told apart", twin, one.deps.host, one.own),
+			return hint.Add(fmt.Errorf("hosts %s and %s: both engines have the id %s, so GitHub's runners of the two can't be told apart", twin, one.deps.host, one.own),
 				"one machine twice? name it once; a copy of a machine? there: rm /etc/docker/key.json, rm engine-id in the engine's data-root, and restart the engine")
 		}
 		names[one.own] = one.deps.host

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 var engineChecks = []Check{
@@ -33,14 +35,13 @@ var engineChecks = []Check{
 
 func engineReachable(f Facts) Outcome {
 	var refusal *LocalRefusal
-	var hinted interface{ Hint() string }
 	switch {
 	case f.EngineErr == nil:
 		return pass("%s", f.Endpoint)
 	case errors.As(f.EngineErr, &refusal):
 		return skip("not asked")
-	case errors.As(f.EngineErr, &hinted): // a remote engine: it can't be mended on this machine
-		return Outcome{Fail, f.EngineErr.Error(), advice("%s", hinted.Hint())}
+	case hint.Of(f.EngineErr) != "": // a remote engine: it can't be mended on this machine
+		return Outcome{Fail, f.EngineErr.Error(), advice("%s", hint.Of(f.EngineErr))}
 	case strings.Contains(f.EngineErr.Error(), "permission denied"):
 		return Outcome{Fail, f.EngineErr.Error(), joinDocker(f.Client.User)}
 	}

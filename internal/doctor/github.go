@@ -1,9 +1,10 @@
 package doctor
 
 import (
-	"errors"
 	"fmt"
 	"time"
+
+	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 var githubChecks = []Check{
@@ -61,9 +62,8 @@ func githubToken(f Facts) Outcome {
 	}
 	if f.GitHub.Token != nil {
 		text := "runnerctl up --help names the places that a token is taken from"
-		var hint interface{ Hint() string }
-		if errors.As(f.GitHub.Token, &hint) && hint.Hint() != "" {
-			text = hint.Hint()
+		if found := hint.Of(f.GitHub.Token); found != "" {
+			text = found
 		}
 		return Outcome{Fail, f.GitHub.Token.Error(), advice("%s", text)}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 const (
@@ -334,7 +336,7 @@ func (l *loop) unknown(r result) {
 
 func (l *loop) failed(r result, s *Sight, event Event) {
 	now := time.Now()
-	why, last := firstLine(r.err), lastOf(r.err)
+	why, last := firstLine(r.err), hint.Last(r.err)
 	event.Kind, event.Text, event.Last = FailedEvent, fmt.Sprintf("%s (%s): %s", r.Action, r.Cause, why), last
 	if r.Action == Adopt {
 		var late *NotOnlineError
@@ -453,19 +455,10 @@ func (l *loop) outdated(code int, agent Agent) {
 
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
-	var cause interface{ Cause() string }
-	if errors.As(err, &cause) && cause.Cause() != "" {
-		line += ": " + cause.Cause()
+	if cause := hint.Cause(err); cause != "" {
+		line += ": " + cause
 	}
 	return line
-}
-
-func lastOf(err error) []string {
-	var last interface{ Last() []string }
-	if errors.As(err, &last) {
-		return last.Last()
-	}
-	return nil
 }
 
 func lastLinesOf(log []byte) []string {

@@ -3,7 +3,6 @@
 package ui
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/fatih/color"
 	"github.com/moby/term"
+
+	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 // Streams are the process's own streams, and whether each is a terminal.
@@ -160,40 +161,16 @@ func blocks(w io.Writer, header []string, rows [][]string) {
 // Error prints an error with its cause, last lines and hint.
 func Error(w io.Writer, theme Theme, err error) {
 	fmt.Fprintf(w, "%s %s\n", theme.Fail("error:"), err)
-	var cause interface{ Cause() string }
-	if errors.As(err, &cause) && cause.Cause() != "" {
-		fmt.Fprintf(w, "  %s  %s\n", theme.Dim("cause"), cause.Cause())
+	if cause := hint.Cause(err); cause != "" {
+		fmt.Fprintf(w, "  %s  %s\n", theme.Dim("cause"), cause)
 	}
-	var last interface{ Last() []string }
-	if errors.As(err, &last) {
-		for _, line := range last.Last() {
-			fmt.Fprintf(w, "  %s   %s\n", theme.Dim("last"), line)
-		}
+	for _, line := range hint.Last(err) {
+		fmt.Fprintf(w, "  %s   %s\n", theme.Dim("last"), line)
 	}
-	if hint := Hint(err); hint != "" {
-		fmt.Fprintf(w, "  %s   %s\n", theme.Dim("hint"), hint)
+	if text := hint.Of(err); text != "" {
+		fmt.Fprintf(w, "  %s   %s\n", theme.Dim("hint"), text)
 	}
 }
-
-// Hint returns the hint of an error, or of one that it wraps; "" if there is none.
-func Hint(err error) string {
-	var hint interface{ Hint() string }
-	if errors.As(err, &hint) {
-		return hint.Hint()
-	}
-	return ""
-}
-
-type hinted struct {
-	error
-	hint string
-}
-
-func (h *hinted) Hint() string  { return h.hint }
-func (h *hinted) Unwrap() error { return h.error }
-
-// Hinted adds a hint to an error.
-func Hinted(err error, hint string) error { return &hinted{err, hint} }
 
 // Duration formats d in the largest unit that is precise enough: 0.9s, 42s, 4m, 2h, 3d.
 func Duration(d time.Duration) string {

@@ -1,0 +1,58 @@
+// Package hint carries what an error says beyond its message: a cause, the last lines of a
+// log, and a hint about what to do. Errors have them as methods Cause() string,
+// Last() []string and Hint() string; whoever prints an error asks this package. It imports
+// nothing of runnerctl.
+package hint
+
+import (
+	"errors"
+	"strings"
+)
+
+// Add gives an error a hint, which goes before a hint that it wraps.
+func Add(err error, text string) error { return &hinted{err, text} }
+
+type hinted struct {
+	error
+	text string
+}
+
+func (h *hinted) Hint() string  { return h.text }
+func (h *hinted) Unwrap() error { return h.error }
+
+// Of is the hint of an error, or of one that it wraps; "" if there is none.
+func Of(err error) string {
+	var found interface{ Hint() string }
+	if errors.As(err, &found) {
+		return found.Hint()
+	}
+	return ""
+}
+
+// Cause is the cause of an error, or of one that it wraps; "" if there is none.
+func Cause(err error) string {
+	var found interface{ Cause() string }
+	if errors.As(err, &found) {
+		return found.Cause()
+	}
+	return ""
+}
+
+// Last are the last log lines of an error, or of one that it wraps.
+func Last(err error) []string {
+	var found interface{ Last() []string }
+	if errors.As(err, &found) {
+		return found.Last()
+	}
+	return nil
+}
+
+// Text is everything that an error says but for its hint, a line each: message, cause and
+// last lines.
+func Text(err error) string {
+	lines := []string{err.Error()}
+	if cause := Cause(err); cause != "" {
+		lines = append(lines, cause)
+	}
+	return strings.Join(append(lines, Last(err)...), "\n")
+}
