@@ -14,6 +14,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
 
+	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
@@ -35,7 +36,7 @@ func alone(tag string, env ...string) (*container.Config, *container.HostConfig)
 // startAlone starts one; it goes with the test.
 func startAlone(t *testing.T, api *client.Client, config *container.Config, host *container.HostConfig) (id string) {
 	t.Helper()
-	made, err := api.ContainerCreate(t.Context(), config, host, nil, nil, newName("image-alone", map[string]bool{}))
+	made, err := api.ContainerCreate(t.Context(), config, host, nil, nil, fleet.NewName("image-alone", map[string]bool{}))
 	if err != nil {
 		t.Fatal(err)
 	}

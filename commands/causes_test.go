@@ -23,6 +23,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/golden"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/selftest"
 )
 
 // byHand starts the runner image as somebody would who leaves something out.
@@ -84,17 +85,17 @@ func (h byHand) start(t *testing.T, change func(*container.Config, *container.Ho
 }
 
 // steps lets a runner do those of the deep steps; what the first that failed said.
-func (h byHand) steps(t *testing.T, pair deepPair, ids ...string) string {
+func (h byHand) steps(t *testing.T, pair selftest.Pair, ids ...string) string {
 	t.Helper()
-	scripts, err := deepScripts()
+	scripts, err := selftest.Scripts()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, script := range scripts {
-		if !slices.Contains(ids, script.id) {
+		if !slices.Contains(ids, script.ID) {
 			continue
 		}
-		step, err := deepStep(t.Context(), h.engine, pair, script, "")
+		step, err := selftest.RunScript(t.Context(), h.engine, pair, script, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -318,7 +319,7 @@ func faultsOfTheContainer(t *testing.T) {
 	}
 
 	// What only shows at work.
-	pair := deepPair{tried: healthy, neighbour: neighbour}
+	pair := selftest.Pair{Tried: healthy, Neighbour: neighbour}
 	inside := func(script string) {
 		if code, err := hand.engine.Exec(t.Context(), healthy, dockerx.Command{Args: []string{"sh", "-c", script}, Root: true, Stdout: os.Stderr, Stderr: os.Stderr}); err != nil || code != 0 {
 			t.Fatalf("%s: code %d, %v", script, code, err)
@@ -350,7 +351,7 @@ func faultsOfTheContainer(t *testing.T) {
 			t.Errorf("step %s after %s: %s", broken.step, broken.mending, said)
 		}
 	}
-	pair.tried, said = hand.start(t, func(_ *container.Config, host *container.HostConfig) {
+	pair.Tried, said = hand.start(t, func(_ *container.Config, host *container.HostConfig) {
 		host.Mounts = slices.DeleteFunc(host.Mounts, func(one mount.Mount) bool { return one.Source == "/sys" })
 	})
 	if said != "" {
@@ -361,7 +362,7 @@ func faultsOfTheContainer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair.tried, said = hand.start(t, func(config *container.Config, _ *container.HostConfig) {
+	pair.Tried, said = hand.start(t, func(config *container.Config, _ *container.HostConfig) {
 		setEnv(config, "RUNNERCTL_BIP", gateway.String()+"/16")
 	})
 	if said != "" {
@@ -501,7 +502,7 @@ pwd`))
 		if said != "" {
 			return said
 		}
-		return hand.steps(t, deepPair{tried: runner}, "storage")
+		return hand.steps(t, selftest.Pair{Tried: runner}, "storage")
 	}
 	named(t, "the daemon's data on an overlay", on("over"))
 	if said := on("plain"); said != "" {

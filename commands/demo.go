@@ -67,7 +67,7 @@ func demoCommand(d deps) verb {
 			}
 			// A fleet of its own: two demos on one engine don't meet.
 			loaded.Target = "" // the stand-in's, once it runs
-			loaded.Name, loaded.Runners = newName("demo", map[string]bool{}), config.Default().Runners
+			loaded.Name, loaded.Runners = fleet.NewName("demo", map[string]bool{}), config.Default().Runners
 			loaded.Runners.Count = demoRunners
 			options.config = loaded
 			if options.build, err = buildOptionsOf(c, loaded); err != nil {

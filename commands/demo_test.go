@@ -14,6 +14,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/internal/agenttest"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -46,7 +47,7 @@ func oneWave(t *testing.T) string {
 	t.Helper()
 	var out, errs bytes.Buffer
 	loaded := config.Default()
-	loaded.Name, loaded.Runners.Count = newName("demo", map[string]bool{}), demoRunners
+	loaded.Name, loaded.Runners.Count = fleet.NewName("demo", map[string]bool{}), demoRunners
 	options := demoOptions{
 		config: loaded, build: buildOptions{config: loaded, bootstrapBase: true, progress: "plain"},
 		agent: agenttest.Archive(t), waves: demoWaves()[1:2], json: true, theme: ui.NewTheme("never", false, os.Getenv),

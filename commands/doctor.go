@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/selftest"
 	"github.com/runnerctl/runnerctl/internal/spelling"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -27,7 +29,8 @@ type doctorOptions struct {
 	offline   bool
 	fixScript bool
 	json      bool
-	deep      *deepOptions // nil: the checks only
+	deep      bool
+	build     buildOptions // of deep
 	theme     ui.Theme
 }
 
@@ -83,8 +86,8 @@ func doctorCommand(d deps) verb {
 				if options.image != "" || options.fixScript {
 					return &cmdline.UsageError{Command: "doctor", Problem: "--deep goes with neither --image nor --fix-script"}
 				}
-				options.deep = &deepOptions{config: options.config, offline: options.offline}
-				if options.deep.build, err = buildOptionsOf(c, options.config); err != nil {
+				options.deep = true
+				if options.build, err = buildOptionsOf(c, options.config); err != nil {
 					return err
 				}
 			}
@@ -170,7 +173,7 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		writeReport(d.streams.Out, report, options.theme, env)
 	}
 	var deepErr error
-	if options.deep != nil {
+	if options.deep {
 		report.Deep, deepErr = goDeep(ctx, d, engine, env, options, report.Failed())
 	}
 	switch {
@@ -216,11 +219,33 @@ func goDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env,
 		observe(deep.Steps[0])
 		return &deep, nil
 	}
-	deep, err := runDeep(ctx, d, engine, env, *options.deep, observe)
+	deep, err := selfTest(ctx, d, engine, env, options, observe)
 	if err != nil {
 		deep.Reason = err.Error()
 	}
 	return &deep, err
+}
+
+// selfTest makes sure of the image first.
+func selfTest(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env, options doctorOptions, observe func(doctor.Step)) (doctor.Deep, error) {
+	none := doctor.Deep{Steps: []doctor.Step{}, Attempts: []doctor.Attempt{}}
+	image := ensureImage
+	if options.offline {
+		image = imageAtHand
+	}
+	tag, id, _, err := image(ctx, d, engine, options.build)
+	if err != nil {
+		return none, err
+	}
+	spec, err := specOf(ctx, engine, options.config, tag, id, env)
+	if err != nil {
+		none.Image = tag
+		return none, err
+	}
+	return selftest.Run(ctx, engine, selftest.Options{
+		Spec: spec, Ready: time.Duration(options.config.Runners.ReadyTimeout),
+		Target: options.config.Target, Offline: options.offline, Local: env.Known.Local,
+	}, observe)
 }
 
 // unfit tells which checks keep a command from beginning. Where no engine answers there

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/runnerctl/runnerctl/internal/doctor"
+	"github.com/runnerctl/runnerctl/internal/selftest"
 )
 
 // Where a required check fails, the report says that nothing deep was done.
@@ -79,18 +80,18 @@ func TestEgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = service.Close() }()
-	go sayToken(service, "here")
+	go selftest.SayToken(service, "here")
 	_, port, _ := net.SplitHostPort(service.Addr().String()) // it is one
 
 	runner, said := hand.start(t, func(_ *container.Config, host *container.HostConfig) { host.DNS = []string{gateway.String()} })
 	if said != "" {
 		t.Fatal(said)
 	}
-	pair := deepPair{tried: runner}
+	pair := selftest.Pair{Tried: runner}
 	if said := hand.steps(t, pair, "run"); said != "" {
 		t.Fatal(said)
 	}
-	scripts, err := deepScripts()
+	scripts, err := selftest.Scripts()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,10 +105,10 @@ func TestEgress(t *testing.T) {
 		{"https://nosuch.test/acme", doctor.Warn, "no DNS: nosuch.test has no address here"},
 	} {
 		for _, script := range scripts {
-			if script.id != needsOutside {
+			if script.ID != selftest.NeedsOutside {
 				continue
 			}
-			step, err := deepStep(t.Context(), hand.engine, pair, script, test.target)
+			step, err := selftest.RunScript(t.Context(), hand.engine, pair, script, test.target)
 			if err != nil || step.Status != test.status || step.Observed != test.observed {
 				t.Errorf("%s: %+v, %v", test.target, step, err)
 			}

@@ -15,7 +15,7 @@ func doctorEverywhere(ctx context.Context, d deps, options doctorOptions) error 
 		options.config.Runners.Count = max(1, countOn(d, options.config))
 		return runDoctor(ctx, d, options)
 	}
-	if options.deep != nil || options.fixScript || options.image != "" {
+	if options.deep || options.fixScript || options.image != "" {
 		_, err := endpointOf(d) // which host?
 		return err
 	}

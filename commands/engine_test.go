@@ -54,7 +54,7 @@ func must(t *testing.T, args ...string) string {
 func newFleet(t *testing.T, api *client.Client) string {
 	t.Helper()
 	t.Chdir(t.TempDir())
-	name := newName("t", map[string]bool{})
+	name := fleet.NewName("t", map[string]bool{})
 	t.Cleanup(func() {
 		if code, _, stderr := runnerctl(context.Background(), "down", "--fleet", name); code != 0 {
 			t.Errorf("down: %s", stderr)
@@ -266,7 +266,7 @@ func TestPasta(t *testing.T) {
 func TestNewerSchema(t *testing.T) {
 	api := realEngine(t)
 	tag := runnerImage(t)
-	name := newName("t", map[string]bool{})
+	name := fleet.NewName("t", map[string]bool{})
 	labels := map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "runner", "dev.runnerctl.schema": "2"}
 	made, err := api.ContainerCreate(t.Context(), &container.Config{Image: tag, Labels: labels}, nil, nil, nil, name+"-aaaa")
 	if err != nil {

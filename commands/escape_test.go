@@ -27,6 +27,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/selftest"
 	"github.com/runnerctl/runnerctl/scripts"
 	"github.com/runnerctl/runnerctl/templates"
 )
@@ -43,7 +44,7 @@ func TestEveryAttemptCanSucceed(t *testing.T) {
 	private.CopyImage(t, machine, tag, weakenedImage)
 	given := hostCanary(t, private)
 	given["disk"] = loopDevice(t)
-	key, remove, err := placeKey(given["token"])
+	key, remove, err := selftest.PlaceKey(given["token"])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,13 +62,13 @@ func TestEveryAttemptCanSucceed(t *testing.T) {
 	defer engine.Close()
 	given["outer"] = "canary-" + rand.Text()
 	given["outerfile"] = "/run/user/1001/" + given["outer"]
-	around, err := placeCanary(runner, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
+	around, err := selftest.PlaceCanary(runner, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
 		return engine.ExecOuter(t.Context(), runner, command)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	given["outerloopback"] = around.loopback
+	given["outerloopback"] = around.Loopback
 
 	found := map[string]doctor.Attempt{}
 	for _, one := range []weakened{
@@ -84,7 +85,7 @@ func TestEveryAttemptCanSucceed(t *testing.T) {
 			found[attempt.ID] = attempt
 		}
 	}
-	all, err := escapeAttempts()
+	all, err := selftest.Attempts()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +172,7 @@ func (w weakened) run(t *testing.T, api *client.Client, given map[string]string)
 		fmt.Fprintf(&input, "%s=%s\n", key, value)
 	}
 	out, errs := attachAndRun(t, api, weak.ID, input.String())
-	all, err := escapeAttempts()
+	all, err := selftest.Attempts()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +210,7 @@ func escapeArchive(t *testing.T) io.Reader {
 	t.Helper()
 	var archived bytes.Buffer
 	out := tar.NewWriter(&archived)
-	if err := packEscape(out, "escape"); err != nil {
+	if err := selftest.Pack(out, "escape"); err != nil {
 		t.Fatal(err)
 	}
 	if err := out.Close(); err != nil {
@@ -350,20 +351,20 @@ func TestNobodyOpensADisk(t *testing.T) {
 	}
 	defer engine.Close()
 	hand := byHand{api: api, engine: engine}
-	if said := hand.steps(t, deepPair{tried: runner}, "run"); said != "" { // makes the inner image
+	if said := hand.steps(t, selftest.Pair{Tried: runner}, "run"); said != "" { // makes the inner image
 		t.Fatal(said)
 	}
-	if err := engine.Send(t.Context(), runner, escapeFolder, templates.Outer(runnerID), packEscape); err != nil {
+	if err := engine.Send(t.Context(), runner, selftest.Folder, templates.Outer(templates.RunnerID), selftest.Pack); err != nil {
 		t.Fatal(err)
 	}
-	all, err := escapeAttempts()
+	all, err := selftest.Attempts()
 	if err != nil {
 		t.Fatal(err)
 	}
 	disk := slices.DeleteFunc(all, func(one doctor.Attempt) bool { return one.ID != "host-disk" })
 	given := map[string]string{"disk": loopDevice(t)}
-	for _, one := range escapists(true) {
-		if battery := tryAs(t.Context(), engine, runner, one, given, disk); battery.Err != nil || battery.Attempts[0].Verdict != doctor.Blocked {
+	for _, one := range selftest.Attackers(true) {
+		if battery := selftest.Try(t.Context(), engine, runner, one, given, disk); battery.Err != nil || battery.Attempts[0].Verdict != doctor.Blocked {
 			t.Errorf("%+v", battery)
 		}
 	}

@@ -45,7 +45,7 @@ docker run --rm --ulimit memlock=%[2]d:%[2]d bb true
 
 	spec := f.spec
 	spec.Ulimits = []fleet.Ulimit{{Name: "nofile", Soft: 1 << 30, Hard: 1 << 31}} // beyond any kernel's fs.nr_open
-	name := newName(f.spec.Fleet, map[string]bool{})
+	name := fleet.NewName(f.spec.Fleet, map[string]bool{})
 	made, err := f.engine.Create(t.Context(), name, spec, secret.Text{})
 	if err != nil {
 		t.Fatal(err)

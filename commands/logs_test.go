@@ -28,7 +28,7 @@ func talker(t *testing.T, api *client.Client, name, script string, restarts int)
 		Image: tag, Entrypoint: []string{"sh", "-c", script}, Cmd: []string{},
 		Labels: map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "runner", "dev.runnerctl.schema": "1"},
 	}
-	runner := newName(name, map[string]bool{})
+	runner := fleet.NewName(name, map[string]bool{})
 	labels := map[string]string{"dev.runnerctl.runner": runner}
 	maps.Copy(labels, config.Labels)
 	if _, err := api.VolumeCreate(t.Context(), volume.CreateOptions{Name: runner + "-data", Labels: labels}); err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/runnerctl/runnerctl/internal/golden"
+	"github.com/runnerctl/runnerctl/internal/selftest"
 	"github.com/runnerctl/runnerctl/scripts"
 )
 
@@ -24,7 +25,7 @@ func row(cells ...string) string {
 
 // docs/escape.md is made of the scripts.
 func TestEscapePage(t *testing.T) {
-	all, err := escapeAttempts()
+	all, err := selftest.Attempts()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,7 +132,7 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	name := newName(spec.Fleet+"-run", taken)
+	name := fleet.NewName(spec.Fleet+"-run", taken)
 
 	// The hold is the first to come and the last to go: a runner of this kind
 	// without one was left by a process that was killed.
@@ -178,7 +178,7 @@ func startOne(ctx context.Context, d deps, engine *dockerx.Engine, name string, 
 }
 
 func sendFolder(ctx context.Context, d deps, engine *dockerx.Engine, runner fleet.Runner, options runOptions) error {
-	owner := templates.Outer(runnerID)
+	owner := templates.Outer(templates.RunnerID)
 	var summary archive.Summary
 	err := engine.Send(ctx, runner, options.copyTo, owner, func(out *tar.Writer, name string) (err error) {
 		summary, err = archive.Pack(out, options.copyDir, name, owner)
@@ -190,6 +190,3 @@ func sendFolder(ctx context.Context, d deps, engine *dockerx.Engine, runner flee
 	tellSkipped(d, summary)
 	return nil
 }
-
-// runnerID is the uid and gid of runner in its machine.
-const runnerID = 1001

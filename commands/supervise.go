@@ -360,7 +360,7 @@ func (s *supervisor) run(ctx context.Context, told func()) error {
 	go s.listen(listening, reloads, told)
 	return fleet.Supervise(ctx, fleet.Supervision{
 		Fleet: s.fleet, Engine: s.engine, Forges: s.forges, Store: s.engine.State(s.fleet), Rebuild: s.rebuild, Reload: reloads,
-		NewName: func() string { return newName(s.fleet, map[string]bool{}) },
+		NewName: func() string { return fleet.NewName(s.fleet, map[string]bool{}) },
 		Meter:   s.metrics,
 		Observe: func(event fleet.Event) { event.Log(s.log) },
 	})

@@ -29,7 +29,7 @@ func TestSpare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spare, err := f.engine.CreateSpare(t.Context(), newName(f.spec.Fleet, map[string]bool{}), f.spec)
+	spare, err := f.engine.CreateSpare(t.Context(), fleet.NewName(f.spec.Fleet, map[string]bool{}), f.spec)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -476,25 +475,9 @@ func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config
 	options.NewName = func() string {
 		mu.Lock()
 		defer mu.Unlock()
-		return newName(wanted.Name, taken)
+		return fleet.NewName(wanted.Name, taken)
 	}
 	return fleet.Make(observed, orphans, wanted.Runners.Count, options.Spec, options.NewName), options, forges, nil
-}
-
-// newName makes a name that no container on the engine has.
-func newName(fleetName string, taken map[string]bool) string {
-	for {
-		random := make([]byte, 4)
-		_, _ = rand.Read(random) // never fails (crypto/rand)
-		for i := range random {
-			random[i] = fleet.NameLetters[int(random[i])%len(fleet.NameLetters)]
-		}
-		name := fleetName + "-" + string(random)
-		if !taken[name] {
-			taken[name] = true
-			return name
-		}
-	}
 }
 
 func plural(n int) string {

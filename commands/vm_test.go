@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/selftest"
 )
 
 // onVM is an operator at a laptop: the program that make builds, a runnerctl.yaml that
@@ -166,14 +167,14 @@ func (vm onVM) doctor(t *testing.T) {
 // All of it is one command: a login takes its time there.
 func (vm onVM) job(t *testing.T, runner string) {
 	t.Helper()
-	all, err := deepScripts()
+	all, err := selftest.Scripts()
 	if err != nil {
 		t.Error(err)
 	}
 	args := []string{"exec", runner, "--", "bash", "-c", `for one; do bash -c "$one" || exit; done`, "job"}
 	for _, one := range all {
-		if one.id != needsOutside && one.id != carriesMTU { // what they need, no VM here has
-			args = append(args, one.text)
+		if one.ID != selftest.NeedsOutside && one.ID != selftest.CarriesMTU { // what they need, no VM here has
+			args = append(args, one.Text)
 		}
 	}
 	args = append(args, "docker run -d --name left runnerctl-deep tail -f /dev/null")

@@ -18,6 +18,9 @@ var dockerfile string
 // FirstID+N-1, and inner root is 1001.
 const FirstID = 100000
 
+// RunnerID is the uid and gid of the user runner in its machine.
+const RunnerID = 1001
+
 // Label is one OCI label of the image; Value is quoted when rendered.
 type Label struct{ Key, Value string }
 
@@ -57,7 +60,7 @@ type Data struct {
 // NestedIDs returns the ids that a rootless podman in a job may map: as many as an ordinary
 // image has, or in a machine of 65536 ids those above the user runner's own.
 func (d Data) NestedIDs() string {
-	const first, ordinary, own = 100000, 65536, 1001
+	const first, ordinary, own = 100000, 65536, RunnerID
 	if d.IDs >= first+ordinary {
 		return fmt.Sprintf("%d:%d", first, ordinary)
 	}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -71,6 +72,22 @@ func Marker(fleet, engineID string) string {
 // NameLetters are those of the random part of a runner's name; what looks alike
 // is left out.
 const NameLetters = "23456789abcdefghjkmnpqrstuvwxyz"
+
+// NewName makes a runner's name that is not taken, and takes it.
+func NewName(fleet string, taken map[string]bool) string {
+	for {
+		random := make([]byte, 4)
+		_, _ = rand.Read(random) // never fails (crypto/rand)
+		for i := range random {
+			random[i] = NameLetters[int(random[i])%len(NameLetters)]
+		}
+		name := fleet + "-" + string(random)
+		if !taken[name] {
+			taken[name] = true
+			return name
+		}
+	}
+}
 
 // IsName tells whether a runner of the fleet could have been named so by us.
 func IsName(fleet, name string) bool { return NamedIn(name) == fleet }

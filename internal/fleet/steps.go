@@ -71,7 +71,7 @@ func (l *loop) begin(ctx context.Context, operation Operation) {
 // carryOut needs nothing that the loop remembers: it runs beside it.
 func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 	x := &step{host: l.Engine, execution: &execution{
-		engine: l.Engine, forges: l.Forges, options: Options{Spec: wish.Spec, Ready: wish.Ready}, observer: silent{}, slots: l.slots, watches: map[string]*watch{}, adopted: true,
+		engine: l.Engine, forges: l.Forges, options: Options{Spec: wish.Spec, Ready: wish.Ready}, observer: Silent{}, slots: l.slots, watches: map[string]*watch{}, adopted: true,
 	}}
 	for url, one := range l.witnesses {
 		x.watches[url] = one.watch
@@ -466,9 +466,14 @@ func lastLinesOf(log []byte) []string {
 	return lines[max(0, len(lines)-lastLines):]
 }
 
-// silent is an Observer for who tells of operations otherwise.
-type silent struct{}
+// Silent is an Observer that reports nothing.
+type Silent struct{}
 
-func (silent) Working(string, string)             {}
-func (silent) Done(string, string, time.Duration) {}
-func (silent) Failed(string, error)               {}
+// Working implements Observer.
+func (Silent) Working(string, string) {}
+
+// Done implements Observer.
+func (Silent) Done(string, string, time.Duration) {}
+
+// Failed implements Observer.
+func (Silent) Failed(string, error) {}

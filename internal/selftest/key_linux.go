@@ -1,4 +1,4 @@
-package commands
+package selftest
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// placeKey puts a key of this user into the kernel, named name, which everybody may
+// PlaceKey puts a key of this user into the kernel, named name, which everybody may
 // see who sees keys of this user; its number. It goes with remove.
-func placeKey(name string) (serial string, remove func(), err error) {
+func PlaceKey(name string) (serial string, remove func(), err error) {
 	type placed struct {
 		id  int
 		err error

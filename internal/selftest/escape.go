@@ -1,4 +1,4 @@
-package commands
+package selftest
 
 import (
 	"archive/tar"
@@ -23,28 +23,28 @@ import (
 )
 
 const (
-	escapeFolder = "/home/runner/escape"
-	escapeTitle  = "attempts to escape"
+	Folder      = "/home/runner/escape"
+	escapeTitle = "attempts to escape"
 )
 
-// escapist is who tries to get out of the runner's machine, and how it is run.
-type escapist struct {
-	as   string
-	root bool // of the machine
-	args []string
+// Attacker is who tries to get out of the runner's machine, and how it is run.
+type Attacker struct {
+	As   string
+	Root bool // of the machine
+	Args []string
 }
 
-func escapists(privileged bool) []escapist {
-	battery := escapeFolder + "/battery"
-	inner := []string{"docker", "run", "--rm", "--interactive", "--volume", escapeFolder + ":/escape:ro"}
-	all := []escapist{
-		{as: "runner", args: []string{"perl", battery}},
-		{as: "root", root: true, args: []string{"perl", battery}},
-		{as: "container", args: append(inner[:len(inner):len(inner)], "runnerctl-deep", "perl", "/escape/battery")},
+func Attackers(privileged bool) []Attacker {
+	battery := Folder + "/battery"
+	inner := []string{"docker", "run", "--rm", "--interactive", "--volume", Folder + ":/escape:ro"}
+	all := []Attacker{
+		{As: "runner", Args: []string{"perl", battery}},
+		{As: "root", Root: true, Args: []string{"perl", battery}},
+		{As: "container", Args: append(inner[:len(inner):len(inner)], "runnerctl-deep", "perl", "/escape/battery")},
 	}
 	if privileged {
 		flags := append(inner[:len(inner):len(inner)], "--privileged", "--pid=host", "--network=host", "--ipc=host", "--cgroupns=host", "--volume", "/:/h")
-		all = append(all, escapist{as: "privileged", args: append(flags, "runnerctl-deep", "perl", "/escape/battery")})
+		all = append(all, Attacker{As: "privileged", Args: append(flags, "runnerctl-deep", "perl", "/escape/battery")})
 	}
 	return all
 }
@@ -55,8 +55,8 @@ const (
 	canaryLimit  = time.Minute
 )
 
-// escapeAttempts are all that scripts/escape makes, in its order.
-func escapeAttempts() (all []doctor.Attempt, err error) {
+// Attempts are all that scripts/escape makes, in its order.
+func Attempts() (all []doctor.Attempt, err error) {
 	files, err := fs.Glob(scripts.Escape, "escape/*.pl") // sorted
 	if err != nil {
 		return nil, err
@@ -71,11 +71,11 @@ func escapeAttempts() (all []doctor.Attempt, err error) {
 	return all, nil
 }
 
-// deepEscape lets everybody in the tried runner try everything against canaries in
+// escape lets everybody in the tried runner try everything against canaries in
 // its neighbour, around it and on this machine. A battery that ends early is no
 // error.
-func deepEscape(ctx context.Context, engine *dockerx.Engine, pair deepPair, spec fleet.Spec, local bool) ([]doctor.Battery, error) {
-	attempts, err := escapeAttempts()
+func escape(ctx context.Context, engine *dockerx.Engine, pair Pair, spec fleet.Spec, local bool) ([]doctor.Battery, error) {
+	attempts, err := Attempts()
 	if err != nil {
 		return nil, err
 	}
@@ -91,12 +91,12 @@ func deepEscape(ctx context.Context, engine *dockerx.Engine, pair deepPair, spec
 		}
 		defer remove()
 	}
-	if err := engine.Send(ctx, pair.tried, escapeFolder, templates.Outer(runnerID), packEscape); err != nil {
+	if err := engine.Send(ctx, pair.Tried, Folder, templates.Outer(templates.RunnerID), Pack); err != nil {
 		return nil, err
 	}
 	var batteries []doctor.Battery
-	for _, one := range escapists(spec.InnerPrivileged) {
-		batteries = append(batteries, tryAs(ctx, engine, pair.tried, one, given, attempts))
+	for _, one := range Attackers(spec.InnerPrivileged) {
+		batteries = append(batteries, Try(ctx, engine, pair.Tried, one, given, attempts))
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -104,60 +104,60 @@ func deepEscape(ctx context.Context, engine *dockerx.Engine, pair deepPair, spec
 	return batteries, alive() // what a dead canary did not answer tells nothing
 }
 
-// tryAs lets one of them make attempts.
-func tryAs(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one escapist, given map[string]string, attempts []doctor.Attempt) doctor.Battery {
+// Try lets one of them make attempts.
+func Try(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one Attacker, given map[string]string, attempts []doctor.Attempt) doctor.Battery {
 	limited, cancel := context.WithTimeoutCause(ctx, batteryLimit, fmt.Errorf("no end within %s", batteryLimit))
 	defer cancel()
 	var input strings.Builder
 	for key, value := range given {
 		fmt.Fprintf(&input, "%s=%s\n", key, value)
 	}
-	args := slices.Clone(one.args)
+	args := slices.Clone(one.Args)
 	for _, attempt := range attempts {
 		args = append(args, attempt.ID)
 	}
 	out, errs := &dockerx.Head{Limit: 1 << 20}, &dockerx.Head{Limit: 1 << 16}
-	code, err := engine.Exec(limited, runner, dockerx.Command{Args: args, Root: one.root, Stdin: strings.NewReader(input.String()), Stdout: out, Stderr: errs})
+	code, err := engine.Exec(limited, runner, dockerx.Command{Args: args, Root: one.Root, Stdin: strings.NewReader(input.String()), Stdout: out, Stderr: errs})
 	switch {
 	case limited.Err() != nil:
 		err = context.Cause(limited)
 	case err == nil && code != 0:
 		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(errs.String()))
 	}
-	return doctor.Battery{As: one.as, Attempts: doctor.ReadAttempts(one.as, out.String(), attempts, err), Err: err}
+	return doctor.Battery{As: one.As, Attempts: doctor.ReadAttempts(one.As, out.String(), attempts, err), Err: err}
 }
 
 // placeCanaries puts into the neighbour and into the tried runner's outer tree what
 // must not be reached, and tells in given where it is. alive fails where one of
 // them has ended; they end with their runners.
-func placeCanaries(ctx context.Context, engine *dockerx.Engine, pair deepPair, given map[string]string) (alive func() error, err error) {
-	own, gateway, err := engine.Addresses(ctx, pair.neighbour)
+func placeCanaries(ctx context.Context, engine *dockerx.Engine, pair Pair, given map[string]string) (alive func() error, err error) {
+	own, gateway, err := engine.Addresses(ctx, pair.Neighbour)
 	if err != nil {
 		return nil, err
 	}
 	given["neighbour"], given["gateway"] = own.String(), gateway.String()
 	given["token"], given["outer"] = "canary-"+rand.Text(), "canary-"+rand.Text()
 	given["file"], given["outerfile"] = "/root/"+given["token"], "/run/user/1001/"+given["outer"]
-	inside, err := placeCanary(pair.neighbour, given["token"], given["file"], func(command dockerx.Command) (int, error) {
+	inside, err := PlaceCanary(pair.Neighbour, given["token"], given["file"], func(command dockerx.Command) (int, error) {
 		command.Root = true
-		return engine.Exec(ctx, pair.neighbour, command)
+		return engine.Exec(ctx, pair.Neighbour, command)
 	})
 	if err != nil {
 		return nil, err
 	}
-	around, err := placeCanary(pair.tried, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
-		return engine.ExecOuter(ctx, pair.tried, command)
+	around, err := PlaceCanary(pair.Tried, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
+		return engine.ExecOuter(ctx, pair.Tried, command)
 	})
 	if err != nil {
 		return nil, err
 	}
-	given["port"], given["otherloopback"], given["shm"] = inside.port, inside.loopback, inside.shm
-	given["outerloopback"] = around.loopback
-	if given["published"], err = publish(ctx, engine, pair.neighbour, given["token"]); err != nil {
+	given["port"], given["otherloopback"], given["shm"] = inside.Port, inside.Loopback, inside.SHM
+	given["outerloopback"] = around.Loopback
+	if given["published"], err = publish(ctx, engine, pair.Neighbour, given["token"]); err != nil {
 		return nil, err
 	}
 	return func() error {
-		for _, one := range []canary{inside, around} {
+		for _, one := range []Canary{inside, around} {
 			select {
 			case err := <-one.ended:
 				return fmt.Errorf("runner %s: a canary ended: %w", one.runner, err)
@@ -169,20 +169,20 @@ func placeCanaries(ctx context.Context, engine *dockerx.Engine, pair deepPair, g
 }
 
 // canary is where a scripts/escape/canary is to be found.
-type canary struct {
+type Canary struct {
 	runner              string
-	port, loopback, shm string
+	Port, Loopback, SHM string
 	ended               <-chan error
 }
 
-func placeCanary(runner fleet.Runner, token, file string, start func(dockerx.Command) (int, error)) (canary, error) {
+func PlaceCanary(runner fleet.Runner, token, file string, start func(dockerx.Command) (int, error)) (Canary, error) {
 	text, err := scripts.Escape.ReadFile("escape/canary")
 	if err != nil {
-		return canary{}, err
+		return Canary{}, err
 	}
 	forever, _ := io.Pipe()
 	ended := make(chan error, 1)
-	one := canary{runner: runner.Name, ended: ended}
+	one := Canary{runner: runner.Name, ended: ended}
 	line, err := firstSaid(canaryLimit, func(out io.Writer) error {
 		code, err := start(dockerx.Command{Args: []string{"env", "CANARY=" + token, "perl", "-e", string(text), token, file}, Stdin: forever, Stdout: out, Stderr: out})
 		if err == nil {
@@ -192,10 +192,10 @@ func placeCanary(runner fleet.Runner, token, file string, start func(dockerx.Com
 		return err
 	})
 	if err == nil {
-		_, err = fmt.Sscan(line, &one.port, &one.loopback, &one.shm)
+		_, err = fmt.Sscan(line, &one.Port, &one.Loopback, &one.SHM)
 	}
 	if err != nil {
-		return canary{}, fmt.Errorf("runner %s: a canary: %w", runner.Name, cmp.Or(err, errors.New(line)))
+		return Canary{}, fmt.Errorf("runner %s: a canary: %w", runner.Name, cmp.Or(err, errors.New(line)))
 	}
 	return one, nil
 }
@@ -243,10 +243,10 @@ func placeHere(given map[string]string) (remove func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("a canary on localhost: %w", err)
 	}
-	go sayToken(listener, given["token"])
+	go SayToken(listener, given["token"])
 	_, given["loopback"], _ = net.SplitHostPort(listener.Addr().String()) // it is one
 	removeKey := func() {}
-	if serial, removeIt, err := placeKey(given["token"]); err == nil { // else that attempt is not made
+	if serial, removeIt, err := PlaceKey(given["token"]); err == nil { // else that attempt is not made
 		given["key"], removeKey = serial, removeIt
 	}
 	return func() {
@@ -255,8 +255,8 @@ func placeHere(given map[string]string) (remove func(), err error) {
 	}, nil
 }
 
-// sayToken answers whoever connects, until the listener is closed.
-func sayToken(listener net.Listener, token string) {
+// SayToken answers whoever connects, until the listener is closed.
+func SayToken(listener net.Listener, token string) {
 	for {
 		connection, err := listener.Accept()
 		if err != nil {
@@ -268,9 +268,9 @@ func sayToken(listener net.Listener, token string) {
 	}
 }
 
-// packEscape writes the battery into an archive, below name.
-func packEscape(out *tar.Writer, name string) error {
-	owner := templates.Outer(runnerID)
+// Pack writes the battery into an archive, below name.
+func Pack(out *tar.Writer, name string) error {
+	owner := templates.Outer(templates.RunnerID)
 	return fs.WalkDir(scripts.Escape, "escape", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err

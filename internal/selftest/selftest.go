@@ -1,4 +1,8 @@
-package commands
+// Package selftest starts two real runners, exercises in one of them what jobs need, and
+// lets it attempt to reach the other one and the host: `doctor --deep`. Checks of the
+// machine are internal/doctor's. It may import dockerx, fleet, doctor, hint, scripts and
+// templates.
+package selftest
 
 import (
 	"cmp"
@@ -15,43 +19,45 @@ import (
 	"time"
 
 	"github.com/runnerctl/runnerctl/dockerx"
-	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/scripts"
 )
 
-type deepOptions struct {
-	config  config.Config
-	build   buildOptions
-	offline bool
+// Options of a self-test.
+type Options struct {
+	Spec    fleet.Spec    // of the runners; they are throw-away ones
+	Ready   time.Duration // limit of a runner's start
+	Target  string        // on GitHub, which a job reaches; "": none
+	Offline bool          // reach nothing outside
+	Local   bool          // the engine's machine is this one
 }
 
-// deepStepLimit is for a step that hangs.
-const deepStepLimit = 5 * time.Minute
+// stepLimit is for a step that hangs.
+const stepLimit = 5 * time.Minute
 
-// deepScript is one of scripts/deep.
-type deepScript struct {
-	id, title, text string
-	number          int
+// Script is one of scripts/deep: a step that a job would take.
+type Script struct {
+	ID, Title, Text string
+	Number          int // its place
 }
 
-// needsOutside is the step that --offline leaves out, and that is told where to go;
-// needsPrivileged the one that runners.innerPrivileged: false leaves out;
-// carriesMTU the one that is told where the neighbour listens.
+// IDs of the scripts that need something: an address outside, runners.innerPrivileged, and
+// a neighbour that listens.
 const (
-	needsOutside    = "egress"
+	NeedsOutside    = "egress"
 	needsPrivileged = "privileged"
-	carriesMTU      = "mtu"
+	CarriesMTU      = "mtu"
 )
 
-func deepScripts() ([]deepScript, error) {
+// Scripts lists the steps in their order.
+func Scripts() ([]Script, error) {
 	entries, err := fs.ReadDir(scripts.Deep, "deep")
 	if err != nil {
 		return nil, err
 	}
-	var steps []deepScript
+	var steps []Script
 	for _, entry := range entries {
 		number, id, numbered := strings.Cut(entry.Name(), "-")
 		if !numbered {
@@ -61,66 +67,43 @@ func deepScripts() ([]deepScript, error) {
 		if err != nil {
 			return nil, err
 		}
-		step := deepScript{id: id, title: strings.TrimPrefix(strings.SplitN(string(text), "\n", 3)[1], "# "), text: string(text)}
-		if step.number, err = strconv.Atoi(number); err != nil {
+		step := Script{ID: id, Title: strings.TrimPrefix(strings.SplitN(string(text), "\n", 3)[1], "# "), Text: string(text)}
+		if step.Number, err = strconv.Atoi(number); err != nil {
 			return nil, fmt.Errorf("scripts/deep/%s: %w", entry.Name(), err)
 		}
 		steps = append(steps, step)
 	}
-	slices.SortFunc(steps, func(a, b deepScript) int { return cmp.Compare(a.number, b.number) })
+	slices.SortFunc(steps, func(a, b Script) int { return cmp.Compare(a.Number, b.Number) })
 	return steps, nil
 }
 
-// runDeep starts two real runners, lets one show all that a job needs, and try to
-// get out to the other and the host; both are gone when it returns. observe
-// sees each step as it ends. A failed step is no error; those after it are
-// skipped, since they stand on it.
-func runDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env, options deepOptions, observe func(doctor.Step)) (_ doctor.Deep, err error) {
-	result := doctor.Deep{Steps: []doctor.Step{}, Attempts: []doctor.Attempt{}}
+// Run starts the runners, runs the scripts of scripts/deep in turn, and then the attempts
+// to escape. Both runners are gone when it returns. observe sees each step when it ends. A
+// failed step is no error; the steps after it are skipped, because they depend on it.
+func Run(ctx context.Context, engine *dockerx.Engine, options Options, observe func(doctor.Step)) (_ doctor.Deep, err error) {
+	result := doctor.Deep{Image: options.Spec.Image, Steps: []doctor.Step{}, Attempts: []doctor.Attempt{}}
 	tell := func(step doctor.Step) {
 		result.Steps = append(result.Steps, step)
 		observe(step)
 	}
-	steps, err := deepScripts()
+	steps, err := Scripts()
 	if err != nil {
 		return result, err
 	}
-	image := ensureImage
-	if options.offline {
-		image = imageAtHand
-	}
-	tag, id, _, err := image(ctx, d, engine, options.build)
-	if err != nil {
-		return result, err
-	}
-	result.Image = tag
-	spec, err := specOf(ctx, engine, options.config, tag, id, env)
-	if err != nil {
-		return result, err
-	}
+	spec := options.Spec
 	spec.Role = fleet.ThrowAway
-	pair, remove, err := startPair(ctx, engine, spec, time.Duration(options.config.Runners.ReadyTimeout))
+	pair, remove, err := startPair(ctx, engine, spec, options.Ready)
 	defer func() { err = errors.Join(err, remove()) }()
 	if ctx.Err() != nil {
 		return result, context.Cause(ctx)
 	}
-	broken := tellStart(ctx, engine, pair, err, tell)
+	broken := reportStart(ctx, engine, pair, err, tell)
 	for _, step := range steps {
-		switch {
-		case broken:
-			tell(doctor.Skipped(step.id, step.title, "a step before it failed"))
-			continue
-		case step.id == needsOutside && options.offline:
-			tell(doctor.Skipped(step.id, step.title, "--offline"))
-			continue
-		case step.id == needsOutside && options.config.Target == "":
-			tell(doctor.Skipped(step.id, step.title, "no target to reach; --target names one"))
-			continue
-		case step.id == needsPrivileged && !spec.InnerPrivileged:
-			tell(doctor.Skipped(step.id, step.title, "runners.innerPrivileged is off"))
+		if why := step.skipped(options, broken); why != "" {
+			tell(doctor.Skipped(step.ID, step.Title, why))
 			continue
 		}
-		done, err := deepStep(ctx, engine, pair, step, options.config.Target)
+		done, err := RunScript(ctx, engine, pair, step, options.Target)
 		if err != nil {
 			return result, err
 		}
@@ -128,11 +111,11 @@ func runDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env
 		broken = done.Status == doctor.Fail
 	}
 	if broken {
-		tell(doctor.Skipped("escape", escapeTitle, "a step before it failed"))
+		tell(doctor.Skipped("escape", escapeTitle, afterFailure))
 		return result, nil
 	}
 	started := time.Now()
-	batteries, err := deepEscape(ctx, engine, pair, spec, env.Known.Local)
+	batteries, err := escape(ctx, engine, pair, spec, options.Local)
 	if err != nil {
 		return result, err
 	}
@@ -143,12 +126,29 @@ func runDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env
 	return result, nil
 }
 
-// deepPair is the runner that is tried and the one that it must not reach.
-type deepPair struct{ tried, neighbour fleet.Runner }
+const afterFailure = "a step before it failed"
+
+// skipped is why a script is not run; "" if it is.
+func (s Script) skipped(options Options, broken bool) string {
+	switch {
+	case broken:
+		return afterFailure
+	case s.ID == NeedsOutside && options.Offline:
+		return "--offline"
+	case s.ID == NeedsOutside && options.Target == "":
+		return "no target to reach; --target names one"
+	case s.ID == needsPrivileged && !options.Spec.InnerPrivileged:
+		return "runners.innerPrivileged is off"
+	}
+	return ""
+}
+
+// Pair is the runner under test, and the one that it must not reach.
+type Pair struct{ Tried, Neighbour fleet.Runner }
 
 // startPair makes both side by side. remove is to be called in any case; an error
 // is about the runners, or ctx has ended.
-func startPair(ctx context.Context, engine *dockerx.Engine, spec fleet.Spec, limit time.Duration) (pair deepPair, remove func() error, err error) {
+func startPair(ctx context.Context, engine *dockerx.Engine, spec fleet.Spec, limit time.Duration) (pair Pair, remove func() error, err error) {
 	var undo []func() error
 	remove = func() error {
 		var failures []error
@@ -164,7 +164,7 @@ func startPair(ctx context.Context, engine *dockerx.Engine, spec fleet.Spec, lim
 	var plan fleet.Plan
 	var names []string
 	for range 2 {
-		name := newName(spec.Fleet+"-deep", taken)
+		name := fleet.NewName(spec.Fleet+"-deep", taken)
 		names = append(names, name)
 		release, err := engine.Hold(ctx, spec.Fleet, name, spec.ImageID)
 		if err != nil {
@@ -173,31 +173,24 @@ func startPair(ctx context.Context, engine *dockerx.Engine, spec fleet.Spec, lim
 		undo = append(undo, func() error { release(); return nil }, func() error { return engine.Discard(ctx, name) })
 		plan.Operations = append(plan.Operations, fleet.Operation{Action: fleet.Create, Name: name, Cause: "doctor --deep"})
 	}
-	if err := fleet.Execute(ctx, engine, nil, plan, fleet.Options{Spec: spec, Ready: limit}, silent{}); err != nil {
+	if err := fleet.Execute(ctx, engine, nil, plan, fleet.Options{Spec: spec, Ready: limit}, fleet.Silent{}); err != nil {
 		return pair, remove, err
 	}
-	if pair.tried, err = engine.Runner(ctx, names[0]); err != nil {
+	if pair.Tried, err = engine.Runner(ctx, names[0]); err != nil {
 		return pair, remove, err
 	}
-	pair.neighbour, err = engine.Runner(ctx, names[1])
+	pair.Neighbour, err = engine.Runner(ctx, names[1])
 	return pair, remove, err
 }
-
-// silent is an Observer: the steps tell enough.
-type silent struct{}
-
-func (silent) Working(string, string)             {}
-func (silent) Done(string, string, time.Duration) {}
-func (silent) Failed(string, error)               {}
 
 const (
 	namespaceTitle = "a user namespace, and a machine in it"
 	daemonTitle    = "its Docker daemon answers"
 )
 
-// tellStart tells the first two steps from how the start went; broken is true
+// reportStart tells the first two steps from how the start went; broken is true
 // where it failed.
-func tellStart(ctx context.Context, engine *dockerx.Engine, pair deepPair, err error, tell func(doctor.Step)) (broken bool) {
+func reportStart(ctx context.Context, engine *dockerx.Engine, pair Pair, err error, tell func(doctor.Step)) (broken bool) {
 	if err != nil {
 		raw := hint.Text(err)
 		// The daemons speak only once there is a machine.
@@ -207,11 +200,11 @@ func tellStart(ctx context.Context, engine *dockerx.Engine, pair deepPair, err e
 			return true
 		}
 		tell(doctor.FailedStep("namespace", namespaceTitle, raw, 0))
-		tell(doctor.Skipped("daemon", daemonTitle, "a step before it failed"))
+		tell(doctor.Skipped("daemon", daemonTitle, afterFailure))
 		return true
 	}
 	machine, daemon := doctor.Step{ID: "namespace", Title: namespaceTitle, Status: doctor.Pass}, doctor.Step{ID: "daemon", Title: daemonTitle, Status: doctor.Pass}
-	if details, err := engine.Details(ctx, pair.tried); err == nil {
+	if details, err := engine.Details(ctx, pair.Tried); err == nil {
 		before := details.Created
 		for _, phase := range details.Phases {
 			switch phase.Name {
@@ -234,24 +227,23 @@ func tellStart(ctx context.Context, engine *dockerx.Engine, pair deepPair, err e
 	return false
 }
 
-// deepStep runs one script as a job would. An error means that it could not be
-// run at all.
-func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script deepScript, target string) (doctor.Step, error) {
-	limited, cancel := context.WithTimeout(ctx, deepStepLimit)
+// RunScript runs a script as a job would. An error means that it could not be run at all.
+func RunScript(ctx context.Context, engine *dockerx.Engine, pair Pair, script Script, target string) (doctor.Step, error) {
+	limited, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
-	args := []string{"bash", "-c", script.text, script.id}
-	if script.id == carriesMTU {
-		own, _, err := engine.Addresses(limited, pair.neighbour)
+	args := []string{"bash", "-c", script.Text, script.ID}
+	if script.ID == CarriesMTU {
+		own, _, err := engine.Addresses(limited, pair.Neighbour)
 		if err != nil {
 			return doctor.Step{}, err
 		}
-		port, err := listenBeside(limited, engine, pair.neighbour)
+		port, err := listenInNeighbour(limited, engine, pair.Neighbour)
 		if err != nil {
 			return doctor.Step{}, err
 		}
 		args = append(args, own.String(), port)
 	}
-	if script.id == needsOutside {
+	if script.ID == NeedsOutside {
 		at, err := url.Parse(target)
 		if err != nil {
 			return doctor.Step{}, fmt.Errorf("target: %w", err)
@@ -260,30 +252,30 @@ func deepStep(ctx context.Context, engine *dockerx.Engine, pair deepPair, script
 	}
 	started := time.Now()
 	out, errs := &dockerx.Head{Limit: 1 << 16}, &dockerx.Head{Limit: 1 << 16}
-	code, err := engine.Exec(limited, pair.tried, dockerx.Command{Args: args, Stdout: out, Stderr: errs})
+	code, err := engine.Exec(limited, pair.Tried, dockerx.Command{Args: args, Stdout: out, Stderr: errs})
 	took := time.Since(started)
 	if ctx.Err() != nil {
 		return doctor.Step{}, context.Cause(ctx)
 	}
-	step := doctor.Step{ID: script.id, Title: script.title, Status: doctor.Pass, Seconds: took.Seconds(), Observed: lastLine(out.String())}
+	step := doctor.Step{ID: script.ID, Title: script.Title, Status: doctor.Pass, Seconds: took.Seconds(), Observed: lastLine(out.String())}
 	switch {
 	case err != nil:
-		return doctor.FailedStep(script.id, script.title, err.Error(), took), nil
+		return doctor.FailedStep(script.ID, script.Title, err.Error(), took), nil
 	case code == 2:
 		step.Status = doctor.Warn
 	case code != 0:
 		raw := strings.TrimSpace(errs.String() + out.String())
 		if doctor.Explain(raw) == nil { // the daemon's own log may tell more
-			raw = strings.Join(append([]string{raw}, fleet.Telling(engine.LastLines(ctx, pair.tried, 8))...), "\n")
+			raw = strings.Join(append([]string{raw}, fleet.Telling(engine.LastLines(ctx, pair.Tried, 8))...), "\n")
 		}
-		return doctor.FailedStep(script.id, script.title, cmp.Or(raw, fmt.Sprintf("exit code %d", code)), took), nil
+		return doctor.FailedStep(script.ID, script.Title, cmp.Or(raw, fmt.Sprintf("exit code %d", code)), took), nil
 	}
 	return step, nil
 }
 
-// listenBeside starts scripts/deep/neighbour and returns its port; it ends with
+// listenInNeighbour starts scripts/deep/neighbour and returns its port; it ends with
 // its runner.
-func listenBeside(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner) (port string, err error) {
+func listenInNeighbour(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner) (port string, err error) {
 	text, err := scripts.Deep.ReadFile("deep/neighbour")
 	if err != nil {
 		return "", err
