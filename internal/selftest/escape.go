@@ -23,17 +23,19 @@ import (
 )
 
 const (
+	// Folder of the attempts in a runner's machine.
 	Folder      = "/home/runner/escape"
 	escapeTitle = "attempts to escape"
 )
 
-// Attacker is who tries to get out of the runner's machine, and how it is run.
+// Attacker tries to get out of the runner's machine.
 type Attacker struct {
 	As   string
 	Root bool // of the machine
 	Args []string
 }
 
+// Attackers are all who try. privileged adds an inner container with --privileged.
 func Attackers(privileged bool) []Attacker {
 	battery := Folder + "/battery"
 	inner := []string{"docker", "run", "--rm", "--interactive", "--volume", Folder + ":/escape:ro"}
@@ -168,13 +170,15 @@ func placeCanaries(ctx context.Context, engine *dockerx.Engine, pair Pair, given
 	}, nil
 }
 
-// canary is where a scripts/escape/canary is to be found.
+// Canary is a running scripts/escape/canary: something that an attacker must not reach.
 type Canary struct {
 	runner              string
 	Port, Loopback, SHM string
 	ended               <-chan error
 }
 
+// PlaceCanary starts a canary with a token that its replies contain, and a file that it
+// writes. start runs a command in the runner until it ends.
 func PlaceCanary(runner fleet.Runner, token, file string, start func(dockerx.Command) (int, error)) (Canary, error) {
 	text, err := scripts.Escape.ReadFile("escape/canary")
 	if err != nil {
