@@ -18,6 +18,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/ghapi"
+	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -52,7 +53,7 @@ const (
 // is known of it.
 func doctorEnv(ctx context.Context, d deps, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, asks asking) doctor.Env {
 	env := doctor.Env{Offline: asks != askAll, Known: doctor.Facts{
-		Client: doctor.Client{OS: d.goos, User: userName(), Proxy: proxyFacts(proxySettings(d.env))}, Endpoint: endpoint.Host,
+		Client: doctor.Client{OS: d.goos, User: userName(), Proxy: proxyFacts(access.Proxy(d.env))}, Endpoint: endpoint.Host,
 		Wanted: doctor.Wanted{
 			Count: wanted.Runners.Count, CPUs: wanted.Runners.CPUs, Memory: int64(wanted.Runners.Memory),
 			Runtime: wanted.Runners.Runtime, Devices: wanted.Runners.Devices, Driver: wanted.Network.Driver, Target: wanted.Target, IDs: wanted.Runners.IDRange,
@@ -346,7 +347,7 @@ func githubFacts(ctx context.Context, d deps, engine *dockerx.Engine, wanted con
 	if err != nil {
 		return doctor.GitHub{}, err
 	}
-	options, err := reach(d, wanted)
+	options, err := d.opener().Reach(wanted)
 	if err != nil {
 		return doctor.GitHub{}, err
 	}
@@ -356,7 +357,7 @@ func githubFacts(ctx context.Context, d deps, engine *dockerx.Engine, wanted con
 	if facts.Skew, facts.Err = ghapi.Skew(ctx, target, options); facts.Err != nil {
 		return facts, nil
 	}
-	client, err := githubClient(ctx, d, wanted, wanted.Target)
+	client, err := d.opener().Client(ctx, wanted, wanted.Target)
 	if err != nil {
 		facts.Token = err
 		return facts, nil

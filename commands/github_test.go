@@ -236,7 +236,7 @@ func githubOf(t *testing.T) *ghapi.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := githubClient(t.Context(), deps{env: os.Getenv}, loaded, loaded.Target)
+	client, err := deps{env: os.Getenv}.opener().Client(t.Context(), loaded, loaded.Target)
 	if err != nil {
 		t.Fatal(err)
 	}

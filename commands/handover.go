@@ -35,11 +35,11 @@ func (h host) heir(ctx context.Context, d deps, loaded config.Config, binary str
 	if found.options.Program, err = supervisorProgram(binary, told.Arch); err != nil {
 		return heir{}, err
 	}
-	given, err := accessOf(ctx, d, loaded, h.github)
+	given, err := d.opener().Document(ctx, loaded, h.github)
 	if err != nil {
 		return heir{}, err
 	}
-	found.credential, err = given.document()
+	found.credential, err = given.Text()
 	return found, err
 }
 

@@ -95,7 +95,7 @@ func offeredAgent(ctx context.Context, d deps, engine *dockerx.Engine, loaded co
 	if err != nil {
 		return release.Archive{}, fmt.Errorf("engine: %w", err)
 	}
-	client, err := githubClient(ctx, d, loaded, loaded.Target)
+	client, err := d.opener().Client(ctx, loaded, loaded.Target)
 	if err != nil {
 		return release.Archive{}, err
 	}
@@ -224,7 +224,7 @@ func (r recipe) completed(ctx context.Context, d deps, loaded config.Config, arc
 	if err != nil {
 		return r, nil, fmt.Errorf("agent archive: %w", err)
 	}
-	options, err := reach(d, loaded)
+	options, err := d.opener().Reach(loaded)
 	if err != nil {
 		return r, nil, err
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/ghapi"
+	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/metrics"
@@ -112,7 +113,7 @@ func runSupervise(ctx context.Context, d deps, options superviseOptions) error {
 	defer release()
 	s := newSupervisor(d, engine, name, options.tell)
 	if host.github != nil {
-		given, err := accessOf(ctx, d, options.up.config, host.github)
+		given, err := d.opener().Document(ctx, options.up.config, host.github)
 		if err == nil {
 			err = s.open(ctx, given)
 		}
@@ -224,7 +225,7 @@ func insideCommand(d deps) verb {
 // sees the one that a new engine has made.
 func (s *supervisor) inside(ctx context.Context, credential string) error {
 	for {
-		given, text, err := readAccess(credential)
+		given, text, err := access.ReadDocument(credential)
 		if err != nil {
 			return err
 		}
@@ -238,7 +239,7 @@ func (s *supervisor) inside(ctx context.Context, credential string) error {
 			}
 		}()
 		err = s.run(life, func() {
-			if _, again, err := readAccess(credential); err == nil && again != text {
+			if _, again, err := access.ReadDocument(credential); err == nil && again != text {
 				stop(errAnew)
 			}
 		})
@@ -320,8 +321,8 @@ func newSupervisor(d deps, engine *dockerx.Engine, fleetName string, tell tellin
 }
 
 // open makes the way to GitHub.
-func (s *supervisor) open(ctx context.Context, given access) error {
-	client, err := given.client(s.metrics)
+func (s *supervisor) open(ctx context.Context, given access.Document) error {
+	client, err := given.Client(userAgent(), s.metrics.Transport)
 	if err != nil {
 		return err
 	}
@@ -331,7 +332,7 @@ func (s *supervisor) open(ctx context.Context, given access) error {
 	}
 	forge := ghapi.NewForge(client, fleet.Marker(s.fleet, told.ID), given.GroupID, told.Arch)
 	s.forges = fleet.Forges{client.Target().URL(): forge}
-	s.client, s.reach, s.arch = client, given.reach(), told.Arch
+	s.client, s.reach, s.arch = client, given.Reach(userAgent()), told.Arch
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
@@ -257,13 +258,13 @@ type host struct {
 	engine   *dockerx.Engine
 	endpoint dockerx.Endpoint
 	env      doctor.Env
-	github   *registrar // nil where the settings name no target
+	github   *access.Target // nil where the settings name no target
 }
 
 // findHost connects and tells what it finds fit; the caller closes the engine.
 func findHost(ctx context.Context, d deps, options upOptions) (_ host, err error) {
 	var found host
-	if found.github, err = checkGitHub(ctx, d, options.config, options.public); err != nil {
+	if found.github, err = d.opener().Target(ctx, options.config, options.public); err != nil {
 		return found, err
 	}
 	if found.engine, found.endpoint, err = connect(d); err != nil {
@@ -437,7 +438,7 @@ func blocks(networks []dockerx.Network) (all []netip.Prefix) {
 
 // agentSpec is specOf with the agent that takes the runners' jobs from GitHub, where
 // that is not nil.
-func agentSpec(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *registrar) (fleet.Spec, error) {
+func agentSpec(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *access.Target) (fleet.Spec, error) {
 	spec, err := specOf(ctx, engine, wanted, tag, id, env)
 	if err != nil || github == nil {
 		return spec, err
@@ -446,19 +447,19 @@ func agentSpec(ctx context.Context, d deps, engine *dockerx.Engine, wanted confi
 	if err != nil {
 		return spec, err
 	}
-	if err := github.checkClock(ctx, d, wanted, told.Now); err != nil {
+	if err := github.CheckClock(ctx, told.Now); err != nil {
 		return spec, err
 	}
-	if spec.CAs, err = githubCAs(wanted); err != nil {
+	if spec.CAs, err = access.CAs(wanted); err != nil {
 		return spec, err
 	}
-	spec.Agent = github.agent(wanted, fleet.Marker(wanted.Name, told.ID))
+	spec.Agent = github.Agent(wanted, fleet.Marker(wanted.Name, told.ID))
 	return spec, nil
 }
 
 // makePlan observes the fleet and decides what to do; github is nil where its
 // runners have no agent.
-func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *registrar) (plan fleet.Plan, options fleet.Options, forges fleet.Forges, err error) {
+func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *access.Target) (plan fleet.Plan, options fleet.Options, forges fleet.Forges, err error) {
 	if options.Spec, err = agentSpec(ctx, d, engine, wanted, tag, id, env, github); err != nil {
 		return plan, options, nil, err
 	}
