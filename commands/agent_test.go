@@ -21,6 +21,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
@@ -82,7 +83,7 @@ func newAgentFleet(t *testing.T, change func(*config.Config)) *agentFleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec, err := specOf(t.Context(), engine, loaded, tag, id, doctorEnv(t.Context(), d, engine, endpoint, loaded, askForUp))
+	spec, err := specOf(t.Context(), engine, loaded, tag, id, d.facts(engine, endpoint, loaded).Env(t.Context(), facts.ForUp))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -162,7 +163,7 @@ func report(ctx context.Context, d deps, err error) int {
 	if errors.As(err, &setting) {
 		return exitUsage
 	}
-	if authFailed(err) {
+	if access.Denied(err) {
 		return exitAuth
 	}
 	return exitFailure

@@ -152,7 +152,7 @@ func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 // architecture.
 func (r recipe) ensure(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions, complete func(arch string) (recipe, map[string]string, error)) (tag, id string, built bool, err error) {
 	var baseIDs []string
-	for _, base := range unique(r.image.Base, r.image.Outer) {
+	for _, base := range r.image.Bases() {
 		id, err := ensureBase(ctx, d, engine, base, options)
 		if err == nil {
 			err = engine.Fits(ctx, base)

@@ -15,6 +15,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
+	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/selftest"
 	"github.com/runnerctl/runnerctl/internal/spelling"
@@ -147,14 +148,14 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		return err
 	default:
 		defer engine.Close()
-		asks := askAll
+		depth := facts.Everything
 		if options.offline {
-			asks = askMachine
+			depth = facts.Machine
 		}
-		env = doctorEnv(ctx, d, engine, endpoint, options.config, asks)
+		env = d.facts(engine, endpoint, options.config).Env(ctx, depth)
 	}
 	if options.image != "" && env.Known.EngineErr == nil {
-		bounded, cancel := context.WithTimeout(ctx, engineLimit)
+		bounded, cancel := context.WithTimeout(ctx, facts.EngineLimit)
 		id, err := engine.ImageID(bounded, options.image)
 		cancel()
 		if err != nil {
@@ -163,9 +164,9 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		if id == "" {
 			return hint.Add(fmt.Errorf("the engine has no image %s", options.image), "docker pull "+options.image)
 		}
-		env.Image = readImage(engine, options.image, options.config.Name)
+		env.Image = facts.Image(engine, options.image, options.config.Name)
 	}
-	report := doctor.Run(ctx, options.checks, env, checkLimit(!env.Known.Local)).Downgrade(options.ignored)
+	report := doctor.Run(ctx, options.checks, env, facts.CheckLimit(env)).Downgrade(options.ignored)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

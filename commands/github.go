@@ -11,6 +11,7 @@ import (
 	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
@@ -27,6 +28,11 @@ func userAgent() string { return "runnerctl/" + Version }
 
 // opener opens clients of GitHub with this process's environment.
 func (d deps) opener() access.Opener { return access.Opener{Env: d.env, UserAgent: userAgent()} }
+
+// facts gathers facts for doctor's checks.
+func (d deps) facts(engine *dockerx.Engine, endpoint dockerx.Endpoint, loaded config.Config) facts.Source {
+	return facts.Source{Engine: engine, Endpoint: endpoint, Settings: loaded, GitHub: d.opener(), GOOS: d.goos}
+}
 
 // githubSettings puts the flags above the file.
 func githubSettings(c *cli.Context, loaded *config.Config) {
@@ -126,10 +132,4 @@ func targetsOf(runners []fleet.Runner, loaded config.Config, name string) (urls 
 	}
 	slices.Sort(urls)
 	return slices.Compact(urls)
-}
-
-// authFailed tells errors that are a question of who asks GitHub.
-func authFailed(err error) bool {
-	var denied *ghapi.AuthError
-	return errors.As(err, &denied)
 }

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/program"
 	"github.com/runnerctl/runnerctl/internal/secret"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -31,8 +33,8 @@ func (h host) heir(ctx context.Context, d deps, loaded config.Config, binary str
 	if err != nil {
 		return heir{}, fmt.Errorf("engine: %w", err)
 	}
-	found := heir{options: dockerx.SupervisorOptions{Fleet: loaded.Name, Roots: systemRoots(), Socket: engineSocket(h.endpoint), Command: []string{insideName, loaded.Name, tell.logFormat, tell.metrics}}}
-	if found.options.Program, err = supervisorProgram(binary, told.Arch); err != nil {
+	found := heir{options: dockerx.SupervisorOptions{Fleet: loaded.Name, Roots: access.SystemRoots(), Socket: engineSocket(h.endpoint), Command: []string{insideName, loaded.Name, tell.logFormat, tell.metrics}}}
+	if found.options.Program, err = program.ForSupervisor(binary, told.Arch); err != nil {
 		return heir{}, err
 	}
 	given, err := d.opener().Document(ctx, loaded, h.github)
@@ -141,7 +143,7 @@ func (h host) handOver(ctx context.Context, d deps, options upOptions, before do
 			return context.Cause(ctx)
 		case err == nil && short == "":
 			return nil
-		case authFailed(err):
+		case access.Denied(err):
 			return err
 		case err != nil:
 			late.short, late.cause = "it can't be seen", err.Error()

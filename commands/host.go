@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/spelling"
@@ -178,7 +179,7 @@ func lookAtHost(ctx context.Context, d deps, loaded config.Config) (entry hostEn
 	entry = hostEntry{Name: endpoint.Name, Address: endpoint.Host, Count: loaded.CountOn(endpoint.Name)}
 	defer func() {
 		if err != nil {
-			entry.Problem = unadorned(err).Error()
+			entry.Problem = dockerx.Reason(err).Error()
 		}
 	}()
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
+	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/ui"
 	"github.com/runnerctl/runnerctl/scripts"
 )
@@ -155,7 +156,7 @@ func examine(ctx context.Context, d deps, wanted config.Config) (doctor.Report, 
 		return doctor.Report{}, doctor.Env{}, err
 	}
 	defer engine.Close()
-	env := doctorEnv(ctx, d, engine, endpoint, wanted, askAll)
-	report := doctor.Run(ctx, doctor.Catalogue(), env, checkLimit(!env.Known.Local))
+	env := d.facts(engine, endpoint, wanted).Env(ctx, facts.Everything)
+	report := doctor.Run(ctx, doctor.Catalogue(), env, facts.CheckLimit(env))
 	return report, env, ctx.Err()
 }

@@ -20,9 +20,9 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// program is runnerctl as a process of its own (TestMain), for what can only be
+// runnerctlProcess is runnerctl as a process of its own (TestMain), for what can only be
 // seen from outside: signals and users.
-func program(t *testing.T, args ...string) *exec.Cmd {
+func runnerctlProcess(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath("runnerctl")
 	if err != nil {
@@ -39,7 +39,7 @@ func TestForbiddenSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The tests' own binary lies where only its owner may go.
-	text, err := os.ReadFile(program(t).Path)
+	text, err := os.ReadFile(runnerctlProcess(t).Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,10 +92,10 @@ func killAtRandom(t *testing.T, api *client.Client, name string, github *ghsim.S
 		return registered(github)
 	}
 	for i := range killings { // up, up, down, down follow an up, a down, an up, a down that was killed
-		command := program(t, "up", "--fleet", name, "--count", "2", "--progress", "quiet")
+		command := runnerctlProcess(t, "up", "--fleet", name, "--count", "2", "--progress", "quiet")
 		limit := 3 * time.Second
 		if i%2 == 1 {
-			command = program(t, "down", "--fleet", name)
+			command = runnerctlProcess(t, "down", "--fleet", name)
 			limit = time.Second
 		}
 		if err := command.Start(); err != nil {

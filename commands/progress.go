@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -21,6 +22,6 @@ func (p progress) Done(name, text string, took time.Duration) {
 	p.live.Done(name, fmt.Sprintf("%s  %s", text, ui.Duration(took)))
 }
 
-func (p progress) Failed(name string, err error) { p.live.Fail(name, firstLine(err)) }
+func (p progress) Failed(name string, err error) { p.live.Fail(name, hint.FirstLine(err)) }
 
 func (p progress) Close() { p.live.Close() }

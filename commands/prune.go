@@ -12,6 +12,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -74,7 +75,7 @@ func runPrune(ctx context.Context, d deps, options pruneOptions) error {
 	_, current, err := plannedImage(ctx, d, engine, options.config)
 	var unoffered *unofferedError
 	if errors.As(err, &unoffered) {
-		fmt.Fprintf(d.streams.Err, "GitHub does not tell which agent it offers, so the newest runner image stays: %s\n", firstLine(err))
+		fmt.Fprintf(d.streams.Err, "GitHub does not tell which agent it offers, so the newest runner image stays: %s\n", hint.FirstLine(err))
 	} else if err != nil {
 		return err
 	}

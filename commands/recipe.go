@@ -134,7 +134,7 @@ func (e *unofferedError) Hint() string {
 // there; or the base without which there is no tag.
 func (r recipe) find(ctx context.Context, engine *dockerx.Engine) (tag, id, missing string, err error) {
 	var baseIDs []string
-	for _, base := range unique(r.image.Base, r.image.Outer) {
+	for _, base := range r.image.Bases() {
 		baseID, err := engine.ImageID(ctx, base)
 		if err != nil {
 			return "", "", "", err

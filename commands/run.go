@@ -18,6 +18,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/archive"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -108,7 +109,7 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 		return err
 	}
 	defer engine.Close()
-	env := doctorEnv(ctx, d, engine, endpoint, options.config, askForUp)
+	env := d.facts(engine, endpoint, options.config).Env(ctx, facts.ForUp)
 	checks := requiredChecks(ctx, env)
 	if err := ctx.Err(); err != nil {
 		return err

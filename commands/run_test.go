@@ -151,7 +151,7 @@ func TestInterruptedRunLeavesNothing(t *testing.T) {
 func TestKilledRun(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
-	killed := program(t, throwAway(name, "--", "sleep", "600")...)
+	killed := runnerctlProcess(t, throwAway(name, "--", "sleep", "600")...)
 	if err := killed.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
+	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/metrics"
 )
@@ -94,7 +95,7 @@ func runSupervise(ctx context.Context, d deps, options superviseOptions) error {
 	if err != nil {
 		return err
 	}
-	wish, err := host.wish(ctx, d, options.up, tag, id)
+	wish, err := host.wish(ctx, options.up, tag, id)
 	if err != nil {
 		return err
 	}
@@ -149,8 +150,8 @@ func runSupervise(ctx context.Context, d deps, options superviseOptions) error {
 var errTakenAway = errors.New("the supervisor was ended from outside: by runnerctl down, or with the engine")
 
 // wish is what the options ask for, as a supervisor keeps it.
-func (h host) wish(ctx context.Context, d deps, options upOptions, tag, id string) (fleet.Wish, error) {
-	spec, err := agentSpec(ctx, d, h.engine, options.config, tag, id, h.env, h.github)
+func (h host) wish(ctx context.Context, options upOptions, tag, id string) (fleet.Wish, error) {
+	spec, err := agentSpec(ctx, h.engine, options.config, tag, id, h.env, h.github)
 	if err != nil {
 		return fleet.Wish{}, err
 	}
@@ -178,7 +179,7 @@ func (o upOptions) wish(spec fleet.Spec) fleet.Wish {
 // agentIn is the version of the agent in an image; "" where it is not GitHub's own.
 func agentIn(ctx context.Context, engine *dockerx.Engine, tag string) (string, error) {
 	version, err := engine.ImageAgent(ctx, tag)
-	if err != nil || !agentVersion.MatchString(version) {
+	if err != nil || !facts.IsVersion(version) {
 		return "", err
 	}
 	return version, nil

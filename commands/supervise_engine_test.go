@@ -45,7 +45,7 @@ func supervisedFleet(t *testing.T, name string) (deps, host, upOptions, fleet.Wi
 	if err != nil {
 		t.Fatal(err)
 	}
-	wish, err := found.wish(t.Context(), d, options, tag, id)
+	wish, err := found.wish(t.Context(), options, tag, id)
 	if err != nil {
 		t.Fatal(err)
 	}

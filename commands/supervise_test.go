@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/program"
 )
 
 func TestEngineSocket(t *testing.T) {
@@ -33,7 +34,7 @@ func TestSupervisorProgram(t *testing.T) {
 		{"/nosuch", "x86_64", "--supervisor-binary: /nosuch: no program of Linux"},
 		{"", "riscv64", "no runnerctl for the engine's machine, which is riscv64"},
 	} {
-		if _, err := supervisorProgram(test.named, test.arch); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := program.ForSupervisor(test.named, test.arch); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: %v", test, err)
 		}
 	}
@@ -41,7 +42,7 @@ func TestSupervisorProgram(t *testing.T) {
 	if runtime.GOOS != "linux" || other == "" {
 		return
 	}
-	if _, err := supervisorProgram("", other); err == nil || !strings.Contains(err.Error(), "the engine's machine is "+other) {
+	if _, err := program.ForSupervisor("", other); err == nil || !strings.Contains(err.Error(), "the engine's machine is "+other) {
 		t.Errorf("of another architecture: %v", err)
 	}
 }

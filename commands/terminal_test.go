@@ -170,7 +170,7 @@ func TestRunOnATerminal(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
 	name := newFleet(t, api)
-	command := program(t, "run", "--fleet", name, "--progress", "plain", "--", "sh", "-c", "tty; stty size; read word; echo got $word; exit 7")
+	command := runnerctlProcess(t, "run", "--fleet", name, "--progress", "plain", "--", "sh", "-c", "tty; stty size; read word; echo got $word; exit 7")
 	window, err := pty.StartWithSize(command, &pty.Winsize{Rows: 33, Cols: 101})
 	if err != nil {
 		t.Fatal(err)

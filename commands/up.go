@@ -16,6 +16,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
+	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -206,7 +207,7 @@ func (h host) bring(ctx context.Context, d deps, options upOptions, tag, id stri
 	var wish fleet.Wish
 	var err error
 	if course != unaided {
-		if wish, err = h.wish(ctx, d, options, tag, id); err != nil {
+		if wish, err = h.wish(ctx, options, tag, id); err != nil {
 			return err
 		}
 	}
@@ -275,7 +276,7 @@ func findHost(ctx context.Context, d deps, options upOptions) (_ host, err error
 			found.engine.Close()
 		}
 	}()
-	env := doctorEnv(ctx, d, found.engine, found.endpoint, options.config, askForUp)
+	env := d.facts(found.engine, found.endpoint, options.config).Env(ctx, facts.ForUp)
 	found.env = env
 	checks := requiredChecks(ctx, env)
 	if err := ctx.Err(); err != nil {
@@ -310,7 +311,7 @@ func (h host) image(ctx context.Context, d deps, options upOptions) (tag, id str
 
 // requiredChecks are those that a runner is not made without.
 func requiredChecks(ctx context.Context, env doctor.Env) doctor.Report {
-	return doctor.Run(ctx, doctor.Required(doctor.Catalogue()), env, checkLimit(!env.Known.Local))
+	return doctor.Run(ctx, doctor.Required(doctor.Catalogue()), env, facts.CheckLimit(env))
 }
 
 // lockFleet makes this the only runnerctl that changes the fleet.
@@ -352,7 +353,7 @@ func (h host) dryTell(ctx context.Context, d deps, options upOptions, tag, id st
 	if err != nil {
 		return err
 	}
-	spec, err := agentSpec(ctx, d, h.engine, options.config, tag, id, h.env, h.github)
+	spec, err := agentSpec(ctx, h.engine, options.config, tag, id, h.env, h.github)
 	if err != nil {
 		return err
 	}
@@ -410,7 +411,7 @@ func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, t
 			spec.AppArmor = doctor.AppArmorProfile
 		}
 	}
-	if spec.Ulimits, err = runnerUlimits(ctx, env); err != nil {
+	if spec.Ulimits, err = facts.Ulimits(ctx, env); err != nil {
 		return spec, err
 	}
 	networks, err := engine.Networks(ctx)
@@ -438,7 +439,7 @@ func blocks(networks []dockerx.Network) (all []netip.Prefix) {
 
 // agentSpec is specOf with the agent that takes the runners' jobs from GitHub, where
 // that is not nil.
-func agentSpec(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *access.Target) (fleet.Spec, error) {
+func agentSpec(ctx context.Context, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *access.Target) (fleet.Spec, error) {
 	spec, err := specOf(ctx, engine, wanted, tag, id, env)
 	if err != nil || github == nil {
 		return spec, err
@@ -460,7 +461,7 @@ func agentSpec(ctx context.Context, d deps, engine *dockerx.Engine, wanted confi
 // makePlan observes the fleet and decides what to do; github is nil where its
 // runners have no agent.
 func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *access.Target) (plan fleet.Plan, options fleet.Options, forges fleet.Forges, err error) {
-	if options.Spec, err = agentSpec(ctx, d, engine, wanted, tag, id, env, github); err != nil {
+	if options.Spec, err = agentSpec(ctx, engine, wanted, tag, id, env, github); err != nil {
 		return plan, options, nil, err
 	}
 	observed, forges, orphans, err := observe(ctx, d, engine, wanted, wanted.Name, github)

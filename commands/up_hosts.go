@@ -118,7 +118,7 @@ func reachAll(ctx context.Context, all []deps, options upOptions) (answered []*h
 	err = onEvery(all, func(d deps) error {
 		one, err := lookForImage(ctx, d, options)
 		if err != nil && ctx.Err() == nil { // now, and not when the others are done
-			fmt.Fprintf(d.streams.Err, "left out: %s\n", firstLine(err))
+			fmt.Fprintf(d.streams.Err, "left out: %s\n", hint.FirstLine(err))
 		}
 		found[byName[d.host]] = one
 		return err
@@ -163,7 +163,7 @@ func moveFrom(ctx context.Context, d deps, source *hostEngine, all []*hostEngine
 	if built {
 		fmt.Fprintf(d.streams.Err, "image  %s %s (built on %s)\n", options.theme.Check(), tag, name)
 	}
-	references := unique(tag, options.config.Image.Base, options.config.Image.Outer)
+	references := append([]string{tag}, options.config.Image.Bases()...)
 	*fit = append(*fit, source.deps)
 	live := ui.NewLive(d.streams.Err, d.redraws(), options.theme)
 	defer live.Close()
@@ -182,7 +182,7 @@ func moveFrom(ctx context.Context, d deps, source *hostEngine, all []*hostEngine
 		})
 		switch {
 		case err != nil:
-			live.Fail(d.host, "image from "+name+": "+firstLine(err))
+			live.Fail(d.host, "image from "+name+": "+hint.FirstLine(err))
 			return err
 		case moved:
 			live.Done(d.host, "image from "+name)

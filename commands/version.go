@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -110,7 +111,7 @@ func askVersions(ctx context.Context, d deps, loaded config.Config, found *versi
 		return fmt.Errorf("no engine: %s did not answer within %s", endpoint.Host, versionLimit)
 	}
 	if err != nil {
-		return fmt.Errorf("no engine: %w", unadorned(err))
+		return fmt.Errorf("no engine: %w", dockerx.Reason(err))
 	}
 	found.Engine = &engineVersion{Name: endpoint.Name, Version: version, API: api}
 	tag, id, err := plannedImage(ctx, d, engine, loaded)

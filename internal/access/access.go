@@ -7,6 +7,7 @@ package access
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -165,4 +166,10 @@ func Proxy(env func(string) string) httpproxy.Config {
 func ProxyFunc(settings httpproxy.Config) func(*http.Request) (*url.URL, error) {
 	proxy := settings.ProxyFunc()
 	return func(request *http.Request) (*url.URL, error) { return proxy(request.URL) }
+}
+
+// Denied reports whether GitHub refused a request because of its credential.
+func Denied(err error) bool {
+	var denied *ghapi.AuthError
+	return errors.As(err, &denied)
 }

@@ -340,3 +340,11 @@ func (c Config) CountOn(name string) int {
 	}
 	return c.Runners.Count
 }
+
+// Bases are the base images of an image, each once.
+func (i Image) Bases() []string {
+	if i.Outer == i.Base {
+		return []string{i.Base}
+	}
+	return []string{i.Base, i.Outer}
+}

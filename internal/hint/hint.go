@@ -56,3 +56,9 @@ func Text(err error) string {
 	}
 	return strings.Join(append(lines, Last(err)...), "\n")
 }
+
+// FirstLine is the first line of an error's message.
+func FirstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}

@@ -1,4 +1,6 @@
-package commands
+// Package program finds a runnerctl that can run in a container of its own on the engine's
+// machine: static, and for that machine's architecture. It may import hint.
+package program
 
 import (
 	"debug/elf"
@@ -6,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/runnerctl/runnerctl/internal/hint"
 )
@@ -19,9 +22,9 @@ var machines = map[string]struct {
 	"aarch64": {"arm64", elf.EM_AARCH64},
 }
 
-// checkProgram tells why a file can't be run in a container of its own on a machine of
-// that architecture, as uname says it.
-func checkProgram(path, arch string) error {
+// Check returns why a file can't run in a container of its own on a machine of that
+// architecture (in uname's words).
+func Check(path, arch string) error {
 	program, err := elf.Open(path)
 	if err != nil {
 		return fmt.Errorf("%s: no program of Linux: %w", path, err)
@@ -38,16 +41,16 @@ func checkProgram(path, arch string) error {
 	return nil
 }
 
-// supervisorProgram is the runnerctl that is to run on the engine's machine: the file
-// that was named, else one beside this program's, else this one.
-func supervisorProgram(named, arch string) ([]byte, error) {
+// ForSupervisor reads the runnerctl that runs on the engine's machine: the named file,
+// otherwise runnerctl-linux-ARCH next to this program, otherwise this program.
+func ForSupervisor(named, arch string) ([]byte, error) {
 	if _, known := machines[arch]; !known {
 		return nil, fmt.Errorf("no runnerctl for the engine's machine, which is %s", arch)
 	}
 	advice := "make build makes a static runnerctl (GOARCH=" + machines[arch].goarch + "): put it beside this program as runnerctl-linux-" + machines[arch].goarch +
 		", or name it: --supervisor-binary FILE; --no-supervisor leaves no supervisor behind"
 	if named != "" {
-		if err := checkProgram(named, arch); err != nil {
+		if err := Check(named, arch); err != nil {
 			return nil, hint.Add(fmt.Errorf("--supervisor-binary: %w", err), advice)
 		}
 		return os.ReadFile(named)
@@ -58,7 +61,7 @@ func supervisorProgram(named, arch string) ([]byte, error) {
 	}
 	var unfit []error
 	for _, path := range []string{filepath.Join(filepath.Dir(own), "runnerctl-linux-"+machines[arch].goarch), own} {
-		if err := checkProgram(path, arch); err == nil {
+		if err := Check(path, arch); err == nil {
 			return os.ReadFile(path)
 		} else if !errors.Is(err, os.ErrNotExist) {
 			unfit = append(unfit, err)
@@ -67,16 +70,14 @@ func supervisorProgram(named, arch string) ([]byte, error) {
 	return nil, hint.Add(fmt.Errorf("supervisor's program: %w", errors.Join(unfit...)), advice)
 }
 
-// bundles are where systems keep the authorities that they trust.
-var bundles = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"}
-
-// systemRoots are this machine's authorities; none where they lie in no file: then the
-// supervisor trusts those that its program brings along.
-func systemRoots() []byte {
-	for _, path := range bundles {
-		if roots, err := os.ReadFile(path); err == nil {
-			return roots
-		}
+// Own is this program's file if it can run on the engine's machine as it is; otherwise "".
+func Own(arch string) string {
+	if runtime.GOOS != "linux" {
+		return ""
 	}
-	return nil
+	path, err := os.Executable()
+	if err != nil || Check(path, arch) != nil {
+		return ""
+	}
+	return path
 }

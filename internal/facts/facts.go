@@ -1,4 +1,7 @@
-package commands
+// Package facts gathers the facts that doctor's checks judge: from the engine, its machine
+// (directly or through a probe container), registries and GitHub. It may import dockerx,
+// access, config, doctor, fleet and program.
+package facts
 
 import (
 	"cmp"
@@ -22,67 +25,81 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/program"
 )
 
-// engineLimit is how long the engine may take to tell what it is; one elsewhere may
-// take longer, once it has answered at all (dockerx.HostError).
+// EngineLimit bounds the engine's first answers. A remote engine may take awayLimit once
+// it has answered at all (dockerx.HostError).
 const (
-	engineLimit = 10 * time.Second
+	EngineLimit = 10 * time.Second
 	awayLimit   = 60 * time.Second
 )
 
-// checkLimit is how long one check may take.
-func checkLimit(away bool) time.Duration {
-	if away {
+// CheckLimit bounds a single check.
+func CheckLimit(env doctor.Env) time.Duration {
+	if !env.Known.Local {
 		return 2 * time.Minute
 	}
 	return 30 * time.Second
 }
 
-// asking is how far the questions of doctor's checks go.
-type asking int
+// Depth is how far the questions of doctor's checks go.
+type Depth int
 
+// The depths.
 const (
-	askAll     asking = iota
-	askForUp          // the engine's machine and its ways out: up itself asks GitHub, and the build the registry
-	askMachine        // nothing beyond the engine's machine
+	Everything Depth = iota
+	ForUp            // the engine's machine and its ways out: up itself asks GitHub, and the build the registry
+	Machine          // nothing beyond the engine's machine
 )
 
-// doctorEnv is where doctor's checks look. What costs something is asked when the
-// first check needs it; offline, nothing outside. Without an engine only EngineErr
-// is known of it.
-func doctorEnv(ctx context.Context, d deps, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, asks asking) doctor.Env {
-	env := doctor.Env{Offline: asks != askAll, Known: doctor.Facts{
-		Client: doctor.Client{OS: d.goos, User: userName(), Proxy: proxyFacts(access.Proxy(d.env))}, Endpoint: endpoint.Host,
+// Source is where facts come from.
+type Source struct {
+	Engine   *dockerx.Engine
+	Endpoint dockerx.Endpoint
+	Settings config.Config
+	GitHub   access.Opener
+	GOOS     string // of this client
+}
+
+// Env is where doctor's checks look. Facts that cost something are gathered when the first
+// check needs them. If the engine does not answer, EngineErr says why, and nothing else is
+// known of it.
+func (s Source) Env(ctx context.Context, depth Depth) doctor.Env {
+	wanted := s.Settings
+	env := doctor.Env{Offline: depth != Everything, Known: doctor.Facts{
+		Client: doctor.Client{OS: s.GOOS, User: userName(), Proxy: proxyFacts(access.Proxy(s.GitHub.Env))}, Endpoint: s.Endpoint.Host,
 		Wanted: doctor.Wanted{
 			Count: wanted.Runners.Count, CPUs: wanted.Runners.CPUs, Memory: int64(wanted.Runners.Memory),
 			Runtime: wanted.Runners.Runtime, Devices: wanted.Runners.Devices, Driver: wanted.Network.Driver, Target: wanted.Target, IDs: wanted.Runners.IDRange,
 		},
 	}}
-	limit := engineLimit
-	if !endpoint.Local() {
+	limit := EngineLimit
+	if !s.Endpoint.Local() {
 		limit = awayLimit
 	}
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	told, err := askEngine(bounded, engine, wanted, &env.Known)
+	told, err := askEngine(bounded, s.Engine, wanted, &env.Known)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%s did not answer within %s", endpoint.Host, limit)
+		err = fmt.Errorf("%s did not answer within %s", s.Endpoint.Host, limit)
 	}
 	if err != nil {
-		err = unadorned(err)
-		env.Known.EngineErr = err
+		env.Known.EngineErr = dockerx.Reason(err)
 		return env
 	}
-	env.Known.Local = isHere(endpoint, told)
+	env.Known.Local = isHere(s.Endpoint, told)
 	var here doctor.Machine
 	if env.Known.Local {
-		here = machineHere(endpoint)
+		here = machineHere(s.Endpoint)
 	}
 	env.Known.Wanted.Pool = freePool(env.Known.Engine.Networks, doctor.Routes(here))
-	look(&env, engine, endpoint, wanted, told.Arch, here, asks)
-	env.Registry = doctor.Once(func(ctx context.Context) (doctor.Registry, error) { return askRegistry(ctx, engine, env.Known.Wanted) })
-	env.GitHub = doctor.Once(func(ctx context.Context) (doctor.GitHub, error) { return githubFacts(ctx, d, engine, wanted) })
+	s.look(&env, told.Arch, here, depth)
+	env.Registry = doctor.Once(func(ctx context.Context) (doctor.Registry, error) {
+		return askRegistry(ctx, s.Engine, env.Known.Wanted)
+	})
+	env.GitHub = doctor.Once(s.github)
 	return env
 }
 
@@ -105,7 +122,7 @@ func askEngine(ctx context.Context, engine *dockerx.Engine, wanted config.Config
 		return told, err
 	}
 	known.World = doctor.World{Image: tag, Profile: labels[dockerx.LabelProfile], Buildx: labels[dockerx.LabelBuildx]}
-	known.Wanted.Base = unique(wanted.Image.Base, wanted.Image.Outer)
+	known.Wanted.Base = wanted.Image.Bases()
 	for _, base := range known.Wanted.Base {
 		switch id, err := engine.ImageID(ctx, base); {
 		case err != nil:
@@ -126,14 +143,15 @@ func userName() string {
 	return me.Username
 }
 
-// look adds what is seen on the engine's machine; here is that where it is this one.
+// look adds the facts of the engine's machine; here is that machine if it is this one.
 // One probe container serves the checks of what containers see, and where this
 // process can't look, of the machine's files.
-func look(env *doctor.Env, engine *dockerx.Engine, endpoint dockerx.Endpoint, wanted config.Config, arch string, here doctor.Machine, asks asking) {
-	plain := dockerx.ProbeOptions{Fleet: wanted.Name, Images: env.Known.Wanted.Base, Program: ownProgram(arch)}
+func (s Source) look(env *doctor.Env, arch string, here doctor.Machine, asks Depth) {
+	engine, endpoint, wanted := s.Engine, s.Endpoint, s.Settings
+	plain := dockerx.ProbeOptions{Fleet: wanted.Name, Images: env.Known.Wanted.Base, Program: program.Own(arch)}
 	way := wayOf(env.Known, wanted.Runners.Proxy)
 	options := plain
-	if asks == askAll {
+	if asks == Everything {
 		options.Connect = []string{doctor.MetadataService, doctor.Nowhere}
 	}
 	options.Connect = append(options.Connect, way.questions(asks)...)
@@ -223,9 +241,9 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
-func (w way) questions(asks asking) []string {
+func (w way) questions(asks Depth) []string {
 	switch {
-	case asks == askMachine:
+	case asks == Machine:
 		return nil
 	case w.target == "":
 		return []string{dockerx.Resolvers}
@@ -235,13 +253,13 @@ func (w way) questions(asks asking) []string {
 
 func (w way) question() string { return fmt.Sprintf("%s/%d", w.target, targetPatience) }
 
-func (w way) seen(seen dockerx.Probed, asks asking) doctor.Way {
-	return doctor.Way{Asked: asks != askMachine, Target: w.target, Reached: seen.Connected[w.question()], Servers: seen.Servers, Answers: seen.Answers}
+func (w way) seen(seen dockerx.Probed, asks Depth) doctor.Way {
+	return doctor.Way{Asked: asks != Machine, Target: w.target, Reached: seen.Connected[w.question()], Servers: seen.Servers, Answers: seen.Answers}
 }
 
-// runnerUlimits are those that the engine can give runners. Where nothing can be looked
-// at yet (a dry run before the first build) none are asked for.
-func runnerUlimits(ctx context.Context, env doctor.Env) ([]fleet.Ulimit, error) {
+// Ulimits are those that the engine can give runners; none if nothing can be looked at yet
+// (a dry run before the first build).
+func Ulimits(ctx context.Context, env doctor.Env) ([]fleet.Ulimit, error) {
 	var noImage *dockerx.NoImageError
 	machine, err := env.Machine(ctx)
 	if err == nil && machine.Limits == "" {
@@ -300,8 +318,9 @@ func proxyFacts(settings httpproxy.Config) map[string]string {
 	return all
 }
 
-// readImage looks at an image that doctor --image names.
-func readImage(engine *dockerx.Engine, name, fleetName string) func(context.Context) (doctor.Image, error) {
+// Image looks at any image, for the checks of images. fleetName owns the container that
+// is needed for it.
+func Image(engine *dockerx.Engine, name, fleetName string) func(context.Context) (doctor.Image, error) {
 	return doctor.Once(func(ctx context.Context) (read doctor.Image, err error) {
 		err = engine.ImageTree(ctx, name, fleetName, func(user string, tree io.Reader) error {
 			read, err = doctor.ReadImage(name, user, tree)
@@ -326,7 +345,7 @@ func askRegistry(ctx context.Context, engine *dockerx.Engine, wanted doctor.Want
 		case err != nil && ctx.Err() != nil:
 			registry.Problems[base] = fmt.Sprintf("no answer within %s", registryLimit)
 		case err != nil:
-			registry.Problems[base] = firstLine(err)
+			registry.Problems[base] = hint.FirstLine(err)
 		case login:
 			registry.Login = append(registry.Login, base)
 		}
@@ -337,9 +356,10 @@ func askRegistry(ctx context.Context, engine *dockerx.Engine, wanted doctor.Want
 // githubLimit is for all that GitHub is asked, its client's patience included.
 const githubLimit = 10 * time.Second
 
-// githubFacts asks the target's GitHub what up would, and which agent it wants.
-// That it answers, and what its clock says, takes no token.
-func githubFacts(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config) (doctor.GitHub, error) {
+// github asks the target's GitHub the same questions as up, and for the agent that it
+// requires. Its clock, and whether it answers, need no token.
+func (s Source) github(ctx context.Context) (doctor.GitHub, error) {
+	wanted := s.Settings
 	if wanted.Target == "" {
 		return doctor.GitHub{}, errors.New("no target in the settings")
 	}
@@ -347,7 +367,7 @@ func githubFacts(ctx context.Context, d deps, engine *dockerx.Engine, wanted con
 	if err != nil {
 		return doctor.GitHub{}, err
 	}
-	options, err := d.opener().Reach(wanted)
+	options, err := s.GitHub.Reach(wanted)
 	if err != nil {
 		return doctor.GitHub{}, err
 	}
@@ -357,18 +377,18 @@ func githubFacts(ctx context.Context, d deps, engine *dockerx.Engine, wanted con
 	if facts.Skew, facts.Err = ghapi.Skew(ctx, target, options); facts.Err != nil {
 		return facts, nil
 	}
-	client, err := d.opener().Client(ctx, wanted, wanted.Target)
+	client, err := s.GitHub.Client(ctx, wanted, wanted.Target)
 	if err != nil {
 		facts.Token = err
 		return facts, nil
 	}
 	switch _, err := client.RunnerByName(ctx, wanted.Name); {
-	case authFailed(err):
+	case access.Denied(err):
 		facts.Token = err
 	case err != nil:
 		facts.Untried = err
 	default:
-		facts.Agent = agentFacts(ctx, client, engine)
+		facts.Agent = agentFacts(ctx, client, s.Engine)
 	}
 	return facts, nil
 }
@@ -384,7 +404,7 @@ func agentFacts(ctx context.Context, client *ghapi.Client, engine *dockerx.Engin
 		agent.Newest = downloads[0].Version
 	}
 	version, err := engine.AgentVersion(ctx)
-	if err != nil || !agentVersion.MatchString(version) { // none, or an archive of the operator's own
+	if err != nil || !IsVersion(version) { // none, or an archive of the operator's own
 		agent.Err = err
 		return agent
 	}
@@ -394,4 +414,8 @@ func agentFacts(ctx context.Context, client *ghapi.Client, engine *dockerx.Engin
 	return agent
 }
 
-var agentVersion = regexp.MustCompile(`^\d+\.\d+\.\d+$`)
+var version = regexp.MustCompile(`^\d+\.\d+\.\d+$`)
+
+// IsVersion reports whether an agent is called by its version, as GitHub's are. An
+// archive of the operator's own is called by its file.
+func IsVersion(name string) bool { return version.MatchString(name) }

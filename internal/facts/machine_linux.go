@@ -1,4 +1,4 @@
-package commands
+package facts
 
 import (
 	"bytes"
@@ -96,14 +96,4 @@ func spaceAt(path string) (doctor.Space, error) {
 		return doctor.Space{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return doctor.Space{Free: int64(stat.Bavail) * stat.Bsize, Inodes: int64(stat.Ffree), AllInodes: int64(stat.Files)}, nil
-}
-
-// ownProgram is this program's file, if it can run on the engine's machine as it
-// is, with no libraries; else "".
-func ownProgram(arch string) string {
-	path, err := os.Executable()
-	if err != nil || checkProgram(path, arch) != nil {
-		return ""
-	}
-	return path
 }

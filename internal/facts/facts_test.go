@@ -1,7 +1,10 @@
-package commands
+package facts
 
 import (
+	"strings"
 	"testing"
+
+	"golang.org/x/net/http/httpproxy"
 
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
@@ -27,5 +30,12 @@ func TestWayOf(t *testing.T) {
 		if got := wayOf(known, one.proxy).target; got != one.want {
 			t.Errorf("%s: %q, want %q", name, got, one.want)
 		}
+	}
+}
+
+func TestProxyWithoutCredentials(t *testing.T) {
+	got := proxyFacts(httpproxy.Config{HTTPProxy: "http://user:secret@proxy:3128/x", HTTPSProxy: "user:secret@proxy"})
+	if got["HTTP_PROXY"] != "http://proxy:3128" || strings.Contains(got["HTTPS_PROXY"], "secret") {
+		t.Errorf("%v", got)
 	}
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package commands
+package facts
 
 import (
 	"errors"
@@ -19,5 +19,3 @@ func spaceHere(dockerx.Endpoint, string) (doctor.Space, error) {
 }
 
 func spaceAt(string) (doctor.Space, error) { return doctor.Space{}, errors.ErrUnsupported }
-
-func ownProgram(string) string { return "" }
