@@ -1,6 +1,6 @@
-// Package access resolves who asks GitHub, and how GitHub is reached: credentials from
-// flags, environment, settings and gh; proxies and certificates; whether runners may be
-// registered with a target; and the document that hands all of it to a supervisor. It may
+// Package access resolves the credential for GitHub and the way to reach GitHub: credentials
+// from flags, environment, settings and gh; proxies and certificates; whether runners may be
+// registered with a target; and the document that passes all of it to a supervisor. It may
 // import ghapi, config, fleet and secret.
 package access
 
@@ -29,8 +29,8 @@ type Opener struct {
 	UserAgent string
 }
 
-// Client opens a client of a target, which is a URL. It is the only way to a client, and
-// so the place that sends a credential to its own host only.
+// Client opens a client for a target, which is a URL. It is the only way to get a client, and
+// therefore the place that sends a credential to its own host only.
 func (o Opener) Client(ctx context.Context, loaded config.Config, address string) (*ghapi.Client, error) {
 	target, err := ghapi.ParseTarget(address)
 	if err != nil {
@@ -50,14 +50,15 @@ func (o Opener) Client(ctx context.Context, loaded config.Config, address string
 	return ghapi.New(target, auth, options)
 }
 
-// Reach is how GitHub, and the files that it offers for download, are reached.
+// Reach returns how to reach GitHub and the files that it offers for download.
 func (o Opener) Reach(loaded config.Config) (options ghapi.Options, err error) {
 	options = ghapi.Options{Proxy: ProxyFunc(Proxy(o.Env)), UserAgent: o.UserAgent}
 	options.CAs, err = CAs(loaded)
 	return options, err
 }
 
-// CAs are the certificates (PEM) that the target's GitHub needs beyond the system's.
+// CAs returns the certificates (PEM) that the target's GitHub needs in addition to the
+// system's.
 func CAs(loaded config.Config) ([]byte, error) {
 	if loaded.GitHub.CAFile == "" {
 		return nil, nil
@@ -69,8 +70,8 @@ func CAs(loaded config.Config) ([]byte, error) {
 	return text, nil
 }
 
-// credentialHost is the only host that the settings' credential is sent to. A runner's
-// target is read from its container, which does not say whose credential it needs.
+// credentialHost is the only host that the settings' credential is sent to. A runner's target
+// is read from its container, which does not record whose credential it needs.
 func credentialHost(loaded config.Config) string {
 	if target, err := ghapi.ParseTarget(loaded.Target); err == nil {
 		return target.Host
@@ -78,7 +79,7 @@ func credentialHost(loaded config.Config) string {
 	return "github.com"
 }
 
-// OtherHostError is a target on another host than the credential's.
+// OtherHostError reports a target on a host other than the credential's.
 type OtherHostError struct {
 	target ghapi.Target
 	home   string
@@ -88,13 +89,13 @@ func (e *OtherHostError) Error() string {
 	return fmt.Sprintf("%s is not asked: the token is for %s", e.target.URL(), e.home)
 }
 
-// Hint says what to do.
+// Hint suggests what to do.
 func (e *OtherHostError) Hint() string {
 	return "--target " + e.target.URL() + ", with a token of that host, asks there"
 }
 
 // auth resolves the credential. Runnerctl's own settings override variables that other
-// programs read too.
+// programs also read.
 func (o Opener) auth(ctx context.Context, loaded config.Config, host string) (ghapi.Auth, error) {
 	settings := loaded.GitHub
 	if settings.TokenFlag != "" {
@@ -139,8 +140,8 @@ func tokenFrom(setting, file string) (ghapi.Auth, error) {
 // ghLimit bounds a call of gh, which may look into a keyring.
 const ghLimit = 5 * time.Second
 
-// tokenOfGh is the token of GitHub's own command line; empty if it is not logged in or not
-// installed.
+// tokenOfGh returns the token of GitHub's own command line (gh). It is empty if gh is not
+// logged in or not installed.
 func tokenOfGh(ctx context.Context, host string) secret.Text {
 	bounded, cancel := context.WithTimeout(ctx, ghLimit)
 	defer cancel()
@@ -151,7 +152,8 @@ func tokenOfGh(ctx context.Context, host string) secret.Text {
 	return secret.New(strings.TrimSpace(string(out)))
 }
 
-// Proxy is the environment's proxy, in either case of the variables' names.
+// Proxy returns the proxy settings of the environment; variable names may be in upper or lower
+// case.
 func Proxy(env func(string) string) httpproxy.Config {
 	either := func(name string) string {
 		if value := env(name); value != "" {
@@ -162,7 +164,7 @@ func Proxy(env func(string) string) httpproxy.Config {
 	return httpproxy.Config{HTTPProxy: either("HTTP_PROXY"), HTTPSProxy: either("HTTPS_PROXY"), NoProxy: either("NO_PROXY")}
 }
 
-// ProxyFunc chooses the proxy of a request, as http.Transport wants it.
+// ProxyFunc chooses the proxy of a request, in the form that http.Transport expects.
 func ProxyFunc(settings httpproxy.Config) func(*http.Request) (*url.URL, error) {
 	proxy := settings.ProxyFunc()
 	return func(request *http.Request) (*url.URL, error) { return proxy(request.URL) }

@@ -14,15 +14,15 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// Document is everything that a supervisor in the background needs to ask GitHub: one
-// JSON document in a volume that only it has. Its content is that of the settings and the
-// environment of the up that started it.
+// Document holds everything that a background supervisor needs to call GitHub. It is one JSON
+// document in a volume that only the supervisor mounts. Its content comes from the settings
+// and the environment of the up that started the supervisor.
 type Document struct {
 	Target  string           `json:"target"`
 	GroupID int64            `json:"group_id"` // of the runner group
 	Token   string           `json:"token,omitempty"`
 	App     *DocumentApp     `json:"app,omitempty"` // instead of a token
-	CAs     []byte           `json:"cas,omitempty"` // PEM, beyond the system's
+	CAs     []byte           `json:"cas,omitempty"` // PEM, in addition to the system's
 	Proxy   httpproxy.Config `json:"proxy"`
 }
 
@@ -33,7 +33,7 @@ type DocumentApp struct {
 	Key            string `json:"key"`
 }
 
-// Document makes the document for a target.
+// Document creates the document for a target.
 func (o Opener) Document(ctx context.Context, loaded config.Config, of *Target) (Document, error) {
 	target := of.Client.Target()
 	auth, err := o.auth(ctx, loaded, target.Host)
@@ -48,14 +48,14 @@ func (o Opener) Document(ctx context.Context, loaded config.Config, of *Target) 
 	return given, err
 }
 
-// Text is the document's secret text.
+// Text returns the document as secret text.
 func (a Document) Text() (secret.Text, error) {
 	text, err := json.Marshal(a)
 	return secret.New(string(text)), err
 }
 
-// ReadDocument reads a document, and its text: another text means another access. Errors
-// contain nothing of it.
+// ReadDocument reads a document and its text: if the text changes, the access has changed.
+// Errors contain nothing of it.
 func ReadDocument(path string) (Document, string, error) {
 	var given Document
 	text, err := os.ReadFile(path)
@@ -68,7 +68,8 @@ func ReadDocument(path string) (Document, string, error) {
 	return given, string(text), nil
 }
 
-// Client opens the document's client. through sees each of its requests.
+// Client opens the client that the document describes. All of its requests pass through
+// through.
 func (a Document) Client(userAgent string, through func(http.RoundTripper) http.RoundTripper) (*ghapi.Client, error) {
 	target, err := ghapi.ParseTarget(a.Target)
 	if err != nil {
@@ -83,7 +84,7 @@ func (a Document) Client(userAgent string, through func(http.RoundTripper) http.
 	return ghapi.New(target, auth, options)
 }
 
-// Reach is how GitHub, and the files that it offers for download, are reached.
+// Reach returns how to reach GitHub and the files that it offers for download.
 func (a Document) Reach(userAgent string) ghapi.Options {
 	return ghapi.Options{CAs: a.CAs, UserAgent: userAgent, Proxy: ProxyFunc(a.Proxy)}
 }

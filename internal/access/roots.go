@@ -2,10 +2,11 @@ package access
 
 import "os"
 
-// bundles are the files in which systems keep the authorities that they trust.
+// bundles are the files in which systems keep their trusted certificate authorities.
 var bundles = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"}
 
-// SystemRoots are this machine's certificate authorities; none if they are in no file.
+// SystemRoots returns this machine's certificate authorities, or nil if none of the files can
+// be read.
 func SystemRoots() []byte {
 	for _, path := range bundles {
 		if roots, err := os.ReadFile(path); err == nil {

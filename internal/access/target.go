@@ -20,8 +20,8 @@ type Target struct {
 	reach  ghapi.Options
 }
 
-// Target checks before anything is made whether runners can be registered as the settings
-// say. It is nil if they name no target.
+// Target checks, before anything is made, whether runners can be registered as the settings
+// ask. It returns nil if the settings name no target.
 func (o Opener) Target(ctx context.Context, loaded config.Config, allowPublic bool) (*Target, error) {
 	if loaded.Target == "" {
 		return nil, nil
@@ -34,7 +34,8 @@ func (o Opener) Target(ctx context.Context, loaded config.Config, allowPublic bo
 	if found.reach, err = o.Reach(loaded); err != nil {
 		return nil, err
 	}
-	// The cheapest request that GitHub answers only to those who may register runners.
+	// This is the cheapest request that GitHub answers only to callers that may register
+	// runners.
 	if _, err := client.RunnerByName(ctx, loaded.Name); err != nil {
 		return nil, err
 	}
@@ -55,21 +56,21 @@ func (o Opener) Target(ctx context.Context, loaded config.Config, allowPublic bo
 	return found, err
 }
 
-// Agent is how the fleet's runners are registered. marker is the fleet's own label.
+// Agent returns how the fleet's runners are registered. marker is the fleet's own label.
 func (t *Target) Agent(loaded config.Config, marker string) fleet.Agent {
 	labels := append(slices.Clone(loaded.Runners.Labels), marker)
 	slices.Sort(labels)
 	return fleet.Agent{Mode: t.Mode, URL: t.Client.Target().URL(), Labels: slices.Compact(labels), Group: t.Group.Name, Ephemeral: loaded.Runners.Ephemeral}
 }
 
-// maxClockError is how far from its own GitHub accepts the clock of an agent.
+// maxClockError is how far an agent's clock may differ from GitHub's before GitHub refuses it.
 const maxClockError = 5 * time.Minute
 
-// CheckClock compares an engine's clock, which showed now a moment ago, with GitHub's.
+// CheckClock compares an engine's clock, which read now a moment ago, with GitHub's.
 func (t *Target) CheckClock(ctx context.Context, now time.Time) error {
 	skew, err := ghapi.Skew(ctx, t.Client.Target(), t.reach)
 	if err != nil {
-		return ctx.Err() // a single request: a lost answer is no reason to stop
+		return ctx.Err() // a single request; a lost answer is no reason to stop
 	}
 	if off := time.Until(now) - skew; !now.IsZero() && off.Abs() > maxClockError {
 		return &ClockError{off}
@@ -77,9 +78,9 @@ func (t *Target) CheckClock(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// ClockError is an engine's clock that differs too much from GitHub's.
+// ClockError reports an engine's clock that differs too much from GitHub's.
 type ClockError struct {
-	Ahead time.Duration // of GitHub's; negative: behind
+	Ahead time.Duration // ahead of GitHub's clock; negative if behind
 }
 
 func (e *ClockError) Error() string {
@@ -90,7 +91,7 @@ func (e *ClockError) Error() string {
 	return fmt.Sprintf("the engine's clock is %s %s GitHub's", e.Ahead.Abs().Round(time.Second), side)
 }
 
-// Hint says what to do.
+// Hint suggests what to do.
 func (e *ClockError) Hint() string {
 	return "agents sign with it, and GitHub refuses them: set the clock of the engine's machine (timedatectl set-ntp true)"
 }
@@ -103,7 +104,7 @@ func (t *Target) String() string {
 	return fmt.Sprintf("%s · %s", strings.TrimPrefix(t.Client.Target().URL(), "https://"), life)
 }
 
-// PublicError is a target that strangers can send jobs to.
+// PublicError reports a target that strangers can send jobs to.
 type PublicError struct {
 	target ghapi.Target
 	group  string
@@ -121,7 +122,7 @@ func (e *PublicError) Cause() string {
 	return `GitHub: "We recommend that you only use self-hosted runners with private repositories. This is because forks of your public repository can potentially run dangerous code on your self-hosted runner machine by creating a pull request that executes the code in a workflow."`
 }
 
-// Hint says what to do.
+// Hint suggests what to do.
 func (e *PublicError) Hint() string {
 	return "--allow-public-repo takes the risk; let GitHub ask for approval of all outside contributors' workflows first (Settings, Actions, General)"
 }

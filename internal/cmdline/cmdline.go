@@ -1,6 +1,6 @@
-// Package cmdline adds to urfave/cli v2 what it lacks: flags after arguments, usage errors
-// on stderr with a suggestion, help in groups, completion and a man page. It knows
-// commands and flags and nothing of runners. It may import internal/ui and
+// Package cmdline adds the features that urfave/cli v2 lacks: flags after arguments, usage
+// errors on stderr with a suggestion, help in groups, completion and a man page. It knows
+// commands and flags but nothing about runners. It may import internal/ui and
 // internal/spelling.
 package cmdline
 
@@ -12,14 +12,15 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Command is a command with everything that help and completion show of it. Its Category
-// is its group in help.
+// Command is a command with everything that help and completion show about it. Its Category is
+// its group in help.
 type Command struct {
 	*cli.Command
-	// PassThrough counts the positional arguments after which all words belong to another
-	// program: 2 of "exec NAME CMD", whose second one is that program. 0: there is none.
+	// PassThrough is the number of positional arguments after which all words belong to
+	// another program. It is 2 for "exec NAME CMD", where CMD is that program, and 0 if there
+	// is no such program.
 	PassThrough int
-	// Arguments are offered for the positional arguments.
+	// Arguments are the candidates for the positional arguments.
 	Arguments Candidates
 }
 
@@ -34,23 +35,23 @@ type App struct {
 	text     Text
 }
 
-// Text is what help and the man page say of the whole program.
+// Text is what help and the man page show about the whole program.
 type Text struct {
-	Precedence string      // of flags, environment and files
+	Precedence string      // order of flags, environment and files
 	Files      [][2]string // path and meaning
 	Exit       [][2]string // code and meaning
 	ExitNote   string
 	Version    string
 }
 
-// New prepares the app and its commands: errors return to the caller instead of ending
-// the process, and help is this package's own. groups are the categories of commands in
-// the order of help; commands of another category are in the last group.
+// New prepares the app and its commands. Errors return to the caller instead of ending the
+// process, and this package prints the help. groups are the categories of commands in the
+// order of help; commands of any other category go to the last group.
 func New(app *cli.App, commands []Command, groups []string, text Text) *App {
 	a := &App{App: app, commands: commands, groups: groups, text: text}
 	app.Metadata = map[string]any{program: a}
 	app.HideVersion, app.HideHelp = true, true
-	app.ExitErrHandler = func(*cli.Context, error) {} // cli's own ends the process before deferred work
+	app.ExitErrHandler = func(*cli.Context, error) {} // the default handler exits before deferred calls run
 	app.OnUsageError = a.usageError
 	for _, command := range commands {
 		command.OnUsageError, command.HideHelp = a.usageError, true
@@ -59,11 +60,11 @@ func New(app *cli.App, commands []Command, groups []string, text Text) *App {
 	return a
 }
 
-// From is the app whose command runs.
+// From returns the app whose command runs.
 func From(c *cli.Context) *App { return c.App.Metadata[program].(*App) }
 
-// Arrange rewrites a command line so that urfave/cli understands it as its user means it:
-// flags may follow arguments, and a --help anywhere asks for help only.
+// Arrange rewrites a command line so that urfave/cli understands it as the user meant it:
+// flags may follow arguments, and a --help anywhere only asks for help.
 func (a *App) Arrange(args []string) []string { return a.helpFirst(a.flagsFirst(args)) }
 
 // command finds the extended form of a command by its name or alias.
@@ -76,9 +77,9 @@ func (a *App) command(name string) (Command, bool) {
 	return Command{}, false
 }
 
-// UsageError is a wrong command line.
+// UsageError reports a wrong command line.
 type UsageError struct {
-	Command string // "": the program itself
+	Command string // "" for the program itself
 	Problem string
 }
 
@@ -89,7 +90,7 @@ func (e *UsageError) Hint() string {
 	return "see '" + strings.TrimSpace(program+" "+e.Command) + " --help'"
 }
 
-// EmptyBoolean refuses an environment variable of a boolean flag that is set and empty:
+// EmptyBoolean rejects an environment variable of a boolean flag that is set but empty:
 // urfave/cli would take it for a deliberate false.
 func EmptyBoolean(command *cli.Command) error {
 	for _, flag := range command.Flags {
@@ -106,7 +107,7 @@ func EmptyBoolean(command *cli.Command) error {
 	return nil
 }
 
-// NoArguments refuses positional arguments of a command that takes none.
+// NoArguments rejects positional arguments for a command that takes none.
 func NoArguments(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return &UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("unexpected argument %q", c.Args().First())}

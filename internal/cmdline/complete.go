@@ -9,7 +9,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// The shell completes these itself.
+// The shell itself completes these.
 const (
 	files   = ":files"
 	folders = ":folders"
@@ -21,10 +21,10 @@ const Commands = "commands"
 // Candidates are the values that completion offers.
 type Candidates struct {
 	Words  []string // fixed ones
-	Kind   string   // of names that the caller of Complete looks up; "": none
+	Kind   string   // kind of names that the caller of Complete looks up; "" for none
 	Suffix string   // follows each name
-	Files  bool     // the shell's own completion of files, too
-	Most   int      // how many arguments can be of these
+	Files  bool     // also offer the shell's own completion of files
+	Most   int      // maximum number of arguments of this kind
 }
 
 // Choice is a flag whose values are known.
@@ -33,7 +33,7 @@ type Choice struct {
 	Candidates
 }
 
-// Flag is a flag of urfave/cli with everything that help shows of it.
+// Flag is a flag of urfave/cli with everything that help shows about it.
 type Flag interface {
 	cli.Flag
 	cli.DocGenerationFlag
@@ -41,7 +41,7 @@ type Flag interface {
 	cli.VisibleFlag
 }
 
-// Complete lists what the last of the words can become. words are those after the
+// Complete lists the possible completions of the last word. words are the words after the
 // program's name; lookUp finds the names of a Kind. The terms ":files" and ":folders" stand
 // for the shell's own completion.
 func (a *App) Complete(words []string, lookUp func(kind string) []string) []ui.Definition {
@@ -77,7 +77,7 @@ func (a *App) Complete(words []string, lookUp func(kind string) []string) []ui.D
 	}
 	_, given, _ := a.takeApart(append([]string{program, command.Name}, before...))
 	if slices.Contains(before, "--") || command.PassThrough > 1 && len(given) >= command.PassThrough {
-		return nil // another program's
+		return nil // belongs to another program
 	}
 	if strings.HasPrefix(current, "-") {
 		return matching(current, append(flagTerms(command.VisibleFlags()), ui.Definition{Term: "--help", Text: "show help"}))
@@ -106,7 +106,7 @@ func (a *App) arguments(of Candidates, given []string, lookUp func(kind string) 
 	return found
 }
 
-// valuesOf are the values of a flag. Its placeholder says whether they are files.
+// valuesOf lists the values of a flag. The flag's placeholder shows whether they are files.
 func valuesOf(flag cli.Flag, current string, lookUp func(kind string) []string) []ui.Definition {
 	if flag == nil {
 		return nil
@@ -148,7 +148,7 @@ func (a *App) visibleCommands() (all []ui.Definition) {
 	return all
 }
 
-// flagTerms are the long names of flags: short ones are typed faster than completed.
+// flagTerms lists the long names of flags. Short names are typed faster than completed.
 func flagTerms(flags []cli.Flag) (all []ui.Definition) {
 	for _, flag := range flags {
 		all = append(all, ui.Definition{Term: "--" + flag.Names()[0], Text: FlagDefinition(flag).Text})

@@ -11,8 +11,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// helpFirst makes `help COMMAND` of a command line that asks for help anywhere:
-// nothing else of it counts.
+// helpFirst turns a command line that asks for help anywhere into `help COMMAND`, and ignores
+// the rest of the line.
 func (a *App) helpFirst(args []string) []string {
 	asks := func(word string) bool { return word == "--help" || word == "-help" || word == "-h" }
 	for i, word := range args[min(1, len(args)):] {
@@ -44,7 +44,7 @@ type commandGroup struct {
 	commands []*cli.Command
 }
 
-// grouped are the commands that help shows.
+// grouped returns the commands that help shows.
 func (a *App) grouped() (out []commandGroup) {
 	for i, title := range a.groups {
 		group := commandGroup{title: title}
@@ -100,7 +100,7 @@ func WriteHelp(w io.Writer, command *cli.Command) {
 		switch line = strings.TrimRight(line, "\n"); {
 		case line == "Examples:":
 			fmt.Fprintf(w, "\n%s\n", line)
-		case strings.HasPrefix(line, " "): // to be pasted
+		case strings.HasPrefix(line, " "): // an example to paste
 			fmt.Fprintln(w, line)
 		case line != "":
 			ui.Paragraph(w, line)
@@ -130,8 +130,7 @@ type flagSection struct {
 	flags []ui.Definition
 }
 
-// flagSections are a command's flags by their categories; those without one
-// come first.
+// flagSections groups a command's flags by category. Flags without a category come first.
 func flagSections(command *cli.Command) []flagSection {
 	byTitle := map[string][]ui.Definition{}
 	titles := []string{"Flags"}
@@ -155,7 +154,7 @@ func flagSections(command *cli.Command) []flagSection {
 	return sections
 }
 
-// FlagDefinition is a flag as help and the man page show it.
+// FlagDefinition describes a flag as help and the man page show it.
 func FlagDefinition(flag cli.Flag) ui.Definition {
 	var long, short []string
 	for _, name := range flag.Names() {
@@ -183,7 +182,7 @@ func FlagDefinition(flag cli.Flag) ui.Definition {
 	return one
 }
 
-// placeholder is the word between backquotes in a flag's usage, what its value is.
+// placeholder returns the word between backquotes in a flag's usage, which names its value.
 func placeholder(flag cli.Flag) string {
 	if documented, ok := flag.(cli.DocGenerationFlag); ok {
 		if parts := strings.Split(documented.GetUsage(), "`"); len(parts) == 3 {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Roff keeps what is special to it as plain text: hyphens stay hyphens, so that
-// flags can be copied, and no text becomes a request.
+// Roff escapes text for roff: hyphens stay hyphens, so that flags can be copied, and no text
+// becomes a request.
 func Roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "…", "...", "–", `\(en`).Replace(text)
 	if strings.HasPrefix(text, ".") || strings.HasPrefix(text, "'") {
@@ -16,7 +16,7 @@ func Roff(text string) string {
 	return text
 }
 
-// WriteMan prints the man page: everything that --help shows of every command.
+// WriteMan prints the man page: everything that --help shows for every command.
 func (a *App) WriteMan(w io.Writer) {
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	line(`.TH RUNNERCTL 1 "" "runnerctl %s" "User Commands"`, Roff(a.text.Version))

@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// CommandName is the name of the command that runs; "" for the program itself.
+// CommandName returns the name of the command that runs, or "" for the program itself.
 func CommandName(c *cli.Context) string {
 	if c.Command == nil || c.Command.Name == c.App.Name {
 		return ""
@@ -15,8 +15,8 @@ func CommandName(c *cli.Context) string {
 	return c.Command.Name
 }
 
-// flagsFirst moves a command's flags before its positional arguments: urfave/cli
-// v2 silently drops flags that come after one. All after "--" stays.
+// flagsFirst moves a command's flags before its positional arguments: urfave/cli v2 silently
+// drops flags that follow an argument. Words after "--" stay where they are.
 func (a *App) flagsFirst(args []string) []string {
 	flags, positional, ok := a.takeApart(args)
 	if !ok {
@@ -26,7 +26,8 @@ func (a *App) flagsFirst(args []string) []string {
 }
 
 // takeApart separates a command's flags, each followed by its value, from its positional
-// arguments. ok is false for a line without a command, or with one that parses itself.
+// arguments. ok is false for a line without a known command, or with a command that parses its
+// own flags.
 func (a *App) takeApart(args []string) (flags, positional []string, ok bool) {
 	if len(args) < 2 {
 		return nil, nil, false
@@ -46,7 +47,7 @@ func (a *App) takeApart(args []string) (flags, positional []string, ok bool) {
 	rest := args[2:]
 	for i := 0; i < len(rest); i++ {
 		word := rest[i]
-		if word == "--" && own == 0 { // it goes before the first of them
+		if word == "--" && own == 0 { // "--" goes before the first positional argument
 			return flags, slices.Concat([]string{"--"}, positional, rest[i+1:]), true
 		}
 		if word == "--" || own > 0 && len(positional) == own {
@@ -70,9 +71,9 @@ func (a *App) takeApart(args []string) (flags, positional []string, ok bool) {
 	return flags, positional, true
 }
 
-// spread separates short flags that were typed as one word, like -ft or -ojson, because
-// the package flag does not. Other words stay as they are. wanting reports whether the last
-// one's value is the next word.
+// spread splits short flags that were typed as one word, like -ft or -ojson, because the flag
+// package does not. Other words stay as they are. wanting reports whether the next word is the
+// value of the last flag.
 func spread(word string, takesValue map[string]bool) (apart []string, wanting bool) {
 	name := strings.TrimLeft(word, "-")
 	value, known := takesValue[name]
@@ -91,8 +92,8 @@ func spread(word string, takesValue map[string]bool) (apart []string, wanting bo
 	return apart, value
 }
 
-// FlagValue is the value of a flag on a command line that is not parsed yet, by any of its
-// names; "" if the flag is missing.
+// FlagValue returns the value of a flag, by any of its names, from a command line that is not
+// parsed yet. It returns "" if the flag is missing.
 func (a *App) FlagValue(args []string, names ...string) (value string) {
 	flags, _, _ := a.takeApart(args)
 	for i, word := range flags {

@@ -15,7 +15,7 @@ func (a *App) usageError(c *cli.Context, err error, _ bool) error {
 	return &UsageError{Command: CommandName(c), Problem: flagProblem(c.App, c.Command, err.Error())}
 }
 
-// Messages of the flag parsers of the standard library and of urfave/cli.
+// These match messages of the flag parsers of the standard library and of urfave/cli.
 var (
 	unknownFlag = regexp.MustCompile(`^flag provided but not defined: -(.+)$`)
 	noValue     = regexp.MustCompile(`^flag needs an argument: -(.+)$`)
@@ -23,7 +23,7 @@ var (
 	wrongEnv    = regexp.MustCompile(`^could not parse (".*") as .* value from environment variable "([^"]+)" for flag ([^:]+): `)
 )
 
-// flagProblem rewrites their message: the flag, and the value that it expects.
+// flagProblem rewrites a parser's message to name the flag and the value that it expects.
 func flagProblem(app *cli.App, command *cli.Command, problem string) string {
 	if parts := unknownFlag.FindStringSubmatch(problem); parts != nil {
 		return unknown(app, command, parts[1])
@@ -56,7 +56,7 @@ func unknown(app *cli.App, command *cli.Command, name string) string {
 	return problem
 }
 
-// UnknownCommand says so, and suggests the one that was probably meant.
+// UnknownCommand returns the error for an unknown command, and suggests the most similar one.
 func (a *App) UnknownCommand(name string) error {
 	var names []string
 	for _, command := range a.VisibleCommands() {
@@ -76,7 +76,7 @@ func flagNames(flags []cli.Flag) (names []string) {
 	return names
 }
 
-// dashed is a flag's name as users type it.
+// dashed returns a flag's name as users type it.
 func dashed(name string) string {
 	if len([]rune(name)) == 1 {
 		return "-" + name
