@@ -1,6 +1,6 @@
-// Package facts gathers the facts that doctor's checks judge: from the engine, its machine
-// (directly or through a probe container), registries and GitHub. It may import dockerx,
-// access, config, doctor, fleet and program.
+// Package facts gathers the facts that doctor's checks judge. They come from the engine, its
+// machine (directly or through a probe container), registries and GitHub. It may import
+// dockerx, access, config, doctor, fleet and program.
 package facts
 
 import (
@@ -29,8 +29,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/program"
 )
 
-// EngineLimit bounds the engine's first answers. A remote engine may take awayLimit once
-// it has answered at all (dockerx.HostError).
+// EngineLimit bounds the engine's first answers. A remote engine may take awayLimit once it
+// has answered at all (dockerx.HostError).
 const (
 	EngineLimit = 10 * time.Second
 	awayLimit   = 60 * time.Second
@@ -44,17 +44,17 @@ func CheckLimit(env doctor.Env) time.Duration {
 	return 30 * time.Second
 }
 
-// Depth is how far the questions of doctor's checks go.
+// Depth limits how much doctor's checks ask.
 type Depth int
 
 // The depths.
 const (
 	Everything Depth = iota
-	ForUp            // the engine's machine and its ways out: up itself asks GitHub, and the build the registry
+	ForUp            // the engine's machine and its ways out; up itself asks GitHub, and the build the registry
 	Machine          // nothing beyond the engine's machine
 )
 
-// Source is where facts come from.
+// Source holds everything that facts are gathered from.
 type Source struct {
 	Engine   *dockerx.Engine
 	Endpoint dockerx.Endpoint
@@ -63,9 +63,9 @@ type Source struct {
 	GOOS     string // of this client
 }
 
-// Env is where doctor's checks look. Facts that cost something are gathered when the first
-// check needs them. If the engine does not answer, EngineErr says why, and nothing else is
-// known of it.
+// Env returns the environment that doctor's checks read. Facts that are costly to gather are
+// gathered when the first check needs them. If the engine does not answer, EngineErr holds the
+// reason, and nothing else is known about it.
 func (s Source) Env(ctx context.Context, depth Depth) doctor.Env {
 	wanted := s.Settings
 	env := doctor.Env{Offline: depth != Everything, Known: doctor.Facts{
@@ -103,7 +103,7 @@ func (s Source) Env(ctx context.Context, depth Depth) doctor.Env {
 	return env
 }
 
-// askEngine adds what the engine tells at once.
+// askEngine adds the facts that the engine returns at once.
 func askEngine(ctx context.Context, engine *dockerx.Engine, wanted config.Config, known *doctor.Facts) (dockerx.Facts, error) {
 	told, err := engine.Facts(ctx)
 	if err != nil {
@@ -134,7 +134,7 @@ func askEngine(ctx context.Context, engine *dockerx.Engine, wanted config.Config
 	return told, nil
 }
 
-// userName is who runs this; "" where that can't be told.
+// userName returns the name of the current user, or "" if it is unknown.
 func userName() string {
 	me, err := user.Current()
 	if err != nil {
@@ -143,9 +143,9 @@ func userName() string {
 	return me.Username
 }
 
-// look adds the facts of the engine's machine; here is that machine if it is this one.
-// One probe container serves the checks of what containers see, and where this
-// process can't look, of the machine's files.
+// look adds the facts of the engine's machine; here is that machine if it is this one. One
+// probe container serves the checks of what containers see. If this process can't read the
+// machine's files, the same container reads them.
 func (s Source) look(env *doctor.Env, arch string, here doctor.Machine, asks Depth) {
 	engine, endpoint, wanted := s.Engine, s.Endpoint, s.Settings
 	plain := dockerx.ProbeOptions{Fleet: wanted.Name, Images: env.Known.Wanted.Base, Program: program.Own(arch)}
@@ -183,7 +183,7 @@ func (s Source) look(env *doctor.Env, arch string, here doctor.Machine, asks Dep
 		if err != nil || !container.Way.Asked || container.Way.Open() {
 			return container, err
 		}
-		if seen, err := ask(beside)(ctx); err == nil { // else the container's way is judged alone
+		if seen, err := ask(beside)(ctx); err == nil { // otherwise only the container's way is judged
 			other := way.seen(seen, asks)
 			container.Beside = &other
 		}
@@ -210,11 +210,12 @@ func (s Source) look(env *doctor.Env, arch string, here doctor.Machine, asks Dep
 	}
 }
 
-// way is where containers must come: the runners' proxy, or the target; a DNS server
-// where there is neither, or others than the runners have a proxy.
+// way is the address that containers must reach: the runners' proxy, otherwise the target. It
+// is empty, so that only DNS servers are tried, if neither is usable, or if the client or the
+// engine has a proxy and the runners have none.
 type way struct{ target string }
 
-// targetPatience is in seconds: the target's name may be asked of a server that is dead.
+// targetPatience is in seconds: resolving the target's name may ask a DNS server that is dead.
 const targetPatience = 8
 
 func wayOf(known doctor.Facts, proxy config.Proxy) way {
@@ -227,7 +228,7 @@ func wayOf(known doctor.Facts, proxy config.Proxy) way {
 	}
 	at, err := url.Parse(to)
 	if err != nil || at.Host == "" || isLoopback(at.Hostname()) {
-		return way{} // a loopback address is another machine in a container
+		return way{} // in a container, a loopback address is another machine
 	}
 	usual := "443"
 	if at.Scheme == "http" {
@@ -257,8 +258,8 @@ func (w way) seen(seen dockerx.Probed, asks Depth) doctor.Way {
 	return doctor.Way{Asked: asks != Machine, Target: w.target, Reached: seen.Connected[w.question()], Servers: seen.Servers, Answers: seen.Answers}
 }
 
-// Ulimits are those that the engine can give runners; none if nothing can be looked at yet
-// (a dry run before the first build).
+// Ulimits returns the limits that the engine can give runners. It returns none if nothing can
+// be examined yet (a dry run before the first build).
 func Ulimits(ctx context.Context, env doctor.Env) ([]fleet.Ulimit, error) {
 	var noImage *dockerx.NoImageError
 	machine, err := env.Machine(ctx)
@@ -288,7 +289,7 @@ func engineFacts(told dockerx.Facts) doctor.Engine {
 	return engine
 }
 
-// freePool is the block that runners' inner networks would take.
+// freePool returns the block that runners' inner networks would take.
 func freePool(networks []doctor.Network, routes []netip.Prefix) netip.Prefix {
 	var outer []netip.Prefix
 	for _, one := range networks {
@@ -301,7 +302,8 @@ func freePool(networks []doctor.Network, routes []netip.Prefix) netip.Prefix {
 	return netip.PrefixFrom(netip.MustParsePrefix(bip).Addr(), 16).Masked() // Pools takes a /16, docker0 half of it
 }
 
-// proxyFacts names what is set, without the credentials that a proxy's URL may hold.
+// proxyFacts names the variables that are set, without the credentials that a proxy's URL may
+// hold.
 func proxyFacts(settings httpproxy.Config) map[string]string {
 	all := map[string]string{}
 	for name, value := range map[string]string{"HTTP_PROXY": settings.HTTPProxy, "HTTPS_PROXY": settings.HTTPSProxy, "NO_PROXY": settings.NoProxy} {
@@ -318,8 +320,8 @@ func proxyFacts(settings httpproxy.Config) map[string]string {
 	return all
 }
 
-// Image looks at any image, for the checks of images. fleetName owns the container that
-// is needed for it.
+// Image examines any image, for the checks of images. fleetName owns the container that this
+// needs.
 func Image(engine *dockerx.Engine, name, fleetName string) func(context.Context) (doctor.Image, error) {
 	return doctor.Once(func(ctx context.Context) (read doctor.Image, err error) {
 		err = engine.ImageTree(ctx, name, fleetName, func(user string, tree io.Reader) error {
@@ -330,7 +332,7 @@ func Image(engine *dockerx.Engine, name, fleetName string) func(context.Context)
 	})
 }
 
-// registryLimit is for a registry that does not answer.
+// registryLimit bounds the wait for a registry that does not answer.
 const registryLimit = 5 * time.Second
 
 func askRegistry(ctx context.Context, engine *dockerx.Engine, wanted doctor.Wanted) (doctor.Registry, error) {
@@ -353,11 +355,11 @@ func askRegistry(ctx context.Context, engine *dockerx.Engine, wanted doctor.Want
 	return registry, nil
 }
 
-// githubLimit is for all that GitHub is asked, its client's patience included.
+// githubLimit bounds all requests to GitHub, including the time that the client itself waits.
 const githubLimit = 10 * time.Second
 
-// github asks the target's GitHub the same questions as up, and for the agent that it
-// requires. Its clock, and whether it answers, need no token.
+// github asks the target's GitHub the same questions as up, and which agent it requires. Its
+// clock, and whether it answers, need no token.
 func (s Source) github(ctx context.Context) (doctor.GitHub, error) {
 	wanted := s.Settings
 	if wanted.Target == "" {
@@ -404,18 +406,18 @@ func agentFacts(ctx context.Context, client *ghapi.Client, engine *dockerx.Engin
 		agent.Newest = downloads[0].Version
 	}
 	version, err := engine.AgentVersion(ctx)
-	if err != nil || !IsVersion(version) { // none, or an archive of the operator's own
+	if err != nil || !IsVersion(version) { // no agent, or an archive of the operator's own
 		agent.Err = err
 		return agent
 	}
 	agent.Version = version
 	when, _, err := client.Deprecation(ctx, version)
-	agent.Deprecated, agent.Err = when.First(), err // a fleet of one job a runner registers all the time
+	agent.Deprecated, agent.Err = when.First(), err // a fleet with one job per runner registers all the time
 	return agent
 }
 
 var version = regexp.MustCompile(`^\d+\.\d+\.\d+$`)
 
-// IsVersion reports whether an agent is called by its version, as GitHub's are. An
-// archive of the operator's own is called by its file.
+// IsVersion reports whether an agent is named by its version, as GitHub's agents are. An
+// archive of the operator's own is named by its file.
 func IsVersion(name string) bool { return version.MatchString(name) }

@@ -13,8 +13,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/doctor"
 )
 
-// isHere tells whether the engine's machine is the one that this process sees. A
-// socket here may lead into a VM (Docker Desktop) or, from a container, out of it.
+// isHere reports whether the engine's machine is the one that this process sees. A local
+// socket may lead into a VM (Docker Desktop) or, from a container, out of it.
 func isHere(endpoint dockerx.Endpoint, told dockerx.Facts) bool {
 	name, err := os.Hostname()
 	if err != nil || !endpoint.Local() || name != told.Name {
@@ -35,21 +35,20 @@ func isHere(endpoint dockerx.Endpoint, told dockerx.Facts) bool {
 	return kib<<10 == told.Memory
 }
 
-// machineHere is this machine as the engine's process sees it, which may be in
-// namespaces of its own; who may not look there gets the machine as it is seen
-// from here.
+// machineHere is this machine as the engine's process sees it, which may be in namespaces of
+// its own. A user that may not look there gets the machine as this process sees it.
 func machineHere(endpoint dockerx.Endpoint) doctor.Machine {
 	pid := listener(strings.TrimPrefix(endpoint.Host, "unix://"))
 	root := fmt.Sprintf("/proc/%d/root", pid)
-	limits, _ := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid)) // not known where it can't be read
+	limits, _ := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid)) // empty if it can't be read
 	if _, err := os.Stat(filepath.Join(root, "proc/1/uid_map")); err == nil {
 		return doctor.Machine{Root: os.DirFS(root), Process: "proc/1", OwnNetwork: sameNetwork(pid), Limits: string(limits)}
 	}
 	return doctor.Machine{Root: os.DirFS("/"), Process: fmt.Sprintf("proc/%d", pid), OwnNetwork: sameNetwork(pid), Limits: string(limits)}
 }
 
-// sameNetwork tells whether a process is in this one's network namespace: each has
-// its own file of devices. (Its link below /proc/PID/ns is closed to other users.)
+// sameNetwork reports whether a process is in the network namespace of this one: each
+// namespace has its own file of devices. (Other users can't read the link below /proc/PID/ns.)
 func sameNetwork(pid int32) bool {
 	mine, err := os.Stat("/proc/self/net/dev")
 	if err != nil {
@@ -59,8 +58,8 @@ func sameNetwork(pid int32) bool {
 	return err == nil && os.SameFile(mine, its)
 }
 
-// listener is the process that listens on a socket: the engine, or who started it
-// by the socket. Process 1 where that can't be told.
+// listener returns the process that listens on a socket: the engine, or the process that
+// started the engine by socket activation. It returns 1 if the process is unknown.
 func listener(socket string) int32 {
 	connection, err := net.Dial("unix", socket)
 	if err != nil {
@@ -72,7 +71,7 @@ func listener(socket string) int32 {
 		return 1
 	}
 	pid := int32(1)
-	_ = raw.Control(func(fd uintptr) { // process 1 stays if it fails
+	_ = raw.Control(func(fd uintptr) { // on failure, process 1 stays
 		if peer, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil && peer.Pid > 0 {
 			pid = peer.Pid
 		}
@@ -80,7 +79,7 @@ func listener(socket string) int32 {
 	return pid
 }
 
-// spaceHere is what the file system below the engine's root has left.
+// spaceHere returns the free space of the file system below the engine's root.
 func spaceHere(endpoint dockerx.Endpoint, rootDir string) (doctor.Space, error) {
 	pid := listener(strings.TrimPrefix(endpoint.Host, "unix://"))
 	space, err := spaceAt(filepath.Join(fmt.Sprintf("/proc/%d/root", pid), rootDir))

@@ -9,7 +9,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/doctor"
 )
 
-// No engine's machine is here: a local engine is refused (doctor, host.os).
+// An engine's machine is never this one: doctor refuses a local engine (host.os).
 func isHere(dockerx.Endpoint, dockerx.Facts) bool { return false }
 
 func machineHere(dockerx.Endpoint) doctor.Machine { return doctor.Machine{} }

@@ -15,8 +15,8 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 )
 
-// WriteProbe answers as the engine's probe script does (dockerx/probe.go). machine is the
-// engine's machine; addresses are dialled, and files that match patterns are read.
+// WriteProbe writes the same answers as the engine's probe script (dockerx/probe.go). machine
+// is the engine's machine; addresses are dialled, and files that match patterns are read.
 func WriteProbe(w io.Writer, machine fs.FS, addresses, patterns []string) error {
 	answers := make([]string, len(addresses))
 	var dials sync.WaitGroup
@@ -58,7 +58,7 @@ func WriteProbe(w io.Writer, machine fs.FS, addresses, patterns []string) error 
 			if !info.Mode().IsRegular() {
 				continue
 			}
-			if content, err := fs.ReadFile(machine, path); err == nil { // else it is closed to us
+			if content, err := fs.ReadFile(machine, path); err == nil { // otherwise this user may not read it
 				tellContent(w, path, content)
 			}
 		}
@@ -68,21 +68,21 @@ func WriteProbe(w io.Writer, machine fs.FS, addresses, patterns []string) error 
 	return err
 }
 
-// reachable tells whether something listens at HOST:PORT or HOST:PORT/SECONDS.
+// reachable reports whether a server listens at HOST:PORT or HOST:PORT/SECONDS.
 func reachable(address string) bool {
 	place, limit, found := strings.Cut(address, "/")
 	seconds, err := strconv.Atoi(limit)
 	if !found || err != nil {
 		seconds = 1
 	}
-	connection, err := net.DialTimeout("tcp", place, time.Duration(seconds)*time.Second) //nolint:gosec // what this program was started to try
+	connection, err := net.DialTimeout("tcp", place, time.Duration(seconds)*time.Second) //nolint:gosec // this program was started to try it
 	if err == nil {
 		_ = connection.Close()
 	}
 	return err == nil
 }
 
-// resolvers names the DNS servers of resolv.conf, and those that answer.
+// resolvers lists the DNS servers of resolv.conf, and the ones that answer.
 func resolvers() string {
 	text, err := os.ReadFile("/etc/resolv.conf")
 	if err != nil {
@@ -109,10 +109,10 @@ func resolvers() string {
 	return servers.String() + answers.String()
 }
 
-// answersDNS asks a server for those of DNS's root; any answer will do.
+// answersDNS asks a server for the name servers of the DNS root; any answer will do.
 func answersDNS(server string) bool {
 	const limit = 2 * time.Second
-	connection, err := net.DialTimeout("udp", net.JoinHostPort(server, "53"), limit) //nolint:gosec // of its own resolv.conf
+	connection, err := net.DialTimeout("udp", net.JoinHostPort(server, "53"), limit) //nolint:gosec // from its own resolv.conf
 	if err != nil {
 		return false
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
-// machines are those of Linux that runnerctl is built for, by what uname calls them.
+// machines are the Linux architectures that runnerctl is built for, by the name that uname
+// prints.
 var machines = map[string]struct {
 	goarch string
 	elf    elf.Machine
@@ -22,8 +23,8 @@ var machines = map[string]struct {
 	"aarch64": {"arm64", elf.EM_AARCH64},
 }
 
-// Check returns why a file can't run in a container of its own on a machine of that
-// architecture (in uname's words).
+// Check returns an error if a file can't run in a container of its own on a machine of that
+// architecture (as uname names it).
 func Check(path, arch string) error {
 	program, err := elf.Open(path)
 	if err != nil {
@@ -41,8 +42,8 @@ func Check(path, arch string) error {
 	return nil
 }
 
-// ForSupervisor reads the runnerctl that runs on the engine's machine: the named file,
-// otherwise runnerctl-linux-ARCH next to this program, otherwise this program.
+// ForSupervisor reads the runnerctl to run on the engine's machine: the named file, otherwise
+// runnerctl-linux-ARCH next to this program, otherwise this program.
 func ForSupervisor(named, arch string) ([]byte, error) {
 	if _, known := machines[arch]; !known {
 		return nil, fmt.Errorf("no runnerctl for the engine's machine, which is %s", arch)
@@ -70,7 +71,8 @@ func ForSupervisor(named, arch string) ([]byte, error) {
 	return nil, hint.Add(fmt.Errorf("supervisor's program: %w", errors.Join(unfit...)), advice)
 }
 
-// Own is this program's file if it can run on the engine's machine as it is; otherwise "".
+// Own returns the path of this program if it can run unchanged on the engine's machine,
+// otherwise "".
 func Own(arch string) string {
 	if runtime.GOOS != "linux" {
 		return ""

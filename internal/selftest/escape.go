@@ -23,19 +23,19 @@ import (
 )
 
 const (
-	// Folder of the attempts in a runner's machine.
+	// Folder holds the attempts inside a runner's machine.
 	Folder      = "/home/runner/escape"
 	escapeTitle = "attempts to escape"
 )
 
-// Attacker tries to get out of the runner's machine.
+// Attacker describes one way to run the attempts to get out of the runner's machine.
 type Attacker struct {
 	As   string
-	Root bool // of the machine
+	Root bool // root of the machine
 	Args []string
 }
 
-// Attackers are all who try. privileged adds an inner container with --privileged.
+// Attackers returns all attackers. privileged adds an inner container with --privileged.
 func Attackers(privileged bool) []Attacker {
 	battery := Folder + "/battery"
 	inner := []string{"docker", "run", "--rm", "--interactive", "--volume", Folder + ":/escape:ro"}
@@ -51,13 +51,13 @@ func Attackers(privileged bool) []Attacker {
 	return all
 }
 
-// Limits of one who tries everything, and of a canary until it says where it is.
+// Limits of one attacker's whole battery, and of a canary until it reports where it is.
 const (
 	batteryLimit = 5 * time.Minute
 	canaryLimit  = time.Minute
 )
 
-// Attempts are all that scripts/escape makes, in its order.
+// Attempts returns all attempts of scripts/escape, in its order.
 func Attempts() (all []doctor.Attempt, err error) {
 	files, err := fs.Glob(scripts.Escape, "escape/*.pl") // sorted
 	if err != nil {
@@ -73,9 +73,8 @@ func Attempts() (all []doctor.Attempt, err error) {
 	return all, nil
 }
 
-// escape lets everybody in the tried runner try everything against canaries in
-// its neighbour, around it and on this machine. A battery that ends early is no
-// error.
+// escape lets every attacker in the tried runner try everything against canaries in its
+// neighbour, around it and on this machine. A battery that ends early is no error.
 func escape(ctx context.Context, engine *dockerx.Engine, pair Pair, spec fleet.Spec, local bool) ([]doctor.Battery, error) {
 	attempts, err := Attempts()
 	if err != nil {
@@ -103,10 +102,10 @@ func escape(ctx context.Context, engine *dockerx.Engine, pair Pair, spec fleet.S
 			return nil, context.Cause(ctx)
 		}
 	}
-	return batteries, alive() // what a dead canary did not answer tells nothing
+	return batteries, alive() // the silence of a dead canary proves nothing
 }
 
-// Try lets one of them make attempts.
+// Try lets one attacker make the attempts.
 func Try(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one Attacker, given map[string]string, attempts []doctor.Attempt) doctor.Battery {
 	limited, cancel := context.WithTimeoutCause(ctx, batteryLimit, fmt.Errorf("no end within %s", batteryLimit))
 	defer cancel()
@@ -129,9 +128,9 @@ func Try(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one A
 	return doctor.Battery{As: one.As, Attempts: doctor.ReadAttempts(one.As, out.String(), attempts, err), Err: err}
 }
 
-// placeCanaries puts into the neighbour and into the tried runner's outer tree what
-// must not be reached, and tells in given where it is. alive fails where one of
-// them has ended; they end with their runners.
+// placeCanaries puts canaries into the neighbour and into the tried runner's outer tree, and
+// records in given where they are. alive fails if one of them has ended; they end with their
+// runners.
 func placeCanaries(ctx context.Context, engine *dockerx.Engine, pair Pair, given map[string]string) (alive func() error, err error) {
 	own, gateway, err := engine.Addresses(ctx, pair.Neighbour)
 	if err != nil {
@@ -170,15 +169,15 @@ func placeCanaries(ctx context.Context, engine *dockerx.Engine, pair Pair, given
 	}, nil
 }
 
-// Canary is a running scripts/escape/canary: something that an attacker must not reach.
+// Canary is a running scripts/escape/canary, which an attacker must not reach.
 type Canary struct {
 	runner              string
 	Port, Loopback, SHM string
 	ended               <-chan error
 }
 
-// PlaceCanary starts a canary with a token that its replies contain, and a file that it
-// writes. start runs a command in the runner until it ends.
+// PlaceCanary starts a canary whose replies contain token and that writes file. start runs a
+// command in the runner until it ends.
 func PlaceCanary(runner fleet.Runner, token, file string, start func(dockerx.Command) (int, error)) (Canary, error) {
 	text, err := scripts.Escape.ReadFile("escape/canary")
 	if err != nil {
@@ -204,7 +203,7 @@ func PlaceCanary(runner fleet.Runner, token, file string, start func(dockerx.Com
 	return one, nil
 }
 
-// firstSaid starts run, which goes on, and returns the first line that it prints.
+// firstSaid starts run, which keeps running, and returns the first line that it prints.
 func firstSaid(limit time.Duration, run func(io.Writer) error) (string, error) {
 	reader, writer := io.Pipe()
 	go func() {
@@ -213,11 +212,12 @@ func firstSaid(limit time.Duration, run func(io.Writer) error) (string, error) {
 	late := time.AfterFunc(limit, func() { _ = writer.CloseWithError(fmt.Errorf("said nothing within %s", limit)) })
 	line, err := bufio.NewReader(reader).ReadString('\n')
 	late.Stop()
-	go func() { _, _ = io.Copy(io.Discard, reader) }() // until it ends
+	go func() { _, _ = io.Copy(io.Discard, reader) }() // until run ends
 	return strings.TrimSpace(line), err
 }
 
-// publish lets a container of the runner's say token on a port, which is returned.
+// publish starts a container in the runner that serves token on a published port, and returns
+// the port.
 func publish(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, token string) (port string, err error) {
 	image, err := scripts.Deep.ReadFile("deep/3-run")
 	if err != nil {
@@ -240,17 +240,17 @@ func publish(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, t
 	return lastLine(out.String()), nil
 }
 
-// placeHere puts on this machine what must not be reached: a service on localhost,
-// and a key where the kernel takes one.
+// placeHere places canaries on this machine: a service on localhost, and a key if the kernel
+// accepts one.
 func placeHere(given map[string]string) (remove func(), err error) {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("a canary on localhost: %w", err)
 	}
 	go SayToken(listener, given["token"])
-	_, given["loopback"], _ = net.SplitHostPort(listener.Addr().String()) // it is one
+	_, given["loopback"], _ = net.SplitHostPort(listener.Addr().String()) // the address is always valid
 	removeKey := func() {}
-	if serial, removeIt, err := PlaceKey(given["token"]); err == nil { // else that attempt is not made
+	if serial, removeIt, err := PlaceKey(given["token"]); err == nil { // otherwise that attempt is not made
 		given["key"], removeKey = serial, removeIt
 	}
 	return func() {
@@ -259,7 +259,7 @@ func placeHere(given map[string]string) (remove func(), err error) {
 	}, nil
 }
 
-// SayToken answers whoever connects, until the listener is closed.
+// SayToken sends token to every client until the listener is closed.
 func SayToken(listener net.Listener, token string) {
 	for {
 		connection, err := listener.Accept()
@@ -267,7 +267,7 @@ func SayToken(listener net.Listener, token string) {
 			return
 		}
 		_ = connection.SetDeadline(time.Now().Add(5 * time.Second))
-		_, _ = fmt.Fprintln(connection, token) // it may have gone
+		_, _ = fmt.Fprintln(connection, token) // the client may have gone
 		_ = connection.Close()
 	}
 }

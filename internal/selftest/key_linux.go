@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PlaceKey puts a key of this user into the kernel, named name, which everybody may
-// see who sees keys of this user; its number. It goes with remove.
+// PlaceKey adds a key called name to this user's keys in the kernel and returns its number.
+// Every process that can see this user's keys may see it. remove deletes it.
 func PlaceKey(name string) (serial string, remove func(), err error) {
 	type placed struct {
 		id  int
@@ -18,7 +18,7 @@ func PlaceKey(name string) (serial string, remove func(), err error) {
 	found, done, gone := make(chan placed), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
-		runtime.LockOSThread() // for good: the keyring is the thread's, and ends with it
+		runtime.LockOSThread() // permanently: the keyring belongs to the thread, and ends with it
 		const everybodyViews = 0x3f010101
 		id, err := unix.AddKey("user", name, []byte("canary"), unix.KEY_SPEC_THREAD_KEYRING)
 		if err == nil {

@@ -1,7 +1,7 @@
-// Package selftest starts two real runners, exercises in one of them what jobs need, and
-// lets it attempt to reach the other one and the host: `doctor --deep`. Checks of the
-// machine are internal/doctor's. It may import dockerx, fleet, doctor, hint, scripts and
-// templates.
+// Package selftest implements `doctor --deep`. It starts two real runners, runs the steps of a
+// job in one of them, and lets that one attempt to reach the other one and the host. The
+// checks of the machine are in internal/doctor. It may import dockerx, fleet, doctor, hint,
+// scripts and templates.
 package selftest
 
 import (
@@ -25,26 +25,26 @@ import (
 	"github.com/runnerctl/runnerctl/scripts"
 )
 
-// Options of a self-test.
+// Options configure a self-test.
 type Options struct {
-	Spec    fleet.Spec    // of the runners; they are throw-away ones
+	Spec    fleet.Spec    // of the runners, which are throw-away ones
 	Ready   time.Duration // limit of a runner's start
-	Target  string        // on GitHub, which a job reaches; "": none
-	Offline bool          // reach nothing outside
+	Target  string        // target on GitHub that a job reaches; "" for none
+	Offline bool          // contact nothing outside
 	Local   bool          // the engine's machine is this one
 }
 
-// stepLimit is for a step that hangs.
+// stepLimit bounds a step that hangs.
 const stepLimit = 5 * time.Minute
 
-// Script is one of scripts/deep: a step that a job would take.
+// Script is one of scripts/deep: a step that a job could take.
 type Script struct {
 	ID, Title, Text string
-	Number          int // its place
+	Number          int // its place in the order
 }
 
-// IDs of the scripts that need something: an address outside, runners.innerPrivileged, and
-// a neighbour that listens.
+// IDs of the scripts that need an address outside, runners.innerPrivileged, and a listening
+// neighbour.
 const (
 	NeedsOutside    = "egress"
 	needsPrivileged = "privileged"
@@ -77,9 +77,10 @@ func Scripts() ([]Script, error) {
 	return steps, nil
 }
 
-// Run starts the runners, runs the scripts of scripts/deep in turn, and then the attempts
-// to escape. Both runners are gone when it returns. observe sees each step when it ends. A
-// failed step is no error; the steps after it are skipped, because they depend on it.
+// Run starts the runners, runs the scripts of scripts/deep in turn, and then makes the
+// attempts to escape. It removes both runners before it returns. observe sees each step when
+// it ends. A failed step is no error; the steps after it are skipped, because they depend on
+// it.
 func Run(ctx context.Context, engine *dockerx.Engine, options Options, observe func(doctor.Step)) (_ doctor.Deep, err error) {
 	result := doctor.Deep{Image: options.Spec.Image, Steps: []doctor.Step{}, Attempts: []doctor.Attempt{}}
 	tell := func(step doctor.Step) {
@@ -128,7 +129,7 @@ func Run(ctx context.Context, engine *dockerx.Engine, options Options, observe f
 
 const afterFailure = "a step before it failed"
 
-// skipped is why a script is not run; "" if it is.
+// skipped returns the reason why a script is not run, or "" if it is run.
 func (s Script) skipped(options Options, broken bool) string {
 	switch {
 	case broken:
@@ -143,11 +144,11 @@ func (s Script) skipped(options Options, broken bool) string {
 	return ""
 }
 
-// Pair is the runner under test, and the one that it must not reach.
+// Pair is the runner under test and the neighbour that it must not reach.
 type Pair struct{ Tried, Neighbour fleet.Runner }
 
-// startPair makes both side by side. remove is to be called in any case; an error
-// is about the runners, or ctx has ended.
+// startPair makes both runners in parallel. remove must always be called. An error is about
+// the runners, or ctx has ended.
 func startPair(ctx context.Context, engine *dockerx.Engine, spec fleet.Spec, limit time.Duration) (pair Pair, remove func() error, err error) {
 	var undo []func() error
 	remove = func() error {
@@ -188,12 +189,12 @@ const (
 	daemonTitle    = "its Docker daemon answers"
 )
 
-// reportStart tells the first two steps from how the start went; broken is true
-// where it failed.
+// reportStart derives the first two steps from the outcome of the start. broken is true if the
+// start failed.
 func reportStart(ctx context.Context, engine *dockerx.Engine, pair Pair, err error, tell func(doctor.Step)) (broken bool) {
 	if err != nil {
 		raw := hint.Text(err)
-		// The daemons speak only once there is a machine.
+		// The daemons log only once the machine exists.
 		if strings.Contains(raw, "\ncontainerd: ") || strings.Contains(raw, "\ndockerd: ") {
 			tell(doctor.Step{ID: "namespace", Title: namespaceTitle, Status: doctor.Pass})
 			tell(doctor.FailedStep("daemon", daemonTitle, raw, 0))
@@ -227,7 +228,8 @@ func reportStart(ctx context.Context, engine *dockerx.Engine, pair Pair, err err
 	return false
 }
 
-// RunScript runs a script as a job would. An error means that it could not be run at all.
+// RunScript runs a script as a job would. An error means that the script could not be run at
+// all.
 func RunScript(ctx context.Context, engine *dockerx.Engine, pair Pair, script Script, target string) (doctor.Step, error) {
 	limited, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
@@ -265,7 +267,7 @@ func RunScript(ctx context.Context, engine *dockerx.Engine, pair Pair, script Sc
 		step.Status = doctor.Warn
 	case code != 0:
 		raw := strings.TrimSpace(errs.String() + out.String())
-		if doctor.Explain(raw) == nil { // the daemon's own log may tell more
+		if doctor.Explain(raw) == nil { // the daemon's own log may explain more
 			raw = strings.Join(append([]string{raw}, fleet.Telling(engine.LastLines(ctx, pair.Tried, 8))...), "\n")
 		}
 		return doctor.FailedStep(script.ID, script.Title, cmp.Or(raw, fmt.Sprintf("exit code %d", code)), took), nil
@@ -273,7 +275,7 @@ func RunScript(ctx context.Context, engine *dockerx.Engine, pair Pair, script Sc
 	return step, nil
 }
 
-// listenInNeighbour starts scripts/deep/neighbour and returns its port; it ends with
+// listenInNeighbour starts scripts/deep/neighbour and returns its port. The listener ends with
 // its runner.
 func listenInNeighbour(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner) (port string, err error) {
 	text, err := scripts.Deep.ReadFile("deep/neighbour")
