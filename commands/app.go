@@ -1,5 +1,5 @@
-// Package commands is the command line: one file a verb. Each turns its flags
-// into an options struct and calls one function.
+// Package commands is the command line, with one file per verb. Each verb turns its flags into
+// an options struct and calls one function.
 package commands
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// Exit codes (README).
+// Exit codes, as in the README.
 const (
 	exitFailure     = 1
 	exitUsage       = 2
@@ -32,10 +32,10 @@ const (
 	exitInterrupted = 130
 )
 
-// errFailed ends a command with code 1 where all has been said already.
+// errFailed ends a command with code 1 if the problem is already reported.
 var errFailed = errors.New("failed")
 
-// exitCode is the code of a command that ran inside a runner, passed on.
+// exitCode passes on the exit code of a command that ran inside a runner.
 type exitCode int
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
@@ -45,38 +45,37 @@ type verb struct {
 	*cli.Command // its Category is its group in help
 	passThrough  int
 	arguments    cmdline.Candidates
-	offline      bool // it needs no engine, and has no --host
+	offline      bool // needs no engine, and has no --host
 }
 
-// anyNumber of arguments.
+// anyNumber stands for any number of arguments.
 const anyNumber = 1 << 10
 
-// deps is what every command gets from outside.
+// deps holds everything that a command gets from outside.
 type deps struct {
 	streams ui.Streams
 	env     func(string) string
 	prompt  ui.Prompter
 	goos    string // this client's operating system
 	color   ui.ColorMode
-	host    string // what --host names; "": the settings' hosts, else docker's own choice
+	host    string // value of --host; "" for the settings' hosts, else docker's own choice
 	hosts   inventory
 }
 
-// asks tells whether there is a person to ask, on a terminal that can do what questions
-// need.
+// asks reports whether a user can be asked, on a terminal that supports questions.
 func (d deps) asks() bool { return d.streams.InTTY && d.redraws() }
 
-// redraws tells whether stderr is a terminal that can move its cursor.
+// redraws reports whether stderr is a terminal that can move its cursor.
 func (d deps) redraws() bool { return d.streams.ErrTTY && d.env("TERM") != "dumb" }
 
-// Main runs the program on the process's own streams and returns its exit code.
-// The first Ctrl-C cancels and lets commands clean up, the second ends at once.
+// Main runs the program on the process's own streams and returns its exit code. The first
+// Ctrl-C cancels and lets commands clean up; the second ends the process at once.
 func Main(args []string) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // by nohup
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	go func() {
@@ -94,7 +93,7 @@ func Main(args []string) int {
 
 var errInterrupted = errors.New("interrupted")
 
-// run is Main with everything given.
+// run is Main with its dependencies passed in.
 func run(ctx context.Context, d deps, args []string) int {
 	out := &output{Writer: d.streams.Out}
 	d.streams.Out = out
@@ -110,8 +109,8 @@ func run(ctx context.Context, d deps, args []string) int {
 	return report(ctx, d, err)
 }
 
-// output remembers that something could not be written, a full disk's file for one: who
-// prints a table looks at no error.
+// output remembers a failed write, for example to a file on a full disk: the code that prints
+// a table checks no errors.
 type output struct {
 	io.Writer
 	mu  sync.Mutex
@@ -130,7 +129,8 @@ func (o *output) Write(data []byte) (int, error) {
 	return n, err
 }
 
-// Fd is the terminal's, of which the width is asked; none where there is none.
+// Fd returns the descriptor of the terminal, to ask for its width, or the highest uintptr if
+// there is no terminal.
 func (o *output) Fd() uintptr {
 	if file, ok := o.Writer.(interface{ Fd() uintptr }); ok {
 		return file.Fd()
@@ -169,7 +169,7 @@ func report(ctx context.Context, d deps, err error) int {
 	return exitFailure
 }
 
-// flatten takes errors.Join apart, so that each is told with its own hint.
+// flatten splits the errors of errors.Join, so that each is printed with its own hint.
 func flatten(err error) []error {
 	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the outermost only
 	if !ok {
@@ -182,7 +182,7 @@ func flatten(err error) []error {
 	return all
 }
 
-// helpText is what help and the man page say of the whole program.
+// helpText is what help and the man page show about the whole program.
 func helpText() cmdline.Text {
 	return cmdline.Text{
 		Version:    Version,
@@ -218,7 +218,7 @@ func newApp(d deps) *cmdline.App {
 			&cli.BoolFlag{Name: "version", Usage: "print runnerctl's own version"},
 		},
 		Before: func(c *cli.Context) error {
-			if c.Bool("version") && c.NArg() > 0 { // never a command that goes on without the flag
+			if c.Bool("version") && c.NArg() > 0 { // never run a command while ignoring the flag
 				return &cmdline.UsageError{Problem: fmt.Sprintf("--version: unexpected argument %q", c.Args().First())}
 			}
 			return nil
@@ -253,8 +253,8 @@ func addCommonFlags(of verb) {
 	}
 }
 
-// wantedColor is known before the command line is parsed, so that its errors
-// have it too. A wrong value is told by the command.
+// wantedColor finds the color mode before the command line is parsed, so that parse errors use
+// it too. The command itself reports a wrong value.
 func wantedColor(app *cmdline.App, args []string, env func(string) string) ui.ColorMode {
 	mode, err := ui.ParseColorMode(cmp.Or(app.FlagValue(args, "color"), env("RUNNERCTL_COLOR"), "auto"))
 	if err != nil {
@@ -325,7 +325,7 @@ func theme(c *cli.Context, d deps, tty bool) (ui.Theme, error) {
 
 func wantJSON(c *cli.Context) (bool, error) {
 	switch c.String("output") {
-	case "table", "": // of a variable that is empty
+	case "table", "": // "" if the variable is empty
 		return false, nil
 	case "json":
 		return true, nil
@@ -333,7 +333,7 @@ func wantJSON(c *cli.Context) (bool, error) {
 	return false, &cmdline.UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("--output %q: table or json", c.String("output"))}
 }
 
-// writeJSON prints the one document of -o json.
+// writeJSON prints the single document of -o json.
 func writeJSON(w io.Writer, value any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")

@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	// attachPause is between a supervisor's end and the look whether there is another one.
+	// attachPause is the time between the end of a supervisor and the check for another one.
 	attachPause = 500 * time.Millisecond
-	// attachMisses in a row say that there is none: another up may be replacing it.
+	// attachMisses is how many checks in a row may find no supervisor: another up may be
+	// replacing it.
 	attachMisses = 10
 )
 
-// attach shows the supervisor's log until it is gone, or until Ctrl-C, which stops the
-// fleet. before is the supervisor that there was: what it told is not told again.
+// attach shows the supervisor's log until the supervisor is gone, or until Ctrl-C, which stops
+// the fleet. before is the supervisor that existed earlier: its log lines are not shown again.
 func (h host) attach(ctx context.Context, d deps, options upOptions, before dockerx.SupervisorState) error {
 	name := options.config.Name
 	for missed := 0; ctx.Err() == nil; {
@@ -48,8 +49,8 @@ func (h host) attach(ctx context.Context, d deps, options upOptions, before dock
 	return h.stop(ctx, d, options)
 }
 
-// stop is the end of an attached fleet, as down does it. Nobody tells the errors of
-// what was interrupted, so they are told here.
+// stop ends an attached fleet in the same way as down. The caller does not print the errors of
+// an interrupted command, so stop prints them.
 func (h host) stop(ctx context.Context, d deps, options upOptions) error {
 	down := downOptions{config: options.config, fleet: options.config.Name, wait: jobsWait, theme: options.theme}
 	err := runDown(context.WithoutCancel(ctx), d, down)

@@ -123,8 +123,8 @@ func runBuild(ctx context.Context, d deps, options buildOptions) error {
 	return nil
 }
 
-// imageHash is over all that decides what the image holds: the rendered
-// Dockerfile, every file sent, and the ids of both base images.
+// imageHash covers everything that determines the image's content: the rendered Dockerfile,
+// every file sent, and the ids of both base images.
 func imageHash(files dockerx.Context, baseIDs ...string) string {
 	sum := sha256.New()
 	for _, path := range files.Paths() {
@@ -137,7 +137,7 @@ func imageHash(files dockerx.Context, baseIDs ...string) string {
 	return hex.EncodeToString(sum.Sum(nil))[:12]
 }
 
-// ensureImage builds the image unless one of the same hash is there.
+// ensureImage builds the image unless the engine has one with the same hash.
 func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions) (tag, id string, built bool, err error) {
 	wanted, err := recipeOf(ctx, d, engine, options.config)
 	if err != nil {
@@ -148,7 +148,7 @@ func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options bu
 	})
 }
 
-// ensure is ensureImage of a recipe; complete gives what only a build needs, for an
+// ensure is ensureImage for a recipe. complete adds the parts that only a build needs, for an
 // architecture.
 func (r recipe) ensure(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions, complete func(arch string) (recipe, map[string]string, error)) (tag, id string, built bool, err error) {
 	var baseIDs []string
@@ -187,7 +187,7 @@ func (r recipe) ensure(ctx context.Context, d deps, engine *dockerx.Engine, opti
 	}
 	progress := options.progress
 	if progress == "auto" && (!d.redraws() || d.color == "never") {
-		progress = "plain" // BuildKit's own display on terminals knows neither
+		progress = "plain" // BuildKit's own display on terminals supports neither
 	}
 	err = engine.Build(ctx, files, dockerx.BuildOptions{Tag: tag, NoCache: options.noCache, Large: archives, Progress: progress, Out: d.streams.Err})
 	if err != nil {
@@ -197,8 +197,8 @@ func (r recipe) ensure(ctx context.Context, d deps, engine *dockerx.Engine, opti
 	return tag, id, true, err
 }
 
-// imageAtHand is ensureImage that asks nobody and makes nothing: what is missing is
-// an error.
+// imageAtHand is ensureImage without requests to GitHub or a build: anything that is missing
+// is an error.
 func imageAtHand(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions) (tag, id string, built bool, err error) {
 	if options.config.Target != "" && options.config.Image.Agent.Archive == "" {
 		return "", "", false, hint.Add(errors.New("only GitHub tells which agent the image is to hold, and --offline asks nobody"), "leave out --offline, or name an archive in image.agent")

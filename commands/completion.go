@@ -45,8 +45,8 @@ func completionCommand(d deps) verb {
 // completeLimit bounds the engine's answer, because a user waits at a prompt.
 const completeLimit = time.Second
 
-// completeCommand answers the completion scripts: one line for each word that the last of
-// the given words can become, with its meaning after a tab.
+// completeCommand answers the completion scripts. It prints one line for each possible
+// completion of the last word, with its meaning after a tab.
 func completeCommand(d deps) verb {
 	return verb{Command: &cli.Command{
 		Name:            "__complete",
@@ -69,7 +69,7 @@ const (
 	hostNames   = "hosts"
 )
 
-// lookUpNames finds none if no engine answers: there is nothing to complete.
+// lookUpNames returns no names if no engine answers: then there is nothing to complete.
 func lookUpNames(ctx context.Context, d deps, kind string) []string {
 	if kind == hostNames {
 		return d.hosts.names()
@@ -78,7 +78,7 @@ func lookUpNames(ctx context.Context, d deps, kind string) []string {
 	defer cancel()
 	var mu sync.Mutex
 	var all []string
-	_ = onEach(eachHost(d), func(d deps) error { // what answers is offered
+	_ = onEach(eachHost(d), func(d deps) error { // offer the names from the engines that answer
 		engine, _, err := connect(d)
 		if err != nil {
 			return err

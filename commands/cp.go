@@ -24,13 +24,13 @@ import (
 type cpOptions struct {
 	from, to place
 	root     bool
-	follow   bool // the source, if it is a link
+	follow   bool // follow the source if it is a link
 }
 
 // place is one side of a copy.
 type place struct {
-	runner string // "" on this machine
-	path   string // "-": a tar stream
+	runner string // "" for this machine
+	path   string // "-" for a tar stream
 }
 
 func (p place) String() string {
@@ -40,14 +40,14 @@ func (p place) String() string {
 	return p.runner + ":" + p.path
 }
 
-// contents tells whether what the folder holds is meant, not the folder itself.
+// contents reports whether the path means the folder's contents, not the folder itself.
 func (p place) contents() bool {
 	base := path.Base(p.path)
 	return base == "." || base == ".." || base == "/"
 }
 
-// parsePlace: what is before the first colon names a runner, unless it looks
-// like a part of a path, or like a drive of Windows.
+// parsePlace reads the text before the first colon as a runner's name, unless it looks like
+// part of a path or like a Windows drive.
 func parsePlace(text string) place {
 	name, rest, found := strings.Cut(text, ":")
 	if !found || len(name) < 2 || strings.ContainsAny(name, `./\`) {
@@ -56,8 +56,8 @@ func parsePlace(text string) place {
 	return place{runner: name, path: atHome(rest)}
 }
 
-// atHome is a path in a runner, where those that are not absolute begin at home, as with
-// scp.
+// atHome returns a path in a runner; paths that are not absolute are relative to the home
+// folder, as with scp.
 func atHome(path string) string {
 	path = strings.TrimPrefix(path, "~/")
 	if path == "" || path == "~" {
@@ -103,11 +103,11 @@ func cpCommand(d deps) verb {
 	}, arguments: cmdline.Candidates{Kind: runnerNames, Suffix: ":", Files: true, Most: 2}}
 }
 
-// runCp streams tar through a command inside the runner's machine, not through
-// the engine's archive API: that one resolves paths from outside, so that a
-// symbolic link which a job made (/var/run → /run is enough) would lead into the
-// outer tree, and it sees none of the machine's own mounts. Inside, the kernel
-// resolves each path in the job's own world and for runner's own rights.
+// runCp streams tar through a command inside the runner's machine, not through the engine's
+// archive API. That API resolves paths from outside, so a symbolic link made by a job
+// (/var/run → /run is enough) would lead into the outer tree. It also sees none of the
+// machine's own mounts. Inside, the kernel resolves each path in the job root filesystem and
+// with the rights of the user runner.
 func runCp(ctx context.Context, d deps, options cpOptions) error {
 	engine, runner, err := connectTo(ctx, d, options.from.runner+options.to.runner)
 	if err != nil {
@@ -152,7 +152,7 @@ type inside struct {
 	root   bool
 }
 
-// run gives a failed command's own words as its error.
+// run returns the error output of a failed command as its error.
 func (m inside) run(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) error {
 	stderr := &dockerx.Head{Limit: 64 << 10}
 	code, err := m.engine.Exec(ctx, m.runner, dockerx.Command{Args: args, Root: m.root, Stdin: stdin, Stdout: stdout, Stderr: stderr})
@@ -167,7 +167,7 @@ func (m inside) run(ctx context.Context, stdin io.Reader, stdout io.Writer, args
 	return fmt.Errorf("%s: exit code %d", args[0], code)
 }
 
-// What may be where something is to be copied to.
+// These are the possible states of the destination of a copy.
 const (
 	nothing  = "nothing"
 	aFile    = "file"
@@ -185,10 +185,9 @@ tar -c --format=posix --hard-dereference -f - -C "$dir" -- "$base" || code=$?
 exit "$code"`
 )
 
-// destine says in which folder and under which name the copy of something called
-// base is made; "." for a folder's contents that go into one which is there, and
-// with a slash at its end where only a folder will do. split takes the last
-// element off a path.
+// destine returns the folder and the name for the copy of a file or folder called base. The
+// name is "." if a folder's contents go into an existing folder, and ends with a slash if only
+// a folder is allowed. split separates the last element from a path.
 func destine(found, to, base string, contents bool, split func(string) (string, string)) (dir, name string) {
 	switch {
 	case found == aFolder && contents:
@@ -256,11 +255,11 @@ func copyIn(ctx context.Context, d deps, machine inside, options cpOptions) (arc
 	})
 }
 
-// stdinGrace is how long a pack may take to end once nobody reads it any more. One that
+// stdinGrace is how long a pack may take to end once its output is no longer read. A pack that
 // waits for standard input does not end.
 const stdinGrace = time.Second
 
-// send unpacks inside, in dir, what pack writes.
+// send runs pack and unpacks its output in dir, inside the machine.
 func send(ctx context.Context, machine inside, dir string, pack func(*tar.Writer) (archive.Summary, error)) (archive.Summary, error) {
 	type outcome struct {
 		summary archive.Summary
@@ -278,7 +277,7 @@ func send(ctx context.Context, machine inside, dir string, pack func(*tar.Writer
 		packed <- outcome{summary, err}
 	}()
 	err := machine.run(ctx, reader, io.Discard, "sh", "-c", unpackIn, "sh", dir)
-	_ = reader.Close() // ends pack, if nobody reads any more
+	_ = reader.Close() // ends pack if its output is no longer read
 	select {
 	case done := <-packed:
 		if done.err != nil && !errors.Is(done.err, io.ErrClosedPipe) {
@@ -331,7 +330,7 @@ func copyOut(ctx context.Context, d deps, machine inside, options cpOptions) (ar
 	}()
 	summary, err := unpack(reader)
 	if err == nil || errors.Is(err, archive.ErrEmpty) {
-		// tar fills up its last block; after that come its exit code and words.
+		// tar pads its last block; its exit code and error output come after that.
 		switch _, rest := io.CopyN(io.Discard, reader, 1<<20); {
 		case rest == nil:
 			err = errors.New("the stream goes on after the archive's end")
@@ -340,7 +339,7 @@ func copyOut(ctx context.Context, d deps, machine inside, options cpOptions) (ar
 		}
 	}
 	_ = reader.CloseWithError(err) // never fails
-	cancel()                       // where the other end goes on all the same
+	cancel()                       // stops the command if it still runs
 	<-ended
 	return summary, err
 }

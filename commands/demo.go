@@ -29,13 +29,13 @@ import (
 const (
 	demoRunners = 3
 	waveLimit   = 5 * time.Minute
-	endLimit    = time.Minute // for runners that had their job
+	endLimit    = time.Minute // for runners that have had their job
 )
 
 type demoOptions struct {
 	config config.Config
 	build  buildOptions
-	agent  string // file; "" for the one beside this program
+	agent  string // file; "" for the one next to this program
 	waves  [][]demoJob
 	json   bool
 	theme  ui.Theme
@@ -65,8 +65,8 @@ func demoCommand(d deps) verb {
 			if options.json, err = wantJSON(c); err != nil {
 				return err
 			}
-			// A fleet of its own: two demos on one engine don't meet.
-			loaded.Target = "" // the stand-in's, once it runs
+			// Each demo has a fleet of its own, so that two demos on one engine don't meet.
+			loaded.Target = "" // set to the stand-in's once it runs
 			loaded.Name, loaded.Runners = fleet.NewName("demo", map[string]bool{}), config.Default().Runners
 			loaded.Runners.Count = demoRunners
 			options.config = loaded
@@ -81,8 +81,8 @@ func demoCommand(d deps) verb {
 	}}
 }
 
-// demoAgent is the archive of the test agent: the one that is given, or the one
-// that lies beside this program.
+// demoAgent returns the archive of the test agent: the given one, or the one next to this
+// program.
 func demoAgent(given string) (config.Agent, error) {
 	if given == "" {
 		program, err := os.Executable()
@@ -99,20 +99,20 @@ func demoAgent(given string) (config.Agent, error) {
 	return config.Agent{Version: "latest", Archive: path}, err
 }
 
-// demo is one that runs.
+// demo is a running demo.
 type demo struct {
 	deps
 	demoOptions
 	engine *dockerx.Engine
 	github *ghsim.Server
-	rows   []demoRow // never nil: an array is printed
-	roots  []string  // what was seen of processes of root
+	rows   []demoRow // never nil, because an array is printed
+	roots  []string  // the counts of root processes
 }
 
 func runDemo(ctx context.Context, d deps, options demoOptions) error {
 	out := d.streams.Out
 	run := &demo{deps: d, demoOptions: options, rows: []demoRow{}}
-	if options.json { // one document and nothing else
+	if options.json { // stdout has one document and nothing else
 		run.streams.Out = d.streams.Err
 	}
 	started := time.Now()
@@ -133,7 +133,7 @@ func runDemo(ctx context.Context, d deps, options demoOptions) error {
 	return nil
 }
 
-// all does everything but the summary, and clears away what it made.
+// all does everything except the summary, and removes everything that it made.
 func (r *demo) all(ctx context.Context) (err error) {
 	if r.config.Image.Agent, err = demoAgent(r.agent); err != nil {
 		return err
@@ -160,8 +160,8 @@ func (r *demo) all(ctx context.Context) (err error) {
 	return errors.Join(err, runDown(whole, r.deps, down), r.nothingLeft(whole))
 }
 
-// startDemoGitHub starts the stand-in where the runners reach it, and makes the
-// settings point at it.
+// startDemoGitHub starts the stand-in at an address that the runners reach, and points the
+// settings at it.
 func startDemoGitHub(ctx context.Context, engine *dockerx.Engine, settings *config.Config) (github *ghsim.Server, done func(), err error) {
 	bridge, err := engine.Bridge(ctx)
 	if err != nil {
@@ -177,7 +177,7 @@ func startDemoGitHub(ctx context.Context, engine *dockerx.Engine, settings *conf
 	}
 	done = func() {
 		github.Close()
-		_ = os.RemoveAll(folder) // a CA and a token of no worth now
+		_ = os.RemoveAll(folder) // its CA and token are worthless now
 	}
 	settings.Target, settings.GitHub = github.URL+"/acme/api", config.GitHub{CAFile: filepath.Join(folder, "ca.pem"), TokenFlag: filepath.Join(folder, "token")}
 	for path, content := range map[string][]byte{settings.GitHub.CAFile: github.CA(), settings.GitHub.TokenFlag: []byte(github.ClassicToken(time.Hour, "repo"))} {
@@ -189,8 +189,8 @@ func startDemoGitHub(ctx context.Context, engine *dockerx.Engine, settings *conf
 	return github, done, nil
 }
 
-// runWaves runs all; before each, up converges to three runners again, since each
-// is gone after its job.
+// runWaves runs all waves. Before each wave, up converges to three runners again, because each
+// runner is gone after its job.
 func (r *demo) runWaves(ctx context.Context) error {
 	up := upOptions{config: r.config, build: r.build, timeout: time.Duration(r.config.Runners.ReadyTimeout), theme: r.theme}
 	var failures []error
@@ -210,7 +210,7 @@ func (r *demo) runWaves(ctx context.Context) error {
 	return errors.Join(append(failures, collisions(r.rows))...)
 }
 
-// wave queues jobs and waits for their ends, and for their runners'.
+// wave queues jobs and waits until they and their runners have ended.
 func (r *demo) wave(ctx context.Context, number int, jobs []demoJob) error {
 	runners, err := r.engine.Runners(ctx, r.config.Name)
 	if err != nil {
@@ -279,7 +279,7 @@ func currentStep(result ghsim.Result) string {
 	return ""
 }
 
-// everywhere runs a script in all runners side by side.
+// everywhere runs a script in all runners in parallel.
 func (r *demo) everywhere(ctx context.Context, runners []fleet.Runner, script string) error {
 	title, text, err := demoScript(script)
 	if err != nil {
@@ -295,7 +295,7 @@ func (r *demo) everywhere(ctx context.Context, runners []fleet.Runner, script st
 	return group.Wait()
 }
 
-// output is what a script says in a runner's machine.
+// output returns the output of a script in a runner's machine.
 func (r *demo) output(ctx context.Context, runner fleet.Runner, title, text string) (string, error) {
 	var output bytes.Buffer
 	code, err := r.engine.Exec(ctx, runner, dockerx.Command{Args: []string{"sh", "-c", text}, Stdout: &output, Stderr: &output})
@@ -309,8 +309,8 @@ func (r *demo) output(ctx context.Context, runner fleet.Runner, title, text stri
 	return said, nil
 }
 
-// lookForRoot counts the processes of uid 0, as the runners see them and as the
-// host does: there must be none there.
+// lookForRoot counts the processes of uid 0 as the runners see them and as the host sees them.
+// On the host there must be none.
 func (r *demo) lookForRoot(ctx context.Context, runners []fleet.Runner) error {
 	var inside, outside []string
 	for _, runner := range runners {
@@ -337,7 +337,7 @@ func (r *demo) lookForRoot(ctx context.Context, runners []fleet.Runner) error {
 	return nil
 }
 
-// ended waits until the runners, which had their job, have ended.
+// ended waits until the runners, which have had their job, have ended.
 func (r *demo) ended(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, endLimit)
 	defer cancel()
@@ -358,7 +358,7 @@ func (r *demo) ended(ctx context.Context) error {
 	}
 }
 
-// nothingLeft tells what down should have removed and has not.
+// nothingLeft reports anything that down should have removed and did not.
 func (r *demo) nothingLeft(ctx context.Context) error {
 	runners, err := r.engine.Runners(ctx, r.config.Name)
 	if err != nil {

@@ -13,11 +13,11 @@ import (
 	"github.com/runnerctl/runnerctl/scripts"
 )
 
-// demoJob is a job of the demo: scripts/demo holds its steps.
+// demoJob is a job of the demo; scripts/demo holds its steps.
 type demoJob struct {
 	name      string
 	steps     []string
-	container string // the image that its steps run in; "" for the runner's machine
+	container string // image that its steps run in; "" for the runner's machine
 	expected  string
 }
 
@@ -37,8 +37,8 @@ func demoWaves() [][]demoJob {
 	}
 }
 
-// preparation is what the runners of a wave need before: the images of its
-// containers, which a runner would pull where there is a registry.
+// preparation returns the steps that a wave's runners need first: they make the images of the
+// wave's containers, which a runner would pull if there were a registry.
 func preparation(wave []demoJob) []string {
 	if slices.ContainsFunc(wave, func(j demoJob) bool { return j.container != "" }) {
 		return []string{"apt", "build", "job-image"}
@@ -56,7 +56,7 @@ func demoScript(name string) (title, text string, err error) {
 	return strings.TrimPrefix(lines[1], "# "), string(whole), nil
 }
 
-// workflow is the job as GitHub is given it.
+// workflow returns the job in the form that GitHub gets.
 func (j demoJob) workflow() (ghsim.Job, error) {
 	job := ghsim.Job{Name: j.name, RunsOn: ghsim.Strings{"self-hosted", "linux"}, Container: ghsim.Container{Image: j.container}}
 	for _, name := range j.steps {
@@ -69,7 +69,7 @@ func (j demoJob) workflow() (ghsim.Job, error) {
 	return job, nil
 }
 
-// demoRow is how a job of the demo went; -o json prints these.
+// demoRow is the outcome of a demo job; -o json prints these rows.
 type demoRow struct {
 	Name         string  `json:"name"`
 	Wave         int     `json:"wave"`
@@ -78,7 +78,7 @@ type demoRow struct {
 	QueueToStart float64 `json:"queue_to_start_s"` // seconds until the first step began
 	Total        float64 `json:"total_s"`          // seconds from the queue to the end
 	Runner       string  `json:"runner"`
-	Daemon       string  `json:"daemon"` // id of the Docker daemon that it used
+	Daemon       string  `json:"daemon"` // id of the Docker daemon that the job used
 }
 
 var daemonPattern = regexp.MustCompile(`(?m)daemon=(\S+)$`)
@@ -94,7 +94,7 @@ func newDemoRow(job demoJob, wave int, result ghsim.Result) demoRow {
 	return row
 }
 
-// demoError is a job that went otherwise than it should.
+// demoError reports a job that did not go as it should.
 type demoError struct {
 	problem string
 	last    []string
@@ -103,7 +103,7 @@ type demoError struct {
 func (e *demoError) Error() string  { return e.problem }
 func (e *demoError) Last() []string { return e.last }
 
-// judge tells whether a job went as it should, and failed where it should.
+// judge checks that a job went as it should, and failed where it should.
 func (j demoJob) judge(result ghsim.Result) error {
 	failed := ""
 	var log string
@@ -131,7 +131,7 @@ func (j demoJob) judge(result ghsim.Result) error {
 	return &demoError{problem, lines[max(0, len(lines)-10):]}
 }
 
-// collisions are what the jobs of a demo should have had for themselves and had not.
+// collisions reports resources that demo jobs shared and should have had for themselves.
 func collisions(rows []demoRow) error {
 	for i, row := range rows {
 		if row.Daemon == "" {
@@ -149,7 +149,7 @@ func collisions(rows []demoRow) error {
 	return nil
 }
 
-// medianStart of the times from queue to first step.
+// medianStart returns the median of the times from queue to first step.
 func medianStart(rows []demoRow) time.Duration {
 	var all []float64
 	for _, row := range rows {

@@ -26,12 +26,12 @@ type doctorOptions struct {
 	config    config.Config
 	checks    []doctor.Check
 	ignored   []doctor.Check
-	image     string // to judge in place of the machine
+	image     string // judged instead of the machine
 	offline   bool
 	fixScript bool
 	json      bool
 	deep      bool
-	build     buildOptions // of deep
+	build     buildOptions // for deep
 	theme     ui.Theme
 }
 
@@ -97,7 +97,7 @@ func doctorCommand(d deps) verb {
 	}}
 }
 
-// checksNamed picks checks by id, or by the beginning of their ids.
+// checksNamed selects checks by id, or by the beginning of their ids.
 func checksNamed(catalogue []doctor.Check, words []string) ([]doctor.Check, error) {
 	selected, unknown := doctor.Select(catalogue, words)
 	if unknown == "" {
@@ -114,7 +114,7 @@ func checksNamed(catalogue []doctor.Check, words []string) ([]doctor.Check, erro
 	return nil, &cmdline.UsageError{Command: "doctor", Problem: problem}
 }
 
-// checkEntry is one of `doctor --list -o json`.
+// checkEntry is one entry of `doctor --list -o json`.
 type checkEntry struct {
 	ID       string          `json:"id"`
 	Title    string          `json:"title"`
@@ -142,7 +142,7 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 	var refusal *doctor.LocalRefusal
 	var env doctor.Env
 	switch {
-	case errors.As(err, &refusal): // no engine is asked; the report says why
+	case errors.As(err, &refusal): // no engine is asked; the report explains why
 		env.Known = doctor.Facts{Client: doctor.Client{OS: d.goos}, Endpoint: endpoint.Host, EngineErr: refusal}
 	case err != nil:
 		return err
@@ -194,7 +194,7 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 	return nil
 }
 
-// machineOf names the engine's machine, or here where it is this one.
+// machineOf returns the name of the engine's machine, or here if it is this machine.
 func machineOf(env doctor.Env, here string) string {
 	known := env.Known
 	switch {
@@ -206,8 +206,8 @@ func machineOf(env doctor.Env, here string) string {
 	return known.Endpoint
 }
 
-// goDeep tells each step as it ends, unless the whole is to be JSON. What it has found
-// when it returns an error is found all the same.
+// goDeep prints each step as it ends, unless the output is JSON. If it returns an error, its
+// result still holds everything found so far.
 func goDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env, options doctorOptions, unfit bool) (*doctor.Deep, error) {
 	observe := func(doctor.Step) {}
 	if !options.json {
@@ -227,7 +227,7 @@ func goDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env,
 	return &deep, err
 }
 
-// selfTest makes sure of the image first.
+// selfTest makes sure of the image before it runs the self-test.
 func selfTest(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env, options doctorOptions, observe func(doctor.Step)) (doctor.Deep, error) {
 	none := doctor.Deep{Steps: []doctor.Step{}, Attempts: []doctor.Attempt{}}
 	image := ensureImage
@@ -249,8 +249,8 @@ func selfTest(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.En
 	}, observe)
 }
 
-// unfit tells which checks keep a command from beginning. Where no engine answers there
-// is nothing to show of the others.
+// unfit prints the checks and returns the error that keeps a command from starting. If no
+// engine answers, the other checks have nothing to show.
 func unfit(d deps, checks doctor.Report, theme ui.Theme, env doctor.Env) error {
 	if known := env.Known; known.EngineErr != nil {
 		return fmt.Errorf("no engine: %w", known.EngineErr)
@@ -259,7 +259,7 @@ func unfit(d deps, checks doctor.Report, theme ui.Theme, env doctor.Env) error {
 	return errFailed
 }
 
-// writeReport prints the checks as wide as w is.
+// writeReport prints the checks at the width of w.
 func writeReport(w io.Writer, report doctor.Report, theme ui.Theme, env doctor.Env) {
 	doctor.WriteText(w, report, doctorStyle(w, theme, env))
 }

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// doctorEverywhere is doctor for every host that the command is about: their reports
-// one below the other, for programs an object by their names.
+// doctorEverywhere runs doctor for every host that the command covers. It prints the reports
+// one below the other, or for programs one object with the hosts' names as keys.
 func doctorEverywhere(ctx context.Context, d deps, options doctorOptions) error {
 	all := eachHost(d)
 	if len(all) == 1 {
@@ -16,7 +16,7 @@ func doctorEverywhere(ctx context.Context, d deps, options doctorOptions) error 
 		return runDoctor(ctx, d, options)
 	}
 	if options.deep || options.fixScript || options.image != "" {
-		_, err := endpointOf(d) // which host?
+		_, err := endpointOf(d) // fails and asks for one host
 		return err
 	}
 	reports := map[string]*bytes.Buffer{}

@@ -22,12 +22,12 @@ type downOptions struct {
 	config config.Config
 	fleet  string // "" for every fleet
 	dryRun bool
-	wait   time.Duration // for jobs
+	wait   time.Duration // limit for jobs to end
 	force  bool
 	theme  ui.Theme
 }
 
-// jobsWait is how long down waits for jobs unless it is told otherwise.
+// jobsWait is how long down waits for jobs by default.
 const jobsWait = 30 * time.Minute
 
 func downCommand(d deps) verb {
@@ -85,7 +85,7 @@ func runDown(ctx context.Context, d deps, options downOptions) error {
 		return printDown(ctx, d, engine, fleets, options)
 	}
 	removed := 0
-	var failures []error // of one fleet: the others go all the same
+	var failures []error // of single fleets; the others are still removed
 	for _, name := range fleets {
 		count, err := removeFleet(ctx, d, engine, name, options)
 		if err != nil && ctx.Err() != nil {
@@ -106,8 +106,8 @@ func runDown(ctx context.Context, d deps, options downOptions) error {
 	return err
 }
 
-// withOwn adds the settings' own fleet where it has a target: one whose runnerctl was
-// killed between a registration and the first of its objects is at GitHub only.
+// withOwn adds the settings' own fleet if it has a target. If runnerctl was killed after a
+// registration and before it made the fleet's first object, the fleet exists at GitHub only.
 func withOwn(fleets []string, loaded config.Config) []string {
 	if loaded.Target == "" || slices.Contains(fleets, loaded.Name) {
 		return fleets
@@ -116,7 +116,7 @@ func withOwn(fleets []string, loaded config.Config) []string {
 }
 
 func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []string, options downOptions) error {
-	var failures []error // of one fleet: the others' plans are told all the same
+	var failures []error // of single fleets; the others' plans are still printed
 	for _, name := range fleets {
 		plan, _, err := downPlan(ctx, d, engine, name, options)
 		if err != nil && ctx.Err() != nil {
@@ -139,8 +139,8 @@ func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []str
 	return errors.Join(failures...)
 }
 
-// removeLeftovers removes throw-away runners that no run holds any more. One that
-// is at work stays: it ends by itself.
+// removeLeftovers removes throw-away runners that no run holds any more. A runner at work
+// stays: it ends by itself.
 func removeLeftovers(ctx context.Context, d deps, engine *dockerx.Engine, theme ui.Theme) (int, error) {
 	inventory, err := engine.Inventory(ctx, false)
 	if err != nil {
@@ -156,9 +156,9 @@ func removeLeftovers(ctx context.Context, d deps, engine *dockerx.Engine, theme 
 	return len(left), nil
 }
 
-// removeFleet removes one fleet's runners and tells how many there were.
+// removeFleet removes one fleet's runners and supervisor, and returns the number of removals.
 func removeFleet(ctx context.Context, d deps, engine *dockerx.Engine, name string, options downOptions) (int, error) {
-	// Without any runner image no up can be under way, and there is nothing to lock with.
+	// Without any runner image no up can be running, and the lock's container can't be made.
 	image, err := engine.AnyImage(ctx)
 	if err != nil {
 		return 0, err
@@ -174,7 +174,7 @@ func removeFleet(ctx context.Context, d deps, engine *dockerx.Engine, name strin
 	if err != nil {
 		return 0, err
 	}
-	// First, or it would make anew what goes.
+	// Stop it first, or it would recreate the runners that are removed.
 	if err := engine.StopSupervisor(ctx, name); err != nil {
 		return 0, err
 	}
@@ -197,8 +197,8 @@ func removeFleet(ctx context.Context, d deps, engine *dockerx.Engine, name strin
 	return len(plan.Operations) + len(parts), nil
 }
 
-// downPlan removes all of a fleet. With --force it does without GitHub's view
-// where that is not to be had.
+// downPlan removes everything of a fleet. With --force it goes on without GitHub's view if
+// that view is not available.
 func downPlan(ctx context.Context, d deps, engine *dockerx.Engine, name string, options downOptions) (fleet.Plan, fleet.Forges, error) {
 	observed, forges, orphans, err := observe(ctx, d, engine, options.config, name, nil)
 	var unasked *unaskedError
@@ -212,13 +212,13 @@ func downPlan(ctx context.Context, d deps, engine *dockerx.Engine, name string, 
 	return fleet.RemoveAll(observed, orphans), forges, nil
 }
 
-// unaskedError is a fleet of which GitHub's view is not to be had.
+// unaskedError reports a fleet for which GitHub's view is not available.
 type unaskedError struct{ error }
 
-// Unwrap gives the reason.
+// Unwrap returns the reason.
 func (e *unaskedError) Unwrap() error { return e.error }
 
-// Hint adds to the reason's own how to do without.
+// Hint adds to the reason's own hint how to go on without GitHub.
 func (e *unaskedError) Hint() string {
 	own := hint.Of(e.error)
 	if own != "" {

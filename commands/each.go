@@ -14,7 +14,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
-// eachHost is a command's deps, once for every host that it is about.
+// eachHost returns a command's deps once for every host that the command covers.
 func eachHost(d deps) []deps {
 	names := d.hosts.names()
 	if d.host != "" || len(names) < 2 {
@@ -32,14 +32,14 @@ func eachHost(d deps) []deps {
 		prefix := fmt.Sprintf("%-*s  ", width, name)
 		one.streams.Out = &labelled{w: d.streams.Out, mu: &mu, prefix: prefix}
 		one.streams.Err = &labelled{w: d.streams.Err, mu: &mu, prefix: prefix}
-		one.streams.OutTTY, one.streams.ErrTTY = false, false // nobody else's lines are redrawn
+		one.streams.OutTTY, one.streams.ErrTTY = false, false // the hosts share the terminal, so no lines are redrawn
 		all = append(all, one)
 	}
 	return all
 }
 
-// onEach runs a command on every host that it is about, side by side: none waits for
-// another. Of several the errors tell which host they are of.
+// onEach runs a command on every host that it covers, in parallel: no host waits for another.
+// With several hosts, each error names its host.
 func onEach(all []deps, command func(deps) error) error {
 	if len(all) == 1 {
 		return command(all[0])
@@ -47,7 +47,7 @@ func onEach(all []deps, command func(deps) error) error {
 	return onEvery(all, command)
 }
 
-// onEvery is onEach for hosts of several, however many of them.
+// onEvery is onEach for some of several hosts; it names the host even for a single one.
 func onEvery(all []deps, command func(deps) error) error {
 	failures := make([]error, len(all))
 	var wait sync.WaitGroup
@@ -62,12 +62,12 @@ func onEvery(all []deps, command func(deps) error) error {
 	return errors.Join(failures...)
 }
 
-// labelled writes whole lines, each behind a host's name.
+// labelled writes whole lines, each after its host's name.
 type labelled struct {
 	w      io.Writer
-	mu     *sync.Mutex // of all that write there
+	mu     *sync.Mutex // shared by all writers to w
 	prefix string
-	rest   []byte // of a line whose end is still to come
+	rest   []byte // start of a line whose end is still to come
 }
 
 func (l *labelled) Write(text []byte) (int, error) {
@@ -92,7 +92,7 @@ func flush(w io.Writer) {
 	}
 }
 
-// hostFailure is an error of one host among several.
+// hostFailure is the error of one host among several.
 type hostFailure struct {
 	error
 	host string
@@ -107,7 +107,7 @@ func ofHost(name string, err error) error {
 	case err == nil, errors.Is(err, errFailed):
 		return err
 	case errors.As(err, &away):
-		return err // it names the host
+		return err // it already names the host
 	}
 	var all []error
 	for _, one := range flatten(err) {
@@ -116,7 +116,7 @@ func ofHost(name string, err error) error {
 	return errors.Join(all...)
 }
 
-// connectTo finds the host that has a runner, and opens its engine.
+// connectTo finds the host that has a runner, and opens the host's engine.
 func connectTo(ctx context.Context, d deps, name string) (*dockerx.Engine, fleet.Runner, error) {
 	engine, runner, record, err := connectToGone(ctx, d, name)
 	if record != nil {
@@ -126,7 +126,7 @@ func connectTo(ctx context.Context, d deps, name string) (*dockerx.Engine, fleet
 	return engine, runner, err
 }
 
-// connectToGone is connectTo also for a runner that is gone, of which there is a record.
+// connectToGone is connectTo that also finds the record of a runner that is gone.
 func connectToGone(ctx context.Context, d deps, name string) (*dockerx.Engine, fleet.Runner, *fleet.Record, error) {
 	all := eachHost(d)
 	var mu sync.Mutex
@@ -157,7 +157,7 @@ func connectToGone(ctx context.Context, d deps, name string) (*dockerx.Engine, f
 	case len(elsewhere) > 0:
 		engine.Close()
 		return nil, found, nil, hint.Add(fmt.Errorf("runner %s is on several hosts: %s", name, strings.Join(append(elsewhere, found.Host), ", ")), "--host chooses one")
-	case engine != nil: // what other hosts do is of no interest
+	case engine != nil: // errors of other hosts do not matter
 		return engine, found, kept, nil
 	case err != nil:
 		return nil, found, nil, err

@@ -10,8 +10,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
-// advised adds to an error what to do about it: a known fault's cure goes
-// before the error's own, more general hint.
+// advised adds advice to an error. The cure of a known fault goes before the error's own, more
+// general hint.
 func advised(err error) error {
 	err = dockerx.Plain(err)
 	var away *dockerx.HostError

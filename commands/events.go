@@ -53,7 +53,7 @@ func eventsCommand(d deps) verb {
 	}}
 }
 
-// eventsPause is between two looks of --follow.
+// eventsPause is the time between two looks of --follow.
 const eventsPause = 2 * time.Second
 
 func runEvents(ctx context.Context, d deps, options eventsOptions) error {
@@ -90,7 +90,7 @@ func runEvents(ctx context.Context, d deps, options eventsOptions) error {
 	return nil
 }
 
-// since gives those of now that came after the last one seen.
+// since returns the events of now that came after the last one in seen.
 func since(seen, now []fleet.Event) []fleet.Event {
 	if len(seen) == 0 {
 		return now
@@ -117,7 +117,7 @@ func noEvents(ctx context.Context, d deps, engine *dockerx.Engine, name string) 
 	return nil
 }
 
-// printEvents prints one line each, and of what failed the runner's last log lines.
+// printEvents prints one line per event, and the last log lines of a runner that failed.
 func printEvents(out io.Writer, options eventsOptions) func([]fleet.Event) {
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)

@@ -59,7 +59,7 @@ func runExec(ctx context.Context, d deps, options execOptions) error {
 	return execIn(ctx, d, engine, runner, options)
 }
 
-// notRunning refuses what needs a running runner.
+// notRunning returns the error of a command that needs a running runner.
 func notRunning(runner fleet.Runner) error {
 	err := fmt.Errorf("runner %s is %s", runner.Name, runner.State)
 	switch runner.State {
@@ -94,7 +94,7 @@ func execIn(ctx context.Context, d deps, engine *dockerx.Engine, runner fleet.Ru
 	return nil
 }
 
-// rawTerminal hands every key to the command and follows the window's size.
+// rawTerminal passes every key to the command and follows the window's size.
 func rawTerminal(d deps, command *dockerx.Command) (restore func(), err error) {
 	in, ok := d.streams.In.(*os.File)
 	if !ok {

@@ -15,7 +15,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// githubFlags are of commands that ask GitHub.
+// githubFlags are the flags of commands that ask GitHub.
 func githubFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "target", Usage: "`URL` that runners take jobs from: https://github.com/OWNER/REPO, /ORG or /enterprises/E", DefaultText: "the file's target:, else none", EnvVars: []string{"RUNNERCTL_TARGET"}, Category: "GitHub"},
@@ -34,7 +34,7 @@ func (d deps) facts(engine *dockerx.Engine, endpoint dockerx.Endpoint, loaded co
 	return facts.Source{Engine: engine, Endpoint: endpoint, Settings: loaded, GitHub: d.opener(), GOOS: d.goos}
 }
 
-// githubSettings puts the flags above the file.
+// githubSettings overrides the file's settings with the flags.
 func githubSettings(c *cli.Context, loaded *config.Config) {
 	if c.IsSet("target") {
 		loaded.Target = c.String("target")
@@ -47,8 +47,8 @@ func githubSettings(c *cli.Context, loaded *config.Config) {
 	}
 }
 
-// observe looks at a fleet from both sides: its runners on the engine, joined with
-// what every target lists where one of them, or the settings, belong. orphans are
+// observe looks at a fleet from both sides: it joins the runners on the engine with the
+// registrations that every target of the runners and of the settings lists. orphans are
 // registrations without a runner.
 func observe(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config, name string, own *access.Target) (runners []fleet.Runner, forges fleet.Forges, orphans []fleet.Registration, err error) {
 	if runners, err = engine.Runners(ctx, name); err != nil {
@@ -58,8 +58,8 @@ func observe(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.
 	return runners, forges, orphans, err
 }
 
-// joinGitHub adds to a fleet's runners what GitHub lists; an *unaskedError says where
-// that is not to be had, and why.
+// joinGitHub adds GitHub's listing to a fleet's runners. An *unaskedError explains why the
+// listing is not available.
 func joinGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config, name string, runners []fleet.Runner, own *access.Target) (fleet.Forges, []fleet.Registration, error) {
 	urls := targetsOf(runners, loaded, name)
 	if len(urls) == 0 {
@@ -92,8 +92,8 @@ func joinGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded conf
 	return forges, orphans, nil
 }
 
-// markUnasked tells runners that GitHub was not asked about from those of which it
-// did not answer.
+// markUnasked marks runners for which GitHub was not asked, to distinguish them from runners
+// for which GitHub did not answer.
 func markUnasked(runners []fleet.Runner, name, address string, err error) {
 	var elsewhere *access.OtherHostError
 	if !errors.As(err, &elsewhere) {
@@ -117,8 +117,8 @@ func openForge(ctx context.Context, d deps, loaded config.Config, address string
 	return ghapi.NewForge(client, marker, 0, arch), nil
 }
 
-// targetsOf lists where a fleet's runners are registered, and where the settings
-// would have them if they are of this fleet.
+// targetsOf lists the targets that a fleet's runners are registered with, and the settings'
+// target if the settings are of this fleet.
 func targetsOf(runners []fleet.Runner, loaded config.Config, name string) (urls []string) {
 	for _, runner := range runners {
 		if runner.Fleet == name && runner.Agent.Mode != fleet.NoAgent {

@@ -12,7 +12,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// foundOrGone finds a runner, or else the record that its fleet's supervisor kept;
+// foundOrGone finds a runner, otherwise the record that its fleet's supervisor kept. Finding
 // neither is no error.
 func foundOrGone(ctx context.Context, engine *dockerx.Engine, name string) (fleet.Runner, *fleet.Record, error) {
 	runner, err := engine.Runner(ctx, name)
@@ -26,7 +26,7 @@ func foundOrGone(ctx context.Context, engine *dockerx.Engine, name string) (flee
 	return fleet.Runner{Name: record.Name, Fleet: record.Fleet, State: fleet.Exited}, record, nil
 }
 
-// lastOfRecord is how much of a runner's last words inspect tells.
+// lastOfRecord is how many of a runner's last log lines inspect shows.
 const lastOfRecord = 10
 
 func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
@@ -70,8 +70,8 @@ func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
 	writeSection(out, theme, "last words", last)
 }
 
-// linesOf a record: its log's, and where they are asked for the agent's own, which have
-// no time but the runner's end.
+// linesOf returns the log lines of a record and, with diagnostics, the agent's own lines,
+// whose only time is the runner's end.
 func linesOf(record *fleet.Record, diagnostics bool) []fleet.LogLine {
 	lines := record.LogLines()
 	if !diagnostics {

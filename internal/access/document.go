@@ -68,8 +68,7 @@ func ReadDocument(path string) (Document, string, error) {
 	return given, string(text), nil
 }
 
-// Client opens the client that the document describes. All of its requests pass through
-// through.
+// Client opens the document's client. through wraps the transport of its requests.
 func (a Document) Client(userAgent string, through func(http.RoundTripper) http.RoundTripper) (*ghapi.Client, error) {
 	target, err := ghapi.ParseTarget(a.Target)
 	if err != nil {
