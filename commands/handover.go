@@ -17,14 +17,14 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// heir is what a supervisor in the background is made of.
+// heir holds everything that a supervisor in the background is made of.
 type heir struct {
 	options    dockerx.SupervisorOptions
 	credential secret.Text
 }
 
-// heir finds it, or tells what is missing; nothing is made. binary is the file of its
-// program, "" for the usual one.
+// heir gathers these parts, or reports what is missing; it makes nothing. binary is the file
+// of the supervisor's program, "" for the usual one.
 func (h host) heir(ctx context.Context, d deps, loaded config.Config, binary string, tell telling) (heir, error) {
 	if h.github == nil {
 		return heir{}, errors.New("a supervisor in the background needs a target")
@@ -45,8 +45,8 @@ func (h host) heir(ctx context.Context, d deps, loaded config.Config, binary str
 	return found, err
 }
 
-// leaveSupervisor hands the fleet to a supervisor on its own engine, or the wish to
-// the one that is there. To be called with the fleet's lock held.
+// leaveSupervisor hands the fleet to a supervisor on the fleet's own engine, or the wish to
+// the supervisor that already exists. The caller must hold the fleet's lock.
 func (h host) leaveSupervisor(ctx context.Context, d deps, loaded config.Config, wish fleet.Wish, binary string, tell telling) error {
 	found, err := h.heir(ctx, d, loaded, binary, tell)
 	if err != nil {
@@ -58,9 +58,9 @@ func (h host) leaveSupervisor(ctx context.Context, d deps, loaded config.Config,
 // beginLimit is how long a supervisor may take to begin.
 const beginLimit = 30 * time.Second
 
-// entrust returns when the supervisor has begun. Once begun itself it goes on to its
-// end even if ctx ends: half of it would leave a fleet that nobody keeps. One that does
-// not begin is taken away again.
+// entrust returns when the supervisor has begun. Once started, entrust itself runs to its end
+// even if ctx ends: stopping halfway would leave a fleet without a supervisor. A supervisor
+// that does not begin is removed again.
 func (h host) entrust(ctx context.Context, to heir, wish fleet.Wish) error {
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
@@ -94,7 +94,7 @@ func (h host) entrust(ctx context.Context, to heir, wish fleet.Wish) error {
 	}
 }
 
-// notBegunError is a supervisor that came to nothing.
+// notBegunError reports a supervisor that did not begin.
 type notBegunError struct {
 	fleet string
 	lines []string
@@ -104,19 +104,19 @@ func (e *notBegunError) Error() string {
 	return fmt.Sprintf("the supervisor of fleet %s does not begin; it is taken away again", e.fleet)
 }
 
-// Last holds its last log lines.
+// Last returns the supervisor's last log lines.
 func (e *notBegunError) Last() []string { return e.lines[max(0, len(e.lines)-8):] }
 
-// Hint says what to do.
+// Hint suggests what to do.
 func (e *notBegunError) Hint() string {
 	return "its runners are there: runnerctl up --no-supervisor leaves them alone, runnerctl down removes them"
 }
 
-// wishPause is between two looks at a fleet that is on its way.
+// wishPause is the time between two looks at a fleet that is not yet in its desired state.
 const wishPause = time.Second
 
-// handOver gives a fleet's supervisor a new wish, and waits until the fleet is as
-// wished, or nothing happened for as long as a runner may take.
+// handOver gives a fleet's supervisor a new wish. It waits until the fleet is in the desired
+// state, or until nothing has changed for as long as a runner may take.
 func (h host) handOver(ctx context.Context, d deps, options upOptions, before dockerx.SupervisorState, to heir, wish fleet.Wish) error {
 	name := options.config.Name
 	state := h.engine.State(name)
@@ -183,7 +183,7 @@ func (h host) handOver(ctx context.Context, d deps, options upOptions, before do
 	}
 }
 
-// look tells what the fleet lacks.
+// look reports what the fleet lacks.
 func (h host) look(ctx context.Context, d deps, loaded config.Config, wish fleet.Wish, watched *watched) (short string, err error) {
 	runners, err := h.engine.Known(ctx, loaded.Name)
 	if err != nil {
@@ -202,12 +202,12 @@ func (h host) look(ctx context.Context, d deps, loaded config.Config, wish fleet
 	return wish.Short(runners), nil
 }
 
-// watched are a fleet's runners as they come and go, told line by line.
+// watched prints a line for each runner of a fleet that comes or goes.
 type watched struct {
 	show    progress
 	since   map[string]time.Time // first seen
 	ready   map[string]bool
-	changed time.Time // when one last came to be ready, or went
+	changed time.Time // when a runner last became ready, or went
 }
 
 func newWatched(show progress) *watched {
@@ -245,7 +245,8 @@ func (w *watched) see(runners []fleet.Runner) {
 	}
 }
 
-// end is for a runner of which an event tells the end; its name, or the supervisor's.
+// end stops watching the runner whose end an event reports. It returns the runner's name, or
+// the supervisor's.
 func (w *watched) end(event fleet.Event) string {
 	if event.Runner == "" {
 		return "supervisor"
@@ -254,11 +255,11 @@ func (w *watched) end(event fleet.Event) string {
 	return event.Runner
 }
 
-// notWishedError is a fleet that its supervisor does not get to be as wished.
+// notWishedError reports a fleet that its supervisor does not bring to the desired state.
 type notWishedError struct {
 	fleet, short string
 	after        time.Duration
-	cause        string // the supervisor's last trouble; "": it told of none
+	cause        string // the supervisor's last trouble; "" if it reported none
 	lines        []string
 }
 
@@ -266,13 +267,13 @@ func (e *notWishedError) Error() string {
 	return fmt.Sprintf("fleet %s is not as wished, and nothing happened for %s: %s", e.fleet, ui.Duration(e.after), e.short)
 }
 
-// Cause is what the supervisor told last.
+// Cause returns the supervisor's last reported trouble.
 func (e *notWishedError) Cause() string { return e.cause }
 
-// Last holds the last log lines of a runner that failed.
+// Last returns the last log lines of a runner that failed.
 func (e *notWishedError) Last() []string { return e.lines }
 
-// Hint says what to do.
+// Hint suggests what to do.
 func (e *notWishedError) Hint() string {
 	return "its supervisor goes on: runnerctl events -f shows what it does; a slow start is given more time by runners.readyTimeout"
 }

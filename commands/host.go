@@ -17,7 +17,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// hostVerbs are what can be done with hosts, and the flags of each that no other heeds.
+// hostVerbs lists the verbs of host, each with the flags that not every verb accepts.
 var hostVerbs = map[string][]string{
 	"ls":         nil,
 	"drain":      {"force"},
@@ -93,7 +93,7 @@ func hostCommand(d deps) verb {
 	}}
 }
 
-// checkHostWords refuses what is no verb, and flags of another.
+// checkHostWords rejects unknown verbs, and flags of other verbs.
 func checkHostWords(c *cli.Context, verb string) error {
 	var verbs, own []string
 	for name, flags := range hostVerbs {
@@ -134,12 +134,12 @@ func runDrain(ctx context.Context, d deps, name string, options downOptions) err
 	return nil
 }
 
-// hostEntry is one of `host ls -o json`.
+// hostEntry is one entry of `host ls -o json`.
 type hostEntry struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
-	Count   int    `json:"count"`   // wanted
-	Runners int    `json:"runners"` // of the fleet, there now
+	Count   int    `json:"count"`   // wanted number of runners
+	Runners int    `json:"runners"` // runners of the fleet that exist now
 	Docker  string `json:"docker"`
 	Kernel  string `json:"kernel"`
 	CPUs    int    `json:"cpus"`

@@ -26,7 +26,7 @@ type prepareOptions struct {
 	theme         ui.Theme
 }
 
-// prepareScript is scripts/host/prepare with the files that it needs, as one script.
+// prepareScript returns scripts/host/prepare, with the files that it needs, as one script.
 func prepareScript() (string, error) {
 	var text strings.Builder
 	text.WriteString("#!/bin/sh\n# runnerctl: makes a host of this machine.\nset -eu\nFILES=$(mktemp -d)\nexport FILES\ntrap 'rm -rf \"$FILES\"' EXIT\n")
@@ -42,8 +42,8 @@ func prepareScript() (string, error) {
 	return text.String(), err
 }
 
-// writeCloudInit prints the same as user-data: a script that cloud-init runs once, as
-// root, at the first boot.
+// writeCloudInit prints the same script as user-data, which cloud-init runs once, as root, at
+// the first boot.
 func writeCloudInit(w io.Writer, allowMetadata bool) error {
 	script, err := prepareScript()
 	if err != nil {
@@ -57,8 +57,8 @@ func writeCloudInit(w io.Writer, allowMetadata bool) error {
 	return err
 }
 
-// runPrepare makes a host of a machine behind ssh: what the script would do and what
-// doctor would mend is told, asked for, and done.
+// runPrepare turns a machine behind ssh into a host. It shows the changes that the script and
+// doctor's fixes would make, asks, and then makes them.
 func runPrepare(ctx context.Context, d deps, address string, options prepareOptions) error {
 	d.host = address
 	endpoint, err := endpointOf(d)
@@ -103,7 +103,7 @@ func runPrepare(ctx context.Context, d deps, address string, options prepareOpti
 	return mend(ctx, d, endpoint, options)
 }
 
-// sure asks, unless --yes has answered.
+// sure asks for confirmation, unless --yes is set.
 func sure(d deps, options prepareOptions, question string) error {
 	if options.yes {
 		return nil
@@ -118,7 +118,7 @@ func sure(d deps, options prepareOptions, question string) error {
 	return err
 }
 
-// mend runs doctor there, then what it would mend, and doctor again.
+// mend runs doctor on the machine, then doctor's fixes, then doctor again.
 func mend(ctx context.Context, d deps, endpoint dockerx.Endpoint, options prepareOptions) error {
 	report, env, err := examine(ctx, d, options.config)
 	if err != nil {

@@ -21,14 +21,14 @@ func hostFlag() cli.Flag {
 	return &cmdline.Choice{Flag: &cli.StringFlag{Name: "host", Usage: "the machine `HOST`: a name in the file's hosts:, a docker context, ssh://user@vm, tcp:// with TLS, unix://", DefaultText: "the file's hosts:, else docker's own choice", EnvVars: []string{"RUNNERCTL_HOST"}, Category: "Settings"}, Candidates: cmdline.Candidates{Kind: hostNames}}
 }
 
-// inventory is the settings' list of hosts, or why there is none.
+// inventory is the settings' list of hosts, or the error that kept it from being read.
 type inventory struct {
 	hosts []config.Host
 	err   error
 }
 
-// wantedHost is known before the command line is parsed: every command connects, not
-// every one has the settings at hand.
+// wantedHost finds the host before the command line is parsed: every command connects, but not
+// every command has the settings at hand.
 func wantedHost(app *cmdline.App, args []string, env func(string) string) (string, inventory) {
 	file := cmp.Or(app.FlagValue(args, "config", "c"), env("RUNNERCTL_CONFIG"))
 	host := cmp.Or(app.FlagValue(args, "host"), env("RUNNERCTL_HOST"))
@@ -39,7 +39,7 @@ func wantedHost(app *cmdline.App, args []string, env func(string) string) (strin
 	return host, inventory{loaded.Hosts, err}
 }
 
-// connect opens the one engine that a command is about; nothing is sent yet.
+// connect opens the one engine that a command is about; it sends nothing yet.
 func connect(d deps) (*dockerx.Engine, dockerx.Endpoint, error) {
 	endpoint, err := endpointOf(d)
 	if err != nil {
@@ -97,17 +97,17 @@ func (i inventory) endpoint(env func(string) string, name string) (dockerx.Endpo
 	return dockerx.Endpoint{}, errors.New("hosts: no " + name)
 }
 
-// severalHostsError is a command that is about one host, where the settings have some.
+// severalHostsError reports a command that needs one host while the settings have several.
 type severalHostsError struct{ names []string }
 
 func (e *severalHostsError) Error() string {
 	return "which host? the settings have " + strings.Join(e.names, ", ")
 }
 
-// Hint says how to tell.
+// Hint shows how to choose one.
 func (e *severalHostsError) Hint() string { return "--host " + e.names[0] }
 
-// countOn is how many runners the one host that a command is about is to have.
+// countOn returns the wanted number of runners on the one host that a command is about.
 func countOn(d deps, loaded config.Config) int {
 	name := d.host
 	if names := d.hosts.names(); name == "" && len(names) == 1 {

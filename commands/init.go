@@ -24,7 +24,7 @@ type initOptions struct {
 	fleet string
 }
 
-// question is one of the wizard's: its flag, its text, and how it is kept.
+// question is one question of the wizard: its flag, its text, and how the answer is stored.
 type question struct {
 	flag, ask, help string
 	choices         []string

@@ -76,7 +76,7 @@ func runInspect(ctx context.Context, d deps, options inspectOptions) error {
 	return nil
 }
 
-// known is what a runner told, or a dash.
+// known returns a value that a runner reported, or a dash if it is empty.
 func known(text string) string {
 	if text == "" {
 		return "–"

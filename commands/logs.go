@@ -24,11 +24,11 @@ import (
 
 type logsOptions struct {
 	fleet      string
-	names      []string // none: all of the fleet
+	names      []string // none for all of the fleet
 	follow     bool
-	tail       int       // lines of each runner; below 0: all
-	since      time.Time // zero: from the start
-	sources    []string  // none: all
+	tail       int       // lines of each runner; all if negative
+	since      time.Time // zero for the start
+	sources    []string  // none for all
 	timestamps bool
 	json       bool
 	theme      ui.Theme
@@ -107,7 +107,7 @@ func runLogs(ctx context.Context, d deps, options logsOptions) error {
 	}
 	show := newLogPrinter(d.streams.Out, readers, options)
 
-	// What is there comes in the order of time, whichever runner it is from.
+	// Existing lines of all runners are printed in the order of time.
 	var group errgroup.Group
 	histories := make([]<-chan fleet.LogLine, len(readers))
 	for i, reader := range readers {
@@ -135,8 +135,8 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// logged finds the runners that are asked for, on every host; each unknown name is
-// told. What other hosts have is read though one fails.
+// logged finds the requested runners on every host, and reports each unknown name. If one host
+// fails, the runners of the others are still returned.
 func logged(ctx context.Context, d deps, options logsOptions) (readers []*logReader, err error) {
 	var mu sync.Mutex
 	err = onEach(eachHost(d), func(d deps) error {
@@ -179,7 +179,8 @@ func logged(ctx context.Context, d deps, options logsOptions) (readers []*logRea
 	return readers, nil
 }
 
-// loggedOn is logged for one host, with the records of runners that are gone, by name.
+// loggedOn is logged for one host. It also returns the records, by name, of runners that are
+// gone.
 func loggedOn(ctx context.Context, engine *dockerx.Engine, options logsOptions) ([]fleet.Runner, map[string]*fleet.Record, error) {
 	if len(options.names) == 0 {
 		runners, err := engine.Known(ctx, options.fleet)
@@ -200,12 +201,12 @@ func loggedOn(ctx context.Context, engine *dockerx.Engine, options logsOptions) 
 	return runners, records, nil
 }
 
-// logReader reads one runner's log: first what is there, then what comes.
+// logReader reads one runner's log: first the existing lines, then new ones.
 type logReader struct {
 	engine  *dockerx.Engine
 	runner  fleet.Runner
 	options logsOptions
-	record  *fleet.Record // of a runner that is gone
+	record  *fleet.Record // set if the runner is gone
 	cursor  fleet.Cursor
 }
 
@@ -213,13 +214,13 @@ func (r *logReader) wanted(line fleet.LogLine) bool {
 	return len(r.options.sources) == 0 || slices.Contains(r.options.sources, line.Source)
 }
 
-// pieces of the longest line that is kept whole, at 16 KiB each.
+// pieces is the number of 16 KiB pieces of the longest line that is kept whole.
 const pieces = 64
 
 func (r *logReader) history(ctx context.Context, yield func(fleet.LogLine)) error {
 	more := r.options.follow && r.runner.State == fleet.Running
 	wanted := dockerx.LogOptions{Rest: !more, Tail: r.options.tail, Since: r.options.since}
-	// The engine counts the lines of every source, and a long line by its pieces.
+	// The engine counts the lines of every source, and counts a long line by its pieces.
 	if len(r.options.sources) > 0 {
 		wanted.Tail = -1
 	} else if wanted.Tail >= 0 {
@@ -244,7 +245,7 @@ func (r *logReader) history(ctx context.Context, yield func(fleet.LogLine)) erro
 	return err
 }
 
-// read from the runner, or from what was kept of it.
+// read reads from the runner, or from its record if it is gone.
 func (r *logReader) read(ctx context.Context, wanted dockerx.LogOptions, yield func(fleet.LogLine)) error {
 	if r.record == nil {
 		return r.engine.Logs(ctx, r.runner, wanted, yield)
@@ -285,7 +286,7 @@ func (r *logReader) follow(ctx context.Context, yield func(fleet.LogLine)) error
 	return nil
 }
 
-// logPrinter prints lines, side by side callers' too.
+// logPrinter prints lines, and may be used by several goroutines.
 type logPrinter struct {
 	mu         sync.Mutex
 	out        io.Writer

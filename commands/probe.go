@@ -10,8 +10,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/facts"
 )
 
-// probeCommand is what a probe container runs on an engine that has no image yet:
-// this program itself (dockerx, ProbeOptions.Program).
+// probeCommand runs in a probe container on an engine that has no image yet. The container
+// holds this program itself (dockerx, ProbeOptions.Program).
 func probeCommand(d deps) verb {
 	return verb{Command: &cli.Command{
 		Name: "__probe", Hidden: true, SkipFlagParsing: true,

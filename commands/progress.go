@@ -11,7 +11,7 @@ import (
 // progress shows a live line per runner.
 type progress struct{ live *ui.Live }
 
-// newProgress redraws its lines where the terminal can, unless mode (--progress) is plain.
+// newProgress redraws its lines if the terminal can, unless mode (--progress) is plain.
 func newProgress(d deps, mode string, theme ui.Theme) progress {
 	return progress{ui.NewLive(d.streams.Err, d.redraws() && mode != "plain", theme)}
 }

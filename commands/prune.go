@@ -20,7 +20,7 @@ type pruneOptions struct {
 	config config.Config
 	dryRun bool
 	yes    bool
-	images bool // only
+	images bool // images only
 	kept   bool
 	theme  ui.Theme
 }
@@ -106,7 +106,7 @@ func runPrune(ctx context.Context, d deps, options pruneOptions) error {
 	return interrupted(ctx, err)
 }
 
-// confirm asks; No is what Enter means, and Ctrl-C ends the program.
+// confirm asks a question. Enter means No, and Ctrl-C ends the program.
 func confirm(d deps, question string) (bool, error) {
 	yes, err := d.prompt.Confirm(question, false)
 	if errors.Is(err, ui.ErrInterrupted) {
@@ -115,10 +115,10 @@ func confirm(d deps, question string) (bool, error) {
 	return yes, err
 }
 
-// carryOutPrune removes one by one, what belongs to a fleet with its lock held;
-// what fails stays, the others go on.
+// carryOutPrune makes the removals one by one, and holds a fleet's lock for the fleet's own
+// objects. If a removal fails, the object stays and the others are still removed.
 func carryOutPrune(ctx context.Context, d deps, engine *dockerx.Engine, plan fleet.PrunePlan, theme ui.Theme) (reclaimed int64, err error) {
-	image, err := engine.AnyImage(ctx) // without one nobody can make a runner, and there is nothing to lock with
+	image, err := engine.AnyImage(ctx) // without one, neither a runner nor the lock's container can be made
 	if err != nil {
 		return 0, err
 	}

@@ -109,7 +109,7 @@ func runnersOf(ctx context.Context, d deps, options psOptions) ([]fleet.Runner, 
 	return runners, err
 }
 
-// askGitHub adds GitHub's view to the runners, and says on stderr what no row can.
+// askGitHub adds GitHub's view to the runners, and prints on stderr what fits in no row.
 func askGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config, runners []fleet.Runner) {
 	bounded, cancel := context.WithTimeout(ctx, psLimit)
 	defer cancel()
@@ -133,7 +133,7 @@ func askGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded confi
 	}
 }
 
-// tellAbsentSupervisors says on stderr which fleets have a supervisor that does not run.
+// tellAbsentSupervisors prints on stderr which fleets have a supervisor that does not run.
 func tellAbsentSupervisors(ctx context.Context, d deps, engine *dockerx.Engine, name string) {
 	fleets := []string{name}
 	if name == "" {
@@ -154,7 +154,7 @@ func tellAbsentSupervisors(ctx context.Context, d deps, engine *dockerx.Engine, 
 	}
 }
 
-// withHint is an error and its advice in one line.
+// withHint returns an error and its advice in one line.
 func withHint(err error) string {
 	if hint := hint.Of(err); hint != "" {
 		return err.Error() + " (" + hint + ")"
@@ -162,7 +162,7 @@ func withHint(err error) string {
 	return err.Error()
 }
 
-// addJobs tells of busy runners which job they have.
+// addJobs adds the page of the current job to busy runners.
 func addJobs(ctx context.Context, forges fleet.Forges, runners []fleet.Runner) error {
 	for address, forge := range forges {
 		busy := func(runner fleet.Runner) bool {
@@ -184,11 +184,11 @@ func addJobs(ctx context.Context, forges fleet.Forges, runners []fleet.Runner) e
 	return nil
 }
 
-// psLimit bounds the asking of GitHub: the engine's view is shown without it too.
+// psLimit bounds the requests to GitHub: the engine's view is shown without them too.
 const psLimit = 15 * time.Second
 
-// writeRunners prints the table; GitHub has a column where a runner has an agent,
-// hosts where there are several.
+// writeRunners prints the table. It has a column for GitHub if any runner has an agent, and a
+// column for hosts if there are several.
 func writeRunners(out io.Writer, runners []fleet.Runner, hosts bool, now time.Time) {
 	agents := slices.ContainsFunc(runners, func(runner fleet.Runner) bool { return runner.Agent.Mode != fleet.NoAgent })
 	header := []string{"NAME", "FLEET", "STATE", "DOCKER", "GITHUB", "UP", "CPUS", "MEMORY", "JOB"}
@@ -220,7 +220,7 @@ func writeRunners(out io.Writer, runners []fleet.Runner, hosts bool, now time.Ti
 	ui.Table(out, header, rows)
 }
 
-// psJob is the page of a runner's job without its host.
+// psJob returns the address of the page of a runner's job, without its host.
 func psJob(runner fleet.Runner) string {
 	if runner.Listing == nil || runner.Listing.JobURL == "" {
 		return "–"
@@ -232,7 +232,8 @@ func psJob(runner fleet.Runner) string {
 	return ui.Plain(strings.TrimPrefix(address.Path, "/"))
 }
 
-// psGitHub is GitHub's view in a word, marked where it is not the container's.
+// psGitHub returns GitHub's view in a word, with a mark if it differs from the container's
+// state.
 func psGitHub(runner fleet.Runner) string {
 	listing := runner.Listing
 	switch {
@@ -255,7 +256,7 @@ func psGitHub(runner fleet.Runner) string {
 	return text
 }
 
-// psState is the runner's state in one word, and what to look at.
+// psState returns the runner's state in one word, followed by anything that needs attention.
 func psState(runner fleet.Runner) string {
 	state := string(runner.State)
 	switch {

@@ -14,15 +14,15 @@ import (
 	"github.com/runnerctl/runnerctl/internal/release"
 )
 
-// ingredients are what a wish tells of its image, so that a supervisor on the engine can
-// make it anew. Nothing of it is secret: all goes into the image.
+// ingredients is the part of a wish from which a supervisor on the engine can rebuild the
+// image. Nothing in it is secret: all of it goes into the image.
 type ingredients struct {
 	Image config.Image    `json:"image"`
-	IDs   int64           `json:"ids,omitempty"`   // 0, of older wishes: config.NarrowIDs
-	Hooks dockerx.Context `json:"hooks,omitempty"` // the operator's
+	IDs   int64           `json:"ids,omitempty"`   // 0 in older wishes means config.NarrowIDs
+	Hooks dockerx.Context `json:"hooks,omitempty"` // the operator's hooks
 }
 
-// recipe with the agent that GitHub offers now.
+// recipe returns the recipe with the agent that GitHub offers now.
 func (s *supervisor) recipe(ctx context.Context, of ingredients) (recipe, error) {
 	wanted := recipe{image: of.Image, ids: cmp.Or(of.IDs, config.NarrowIDs), hooks: of.Hooks}
 	var archive release.Archive
@@ -49,8 +49,8 @@ func (s *supervisor) recipe(ctx context.Context, of ingredients) (recipe, error)
 	return wanted, err
 }
 
-// rebuildHere makes a wish's image anew from what the wish tells of it, with nothing but
-// the engine and GitHub.
+// rebuildHere rebuilds a wish's image from the ingredients in the wish, with nothing but the
+// engine and GitHub.
 func (s *supervisor) rebuildHere(ctx context.Context, d deps, wish fleet.Wish) (fleet.Wish, error) {
 	var kept ingredients
 	if len(wish.Rebuild) > 0 {
@@ -69,7 +69,7 @@ func (s *supervisor) rebuildHere(ctx context.Context, d deps, wish fleet.Wish) (
 	return s.madeOf(ctx, wish, tag, id, err)
 }
 
-// madeOf is the wish for an image that was made anew.
+// madeOf returns the wish for a rebuilt image.
 func (s *supervisor) madeOf(ctx context.Context, wish fleet.Wish, tag, id string, err error) (fleet.Wish, error) {
 	if err != nil {
 		return wish, err
@@ -79,7 +79,7 @@ func (s *supervisor) madeOf(ctx context.Context, wish fleet.Wish, tag, id string
 	return wish, err
 }
 
-// silent is for what is no part of a supervisor's log.
+// silent discards output that does not belong in a supervisor's log.
 func (d deps) silent() deps {
 	d.streams.Err, d.streams.ErrTTY = io.Discard, false
 	return d

@@ -21,21 +21,21 @@ import (
 	"github.com/runnerctl/runnerctl/templates"
 )
 
-// recipe is all that decides what an image holds, but for the base images.
+// recipe holds everything that determines an image's content, except the base images.
 type recipe struct {
 	image  config.Image
-	ids    int64            // that a runner has
-	agent  *release.Archive // nil: none
-	hooks  dockerx.Context  // the operator's, where there is an agent
-	buildx *release.Archive // nil: of a release that is looked up when the image is built, or the distribution's
+	ids    int64            // number of ids that a runner has
+	agent  *release.Archive // nil for none
+	hooks  dockerx.Context  // the operator's hooks, if there is an agent
+	buildx *release.Archive // nil for a release that is looked up when the image is built, or the distribution's
 }
 
-// hookFolders are what an operator may have beside runnerctl.yaml; every file in
-// them is run as runner, in the order of the names.
+// hookFolders are folders that an operator may put next to runnerctl.yaml. Every file in them
+// runs as the user runner, in the order of the names.
 var hookFolders = []string{"hooks/job-started.d", "hooks/job-completed.d"}
 
-// recipeOf finds out which agent is meant. It downloads nothing. engine tells the
-// architecture; nil: it is asked for only where that matters.
+// recipeOf finds out which agent is meant. It downloads nothing. engine supplies the
+// architecture; if it is nil, an engine is asked only if the architecture matters.
 func recipeOf(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config) (recipe, error) {
 	wanted := recipe{image: loaded.Image, ids: loaded.Runners.IDRange}
 	if settings := loaded.Image.Buildx; settings.Archive != "" {
@@ -64,7 +64,7 @@ func recipeOf(ctx context.Context, d deps, engine *dockerx.Engine, loaded config
 	return wanted, err
 }
 
-// hooksBeside are the operator's hooks, by their path in the context.
+// hooksBeside returns the operator's hooks, by their path in the context.
 func hooksBeside(loaded config.Config) (dockerx.Context, error) {
 	hooks := dockerx.Context{}
 	for _, folder := range hookFolders {
@@ -81,7 +81,7 @@ func hooksBeside(loaded config.Config) (dockerx.Context, error) {
 	return hooks, nil
 }
 
-// offeredAgent is the archive that GitHub offers for the engine's architecture.
+// offeredAgent returns the archive that GitHub offers for the engine's architecture.
 func offeredAgent(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config) (release.Archive, error) {
 	if engine == nil {
 		own, _, err := connect(d)
@@ -102,7 +102,7 @@ func offeredAgent(ctx context.Context, d deps, engine *dockerx.Engine, loaded co
 	return newestAgent(ctx, client, facts.Arch, loaded.Image.Agent)
 }
 
-// newestAgent is what GitHub offers to whom the settings leave the choice.
+// newestAgent returns the agent that GitHub offers, for settings that name no archive.
 func newestAgent(ctx context.Context, client *ghapi.Client, arch string, settings config.Agent) (release.Archive, error) {
 	list, err := client.Downloads(ctx)
 	if err != nil {
@@ -115,13 +115,13 @@ func newestAgent(ctx context.Context, client *ghapi.Client, arch string, setting
 	return release.Choose(offers, settings.Version, arch, settings.SHA256)
 }
 
-// unofferedError is an agent that GitHub was to name and did not.
+// unofferedError reports that GitHub did not return the agents that it offers.
 type unofferedError struct{ error }
 
-// Unwrap gives the reason.
+// Unwrap returns the reason.
 func (e *unofferedError) Unwrap() error { return e.error }
 
-// Hint adds to the reason's own how to do without.
+// Hint adds to the reason's own hint how to go on without GitHub.
 func (e *unofferedError) Hint() string {
 	const own = "with image.agent.archive the image needs nothing of GitHub"
 	if hint := hint.Of(e.error); hint != "" {
@@ -130,8 +130,9 @@ func (e *unofferedError) Hint() string {
 	return own
 }
 
-// find looks for the recipe's image on the engine: its tag, and its id where it is
-// there; or the base without which there is no tag.
+// find looks for the recipe's image on the engine. It returns the tag, and the id if the
+// engine has the image. If a base image is missing, there is no tag, and find returns that
+// base.
 func (r recipe) find(ctx context.Context, engine *dockerx.Engine) (tag, id, missing string, err error) {
 	var baseIDs []string
 	for _, base := range r.image.Bases() {
@@ -156,9 +157,9 @@ func (r recipe) find(ctx context.Context, engine *dockerx.Engine) (tag, id, miss
 	return tag, id, "", err
 }
 
-// lateBuildx is the release of buildx that a build looks up, for the image's hash; ""
-// where none is. What it finds is no part of the hash: an image that is there is asked
-// nothing about, and needs no GitHub.
+// lateBuildx returns the release of buildx that a build looks up, for the image's hash, or ""
+// if the build looks up none. The result of that lookup is not part of the hash: an existing
+// image needs no lookup, and so no GitHub.
 func (r recipe) lateBuildx() string {
 	version := cmp.Or(r.image.Buildx.Version, release.Latest)
 	if r.buildx != nil || version == release.Distribution {
@@ -167,14 +168,14 @@ func (r recipe) lateBuildx() string {
 	return version
 }
 
-// profile is the image's; a wish from before there were any names none.
+// profile returns the image's profile: Standard for older wishes, which name none.
 func (r recipe) profile() templates.Profile {
 	return cmp.Or(templates.Profile(r.image.Profile), templates.Standard)
 }
 
-// context is every small file that the engine is sent. With a hash the image is
-// labelled; the hash itself is taken without, so that a runnerctl of another
-// version that sends the same files finds the image unchanged.
+// context returns every small file that the engine is sent. With a hash the image is labelled.
+// The hash itself is computed without labels, so that another version of runnerctl that sends
+// the same files finds the image unchanged.
 func (r recipe) context(hash string) (dockerx.Context, error) {
 	data := templates.Data{
 		Base: r.image.Base, OuterBase: r.image.Outer, Profile: r.profile(), Packages: r.image.Packages, Sudo: r.image.Sudo,
@@ -217,8 +218,9 @@ func (r recipe) context(hash string) (dockerx.Context, error) {
 	return files, err
 }
 
-// completed is the recipe with all that is looked up when it is built, and every large
-// file that the engine is sent, by its path in the context, downloaded now if it must be.
+// completed returns the recipe with everything that is looked up when it is built, and every
+// large file that the engine is sent, by its path in the context. It downloads files that are
+// not in the cache.
 func (r recipe) completed(ctx context.Context, d deps, loaded config.Config, arch string) (recipe, map[string]string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -231,7 +233,7 @@ func (r recipe) completed(ctx context.Context, d deps, loaded config.Config, arc
 	return r.fetch(ctx, d, options, filepath.Join(cache, "runnerctl", "agent"), arch)
 }
 
-// fetch is completed for whoever knows the way to GitHub, and a folder.
+// fetch is completed with the given way to GitHub and the given cache folder.
 func (r recipe) fetch(ctx context.Context, d deps, options ghapi.Options, cache, arch string) (recipe, map[string]string, error) {
 	transport, err := options.Transport()
 	if err != nil {
@@ -267,7 +269,7 @@ func (r recipe) fetch(ctx context.Context, d deps, options ghapi.Options, cache,
 	return r, large, nil
 }
 
-// buildxAPI has the releases of buildx, whatever GitHub the target is on.
+// buildxAPI serves the releases of buildx, even if the target is on another GitHub.
 const buildxAPI = "https://api.github.com"
 
 func fetched(ctx context.Context, d deps, client *http.Client, archive release.Archive, name, cache string) (string, error) {
@@ -280,7 +282,7 @@ func fetched(ctx context.Context, d deps, client *http.Client, archive release.A
 	return path, err
 }
 
-// download shows how far one is: redrawn on a terminal, else one line.
+// download shows the progress of a download: redrawn on a terminal, otherwise as one line.
 type download struct {
 	d     deps
 	title string

@@ -25,7 +25,7 @@ func watchSize(fd uintptr) (sizes chan [2]uint, stop func()) {
 				if size, err := term.GetWinsize(fd); err == nil {
 					select {
 					case sizes <- [2]uint{uint(size.Height), uint(size.Width)}:
-					default: // the next one tells the newer size
+					default: // the next value has the newer size
 					}
 				}
 			}

@@ -33,7 +33,7 @@ type runOptions struct {
 	noTTY   bool
 	keep    bool
 	copyDir string // "" for none
-	copyTo  string // in the runner
+	copyTo  string // folder in the runner
 	theme   ui.Theme
 }
 
@@ -75,7 +75,7 @@ func runCommand(d deps) verb {
 	}, passThrough: 1}
 }
 
-// parseCopy reads DIR[:DEST]; a folder that has a colon in its name wins.
+// parseCopy reads DIR[:DEST]. An existing folder with a colon in its name takes precedence.
 func parseCopy(text string) (dir, to string, err error) {
 	if text == "" {
 		return "", "", nil
@@ -135,8 +135,8 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 	}
 	name := fleet.NewName(spec.Fleet+"-run", taken)
 
-	// The hold is the first to come and the last to go: a runner of this kind
-	// without one was left by a process that was killed.
+	// The hold is created first and released last: a throw-away runner without one was left by
+	// a process that was killed.
 	release, err := engine.Hold(ctx, spec.Fleet, name, id)
 	if err != nil {
 		return err
@@ -166,8 +166,7 @@ func runRun(ctx context.Context, d deps, options runOptions) (err error) {
 	return execIn(ctx, d, engine, runner, execOptions{command: options.command, root: options.root, noTTY: options.noTTY})
 }
 
-// startOne makes the runner and waits until it is ready; on an error nothing of
-// it is left.
+// startOne makes the runner and waits until it is ready. On an error it leaves nothing behind.
 func startOne(ctx context.Context, d deps, engine *dockerx.Engine, name string, spec fleet.Spec, options runOptions) error {
 	if options.build.progress == "quiet" {
 		d.streams.Err, d.streams.ErrTTY = io.Discard, false

@@ -22,7 +22,7 @@ type simOptions struct {
 	theme      ui.Theme
 }
 
-// simCommand is for those who develop runnerctl, or want to see it without GitHub.
+// simCommand is for developing runnerctl, or for seeing it at work without GitHub.
 func simCommand(d deps) verb {
 	return verb{Command: &cli.Command{
 		Name:     "sim",

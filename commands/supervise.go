@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	_ "golang.org/x/crypto/x509roots/fallback" // for a supervisor whose up found no authorities to give it
+	_ "golang.org/x/crypto/x509roots/fallback" // for a supervisor whose up found no certificate authorities to pass on
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/ghapi"
@@ -31,10 +31,10 @@ type superviseOptions struct {
 	tell telling
 }
 
-// telling is what a supervisor says of itself, beside its events.
+// telling configures a supervisor's output, in addition to its events.
 type telling struct {
 	logFormat string // text or json
-	metrics   string // address to serve them at
+	metrics   string // address that serves them
 }
 
 func superviseCommand(d deps) verb {
@@ -63,7 +63,7 @@ func superviseCommand(d deps) verb {
 	}}
 }
 
-// metricsAddress is of this machine alone: what is told there is nobody else's business.
+// metricsAddress is reachable from this machine only: the metrics are not meant for others.
 const metricsAddress = "127.0.0.1:9477"
 
 func tellingFlags() []cli.Flag {
@@ -149,7 +149,7 @@ func runSupervise(ctx context.Context, d deps, options superviseOptions) error {
 
 var errTakenAway = errors.New("the supervisor was ended from outside: by runnerctl down, or with the engine")
 
-// wish is what the options ask for, as a supervisor keeps it.
+// wish returns the desired state that the options ask for, as a supervisor keeps it.
 func (h host) wish(ctx context.Context, options upOptions, tag, id string) (fleet.Wish, error) {
 	spec, err := agentSpec(ctx, h.engine, options.config, tag, id, h.env, h.github)
 	if err != nil {
@@ -167,7 +167,7 @@ func (h host) wish(ctx context.Context, options upOptions, tag, id string) (flee
 	return wish, err
 }
 
-// wish for runners of spec, as far as options tell.
+// wish returns the wish for runners of spec, as far as the options determine it.
 func (o upOptions) wish(spec fleet.Spec) fleet.Wish {
 	wish := fleet.Wish{Schema: fleet.WishSchema, Count: o.config.Runners.Count, Spec: spec, Ready: o.timeout}
 	if spec.Agent.Mode == fleet.JIT {
@@ -176,7 +176,8 @@ func (o upOptions) wish(spec fleet.Spec) fleet.Wish {
 	return wish
 }
 
-// agentIn is the version of the agent in an image; "" where it is not GitHub's own.
+// agentIn returns the version of the agent in an image, or "" if the agent is not GitHub's
+// own.
 func agentIn(ctx context.Context, engine *dockerx.Engine, tag string) (string, error) {
 	version, err := engine.ImageAgent(ctx, tag)
 	if err != nil || !facts.IsVersion(version) {
@@ -185,7 +186,7 @@ func agentIn(ctx context.Context, engine *dockerx.Engine, tag string) (string, e
 	return version, nil
 }
 
-// engineSocket is where the engine's machine has its socket.
+// engineSocket returns the path of the engine's socket on the engine's machine.
 func engineSocket(endpoint dockerx.Endpoint) string {
 	address, err := url.Parse(endpoint.Host)
 	if err == nil && (address.Scheme == "unix" || address.Scheme == "ssh") && address.Path != "" {
@@ -196,7 +197,7 @@ func engineSocket(endpoint dockerx.Endpoint) string {
 
 const insideName = "__supervise"
 
-// insideCommand is what a supervisor's container runs: this program itself.
+// insideCommand runs in a supervisor's container, which holds this program itself.
 func insideCommand(d deps) verb {
 	return verb{Command: &cli.Command{
 		Name: insideName, Hidden: true, SkipFlagParsing: true,
@@ -211,7 +212,7 @@ func insideCommand(d deps) verb {
 			}
 			defer engine.Close()
 			s := newSupervisor(d, engine, args[0], telling{logFormat: args[1], metrics: args[2]})
-			_ = os.RemoveAll(dockerx.ScratchFolder) // of one that was killed
+			_ = os.RemoveAll(dockerx.ScratchFolder) // left by a supervisor that was killed
 			s.rebuild = func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
 				return s.rebuildHere(ctx, d.silent(), wish)
 			}
@@ -221,9 +222,9 @@ func insideCommand(d deps) verb {
 	}}
 }
 
-// inside begins anew with another credential, and ends where its engine does not
-// answer: the container's mount of a socket is of that one, and only another start
-// sees the one that a new engine has made.
+// inside starts over if the credential changes, and ends if its engine does not answer. The
+// container's mount refers to that engine's socket; only another start of the container sees
+// the socket of a new engine.
 func (s *supervisor) inside(ctx context.Context, credential string) error {
 	for {
 		given, text, err := access.ReadDocument(credential)
@@ -267,12 +268,11 @@ const (
 	pingEvery   = 2 * time.Second
 	pingLimit   = 15 * time.Second
 	silentAfter = time.Minute
-	refusals    = 2 // in a row: the socket of an engine that has gone, or is just being started
+	refusals    = 2 // in a row: the socket of an engine that is gone, or is just being started
 )
 
-// fallsSilent tells, when it is so, that the engine has not answered for a while, or that
-// nobody listens on its socket: with live-restore an engine is started anew and leaves
-// this container running.
+// fallsSilent returns true once the engine has not answered for a while, or if nothing listens
+// on its socket: with live-restore, an engine restarts and leaves this container running.
 func fallsSilent(ctx context.Context, engine *dockerx.Engine) bool {
 	heard, refused := time.Now(), 0
 	for {
@@ -297,7 +297,7 @@ func fallsSilent(ctx context.Context, engine *dockerx.Engine) bool {
 	}
 }
 
-// supervisor is one in either form.
+// supervisor runs in the foreground or in the background.
 type supervisor struct {
 	engine  *dockerx.Engine
 	fleet   string
@@ -306,7 +306,7 @@ type supervisor struct {
 	metrics *metrics.Metrics
 	rebuild func(context.Context, fleet.Wish) (fleet.Wish, error)
 
-	// Of the way to GitHub; none without a target.
+	// The way to GitHub; unset without a target.
 	forges fleet.Forges
 	client *ghapi.Client
 	reach  ghapi.Options
@@ -321,7 +321,7 @@ func newSupervisor(d deps, engine *dockerx.Engine, fleetName string, tell tellin
 	return &supervisor{engine: engine, fleet: fleetName, tell: tell, log: slog.New(handler), metrics: metrics.New(fleetName)}
 }
 
-// open makes the way to GitHub.
+// open sets up the way to GitHub.
 func (s *supervisor) open(ctx context.Context, given access.Document) error {
 	client, err := given.Client(userAgent(), s.metrics.Transport)
 	if err != nil {
@@ -337,11 +337,11 @@ func (s *supervisor) open(ctx context.Context, given access.Document) error {
 	return nil
 }
 
-// headerLimit is for a client that dawdles.
+// headerLimit bounds a client that sends its headers slowly.
 const headerLimit = 10 * time.Second
 
-// serve tells metrics and health until ctx ends. Where it can't, another fleet's
-// supervisor has the address: it is no reason to leave the fleet alone.
+// serve serves metrics and health until ctx ends. If it can't, another fleet's supervisor has
+// the address, which is no reason to leave the fleet alone.
 func (s *supervisor) serve(ctx context.Context) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.tell.metrics)
 	if err != nil {
@@ -350,11 +350,11 @@ func (s *supervisor) serve(ctx context.Context) {
 	}
 	server := &http.Server{Handler: s.metrics.Handler(), ReadHeaderTimeout: headerLimit}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
-	go func() { _ = server.Serve(listener) }() // ends by Close
+	go func() { _ = server.Serve(listener) }() // ends on Close
 }
 
-// run supervises until ctx ends, which is no error; told is called when somebody says
-// that the wish has changed.
+// run supervises until ctx ends, which is no error. told is called on each notice that the
+// wish has changed.
 func (s *supervisor) run(ctx context.Context, told func()) error {
 	reloads := make(chan struct{}, 1)
 	listening, deaf := context.WithCancel(ctx)
@@ -368,7 +368,7 @@ func (s *supervisor) run(ctx context.Context, told func()) error {
 	})
 }
 
-// listenPause is between two tries to hear the engine.
+// listenPause is the time between two attempts to listen to the engine.
 const listenPause = 5 * time.Second
 
 func (s *supervisor) listen(ctx context.Context, reloads chan<- struct{}, told func()) {

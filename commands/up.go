@@ -27,14 +27,14 @@ type upOptions struct {
 	build   buildOptions
 	dryRun  bool
 	timeout time.Duration // for each runner to be ready
-	public  bool          // allowed
+	public  bool          // public repositories are allowed
 	theme   ui.Theme
 
-	// Of the supervisor in the background.
-	supervised   bool // one is left behind
-	noSupervisor bool // said so: one in the foreground goes too
+	// Options of the supervisor in the background.
+	supervised   bool // leave one behind
+	noSupervisor bool // --no-supervisor is set: one in the foreground goes too
 	attach       bool
-	binary       string // file of its program; "": the usual one
+	binary       string // file of its program; "" for the usual one
 	tell         telling
 }
 
@@ -69,7 +69,7 @@ func upCommand(d deps) verb {
 	}}
 }
 
-// wishFlags say what a fleet is to be like.
+// wishFlags are the flags that describe a fleet's desired state.
 func wishFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "ephemeral", Usage: "a runner is gone after one job (=false: it stays)", DefaultText: "the file's runners.ephemeral, else true", EnvVars: []string{"RUNNERCTL_EPHEMERAL"}, Category: "GitHub"},
@@ -87,7 +87,7 @@ func supervisorFlags() []cli.Flag {
 	}
 }
 
-// superviseAs reads what is said of the supervisor.
+// superviseAs reads the flags that concern the supervisor.
 func (o *upOptions) superviseAs(c *cli.Context) (err error) {
 	o.attach, o.binary = c.Bool("attach"), c.String("supervisor-binary")
 	o.noSupervisor = c.Bool("no-supervisor")
@@ -106,7 +106,7 @@ func (o *upOptions) superviseAs(c *cli.Context) (err error) {
 	return err
 }
 
-// upOptionsOf reads them, and the settings.
+// upOptionsOf reads the flags and the settings.
 func upOptionsOf(c *cli.Context, d deps) (upOptions, error) {
 	loaded, err := settings(c)
 	if err != nil {
@@ -181,13 +181,13 @@ func runUp(ctx context.Context, d deps, options upOptions) error {
 	return nil
 }
 
-// course is what up does about a supervisor.
+// course is how up deals with a supervisor.
 type course string
 
 const (
-	unaided course = "unaided" // it makes the fleet itself; a supervisor that is there goes
-	leaves  course = "leaves"  // it makes the fleet itself, and leaves a supervisor behind
-	tells   course = "tells"   // the supervisor that is there
+	unaided course = "unaided" // make the fleet without one, and remove an existing supervisor
+	leaves  course = "leaves"  // make the fleet first, and then leave a supervisor behind
+	tells   course = "tells"   // give the existing supervisor the new wish
 )
 
 func (o upOptions) course(before dockerx.SupervisorState) course {
@@ -200,8 +200,8 @@ func (o upOptions) course(before dockerx.SupervisorState) course {
 	return unaided
 }
 
-// bring makes the fleet as the options say. before is the supervisor that there is, to
-// the one that is left behind.
+// bring makes the fleet as the options ask. before is the existing supervisor; the one that is
+// left behind is made of to.
 func (h host) bring(ctx context.Context, d deps, options upOptions, tag, id string, before dockerx.SupervisorState, to heir) error {
 	name, course := options.config.Name, options.course(before)
 	var wish fleet.Wish
@@ -221,7 +221,7 @@ func (h host) bring(ctx context.Context, d deps, options upOptions, tag, id stri
 		case before.Foreground:
 			return &dockerx.SupervisedError{Fleet: name, Foreground: true}
 		}
-		course = leaves // with the access to the new target it can't take leave of the old one's runners
+		course = leaves // with access to the new target only, it can't remove the old target's runners
 	}
 	if before.ContainerID != "" {
 		if err := h.engine.StopSupervisor(ctx, name); err != nil {
@@ -236,10 +236,10 @@ func (h host) bring(ctx context.Context, d deps, options upOptions, tag, id stri
 		return err
 	}
 	fmt.Fprintf(d.streams.Err, "%s supervisor   keeps %s\n", options.theme.Check(), wish)
-	return interrupted(ctx, nil) // the whole is there all the same
+	return interrupted(ctx, nil) // everything is in place even if interrupted
 }
 
-// converge makes what is missing and removes what is too much, without a supervisor.
+// converge makes missing runners and removes surplus ones, without a supervisor.
 func (h host) converge(ctx context.Context, d deps, options upOptions, tag, id string) error {
 	if err := h.engine.RemoveOrphans(ctx, options.config.Name); err != nil {
 		return err
@@ -254,15 +254,15 @@ func (h host) converge(ctx context.Context, d deps, options upOptions, tag, id s
 	return fleet.Execute(ctx, h.engine, forges, plan, execution, show)
 }
 
-// host is a machine that is fit for the fleet.
+// host is a machine that fits the fleet.
 type host struct {
 	engine   *dockerx.Engine
 	endpoint dockerx.Endpoint
 	env      doctor.Env
-	github   *access.Target // nil where the settings name no target
+	github   *access.Target // nil if the settings name no target
 }
 
-// findHost connects and tells what it finds fit; the caller closes the engine.
+// findHost connects and prints what it finds. The caller closes the engine.
 func findHost(ctx context.Context, d deps, options upOptions) (_ host, err error) {
 	var found host
 	if found.github, err = d.opener().Target(ctx, options.config, options.public); err != nil {
@@ -295,7 +295,7 @@ func findHost(ctx context.Context, d deps, options upOptions) (_ host, err error
 	return found, nil
 }
 
-// image makes sure that the fleet's is there, and tells of it.
+// image makes sure that the fleet's image exists, and reports it.
 func (h host) image(ctx context.Context, d deps, options upOptions) (tag, id string, err error) {
 	tag, id, built, err := ensureImage(ctx, d, h.engine, options.build)
 	if err != nil {
@@ -309,12 +309,12 @@ func (h host) image(ctx context.Context, d deps, options upOptions) (tag, id str
 	return tag, id, nil
 }
 
-// requiredChecks are those that a runner is not made without.
+// requiredChecks runs the checks that must pass before a runner is made.
 func requiredChecks(ctx context.Context, env doctor.Env) doctor.Report {
 	return doctor.Run(ctx, doctor.Required(doctor.Catalogue()), env, facts.CheckLimit(env))
 }
 
-// lockFleet makes this the only runnerctl that changes the fleet.
+// lockFleet makes sure that no other runnerctl changes the fleet.
 func lockFleet(ctx context.Context, d deps, engine *dockerx.Engine, name, image string) (unlock func(), err error) {
 	return engine.Lock(ctx, name, image, func() {
 		fmt.Fprintf(d.streams.Err, "fleet %s is being changed by another runnerctl, waiting for it\n", name)
@@ -347,7 +347,7 @@ func dryRun(ctx context.Context, d deps, host host, options upOptions, before do
 	return nil
 }
 
-// dryTell prints what the supervisor would be told.
+// dryTell prints the wish that the supervisor would get.
 func (h host) dryTell(ctx context.Context, d deps, options upOptions, tag, id string) error {
 	kept, err := h.engine.State(options.config.Name).Wish(ctx)
 	if err != nil {
@@ -372,7 +372,8 @@ func (h host) dryTell(ctx context.Context, d deps, options upOptions, tag, id st
 	return nil
 }
 
-// plannedImage is the image that up would use; no id where it must be built.
+// plannedImage returns the image that up would use. The id is empty if the image must be
+// built.
 func plannedImage(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config) (tag, id string, err error) {
 	wanted, err := recipeOf(ctx, d, engine, loaded)
 	if err != nil {
@@ -437,8 +438,7 @@ func blocks(networks []dockerx.Network) (all []netip.Prefix) {
 	return all
 }
 
-// agentSpec is specOf with the agent that takes the runners' jobs from GitHub, where
-// that is not nil.
+// agentSpec is specOf with the agent that takes jobs from GitHub, unless github is nil.
 func agentSpec(ctx context.Context, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *access.Target) (fleet.Spec, error) {
 	spec, err := specOf(ctx, engine, wanted, tag, id, env)
 	if err != nil || github == nil {
@@ -458,8 +458,8 @@ func agentSpec(ctx context.Context, engine *dockerx.Engine, wanted config.Config
 	return spec, nil
 }
 
-// makePlan observes the fleet and decides what to do; github is nil where its
-// runners have no agent.
+// makePlan observes the fleet and plans the changes. github is nil if the fleet's runners have
+// no agent.
 func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *access.Target) (plan fleet.Plan, options fleet.Options, forges fleet.Forges, err error) {
 	if options.Spec, err = agentSpec(ctx, engine, wanted, tag, id, env, github); err != nil {
 		return plan, options, nil, err

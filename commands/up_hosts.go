@@ -13,8 +13,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// upEverywhere is up on every host that the command is about. The image is built on
-// one of them and moved to the others. countGiven tells that --count was.
+// upEverywhere runs up on every host that the command covers. The image is built on one host
+// and moved to the others. countGiven reports whether --count was set.
 func upEverywhere(ctx context.Context, d deps, options upOptions, countGiven bool) error {
 	all := eachHost(d)
 	if len(all) == 1 {
@@ -45,8 +45,8 @@ func upEverywhere(ctx context.Context, d deps, options upOptions, countGiven boo
 	}))
 }
 
-// noTwins refuses engines of one id: a fleet's registrations bear it, so each of them
-// would take the other's for left behind, and remove them.
+// noTwins rejects engines with the same id. A fleet's registrations carry that id, so each
+// engine would take the registrations of the other for leftovers, and remove them.
 func noTwins(all []*hostEngine) error {
 	names := map[string]string{}
 	for _, one := range all {
@@ -63,18 +63,18 @@ func noneWanted(d deps) error {
 	return &config.Error{Field: "hosts", Problem: "count: 0 for this host", Advice: "runnerctl host drain " + d.host + " removes what is there; --count N starts some all the same"}
 }
 
-// hostEngine is a host that answered.
+// hostEngine is the engine of a host that answered.
 type hostEngine struct {
 	deps   deps
 	engine *dockerx.Engine
 	arch   string
 	own    string // the engine's id
-	id     string // of the image, where it has it
+	id     string // id of the image; "" if the engine does not have it
 }
 
-// moveImage makes the fleet's image on one host of each architecture, unless one has
-// it already, and moves it to the others; fit are the hosts that have it then. In a
-// dry run nothing is made or moved.
+// moveImage makes the fleet's image on one host of each architecture, unless a host has it
+// already, and moves it to the others. fit are the hosts that have it afterwards. In a dry run
+// nothing is made or moved.
 func moveImage(ctx context.Context, d deps, all []deps, options upOptions) (fit []deps, err error) {
 	answered, err := reachAll(ctx, all, options)
 	defer func() {
@@ -108,7 +108,7 @@ func moveImage(ctx context.Context, d deps, all []deps, options upOptions) (fit 
 	return fit, errors.Join(failures...)
 }
 
-// reachAll asks every host what it is, side by side.
+// reachAll asks all hosts in parallel about their engine and image.
 func reachAll(ctx context.Context, all []deps, options upOptions) (answered []*hostEngine, err error) {
 	found := make([]*hostEngine, len(all))
 	byName := map[string]int{}
@@ -117,7 +117,7 @@ func reachAll(ctx context.Context, all []deps, options upOptions) (answered []*h
 	}
 	err = onEvery(all, func(d deps) error {
 		one, err := lookForImage(ctx, d, options)
-		if err != nil && ctx.Err() == nil { // now, and not when the others are done
+		if err != nil && ctx.Err() == nil { // now, not after the others are done
 			fmt.Fprintf(d.streams.Err, "left out: %s\n", hint.FirstLine(err))
 		}
 		found[byName[d.host]] = one
@@ -131,7 +131,7 @@ func reachAll(ctx context.Context, all []deps, options upOptions) (answered []*h
 	return answered, err
 }
 
-// lookForImage is a host that answers, with the image if it has it.
+// lookForImage connects to a host, and finds the image if its engine has it.
 func lookForImage(ctx context.Context, d deps, options upOptions) (*hostEngine, error) {
 	engine, _, err := connect(d)
 	if err != nil {
@@ -150,8 +150,8 @@ func lookForImage(ctx context.Context, d deps, options upOptions) (*hostEngine, 
 	return one, nil
 }
 
-// moveFrom makes sure that the source has the image, and moves it with its bases to
-// the hosts of the same architecture: there up finds it like one that was built there.
+// moveFrom makes sure that the source has the image, and moves it with its bases to the hosts
+// of the same architecture. There up finds it as if it had been built there.
 func moveFrom(ctx context.Context, d deps, source *hostEngine, all []*hostEngine, options upOptions, fit *[]deps) error {
 	name := source.deps.host
 	builder := d

@@ -18,7 +18,7 @@ import (
 // Version is set by the linker.
 var Version = "dev"
 
-// versionLimit is how long the engine may take to tell its version.
+// versionLimit is how long the engine may take to report its version.
 const versionLimit = 2 * time.Second
 
 type versionOptions struct {
@@ -26,14 +26,14 @@ type versionOptions struct {
 	json   bool
 }
 
-// versions is what `version -o json` prints.
+// versions is the output of `version -o json`.
 type versions struct {
 	Version string         `json:"version"`
 	Go      string         `json:"go"`
 	OS      string         `json:"os"`
 	Arch    string         `json:"arch"`
-	Engine  *engineVersion `json:"engine"` // null where none answers
-	Image   *imageVersion  `json:"image"`  // null where not built
+	Engine  *engineVersion `json:"engine"` // null if no engine answers
+	Image   *imageVersion  `json:"image"`  // null if not built
 }
 
 type engineVersion struct {
@@ -99,7 +99,7 @@ func runVersion(ctx context.Context, d deps, options versionOptions) error {
 	return nil
 }
 
-// askVersions adds what the engine knows; the error tells what is missing and why.
+// askVersions adds the versions that the engine knows. The error explains which are missing.
 func askVersions(ctx context.Context, d deps, loaded config.Config, found *versions) error {
 	engine, endpoint, err := connect(d)
 	if err != nil {
