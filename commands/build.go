@@ -124,7 +124,7 @@ func runBuild(ctx context.Context, d deps, options buildOptions) error {
 }
 
 // imageHash covers everything that determines the image's content: the rendered Dockerfile,
-// every file sent, and the ids of both base images.
+// every file sent, the ids of the base images, and the release of buildx to look up.
 func imageHash(files dockerx.Context, baseIDs ...string) string {
 	sum := sha256.New()
 	for _, path := range files.Paths() {

@@ -227,7 +227,7 @@ func goDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env,
 	return &deep, err
 }
 
-// selfTest makes sure of the image before it runs the self-test.
+// selfTest makes sure that the image exists, then runs the self-test.
 func selfTest(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env, options doctorOptions, observe func(doctor.Step)) (doctor.Deep, error) {
 	none := doctor.Deep{Steps: []doctor.Step{}, Attempts: []doctor.Attempt{}}
 	image := ensureImage

@@ -197,8 +197,8 @@ func removeFleet(ctx context.Context, d deps, engine *dockerx.Engine, name strin
 	return len(plan.Operations) + len(parts), nil
 }
 
-// downPlan removes everything of a fleet. With --force it goes on without GitHub's view if
-// that view is not available.
+// downPlan plans the removal of everything of a fleet. With --force it continues if GitHub's
+// view is not available.
 func downPlan(ctx context.Context, d deps, engine *dockerx.Engine, name string, options downOptions) (fleet.Plan, fleet.Forges, error) {
 	observed, forges, orphans, err := observe(ctx, d, engine, options.config, name, nil)
 	var unasked *unaskedError
@@ -218,7 +218,7 @@ type unaskedError struct{ error }
 // Unwrap returns the reason.
 func (e *unaskedError) Unwrap() error { return e.error }
 
-// Hint adds to the reason's own hint how to go on without GitHub.
+// Hint adds to the reason's own hint how to continue without GitHub.
 func (e *unaskedError) Hint() string {
 	own := hint.Of(e.error)
 	if own != "" {

@@ -17,7 +17,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// hostVerbs lists the verbs of host, each with the flags that not every verb accepts.
+// hostVerbs lists the verbs of host, each with the flags that only some verbs accept.
 var hostVerbs = map[string][]string{
 	"ls":         nil,
 	"drain":      {"force"},

@@ -57,8 +57,8 @@ func writeCloudInit(w io.Writer, allowMetadata bool) error {
 	return err
 }
 
-// runPrepare turns a machine behind ssh into a host. It shows the changes that the script and
-// doctor's fixes would make, asks, and then makes them.
+// runPrepare turns a machine behind ssh into a host. It shows the changes of the script, asks,
+// and makes them, and then does the same with doctor's fixes.
 func runPrepare(ctx context.Context, d deps, address string, options prepareOptions) error {
 	d.host = address
 	endpoint, err := endpointOf(d)

@@ -121,7 +121,7 @@ type unofferedError struct{ error }
 // Unwrap returns the reason.
 func (e *unofferedError) Unwrap() error { return e.error }
 
-// Hint adds to the reason's own hint how to go on without GitHub.
+// Hint adds to the reason's own hint how to build without GitHub.
 func (e *unofferedError) Hint() string {
 	const own = "with image.agent.archive the image needs nothing of GitHub"
 	if hint := hint.Of(e.error); hint != "" {
@@ -219,8 +219,8 @@ func (r recipe) context(hash string) (dockerx.Context, error) {
 }
 
 // completed returns the recipe with everything that is looked up when it is built, and every
-// large file that the engine is sent, by its path in the context. It downloads files that are
-// not in the cache.
+// large file that the engine is sent, by its path in the context. Files are downloaded now if
+// necessary.
 func (r recipe) completed(ctx context.Context, d deps, loaded config.Config, arch string) (recipe, map[string]string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // upEverywhere runs up on every host that the command covers. The image is built on one host
-// and moved to the others. countGiven reports whether --count was set.
+// of each architecture and moved to the others. countGiven reports whether --count was set.
 func upEverywhere(ctx context.Context, d deps, options upOptions, countGiven bool) error {
 	all := eachHost(d)
 	if len(all) == 1 {
