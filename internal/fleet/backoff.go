@@ -15,8 +15,8 @@ type backOff struct {
 	until time.Time
 }
 
-// failed records the failure of an attempt that started at begun. fresh is true if the failure
-// lengthened the pause.
+// failed records the failure of an attempt that started at begun. fresh is true if this
+// failure counts.
 func (b *backOff) failed(begun, now time.Time) (pause time.Duration, fresh bool) {
 	if b.level > 0 && begun.Before(b.last) {
 		return b.until.Sub(now), false

@@ -89,7 +89,7 @@ type execution struct {
 	slots    chan struct{}
 	watches  map[string]*watch
 	farewell func(context.Context, Runner) // called before a container is removed; nil: not called
-	adopted  bool                          // a runner with its credential stays when ctx ends: the next supervisor adopts it
+	adopted  bool                          // runners with a credential stay when ctx ends, for later adoption
 }
 
 // takeAway removes a runner's container and volume with the given method of the engine, Remove

@@ -55,7 +55,7 @@ const overlap = time.Second
 // existing lines, then new ones, and again after a restart). The cursor ensures that no line
 // is missed or shown twice.
 type Cursor struct {
-	first  time.Time // time of the oldest line seen
+	first  time.Time // time of the first line seen
 	last   time.Time
 	recent []LogLine // lines within overlap of last
 	replay map[LogLine]int
