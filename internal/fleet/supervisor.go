@@ -90,8 +90,8 @@ type Record struct {
 	OOMKilled  bool      `json:"oom_killed"`
 	Job        string    `json:"job"`                      // the job's name; "" if there was none
 	JobURL     string    `json:"job_url"`                  // "" if unknown
-	Conclusion string    `json:"conclusion"`               // of the job, in GitHub's terms; "" if the agent did not report it
-	Queued     float64   `json:"queued_seconds,omitempty"` // how long the job waited for the runner; 0 if unknown or not requested
+	Conclusion string    `json:"conclusion"`               // of the job, in GitHub's terms; "" if not reported
+	Queued     float64   `json:"queued_seconds,omitempty"` // how long the job was queued; 0 if unknown or not requested
 	Cause      string    `json:"cause"`                    // why the supervisor removed it
 
 	Log         []byte `json:"-"` // the end of the container's log: start, daemons, agent
