@@ -349,7 +349,7 @@ func TestTakenName(t *testing.T) {
 func TestLeftRegistrations(t *testing.T) {
 	busy, connected := Registration{URL: acme, ID: 8, Name: "ci-busy"}, Registration{URL: acme, ID: 9, Name: "ci-conn", Online: true}
 	w := newWorld()
-	w.registrations["ci-busy"] = Registration{URL: acme, ID: 8, Name: "ci-busy", Busy: true} // it got a job after the list was read
+	w.registrations["ci-busy"] = Registration{URL: acme, ID: 8, Name: "ci-busy", Busy: true} // since the list was read
 	_, err := execute(t, w, RemoveAll(nil, []Registration{busy, connected}), Options{Wait: time.Hour})
 	for _, want := range []string{"runner ci-busy stays registered at " + acme + ": it has a job", "runner ci-conn stays registered at " + acme} {
 		if err == nil || !strings.Contains(err.Error(), want) {

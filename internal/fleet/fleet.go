@@ -45,7 +45,7 @@ type Spec struct {
 	MTU             int    // bytes, outer tap and inner bridges alike
 	AppArmor        string // profile name
 	Agent           Agent
-	Runtime         string   `json:",omitempty"` // engine runtime; "" for its default. Omitted so that older fleets keep their hash
+	Runtime         string   `json:",omitempty"` // engine runtime; "" for its default. Omitted if empty: old hashes stay
 	Dockerd         string   `json:",omitempty"` // settings of the inner daemon, a JSON object; "" for none
 	CAs             []byte   `json:",omitempty"` // PEM; trusted by a runner with an agent beyond its own list
 	Syscalls        []string `json:",omitempty"` // allowed in addition to the default ones: io_uring, perf

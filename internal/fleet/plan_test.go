@@ -200,7 +200,7 @@ func TestPools(t *testing.T) {
 		{prefixes("10.208.0.0/12"), nil, "10.224.0.1/17", "base=10.224.128.0/17,size=24"},
 		{prefixes("10.128.0.0/9"), nil, "10.0.0.1/17", "base=10.0.128.0/17,size=24"},
 		{prefixes("172.17.0.0/16"), prefixes("10.213.4.0/24"), "10.214.0.1/17", "base=10.214.128.0/17,size=24"},
-		{prefixes("10.213.7.0/24"), prefixes("10.0.0.0/8"), "10.214.0.1/17", "base=10.214.128.0/17,size=24"}, // routes of a VPN
+		{prefixes("10.213.7.0/24"), prefixes("10.0.0.0/8"), "10.214.0.1/17", "base=10.214.128.0/17,size=24"}, // a VPN
 	}
 	for _, test := range tests {
 		bip, pool, err := Pools(test.outer, test.routes)

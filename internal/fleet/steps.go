@@ -69,7 +69,7 @@ func (l *loop) begin(ctx context.Context, operation Operation) {
 	})
 }
 
-// carryOut runs in parallel to the loop, so it uses none of the loop's notes.
+// carryOut runs in parallel to the loop, so it uses no notes that the loop changes.
 func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 	x := &step{host: l.Engine, execution: &execution{
 		engine: l.Engine, forges: l.Forges, options: Options{Spec: wish.Spec, Ready: wish.Ready}, observer: Silent{}, slots: l.slots, watches: map[string]*watch{}, adopted: true,

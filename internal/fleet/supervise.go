@@ -46,7 +46,7 @@ func (e *NoWishError) Error() string {
 func (e *NoWishError) Hint() string { return "runnerctl up says what is wished" }
 
 // Supervise keeps a fleet in its desired state until ctx ends, which is not an error: it then
-// finishes the operations in progress and leaves the runners. It acts on engine events, when
+// winds up the operations in progress and leaves the runners. It acts on engine events, when
 // an operation ends, when the Wish may have changed, and once a minute.
 func Supervise(ctx context.Context, supervision Supervision) error {
 	wish, err := supervision.Store.Wish(ctx)

@@ -74,7 +74,7 @@ func (w *watch) ask(pause time.Duration, pending chan struct{}) {
 		w.mu.Lock()
 		pages := len(w.list)/pageSize + 1
 		w.mu.Unlock()
-		_ = w.budget.WaitN(w.life, min(pages, w.budget.Burst())) // fails only when life ends; then the request fails too
+		_ = w.budget.WaitN(w.life, min(pages, w.budget.Burst())) // fails only when life ends; so does the request
 	}
 	asked := time.Now()
 	all, err := w.forge.Registrations(w.life)
