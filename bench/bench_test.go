@@ -32,7 +32,7 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// sample is a run whose every limit holds, some just so.
+// sample returns results that meet every limit, some only just.
 func sample() *Results {
 	r := &Results{
 		Schema: 1, Date: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
@@ -91,7 +91,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// Each limit is missed by what makes just this one worse.
+// Each limit is missed when just its own figure gets worse.
 func TestEachLimitCanBeMissed(t *testing.T) {
 	for key, spoil := range map[string]func(*Results){
 		"start_ratio_1":          func(r *Results) { replace(r, start1, runner, 0.91) },
@@ -131,7 +131,7 @@ func TestJudgeWithoutSamples(t *testing.T) {
 	}
 }
 
-// The shape of results.json, and the report and charts made of it.
+// Checks the format of results.json, and the report and charts made from it.
 func TestGolden(t *testing.T) {
 	r := sample()
 	replace(r, idle, runner, 62)
@@ -169,7 +169,7 @@ func wellFormed(t *testing.T, path string, text []byte) {
 	}
 }
 
-// The report in docs/bench tells the figures of bench/results.json, not others.
+// The report in docs/bench must show the figures of bench/results.json.
 func TestReportIsOfTheResults(t *testing.T) {
 	t.Chdir("..")
 	text, err := os.ReadFile(resultsFile)

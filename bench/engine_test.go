@@ -17,7 +17,7 @@ import (
 
 var tiny = amounts{pairs1: 1, pairs20: 1, crowd: 2, netRounds: 1, netSeconds: 1, idleRounds: 1, idleCount: 2, idleSettle: 3 * time.Second, runs: 1, builds: 1, limit: 10 * time.Minute}
 
-// labelled counts what any bench made and left.
+// labelled counts the objects on the engine that a bench left behind.
 func labelled(t *testing.T, api *client.Client) int {
 	t.Helper()
 	ctx, args := context.Background(), filters.NewArgs(filters.Arg("label", runLabel))
@@ -38,11 +38,11 @@ func labelled(t *testing.T, api *client.Client) int {
 
 func engine(t *testing.T) *client.Client {
 	t.Helper()
-	t.Chdir("..") // bin/runnerctl
+	t.Chdir("..") // for bin/runnerctl
 	return enginetest.Own(t)
 }
 
-// It is interrupted after so many seconds (short_test.go, long_test.go).
+// The bench is interrupted after a number of seconds (short_test.go, long_test.go).
 func TestInterruptedBenchLeavesNothing(t *testing.T) {
 	api := engine(t)
 	before := labelled(t, api)

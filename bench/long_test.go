@@ -9,7 +9,7 @@ import (
 
 var interruptions = []time.Duration{1, 4, 9, 16} // s
 
-// Every measurement yields its samples on a real engine, and nothing is left.
+// Every measurement yields samples on a real engine, and nothing is left behind.
 func TestBench(t *testing.T) {
 	api := engine(t)
 	before := labelled(t, api)

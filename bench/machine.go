@@ -23,21 +23,22 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// runLabel is on every container, volume and image that a bench makes, the inner
-// ones too; its value is the run's name.
+// runLabel is the label of every container, volume and image that a bench makes, including
+// those inside runners. Its value is the run's name.
 const runLabel = "dev.runnerctl.bench"
 
 const (
-	readyLimit  = 90 * time.Second // for a contender's daemon, twenty at once
+	readyLimit  = 90 * time.Second // for a contender's daemon, also with twenty starting at once
 	removeLimit = 60 * time.Second
-	sideBySide  = 10 // removals at a time
+	sideBySide  = 10 // concurrent removals
 
-	// A crowd takes ten times as long, and its looks must not take its processors.
+	// Interval of readiness checks. A crowd takes ten times as long to start, and the checks
+	// must not use up its processors.
 	lookOne   = 10 * time.Millisecond
 	lookCrowd = 50 * time.Millisecond
 )
 
-// machine is the Docker Engine with what this run makes on it.
+// machine is the Docker Engine and the objects that this run makes on it.
 type machine struct {
 	api *client.Client
 	run string // name of this run
@@ -49,8 +50,8 @@ func (m *machine) own() filters.Args {
 	return filters.NewArgs(filters.Arg("label", runLabel+"="+m.run))
 }
 
-// contender is one of the two ways to have a Docker daemon in an unprivileged
-// container: how it is made, and how a command gets to its daemon.
+// contender is one of the two ways to run a Docker daemon in an unprivileged container: how it
+// is made, and how a command reaches its daemon.
 type contender struct {
 	name    string
 	command []string // its own program
@@ -59,15 +60,14 @@ type contender struct {
 	enter   []string
 }
 
-// box is a started contender.
+// box is a running contender.
 type box struct {
 	contender
 	id, volume string
 }
 
-// contenders takes a runner as runnerctl made it for the model of both: the
-// stock way gets literally the same flags, and differs in image, program and the
-// place of its data.
+// contenders derives both contenders from a runner that runnerctl made. The stock way gets
+// exactly the same flags, and differs only in image, program and the place of its data.
 func (m *machine) contenders(ctx context.Context, runnerID, stockImage string) (ours, theirs contender, err error) {
 	info, err := m.api.ContainerInspect(ctx, runnerID)
 	if err != nil {
@@ -105,32 +105,32 @@ func (m *machine) contenders(ctx context.Context, runnerID, stockImage string) (
 // stockData is where dockerd-rootless.sh keeps its data by default.
 const stockData = "/home/runner/.local/share/docker"
 
-// enter is how a command gets into a runner's machine.
+// enter is the program that runs a command inside a runner.
 const enter = "/usr/lib/runnerctl/exec"
 
-// announced is the contender's program and, beside it, what says when the daemon
-// answers.
+// announced returns the contender's program and, in parallel to it, a script that reports when
+// the daemon answers.
 func (c contender) announced(look time.Duration) []string {
 	seconds := strconv.FormatFloat(look.Seconds(), 'f', -1, 64)
 	return append([]string{"/bin/sh", "-c", `perl -e "$1" "$2" & shift 2; exec "$@"`, "announced", readyScript, seconds}, c.command...)
 }
 
-// with is the contender with further arguments to its program.
+// with returns the contender with additional arguments for its program.
 func (c contender) with(args ...string) contender {
 	c.config.Cmd = args
 	return c
 }
 
-// started is how long a start took, and how much processor time the contender
-// itself used for it: that hardly depends on what else the machine does.
+// started holds how long a start took, and how much processor time the contender itself used
+// for it, which hardly depends on other load on the machine.
 type started struct{ engine, ready, cpu time.Duration }
 
 func (s started) String() string {
 	return fmt.Sprintf("%.2f s (%.2f s in the engine; %.2f s of processor time)", s.ready.Seconds(), s.engine.Seconds(), s.cpu.Seconds())
 }
 
-// start makes a contender and waits until its daemon answers. Times run from
-// before the first call of the engine; look is how often readiness is looked for.
+// start makes a contender and waits until its daemon answers. Times are measured from before
+// the first call to the engine. look is the interval of readiness checks.
 func (m *machine) start(ctx context.Context, c contender, name string, look time.Duration) (_ *box, took started, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
@@ -144,7 +144,7 @@ func (m *machine) start(ctx context.Context, c contender, name string, look time
 			hostConfig.Mounts[i].Source = b.volume
 		}
 	}
-	whole := context.WithoutCancel(ctx) // a call cut off may have made its object all the same
+	whole := context.WithoutCancel(ctx) // an interrupted call may still have created its object
 	if _, err := m.api.VolumeCreate(whole, volume.CreateOptions{Name: b.volume, Labels: m.labels()}); err != nil {
 		return nil, took, fmt.Errorf("%s: create volume: %w", name, err)
 	}
@@ -166,7 +166,7 @@ func (m *machine) start(ctx context.Context, c contender, name string, look time
 	return b, took, err
 }
 
-// waitLine follows a container's log up to a line.
+// waitLine follows a container's log until a line contains wanted.
 func (m *machine) waitLine(ctx context.Context, id, wanted string) error {
 	stream, err := m.api.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: true})
 	if err != nil {
@@ -192,7 +192,7 @@ func (m *machine) waitLine(ctx context.Context, id, wanted string) error {
 	return fmt.Errorf("it ended; its last words: %s", strings.Join(last[max(0, len(last)-5):], " | "))
 }
 
-// startMany starts n at once and returns when all answer.
+// startMany starts n contenders at once and returns when all daemons answer.
 func (m *machine) startMany(ctx context.Context, c contender, n int) (_ []*box, took started, err error) {
 	boxes, each := make([]*box, n), make([]started, n)
 	group := new(errgroup.Group)
@@ -211,7 +211,7 @@ func (m *machine) startMany(ctx context.Context, c contender, n int) (_ []*box, 
 	return boxes, took, err
 }
 
-// remove ends containers at once and removes them with their volumes.
+// remove kills containers and removes them with their volumes.
 func (m *machine) remove(ctx context.Context, boxes ...*box) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
 	defer cancel()
@@ -234,7 +234,7 @@ func (m *machine) remove(ctx context.Context, boxes ...*box) error {
 	return group.Wait()
 }
 
-// removeAll removes whatever carries this run's label.
+// removeAll removes every object that carries this run's label.
 func (m *machine) removeAll(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*removeLimit)
 	defer cancel()
@@ -261,7 +261,7 @@ func (m *machine) removeAll(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// helper starts a container that only waits for commands, or serves.
+// helper starts a container that only waits for commands, or that runs a server.
 func (m *machine) helper(ctx context.Context, name string, config container.Config, hostConfig container.HostConfig) (*box, error) {
 	whole := context.WithoutCancel(ctx)
 	config.Labels = m.labels()
@@ -277,7 +277,7 @@ func (m *machine) helper(ctx context.Context, name string, config container.Conf
 	return &box{contender: contender{name: name}, id: created.ID}, nil
 }
 
-// sh runs a script where the box's daemon is at hand and returns its output.
+// sh runs a script in an environment with access to the box's daemon, and returns its output.
 func (m *machine) sh(ctx context.Context, b *box, stdin io.Reader, script string, args ...string) (string, error) {
 	command := append(append(append([]string{}, b.enter...), "sh", "-c", script, "bench"), args...)
 	created, err := m.api.ContainerExecCreate(ctx, b.id, container.ExecOptions{AttachStdin: stdin != nil, AttachStdout: true, AttachStderr: true, Cmd: command})
@@ -314,7 +314,7 @@ func (m *machine) sh(ctx context.Context, b *box, stdin io.Reader, script string
 	return out.String(), nil
 }
 
-// load brings images of the machine's engine into a box's daemon.
+// load copies images from the machine's engine to a box's daemon.
 func (m *machine) load(ctx context.Context, b *box, references ...string) error {
 	stream, err := m.api.ImageSave(ctx, references)
 	if err != nil {
@@ -337,7 +337,7 @@ func (m *machine) stats(ctx context.Context, id string) (stats container.StatsRe
 	return stats, nil
 }
 
-// statsMiB is what `docker stats` shows of a container's memory.
+// statsMiB returns a container's memory as `docker stats` shows it.
 func (m *machine) statsMiB(ctx context.Context, id string) (float64, error) {
 	stats, err := m.stats(ctx, id)
 	if err != nil {

@@ -1,7 +1,6 @@
-// Bench measures runnerctl's claims on this machine's engine, against the stock
-// way to have a Docker daemon in an unprivileged container, and holds them
-// against their limits. It writes bench/results.json and docs/bench; `make bench`
-// and `make bench-quick` run it.
+// Bench measures runnerctl's claims on this machine's engine against the stock way to run a
+// Docker daemon in an unprivileged container, and compares the figures with their limits. It
+// writes bench/results.json and docs/bench; `make bench` and `make bench-quick` run it.
 package main
 
 import (
@@ -72,7 +71,7 @@ func run() int {
 	return tell(results, say)
 }
 
-// tell says which limits were met. The exit code is 1 where one was not.
+// tell prints which limits were met. The exit code is 1 if one was missed.
 func tell(results *Results, say func(string, ...any)) int {
 	for _, verdict := range results.Limits {
 		mark := "ok    "
@@ -88,7 +87,7 @@ func tell(results *Results, say func(string, ...any)) int {
 	return 0
 }
 
-// benchmark measures and leaves nothing behind but the runner image.
+// benchmark takes all measurements and leaves nothing behind but the runner image.
 func benchmark(ctx context.Context, amounts amounts, quickly bool, say func(string, ...any)) (_ *Results, err error) {
 	begin := time.Now()
 	endpoint, err := dockerx.FindEndpoint(os.Getenv)
@@ -160,8 +159,8 @@ func ownVersion(ctx context.Context, runnerctl func(context.Context, ...string) 
 	return told.Version, nil
 }
 
-// newRunnerctl gives a way to call bin/runnerctl as a user would, in an empty
-// folder and without settings from the environment.
+// newRunnerctl returns a function that calls bin/runnerctl as a user would, in an empty folder
+// and without RUNNERCTL_ variables from the environment.
 func newRunnerctl() (call func(context.Context, ...string) (string, error), dir string, err error) {
 	program, err := filepath.Abs("bin/runnerctl")
 	if err != nil {
@@ -192,7 +191,7 @@ func newRunnerctl() (call func(context.Context, ...string) (string, error), dir 
 	}, dir, nil
 }
 
-// writeConfig makes a runnerctl.yaml in the run's own folder.
+// writeConfig writes settings.yaml, a runnerctl configuration, to the run's own folder.
 func (b *bench) writeConfig(text string) (string, error) {
 	path := filepath.Join(b.dir, "settings.yaml")
 	return path, os.WriteFile(path, []byte(text), 0o600)

@@ -33,14 +33,14 @@ var (
 	trueDockerfile string
 )
 
-// amounts is how much is measured.
+// amounts sets how many samples are taken.
 type amounts struct {
 	pairs1, pairs20, crowd int
 	netRounds, netSeconds  int
 	idleRounds, idleCount  int
 	idleSettle             time.Duration
 	runs, builds           int
-	limit                  time.Duration // for all of it
+	limit                  time.Duration // for the whole run
 }
 
 var (
@@ -48,13 +48,13 @@ var (
 	quick = amounts{pairs1: 3, pairs20: 1, crowd: 20, netRounds: 2, netSeconds: 2, idleRounds: 1, idleCount: 3, idleSettle: 2 * time.Second, runs: 3, builds: 1, limit: 15 * time.Minute}
 )
 
-// bench is one run.
+// bench is one run of the benchmark.
 type bench struct {
 	*machine
-	engine    *dockerx.Engine // for builds
-	socket    string          // of the engine
+	engine    *dockerx.Engine // builds the images
+	socket    string          // path of the engine's socket
 	runnerctl func(ctx context.Context, args ...string) (string, error)
-	dir       string // that runnerctl runs in
+	dir       string // working directory of runnerctl
 	say       func(format string, args ...any)
 	amounts   amounts
 	results   *Results
@@ -73,7 +73,7 @@ func (b *bench) measure(ctx context.Context) error {
 	return nil
 }
 
-// alternate calls do for both contenders, the first one first in even rounds.
+// alternate calls do for both contenders. Even rounds start with ours, odd rounds with theirs.
 func (b *bench) alternate(round int, do func(contender) error) error {
 	first, second := b.ours, b.theirs
 	if round%2 == 1 {
@@ -85,7 +85,7 @@ func (b *bench) alternate(round int, do func(contender) error) error {
 	return do(second)
 }
 
-// images builds the stock image and the two small ones.
+// images builds the runner image, the stock image and two small ones.
 func (b *bench) images(ctx context.Context) error {
 	b.say("images: the runner's, by runnerctl build")
 	if _, err := b.runnerctl(ctx, "build", "--bootstrap-base", "--progress", "plain"); err != nil {
@@ -110,7 +110,7 @@ func (b *bench) images(ctx context.Context) error {
 	return nil
 }
 
-// models lets runnerctl make a runner, and takes both contenders from it.
+// models has runnerctl make a runner, and derives both contenders from it.
 func (b *bench) models(ctx context.Context) error {
 	model, err := b.up(ctx, b.run)
 	if err != nil {
@@ -145,7 +145,7 @@ func (b *bench) models(ctx context.Context) error {
 	return nil
 }
 
-// busy is the share of the processors' time that others take.
+// busy returns the share of processor time that other programs use.
 func (b *bench) busy(ctx context.Context) (float64, error) {
 	if err := settle(ctx, 2*time.Second); err != nil {
 		return 0, err
@@ -157,7 +157,7 @@ func (b *bench) busy(ctx context.Context) (float64, error) {
 	return busyShare(text)
 }
 
-// busyShare reads two looks at the first line of /proc/stat.
+// busyShare calculates the busy share from two samples of the first line of /proc/stat.
 func busyShare(text string) (float64, error) {
 	var idle, all [2]float64
 	lines := strings.Split(strings.TrimSpace(text), "\n")
@@ -170,10 +170,10 @@ func busyShare(text string) (float64, error) {
 			if err != nil {
 				return 0, fmt.Errorf("/proc/stat: %w", err)
 			}
-			if j < 8 { // guest time is in user's
+			if j < 8 { // guest time is already included in user time
 				all[i] += ticks
 			}
-			if j == 3 || j == 4 { // idle, waiting for a disk
+			if j == 3 || j == 4 { // idle and iowait
 				idle[i] += ticks
 			}
 		}
@@ -184,7 +184,7 @@ func busyShare(text string) (float64, error) {
 	return 1 - (idle[1]-idle[0])/(all[1]-all[0]), nil
 }
 
-// up makes a fleet of one runner as a user does.
+// up creates a fleet of one runner as a user would.
 func (b *bench) up(ctx context.Context, fleet string, args ...string) (*box, error) {
 	if _, err := b.runnerctl(ctx, append([]string{"up", "--fleet", fleet, "--count", "1", "--progress", "plain"}, args...)...); err != nil {
 		return nil, err
@@ -207,7 +207,7 @@ func (b *bench) down(ctx context.Context, fleet string) error {
 	return err
 }
 
-// settle lets the engine end what the removals before began.
+// settle waits so that the engine can finish earlier removals.
 func settle(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
@@ -263,8 +263,8 @@ func (b *bench) crowds(ctx context.Context) error {
 	return nil
 }
 
-// docker compares the inner `docker run` and `docker build` with the machine's
-// own, by the same CLI and the same script, timed beside the CLI.
+// docker compares the inner `docker run` and `docker build` with those of the machine's own
+// engine. Both use the same CLI and the same script, which is timed next to the CLI.
 func (b *bench) docker(ctx context.Context) error {
 	inner, err := b.up(ctx, b.run)
 	if err != nil {
@@ -293,7 +293,7 @@ func (b *bench) docker(ctx context.Context) error {
 					return fmt.Errorf("%s: %w", measure, err)
 				}
 				if round == 0 {
-					continue // warms both up
+					continue // warm-up for both
 				}
 				b.results.Add(measure, one.side, "ms", micros/1000)
 				b.say("%s %d/%d: %s %.0f ms", measure, round, rounds, one.side, micros/1000)
@@ -314,8 +314,8 @@ const userNetwork = "bench"
 
 var bipPattern = regexp.MustCompile(`^RUNNERCTL_BIP=(.+)$`)
 
-// network measures between a container on each contender's inner bridge and one
-// on the outer bridge of the machine's engine.
+// network measures the throughput between a container on each contender's inner bridge and a
+// container on the outer bridge of the machine's engine.
 func (b *bench) network(ctx context.Context) error {
 	server, err := b.helper(ctx, "server", container.Config{Image: b.toolsImage, Cmd: []string{"iperf3", "--server", "--forceflush"}}, container.HostConfig{NetworkMode: "bridge"})
 	if err != nil {
@@ -330,7 +330,7 @@ func (b *bench) network(ctx context.Context) error {
 	}
 	address := info.NetworkSettings.Networks["bridge"].IPAddress
 
-	// With its default addresses the stock daemon's bridge would hide the outer one.
+	// With default addresses, the stock daemon's bridge would hide the outer one.
 	var bip string
 	for _, line := range b.ours.config.Env {
 		if match := bipPattern.FindStringSubmatch(line); match != nil {
@@ -393,7 +393,7 @@ func (b *bench) network(ctx context.Context) error {
 	return b.down(ctx, b.run)
 }
 
-// iperf runs one transfer; the rate is the receiver's.
+// iperf runs one transfer. The rate is the one that the receiver measured.
 func (b *bench) iperf(ctx context.Context, from *box, network, address string, reverse bool) (gbits, retries float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(b.amounts.netSeconds)*time.Second+30*time.Second)
 	defer cancel()
@@ -428,8 +428,8 @@ func parseIperf(text []byte) (gbits, retries float64, err error) {
 	return report.End.Received.BitsPerSecond / 1e9, report.End.Sent.Retransmits, nil
 }
 
-// memory compares what idle daemons take of the machine: MemAvailable with some
-// of them against the mean of before and after.
+// memory compares how much of the machine's memory idle daemons use: the mean of MemAvailable
+// before and after, minus MemAvailable while they run.
 func (b *bench) memory(ctx context.Context) error {
 	for round := range b.amounts.idleRounds {
 		err := b.alternate(round, func(c contender) error {
@@ -473,7 +473,8 @@ func (b *bench) memory(ctx context.Context) error {
 	return nil
 }
 
-// available is the machine's MemAvailable in MiB after a rest, the median of five looks.
+// available returns the machine's MemAvailable in MiB after a pause, as the median of five
+// samples.
 func (b *bench) available(ctx context.Context) (float64, error) {
 	if err := settle(ctx, b.amounts.idleSettle); err != nil {
 		return 0, err

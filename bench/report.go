@@ -23,7 +23,7 @@ var (
 	chartText string
 )
 
-// chart is one SVG file: groups of horizontal bars, each group with a scale of its own.
+// chart is one SVG file with groups of horizontal bars. Each group has its own scale.
 type chart struct {
 	File, Title string
 	Groups      []group
@@ -31,7 +31,7 @@ type chart struct {
 
 type group struct {
 	Title, Unit string
-	Better      string // shorter or longer bars
+	Better      string // which bars are better, shorter or longer
 	Bars        []bar
 }
 
@@ -41,7 +41,7 @@ type bar struct {
 	Median, Min, Max float64
 }
 
-// sideNames in the words of the report, in the order of the bars.
+// sideNames maps sides to their names in the report, in the order of the bars.
 var sideNames = []struct {
 	side, name string
 	ours       bool
@@ -94,7 +94,7 @@ const (
 	top        = 40
 )
 
-// drawn is a bar with its place.
+// drawn is a bar with its position.
 type drawn struct {
 	bar
 	Y, Width, Whisker1, Whisker2 int
@@ -107,7 +107,7 @@ type drawnGroup struct {
 	Drawn []drawn
 }
 
-// svg draws a chart; it is readable on light and dark grounds.
+// svg draws a chart that is readable on light and dark backgrounds.
 func (c chart) svg() ([]byte, error) {
 	view := struct {
 		chart
@@ -141,7 +141,7 @@ func (c chart) svg() ([]byte, error) {
 	return render("chart", chartText, view)
 }
 
-// report is docs/bench/README.md.
+// report returns the content of docs/bench/README.md.
 func (r *Results) report() ([]byte, error) {
 	return render("report", reportText, struct {
 		*Results
@@ -166,7 +166,7 @@ func render(name, text string, view any) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// number in three digits that count.
+// number formats a value with three significant digits.
 func number(value float64) string {
 	switch size := math.Abs(value); {
 	case size >= 100:
@@ -178,7 +178,7 @@ func number(value float64) string {
 	}
 }
 
-// files are all that a run writes, by path.
+// files returns all files that a run writes, by path.
 func (r *Results) files() (map[string][]byte, error) {
 	files := map[string][]byte{}
 	var err error

@@ -8,19 +8,20 @@ import (
 	"time"
 )
 
-// Results is bench/results.json: the figures on top, all that they come from below.
+// Results is the content of bench/results.json: the figures first, and the samples that they
+// come from last.
 type Results struct {
 	Schema int       `json:"schema"`
 	Date   time.Time `json:"date"`
 	Quick  bool      `json:"quick"` // fewer and shorter samples
 	Figures
-	Missed  []string  `json:"missed"` // keys of limits that do not hold
+	Missed  []string  `json:"missed"` // keys of missed limits
 	Limits  []Verdict `json:"limits"`
 	Machine Machine   `json:"machine"`
 	Series  []Series  `json:"series"`
 }
 
-// Machine is where it was measured.
+// Machine describes the machine that was measured.
 type Machine struct {
 	Kernel  string  `json:"kernel"`
 	System  string  `json:"system"`
@@ -31,30 +32,30 @@ type Machine struct {
 	Cores   int     `json:"cores"`
 	Memory  int64   `json:"memory"` // bytes
 	Version string  `json:"runnerctl"`
-	Busy    float64 `json:"busy"` // share of the processors' time that others took when it began
+	Busy    float64 `json:"busy"` // share of processor time that other programs used at the start
 }
 
 // Sides of a measurement.
 const (
 	runner     = "runner"      // a runner with its default settings
-	runnerUser = "runner-user" // the same, on a user-made inner network
+	runnerUser = "runner-user" // the same, on a user-defined inner network
 	pasta      = "runner-pasta"
 	stock      = "stock"
 	host       = "host" // the machine's own engine
 )
 
-// Measurements; of each there is a series for two or more sides.
+// Measurements. Each has a series for two or more sides.
 const (
 	start1        = "start_1"         // seconds until one daemon answers
-	start1Engine  = "start_1_engine"  // of them, in the engine's create and start calls
-	start1CPU     = "start_1_cpu"     // processor seconds that the container used
+	start1Engine  = "start_1_engine"  // part of start_1 spent in the engine's create and start calls
+	start1CPU     = "start_1_cpu"     // processor seconds used by the container
 	start20       = "start_20"        // seconds until the last of twenty answers
-	start20Engine = "start_20_engine" // of them, until the last start call returned
+	start20Engine = "start_20_engine" // part of start_20 until the last start call returned
 	start20CPU    = "start_20_cpu"
 	netUp         = "net_up" // Gbit/s
 	netDown       = "net_down"
 	netUpRetries  = "net_up_retransmits"
-	idle          = "idle"       // MiB of the machine
+	idle          = "idle"       // MiB of the machine's memory
 	idleStats     = "idle_stats" // MiB by docker stats
 	dockerRun     = "docker_run" // ms
 	dockerBuild   = "docker_build"
@@ -71,7 +72,7 @@ type Series struct {
 	Max     float64   `json:"max"`
 }
 
-// Figures are what the limits judge, and their companions.
+// Figures are the values that the limits apply to, and related ones.
 type Figures struct {
 	StartRatio1         float64 `json:"start_ratio_1"`
 	StartRatio20        float64 `json:"start_ratio_20"`
@@ -90,7 +91,7 @@ type Figures struct {
 	BuildRatio          float64 `json:"build_ratio"`
 }
 
-// Verdict is one limit and whether it holds.
+// Verdict is one limit and whether it is met.
 type Verdict struct {
 	Key   string  `json:"key"`
 	What  string  `json:"what"`
@@ -102,7 +103,7 @@ type Verdict struct {
 type limit struct {
 	key, what string
 	value     func(Figures) float64
-	least     bool // else: at most
+	least     bool // bound is a minimum; otherwise a maximum
 	bound     float64
 }
 
@@ -118,7 +119,7 @@ var limits = []limit{
 	{"docker_run_host_ratio", "`docker run` of a trivial image : on the host", func(f Figures) float64 { return f.DockerRunHostRatio }, false, 1.5},
 }
 
-// Judge turns the series into figures and holds them against the limits.
+// Judge calculates the figures from the series and compares them with the limits.
 func (r *Results) Judge() error {
 	var err error
 	median := func(measure, side string) float64 {
@@ -133,7 +134,7 @@ func (r *Results) Judge() error {
 		series, _ := r.find(measure, side)
 		return series.Min / median(measure, other)
 	}
-	stockIdle, _ := r.find(idle, stock) // told, not judged: a busy machine may make it anything
+	stockIdle, _ := r.find(idle, stock) // reported without a limit: on a busy machine it can be any value
 	r.Figures = Figures{
 		StartRatio1:         ratio(start1, runner, stock),
 		StartRatio20:        ratio(start20, runner, stock),
@@ -170,7 +171,7 @@ func (r *Results) Judge() error {
 	return nil
 }
 
-// round keeps what the measurement can tell: three decimals.
+// round rounds the figures to three decimals, the precision of the measurement.
 func (r *Results) round() {
 	f := &r.Figures
 	for _, value := range []*float64{
@@ -183,7 +184,7 @@ func (r *Results) round() {
 
 func round(value float64) float64 { return math.Round(value*1000) / 1000 }
 
-// Add puts a sample into its series.
+// Add appends a sample to its series.
 func (r *Results) Add(measure, side, unit string, value float64) {
 	for i := range r.Series {
 		if s := &r.Series[i]; s.Measure == measure && s.Side == side {
@@ -210,7 +211,7 @@ func (s *Series) summarize() {
 	s.Median, s.Min, s.Max = round(median(s.Samples)), slices.Min(s.Samples), slices.Max(s.Samples)
 }
 
-// median of a series; 0 of none.
+// median returns the median of samples; 0 if there are none.
 func median(samples []float64) float64 {
 	if len(samples) == 0 {
 		return 0
@@ -223,7 +224,7 @@ func median(samples []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// JSON is the form of bench/results.json.
+// JSON returns the content of bench/results.json.
 func (r *Results) JSON() ([]byte, error) {
 	text, err := json.MarshalIndent(r, "", "  ")
 	return append(text, '\n'), err

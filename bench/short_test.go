@@ -4,5 +4,5 @@ package main
 
 import "time"
 
-// What make test leaves to make test-long: all but one.
+// make test runs only one interruption and leaves the others to make test-long.
 var interruptions = []time.Duration{4} // s

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Paper is the line as a record keeps it.
+// Paper returns the line in the form that a record stores.
 func (l LogLine) Paper() string {
 	return l.Time.Format(time.RFC3339Nano) + " " + l.Source + ": " + l.Text
 }
 
-// LogLines are those of the record's log.
+// LogLines returns the lines of the record's log.
 func (r Record) LogLines() (lines []LogLine) {
 	for line := range strings.Lines(string(r.Log)) {
 		stamp, raw, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
@@ -26,15 +26,15 @@ func (r Record) LogLines() (lines []LogLine) {
 var (
 	agentRuns = regexp.MustCompile(`^\S+ \S+: Running job: (.{1,200})$`)
 	agentDone = regexp.MustCompile(`^\S+ \S+: Job (.{1,200}) completed with result: (Succeeded|SucceededWithIssues|Failed|Canceled|Skipped|Abandoned)$`)
-	// conclusions are GitHub's words for the agent's.
+	// conclusions maps the agent's results to GitHub's conclusions.
 	conclusions = map[string]string{"Succeeded": "success", "SucceededWithIssues": "success", "Failed": "failure", "Abandoned": "failure", "Canceled": "cancelled", "Skipped": "skipped"}
 	jobName     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,99}$`)
 	runPath     = regexp.MustCompile(`^(/[A-Za-z0-9_.-]{1,100}){2}/actions/runs/[0-9]{1,20}/attempts/[0-9]{1,10}$`)
 )
 
-// ReadJob takes the runner's last job from its log, in which the agent's lines are
-// the agent's alone, and from the note of the job-started hook, "URL NAME": any job
-// can forge that, so it is believed only where it names a run of the host of target.
+// ReadJob finds the runner's last job in two sources. Log lines with the agent's source come
+// only from the agent. The note of the job-started hook, "URL NAME", can be forged by any job,
+// so ReadJob uses it only if it names a run on the host of target.
 func (r *Record) ReadJob(lines []LogLine, note, target string) {
 	address, name, _ := strings.Cut(strings.TrimSuffix(note, "\n"), " ")
 	if isRunOf(address, target) {

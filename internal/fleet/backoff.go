@@ -7,16 +7,16 @@ const (
 	longestPause = 5 * time.Minute
 )
 
-// backOff is a pause that doubles with each failure. What was begun before the last
-// one failed tells nothing new: ten that fail together count once.
+// backOff is a pause that doubles with each failure. A failed attempt that was started before
+// the previous failure adds no information: ten attempts that fail together count once.
 type backOff struct {
 	level int
 	last  time.Time // failure
 	until time.Time
 }
 
-// failed notes a failure of what was begun then; the pause is new where it tells
-// something new.
+// failed records the failure of an attempt that started at begun. fresh is true if this
+// failure counts.
 func (b *backOff) failed(begun, now time.Time) (pause time.Duration, fresh bool) {
 	if b.level > 0 && begun.Before(b.last) {
 		return b.until.Sub(now), false

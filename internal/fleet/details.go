@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Details is all that is known of one runner. The JSON form is the public shape
-// of `inspect -o json`.
+// Details is everything known about one runner. The JSON form is the public shape of `inspect
+// -o json`.
 type Details struct {
 	Runner
-	Pinned    string     `json:"image_id"` // what Image meant when the runner was made
+	Pinned    string     `json:"image_id"` // the id of Image when the runner was made
 	Spec      string     `json:"spec_hash"`
 	Volume    string     `json:"volume"`
 	Started   *time.Time `json:"started"`  // nil: never
-	Finished  *time.Time `json:"finished"` // of the last end; nil: none
+	Finished  *time.Time `json:"finished"` // the last exit; nil: none
 	ExitCode  int        `json:"exit_code"`
 	OOMKilled bool       `json:"oom_killed"`
 
@@ -32,7 +32,7 @@ type Details struct {
 	DaemonRestarts []Moment  `json:"daemon_restarts"`
 }
 
-// Limits of the whole runner; 0 is none.
+// Limits are the limits of the whole runner; 0 means none.
 type Limits struct {
 	CPUs   float64 `json:"cpus"`
 	Memory int64   `json:"memory"` // bytes
@@ -40,7 +40,7 @@ type Limits struct {
 	Shm    int64   `json:"shm"` // bytes
 }
 
-// Engines are the host's and the runner's own.
+// Engines are the host's engine and the runner's own.
 type Engines struct {
 	Outer         string `json:"outer"`
 	Inner         string `json:"inner"`
@@ -48,11 +48,12 @@ type Engines struct {
 	CgroupDriver  string `json:"cgroup_driver"`  // of the inner one
 }
 
-// Network is the runner's way out and what its daemon gives to containers.
+// Network is the runner's outbound network, and the addresses that its daemon assigns to
+// containers.
 type Network struct {
 	Driver string         `json:"driver"`
-	MTU    int            `json:"mtu"`  // as wanted
-	MTUs   map[string]int `json:"mtus"` // as they are, by interface
+	MTU    int            `json:"mtu"`  // configured
+	MTUs   map[string]int `json:"mtus"` // actual, by interface
 	Bip    string         `json:"bip"`  // of the inner docker0
 	Pool   string         `json:"address_pool"`
 }
@@ -64,21 +65,20 @@ type IDRange struct {
 	Length  int64 `json:"length"`
 }
 
-// Moment is when something happened.
+// Moment is the time of a named event.
 type Moment struct {
 	Name string    `json:"name"`
 	Time time.Time `json:"time"`
 }
 
-// Phase of a start, by when it ended.
+// Phase is one phase of a start. Time is when it ended.
 type Phase struct {
 	Moment
-	After float64 `json:"after_seconds"` // since the first one
+	After float64 `json:"after_seconds"` // since the first phase ended
 }
 
-// Inside reads what a runner's machine tells of itself into d: lines of a word
-// that says what follows. A job can write them as it likes, so nothing but
-// numbers and short words is taken from it.
+// Inside parses a report from inside the runner into d. Each line starts with a keyword. A job
+// can forge the report, so Inside accepts only numbers and short words.
 func (d *Details) Inside(text string) {
 	for line := range strings.Lines(text) {
 		what, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -114,7 +114,7 @@ func (d *Details) Inside(text string) {
 	}
 }
 
-// most of each list that a runner may fill.
+// most is the maximum length of each list that a runner can fill.
 const most = 100
 
 func parseMoment(text string) (Moment, bool) {

@@ -25,7 +25,7 @@ func TestInside(t *testing.T) {
 	}
 }
 
-// A job can print what it likes: it fills nothing up.
+// A job can print anything, but must not fill any list beyond its limit.
 func TestInsideOfALiar(t *testing.T) {
 	of := Details{Network: Network{MTUs: map[string]int{}}}
 	var lies strings.Builder

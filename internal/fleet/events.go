@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// String is the event in one line, without its time.
+// String returns the event as one line, without its time.
 func (e Event) String() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%-10s  ", e.Kind)

@@ -8,42 +8,42 @@ import (
 	"time"
 )
 
-// Observer is told how each operation goes on; calls may come side by side.
+// Observer receives the progress of each operation. Calls may be concurrent.
 type Observer interface {
 	Working(name, text string)
 	Done(name, text string, took time.Duration)
 	Failed(name string, err error)
 }
 
-// Options of an execution.
+// Options configure an execution.
 type Options struct {
 	Spec    Spec
-	Ready   time.Duration // for a runner's daemon to answer and its agent to connect
-	Wait    time.Duration // for jobs of runners that are to go; 0: these stay
-	Force   bool          // not to wait for jobs: they are lost
-	NewName func() string // for runners beyond the plan's; nil: there are none. It is called side by side
+	Ready   time.Duration // time limit for a runner's daemon to answer and its agent to connect
+	Wait    time.Duration // time limit for jobs of runners to be removed; 0: these runners stay
+	Force   bool          // don't wait for jobs: they are lost
+	NewName func() string // names runners beyond the plan's; nil: there are none. Called concurrently
 }
 
-// final tells whether no later execution is to be expected that clears up after this one.
+// final reports whether no later execution is expected to clean up after this one.
 func (o Options) final() bool { return o.Wait > 0 || o.Force }
 
-// atOnce bounds how many runners are made or removed side by side: the engine
-// itself is the limit, and past this only its own queues grow. Who waits for
-// GitHub or for a job is not counted.
+// atOnce limits how many runners are made or removed in parallel. The engine itself is the
+// bottleneck: beyond this, only its queues grow. Waiting for GitHub or for a job does not
+// count.
 const atOnce = 10
 
 const (
 	cleanUpLimit = 90 * time.Second
 	lastLines    = 8
-	// noticeLimit is how long GitHub may take to notice that a runner has ended: after a
-	// job some seconds, after a crash until the lease of its job has run out.
+	// noticeLimit is how long GitHub may take to notice that a runner has ended: some seconds
+	// after a job, and after a crash until the lease of its job has expired.
 	noticeLimit = 100 * time.Second
 )
 
-// Execute carries a plan out, side by side, and returns when every created and
-// kept runner is ready: its inner daemon answers and, with an agent, its forge
-// lists it online. What fails is removed again; the others go on.
-// When ctx ends, all that this call created is removed, but for what has a job.
+// Execute carries a plan out in parallel, and returns when every created and kept runner is
+// ready: its inner daemon answers and, if it has an agent, GitHub lists it online. A runner
+// that fails is removed again; the others continue. When ctx ends, Execute removes all runners
+// that it created, except those that have a job.
 func Execute(ctx context.Context, engine Engine, forges Forges, plan Plan, options Options, observer Observer) error {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -88,12 +88,12 @@ type execution struct {
 	observer Observer
 	slots    chan struct{}
 	watches  map[string]*watch
-	farewell func(context.Context, Runner) // before a container is removed; nil: it is not looked at
-	adopted  bool                          // what has its credential when ctx ends stays: whoever comes next adopts it
+	farewell func(context.Context, Runner) // called before a container is removed; nil: not called
+	adopted  bool                          // runners with a credential stay when ctx ends, for later adoption
 }
 
-// takeAway removes a runner's container and volume by the engine's Remove, or by its
-// RemoveAtOnce.
+// takeAway removes a runner's container and volume with the given method of the engine, Remove
+// or RemoveAtOnce.
 func (x *execution) takeAway(ctx context.Context, runner Runner, remove func(context.Context, Runner) error) error {
 	if x.farewell != nil {
 		x.farewell(ctx, runner)
@@ -101,16 +101,17 @@ func (x *execution) takeAway(ctx context.Context, runner Runner, remove func(con
 	return remove(ctx, runner)
 }
 
-// working takes one of the slots; the function returned gives it back. Nobody asks
-// for a second one before that, undo included: ten who did would wait for each
-// other.
+// working takes a slot and returns a function that releases it. A caller must release its slot
+// before it takes another, also in undo: otherwise ten callers could wait for each other
+// forever.
 func (x *execution) working(name, text string) func() {
 	x.slots <- struct{}{}
 	x.observer.Working(name, text)
 	return sync.OnceFunc(func() { <-x.slots })
 }
 
-// outcome of an operation, under the name of the runner that it ended with.
+// outcome is the result of an operation. name is the runner's final name, which may differ
+// from the planned one.
 type outcome struct {
 	name, text string
 	made       *Runner
@@ -134,7 +135,7 @@ func (x *execution) carryOut(ctx context.Context, operation Operation) (outcome,
 	return result, err
 }
 
-// drawings is how many names one runner may take to find a free one.
+// drawings is how many names a runner may try until one is free.
 const drawings = 3
 
 func (x *execution) create(ctx context.Context, name string) (outcome, error) {
@@ -173,9 +174,9 @@ func (x *execution) create(ctx context.Context, name string) (outcome, error) {
 	return result, nil
 }
 
-// keep waits for a runner to be ready. One whose agent GitHub does not see in all that
-// time would look idle for ever, and one that ends waits for a credential that a killed
-// runnerctl did not bring: both are replaced.
+// keep waits until a runner is ready. It replaces a runner whose agent GitHub does not see in
+// all that time, which would look idle forever, and a runner that ends because a killed
+// runnerctl never delivered its credential.
 func (x *execution) keep(ctx context.Context, runner Runner) (outcome, error) {
 	result := outcome{name: runner.Name}
 	if runner.Ready && runner.hasJob() {
@@ -204,8 +205,8 @@ func (x *execution) keep(ctx context.Context, runner Runner) (outcome, error) {
 	return x.create(ctx, x.options.NewName())
 }
 
-// await waits until a runner's inner daemon answers and its forge lists it. Of
-// the second the engine has no work: answered is called before.
+// await waits until a runner's inner daemon answers and GitHub lists it. It calls answered
+// between the two, because waiting for GitHub puts no load on the engine.
 func (x *execution) await(ctx context.Context, runner Runner, answered func()) (string, error) {
 	started := time.Now()
 	bounded, cancel := context.WithDeadline(ctx, started.Add(x.options.Ready))
@@ -230,8 +231,8 @@ func (x *execution) await(ctx context.Context, runner Runner, answered func()) (
 	return text + ", " + seen, err
 }
 
-// notReady tells why. A runner that got a job at once may be through with it before
-// its daemon was heard of.
+// notReady explains why the daemon did not answer. A runner that got a job at once may have
+// finished before its daemon answered.
 func (x *execution) notReady(ctx context.Context, runner Runner, started time.Time, cause error) (string, error) {
 	if runner.Agent.Mode != NoAgent {
 		if text, err := x.ended(ctx, runner); text != "" || err != nil {
@@ -243,8 +244,8 @@ func (x *execution) notReady(ctx context.Context, runner Runner, started time.Ti
 
 const staysBusy = "stays, it has a job"
 
-// remove takes a runner from its forge first: a refusal says that it has a job,
-// and what is not registered any more gets none.
+// remove first removes a runner's registration at GitHub. If GitHub refuses, the runner has a
+// job; a runner that is no longer registered gets none.
 func (x *execution) remove(ctx context.Context, runner Runner) (string, error) {
 	release := x.working(runner.Name, "stopping")
 	defer func() { release() }()
@@ -277,8 +278,8 @@ func (x *execution) remove(ctx context.Context, runner Runner) (string, error) {
 	return x.afterwards(ctx, runner, busy != nil)
 }
 
-// afterwards removes the registration that was refused to be, or that the agent
-// made in its last moment.
+// afterwards removes a registration that GitHub refused to remove before, or that the agent
+// made at its last moment.
 func (x *execution) afterwards(ctx context.Context, runner Runner, refused bool) (string, error) {
 	if x.forges[runner.Agent.URL] == nil || !refused && runner.Agent.Mode != Token {
 		return "removed", nil
@@ -286,7 +287,7 @@ func (x *execution) afterwards(ctx context.Context, runner Runner, refused bool)
 	bounded, cancel := context.WithTimeout(ctx, noticeLimit)
 	defer cancel()
 	for pause := time.Second; ; pause = min(pause*2, slowLook) {
-		err := x.unregister(bounded, runner) // whole, even where somebody interrupts
+		err := x.unregister(bounded, runner) // runs to completion, even if interrupted
 		var busy *BusyError
 		if !errors.As(err, &busy) {
 			return "removed", err
@@ -300,7 +301,8 @@ func (x *execution) afterwards(ctx context.Context, runner Runner, refused bool)
 	}
 }
 
-// left tells of a registration that stays: in passing where a next time is to come.
+// left reports a registration that stays: as an error if this execution is final, else as
+// text.
 func (x *execution) left(url, name, why string) (string, error) {
 	if x.options.final() {
 		return "", &LeftError{Name: name, URL: url, Why: why}
@@ -308,14 +310,14 @@ func (x *execution) left(url, name, why string) (string, error) {
 	return "its registration stays until the next up or down: " + why, nil
 }
 
-// LeftError says that a registration outlives its runner.
+// LeftError reports that a registration outlives its runner.
 type LeftError struct{ Name, URL, Why string }
 
 func (e *LeftError) Error() string {
 	return fmt.Sprintf("runner %s stays registered at %s: %s", e.Name, e.URL, e.Why)
 }
 
-// Hint says what to do.
+// Hint suggests what to do.
 func (e *LeftError) Hint() string {
 	return "runnerctl down removes it once GitHub shows it as offline and idle, within minutes; no runner of this engine has it any more"
 }
@@ -325,8 +327,8 @@ func (x *execution) last(ctx context.Context, runner Runner) []string {
 	return lines[max(0, len(lines)-lastLines):]
 }
 
-// giveUp removes a runner that was waited for in vain, but not because the waiting was
-// ended by somebody after whom another one adopts it.
+// giveUp removes a runner that never became ready. It leaves the runner alone if the wait was
+// canceled and another supervisor will adopt the runner.
 func (x *execution) giveUp(ctx context.Context, runner Runner, err error) error {
 	if x.adopted && errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
@@ -334,9 +336,9 @@ func (x *execution) giveUp(ctx context.Context, runner Runner, err error) error 
 	return errors.Join(err, x.undo(ctx, runner))
 }
 
-// undo removes what this execution made, also when ctx has ended, within a limit
-// of its own. What has got a job meanwhile stays, and so does what whoever asks may
-// no longer unregister: half of it would be worse than the whole.
+// undo removes runners that this execution made, also after ctx has ended, within its own time
+// limit. A runner that got a job meanwhile stays. So does one whose registration the
+// credential may no longer remove: half a runner would be worse than a whole one.
 func (x *execution) undo(ctx context.Context, runners ...Runner) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
 	defer cancel()
@@ -370,7 +372,7 @@ func (x *execution) undo(ctx context.Context, runners ...Runner) error {
 	return errors.Join(failures...)
 }
 
-// forgeOf a runner; nil where it has no agent.
+// forgeOf returns the Forge of an agent; nil for NoAgent, or with Force if there is no access.
 func (x *execution) forgeOf(agent Agent) (Forge, error) {
 	if agent.Mode == NoAgent {
 		return nil, nil

@@ -30,7 +30,7 @@ func execute(t *testing.T, w *world, plan Plan, options Options) (map[string]str
 	return observer.done, err
 }
 
-// standing is a runner that is up and online.
+// standing returns a runner that is up and online.
 func (w *world) standing(name string, agent Agent) Runner {
 	w.online(name)
 	runner := Runner{Name: name, Fleet: "ci", ContainerID: "id-" + name, State: Running, Ready: true, DockerVersion: "26.1", Agent: agent}
@@ -106,7 +106,7 @@ func TestNothingStaysOfWhatFails(t *testing.T) {
 	}
 }
 
-// What GitHub could not be asked about may have a job: that is given its time.
+// If GitHub can't be queried, the runner may have a job, so it is removed gracefully.
 func TestUndoWithoutGitHubIsGraceful(t *testing.T) {
 	w := newWorld()
 	w.connect, w.unregisterErr = func(*world, string) {}, errors.New("502")
@@ -118,7 +118,7 @@ func TestUndoWithoutGitHubIsGraceful(t *testing.T) {
 	}
 }
 
-// All slots are taken when all fail, and each failure has something to undo.
+// When all runners fail together, all slots are taken and each failure has something to undo.
 func TestAllFailTogether(t *testing.T) {
 	for _, interrupt := range []bool{false, true} {
 		w := newWorld()
@@ -158,7 +158,7 @@ func TestAllFailTogether(t *testing.T) {
 	}
 }
 
-// A runner may have had its one job before anybody looked.
+// A runner may finish its one job before the first check.
 func TestThroughAtOnce(t *testing.T) {
 	w := newWorld()
 	w.connect = (*world).through
@@ -222,7 +222,7 @@ func TestDown(t *testing.T) {
 	}
 }
 
-// A job that begins between the look and the removal is seen by the refusal.
+// If a job begins between the look and the removal, GitHub's refusal reveals it.
 func TestJobThatBeginsMeanwhile(t *testing.T) {
 	for _, down := range []bool{true, false} {
 		w := newWorld()
@@ -258,7 +258,7 @@ func TestForce(t *testing.T) {
 	if runners, registrations := w.all(); len(runners)+len(registrations) > 0 || time.Since(started) > 5*time.Second {
 		t.Errorf("left after %s: %v %v", time.Since(started), runners, registrations)
 	}
-	// And without any access to GitHub.
+	// The same without any access to GitHub.
 	runner = w.standing("ci-b", jitSpec.Agent)
 	if err := Execute(t.Context(), w, nil, RemoveAll([]Runner{runner}, nil), Options{Wait: time.Hour, Force: true}, &told{}); err != nil {
 		t.Error(err)
@@ -284,7 +284,7 @@ func TestKeepWithAgents(t *testing.T) {
 	if len(w.runners) != 1 {
 		t.Error("a kept runner was removed")
 	}
-	// Where names are to be had, it is replaced; but not for a list that fails.
+	// The runner is replaced if new names are available, but not because a list failed.
 	options := Options{Spec: jitSpec, Ready: 500 * time.Millisecond, NewName: func() string { return "ci-b" }}
 	w.listErrs = slices.Repeat([]error{errors.New("502")}, 100)
 	if _, err := execute(t, w, keep, options); !errors.As(err, &late) || len(w.runners) != 1 {
@@ -306,7 +306,7 @@ func TestKeepWithAgents(t *testing.T) {
 	}
 }
 
-// A killed runnerctl may leave a runner without a credential, which ends soon.
+// A killed runnerctl may leave a runner without a credential. Such a runner soon ends.
 func TestKeptRunnerThatEnds(t *testing.T) {
 	w := newWorld()
 	runner := w.standing("ci-a", jitSpec.Agent)
@@ -322,7 +322,7 @@ func TestKeptRunnerThatEnds(t *testing.T) {
 	}
 }
 
-// A name that is taken at GitHub is not insisted on.
+// If a name is taken at GitHub, another one is tried.
 func TestTakenName(t *testing.T) {
 	w := newWorld()
 	w.registrations["ci-a"], w.registrations["ci-b"] = Registration{ID: 8, Name: "ci-a"}, Registration{ID: 9, Name: "ci-b"}
@@ -345,7 +345,7 @@ func TestTakenName(t *testing.T) {
 	}
 }
 
-// down ends with an error where a registration outlives it, up goes on.
+// down fails if a registration outlives it; up continues.
 func TestLeftRegistrations(t *testing.T) {
 	busy, connected := Registration{URL: acme, ID: 8, Name: "ci-busy"}, Registration{URL: acme, ID: 9, Name: "ci-conn", Online: true}
 	w := newWorld()
@@ -362,7 +362,7 @@ func TestLeftRegistrations(t *testing.T) {
 	}
 }
 
-// A token that ends in the midst leaves whole runners, not halves.
+// A token that expires halfway leaves whole runners, not halves.
 func TestTokenEndsInTheMidst(t *testing.T) {
 	w := newWorld()
 	denied := fmt.Errorf("401: %w", ErrDenied)
@@ -376,7 +376,7 @@ func TestTokenEndsInTheMidst(t *testing.T) {
 	}
 }
 
-// A list that fails is asked for again until the time is over; one that is denied is not.
+// A list that fails is retried until the time limit; a denied one is not.
 func TestListsThatFail(t *testing.T) {
 	broken, denied := errors.New("502"), fmt.Errorf("401: %w", ErrDenied)
 	waiting := map[string]func(*testing.T, *world, time.Duration) error{

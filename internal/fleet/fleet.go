@@ -1,5 +1,5 @@
-// Package fleet is the domain: what runners are wanted, which exist, and what
-// has to be done about the difference.
+// Package fleet is the domain: which runners are wanted, which exist, and what to do about the
+// difference.
 package fleet
 
 import (
@@ -13,24 +13,25 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// Role of a container of ours. Throw-away runners are not counted by up and down.
+// Role is the purpose of a container that runnerctl made. up and down do not count throw-away
+// runners.
 type Role string
 
 // The roles.
 const (
-	Member    Role = "runner" // of its fleet
-	ThrowAway Role = "run"    // made by run, gone with it
-	Kept      Role = "kept"   // made by run --keep, stays when it ends
+	Member    Role = "runner" // belongs to its fleet
+	ThrowAway Role = "run"    // made by run, removed when run ends
+	Kept      Role = "kept"   // made by run --keep, stays after run ends
 	Lock      Role = "lock"   // lives as long as the process that changes a fleet
 	Hold      Role = "hold"   // lives as long as the process that runs a throw-away runner
-	Probe     Role = "probe"  // looks at the engine's machine for a moment
+	Probe     Role = "probe"  // inspects the engine's machine, then goes
 
-	Supervisor Role = "supervisor" // keeps a fleet as wished; its name is the lock
-	StateRole  Role = "state"      // volume of a fleet's wish, records and events
-	Credential Role = "credential" // volume of what a supervisor asks GitHub with
+	Supervisor Role = "supervisor" // keeps a fleet in its desired state; its name is the lock
+	StateRole  Role = "state"      // volume with a fleet's wish, records and events
+	Credential Role = "credential" // volume with the supervisor's GitHub credential
 )
 
-// Spec is how one runner is made. Two runners of equal Spec are interchangeable.
+// Spec describes how a runner is made. Two runners of equal Spec are interchangeable.
 type Spec struct {
 	Fleet           string
 	Image           string  // tag
@@ -44,32 +45,32 @@ type Spec struct {
 	MTU             int    // bytes, outer tap and inner bridges alike
 	AppArmor        string // profile name
 	Agent           Agent
-	Runtime         string   `json:",omitempty"` // of the engine; "" for its default. Omitted so that older fleets keep their hash
-	Dockerd         string   `json:",omitempty"` // settings of its own daemon, a JSON object; "" for none
-	CAs             []byte   `json:",omitempty"` // PEM, which a machine with an agent trusts beyond its own list
-	Syscalls        []string `json:",omitempty"` // opened beyond the usual ones: io_uring, perf
-	Devices         []string `json:",omitempty"` // of the host, below /dev, beyond net/tun
+	Runtime         string   `json:",omitempty"` // engine runtime; "" for its default. Omitted if empty: old hashes stay
+	Dockerd         string   `json:",omitempty"` // settings of the inner daemon, a JSON object; "" for none
+	CAs             []byte   `json:",omitempty"` // PEM; trusted by a runner with an agent beyond its own list
+	Syscalls        []string `json:",omitempty"` // allowed in addition to the default ones: io_uring, perf
+	Devices         []string `json:",omitempty"` // host devices below /dev, in addition to net/tun
 
 	Env   map[string]string `json:",omitempty"` // of jobs
 	Proxy *Proxy            `json:",omitempty"` // nil: none
 
-	Role Role `json:"-"` // runners of one fleet are compared, and all of these have the same
+	Role Role `json:"-"` // not hashed: only runners of one fleet are compared, and they share one role
 
-	// Chosen so that they overlap no outer network, and so not part of Hash: a
-	// new network on the host must not replace a fleet that runs.
+	// Chosen so that they overlap no outer network. They are not part of Hash: a new network
+	// on the host must not replace a running fleet.
 	Bip  string // CIDR of the inner docker0
 	Pool string // inner address pool, as base=CIDR,size=N
-	// What the engine can give: not part of Hash for the same reason.
+	// Limited by what the engine can give. Not part of Hash for the same reason.
 	Ulimits []Ulimit `json:",omitempty"`
 }
 
-// Proxy is a runner's way out.
+// Proxy is the proxy that a runner uses for outbound connections.
 type Proxy struct {
 	HTTP, HTTPS string   // URLs; "" for none
-	Except      []string // hosts and networks that are reached without
+	Except      []string // hosts and networks that are reached directly
 }
 
-// AgentMode is what a runner's agent is given to register with.
+// AgentMode is the kind of credential that a runner's agent registers with.
 type AgentMode string
 
 // The modes.
@@ -79,7 +80,7 @@ const (
 	Token   AgentMode = "token" // a registration token
 )
 
-// Agent is how a runner's GitHub agent is set up; the secret goes in beside it.
+// Agent is the configuration of a runner's GitHub agent. The secret is passed separately.
 type Agent struct {
 	Mode      AgentMode
 	URL       string   // the target
@@ -88,11 +89,11 @@ type Agent struct {
 	Ephemeral bool
 }
 
-// OneJob tells whether the agent ends after its first job; a JIT configuration
-// allows for no other.
+// OneJob reports whether the agent ends after its first job. A JIT configuration always allows
+// only one.
 func (a Agent) OneJob() bool { return a.Ephemeral || a.Mode == JIT }
 
-// Hash identifies the spec; a runner with another hash is replaced by up.
+// Hash identifies the spec. up replaces a runner whose hash differs.
 func (s Spec) Hash() string {
 	s.Bip, s.Pool, s.Ulimits = "", "", nil
 	text, err := json.Marshal(s)
@@ -103,10 +104,10 @@ func (s Spec) Hash() string {
 	return hex.EncodeToString(sum[:])[:12]
 }
 
-// State of a runner's container, in the engine's words.
+// State is the state of a runner's container, as the engine names it.
 type State string
 
-// The states that decisions are made on; others are passed through.
+// States that decisions depend on. Others are passed through.
 const (
 	Running    State = "running"
 	Paused     State = "paused"
@@ -114,8 +115,8 @@ const (
 	Exited     State = "exited"
 )
 
-// Runner is one runner as the engine shows it. The JSON form is the public
-// shape of `ps -o json`.
+// Runner is a runner as the engine shows it. The JSON form is the public shape of `ps -o
+// json`.
 type Runner struct {
 	Name          string    `json:"name"`
 	Fleet         string    `json:"fleet"`
@@ -123,58 +124,58 @@ type Runner struct {
 	Host          string    `json:"host"`
 	State         State     `json:"state"`
 	Ready         bool      `json:"ready"` // its inner daemon answers
-	Busy          bool      `json:"busy"`  // a container or a process of runner's runs in it
+	Busy          bool      `json:"busy"`  // a container or a process of the user runner is running in it
 	Image         string    `json:"image"`
 	Created       time.Time `json:"created"`
 	ContainerID   string    `json:"container_id"`
-	Problem       string    `json:"problem,omitempty"` // why a runner that was ready once can't be used by jobs now
+	Problem       string    `json:"problem,omitempty"` // why jobs can't currently use a runner that was ready before
 	DockerVersion string    `json:"docker_version"`
-	Restarts      int       `json:"restarts"`  // of the inner daemons, by the runner's own init
-	DiskFree      int64     `json:"disk_free"` // bytes for the inner daemon's data
+	Restarts      int       `json:"restarts"`  // of the inner daemons, by the runner's init process
+	DiskFree      int64     `json:"disk_free"` // bytes available for the inner daemon's data
 	CPUs          float64   `json:"cpus"`
 	Memory        int64     `json:"memory"`
-	Revivals      int       `json:"container_restarts"` // how often the engine started its container again after it ended
-	Listing       *Listing  `json:"github,omitempty"`   // nil: no agent, or GitHub was not asked
+	Revivals      int       `json:"container_restarts"` // how often the engine restarted its container after it exited
+	Listing       *Listing  `json:"github,omitempty"`   // nil: no agent, or GitHub was not queried
 
-	Agent       Agent  `json:"-"` // as it was made
-	ExitCode    int    `json:"-"` // of the last end
-	OutOfMemory bool   `json:"-"` // so the kernel killed a process of it
-	Spare       bool   `json:"-"` // made to be given its credential later
-	Waiting     bool   `json:"-"` // its agent waits for the credential still (after a look inside)
+	Agent       Agent  `json:"-"` // its configuration at creation
+	ExitCode    int    `json:"-"` // of its last exit
+	OutOfMemory bool   `json:"-"` // the kernel killed one of its processes for it
+	Spare       bool   `json:"-"` // created without a credential, to get one later
+	Waiting     bool   `json:"-"` // its agent still waits for the credential (known only after a look inside)
 	ImageID     string `json:"-"`
 	SpecHash    string `json:"-"`
 }
 
-// DiskFull tells whether the inner daemon has no room left to work in.
+// DiskFull reports whether the inner daemon has no disk space left to work with.
 func (r Runner) DiskFull() bool { return r.Ready && r.DiskFree < 16<<20 }
 
-// Engine is the host that runners live on.
+// Engine is the Docker Engine that runners live on.
 type Engine interface {
-	// Runners lists the fleet's runners; where fleet is "", every runner on the
-	// engine, throw-away ones too.
+	// Runners lists the fleet's runners. If fleet is "", it lists every runner on the engine,
+	// including throw-away runners.
 	Runners(ctx context.Context, fleet string) ([]Runner, error)
-	// Names lists every container name on the engine, foreign ones too.
+	// Names lists every container name on the engine, including containers that are not ours.
 	Names(ctx context.Context) (map[string]bool, error)
-	// Create makes and starts a runner and writes the credential, where there is
-	// one, to its standard input. On an error nothing of it is left.
+	// Create makes and starts a runner, and writes the credential, if any, to its standard
+	// input. On an error it leaves nothing behind.
 	Create(ctx context.Context, name string, spec Spec, credential secret.Text) (Runner, error)
-	// Ended tells whether a runner's container has ended for good, and its exit code.
+	// Ended reports whether a runner's container has exited for good, and its exit code.
 	Ended(ctx context.Context, runner Runner) (code int, ended bool, err error)
 	// WaitReady blocks until the inner daemon answers and returns its version.
 	WaitReady(ctx context.Context, runner Runner) (version string, err error)
-	// Cancel ends a runner's job; Remove gives it time.
+	// Cancel ends a runner's job. Remove gives the job time.
 	Cancel(ctx context.Context, runner Runner) error
-	// Remove stops a runner gracefully and removes container and volume; once
-	// begun it is not cut short by ctx.
+	// Remove stops a runner gracefully and removes its container and volume. Once started, it
+	// ignores cancellation of ctx.
 	Remove(ctx context.Context, runner Runner) error
-	// RemoveAtOnce is Remove without the stop, for what never had a job: one that was
-	// started just now may not hear that it is to stop.
+	// RemoveAtOnce is Remove without the graceful stop, for runners that never had a job. A
+	// runner that has just started may miss the stop signal.
 	RemoveAtOnce(ctx context.Context, runner Runner) error
 	// LastLines returns the end of a runner's log.
 	LastLines(ctx context.Context, runner Runner, n int) []string
 }
 
-// NotReadyError says that a runner's inner daemon did not come up.
+// NotReadyError reports that a runner's inner daemon did not come up.
 type NotReadyError struct {
 	Runner string
 	After  time.Duration
@@ -186,16 +187,16 @@ func (e *NotReadyError) Error() string {
 	return fmt.Sprintf("runner %s: the inner Docker daemon is not up after %s", e.Runner, e.After.Round(100*time.Millisecond))
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *NotReadyError) Unwrap() error { return e.Err }
 
-// Cause names what is known of the reason.
+// Cause returns the known reason.
 func (e *NotReadyError) Cause() string { return e.Err.Error() }
 
-// Last holds the runner's last log lines.
+// Last returns the runner's last log lines.
 func (e *NotReadyError) Last() []string { return e.Lines }
 
-// Hint says what to do.
+// Hint suggests what to do.
 func (e *NotReadyError) Hint() string {
 	return "runnerctl up tries again; runnerctl doctor checks the host, and with --deep a runner"
 }

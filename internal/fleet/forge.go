@@ -13,35 +13,35 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// Forge is where runners take their jobs from: GitHub, or a stand-in. It shows
-// one fleet of one engine its own registrations only (Marker).
+// Forge is the service that assigns jobs to runners: GitHub, or a stand-in. It shows a fleet
+// of one engine only its own registrations (Marker).
 type Forge interface {
-	// Register gives what a runner's agent needs to be registered under name. Of
-	// mode JIT the registration is made by this, of mode Token by the agent
-	// itself. On an error nothing of it is left.
+	// Register returns the credential that a runner's agent needs to register under name. In
+	// mode JIT, this call creates the registration; in mode Token, the agent does. On an error
+	// Register leaves nothing behind.
 	Register(ctx context.Context, name string, agent Agent) (secret.Text, error)
-	// Registrations lists the fleet's.
+	// Registrations lists the fleet's registrations.
 	Registrations(ctx context.Context) ([]Registration, error)
-	// Find looks one up, more reliably than a list that changes while it is read;
-	// nil where there is none.
+	// Find returns the registration with that name, or nil. It is more reliable than a list,
+	// which can change while it is read.
 	Find(ctx context.Context, name string) (*Registration, error)
-	// Unregister removes one. A *BusyError says that it has a job; it is as it was.
+	// Unregister removes a registration. It returns a *BusyError if the runner has a job; then
+	// the registration is unchanged.
 	Unregister(ctx context.Context, registration Registration) error
-	// JobURLs gives the pages of the jobs that run now by the names of their
-	// runners, as far as the forge tells.
+	// JobURLs returns the URLs of running jobs, by runner name, as far as GitHub reports them.
 	JobURLs(ctx context.Context) (map[string]string, error)
 }
 
-// What a forge's errors are held against (errors.Is).
+// Errors of a Forge, for errors.Is.
 var (
-	ErrDenied    = errors.New("whoever asks may not")           // asking again does not help
-	ErrNameTaken = errors.New("the name is registered already") // another one may not be
+	ErrDenied    = errors.New("whoever asks may not")           // retrying does not help
+	ErrNameTaken = errors.New("the name is registered already") // another name may be free
 )
 
-// Forges by their target's URL.
+// Forges maps a target's URL to its Forge.
 type Forges map[string]Forge
 
-// Registration is a runner as its forge lists it.
+// Registration is a runner as GitHub lists it.
 type Registration struct {
 	URL    string // the target
 	ID     int64
@@ -50,30 +50,30 @@ type Registration struct {
 	Busy   bool // it has a job
 }
 
-// BusyError says that a registration has a job, so that it can't be removed.
+// BusyError reports that a registration can't be removed because its runner has a job.
 type BusyError struct {
 	Name string
-	Err  error // the forge's refusal
+	Err  error // GitHub's refusal
 }
 
 func (e *BusyError) Error() string { return fmt.Sprintf("runner %s has a job", e.Name) }
 
-// Unwrap gives the forge's refusal.
+// Unwrap returns GitHub's refusal.
 func (e *BusyError) Unwrap() error { return e.Err }
 
-// Marker is the label that all registrations of a fleet bear. It tells them from
-// those of a fleet that has the same name on another engine, which are as offline
-// as a leftover when their machine is off.
+// Marker returns the label that all registrations of a fleet have. It distinguishes them from
+// those of a fleet with the same name on another engine, which look offline like a leftover
+// while that machine is off.
 func Marker(fleet, engineID string) string {
 	sum := sha256.Sum256([]byte(engineID))
 	return "runnerctl-" + fleet + "-" + hex.EncodeToString(sum[:4])
 }
 
-// NameLetters are those of the random part of a runner's name; what looks alike
-// is left out.
+// NameLetters are the characters of the random part of a runner's name. Characters that look
+// alike are left out.
 const NameLetters = "23456789abcdefghjkmnpqrstuvwxyz"
 
-// NewName makes a runner's name that is not taken, and takes it.
+// NewName returns a runner name that is not in taken, and adds it there.
 func NewName(fleet string, taken map[string]bool) string {
 	for {
 		random := make([]byte, 4)
@@ -89,12 +89,13 @@ func NewName(fleet string, taken map[string]bool) string {
 	}
 }
 
-// IsName tells whether a runner of the fleet could have been named so by us.
+// IsName reports whether name has the form of a name that we give to the fleet's runners.
 func IsName(fleet, name string) bool { return NamedIn(name) == fleet }
 
 var nameForm = regexp.MustCompile("^([a-z0-9][a-z0-9-]{0,30})-[" + NameLetters + "]{4}$")
 
-// NamedIn is the fleet in which we would have named a runner so; "" where there is none.
+// NamedIn returns the fleet in which we would have given a runner this name; "" if name has
+// another form.
 func NamedIn(name string) string {
 	found := nameForm.FindStringSubmatch(name)
 	if found == nil {
@@ -103,18 +104,18 @@ func NamedIn(name string) string {
 	return found[1]
 }
 
-// ListingState is what a forge says of a runner.
+// ListingState is a runner's status at GitHub.
 type ListingState string
 
-// The states.
+// States of a Listing.
 const (
 	Online    ListingState = "online"
 	Offline   ListingState = "offline"
 	NotListed ListingState = "not listed"
-	NotAsked  ListingState = "not asked" // the forge is of another host than the token
+	NotAsked  ListingState = "not asked" // the target is on another host than the token
 )
 
-// Listing is a runner in its forge's view.
+// Listing is a runner as GitHub sees it.
 type Listing struct {
 	State  ListingState `json:"state"`
 	Busy   bool         `json:"busy"`
@@ -130,9 +131,9 @@ func (r Registration) listing() *Listing {
 	return &Listing{State: state, Busy: r.Busy, ID: r.ID}
 }
 
-// Join adds to the runners what the forge at url lists, and returns the fleet's
-// registrations that no runner on the engine has. Of a runner with an agent, the
-// forge's word says whether it is busy.
+// Join adds the registrations of the target at url to the runners. It returns the fleet's
+// registrations that no runner on the engine has. For a runner with an agent, GitHub decides
+// whether it is busy.
 func Join(runners []Runner, fleet, url string, registrations []Registration) (orphans []Registration) {
 	byName := map[string]Registration{}
 	for _, one := range registrations {
@@ -159,24 +160,24 @@ func Join(runners []Runner, fleet, url string, registrations []Registration) (or
 	return orphans
 }
 
-// NotOnlineError says that a runner's agent did not connect to its forge.
+// NotOnlineError reports that a runner's agent did not connect to GitHub.
 type NotOnlineError struct {
 	Runner string
 	URL    string
 	State  ListingState
 	After  time.Duration
-	Err    error // why the forge's last word is not to be had; nil where it is
+	Err    error // why GitHub's latest list is not available; nil if it is
 	Lines  []string
 }
 
-// Unwrap gives the forge's error.
+// Unwrap returns GitHub's error.
 func (e *NotOnlineError) Unwrap() error { return e.Err }
 
 func (e *NotOnlineError) Error() string {
 	return fmt.Sprintf("runner %s: its agent did not connect to %s within %s", e.Runner, e.URL, e.After.Round(100*time.Millisecond))
 }
 
-// Cause names what the forge shows.
+// Cause describes the state that GitHub shows.
 func (e *NotOnlineError) Cause() string {
 	if e.Err != nil {
 		return e.Err.Error()
@@ -187,12 +188,12 @@ func (e *NotOnlineError) Cause() string {
 // Last holds the runner's last log lines.
 func (e *NotOnlineError) Last() []string { return e.Lines }
 
-// Hint says what to do.
+// Hint suggests what to do.
 func (e *NotOnlineError) Hint() string {
 	return "can runners reach " + e.URL + "? (proxies and firewalls of the host hold for them too); a slow one is given more time by runners.readyTimeout"
 }
 
-// EndedError says that a runner's agent ended before it was seen online.
+// EndedError reports that a runner's agent ended before it was seen online.
 type EndedError struct {
 	Runner string
 	Code   int
@@ -203,7 +204,7 @@ func (e *EndedError) Error() string {
 	return fmt.Sprintf("runner %s: its agent ended with exit code %d", e.Runner, e.Code)
 }
 
-// Cause says what the code means.
+// Cause explains the exit code.
 func (e *EndedError) Cause() string { return Verdict(e.Code, false) }
 
 // Last holds the runner's last log lines.

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// lookInside asks the runners that wait for a job, once a minute each and sooner where
-// one did not answer, whether jobs can use their daemons. It goes on in the background.
+// lookInside checks in the background whether jobs can use the daemons of runners that wait
+// for a job. It checks each runner once a minute, and sooner if the last check failed.
 func (l *loop) lookInside(ctx context.Context) {
 	if l.looking {
 		return
@@ -32,13 +32,13 @@ func (l *loop) lookInside(ctx context.Context) {
 	}()
 }
 
-// mayBeSilent tells whether a runner is looked at: one that is known to take jobs and
-// has none.
+// mayBeSilent reports whether a runner should be checked: it is known to take jobs and has
+// none.
 func (s Sight) mayBeSilent() bool {
 	return s.State == Running && s.Doing == "" && (s.Waiting || !s.Online.IsZero()) && !s.hasListedJob()
 }
 
-// nextInside is when a runner is to be looked at next.
+// nextInside returns when a runner should be checked next.
 func (s Sight) nextInside() time.Time {
 	last := s.Inside
 	if last.IsZero() {
@@ -50,7 +50,7 @@ func (s Sight) nextInside() time.Time {
 	return last.Add(slowTick)
 }
 
-// sawInside takes in what was seen.
+// sawInside processes the results of lookInside.
 func (l *loop) sawInside(seen []Runner) {
 	l.looking = false
 	now := time.Now()

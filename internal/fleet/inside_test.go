@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A runner whose daemon jobs can't use is replaced after two looks, unless it has a job
-// or answers again.
+// A runner whose daemon jobs can't use is replaced after two looks, unless it has a job or its
+// daemon answers again.
 func TestNotAnswering(t *testing.T) {
 	const cause = "/run/docker.sock is gone"
 	breaks := func(s *supervised, name, problem string) {
@@ -47,7 +47,7 @@ func TestNotAnswering(t *testing.T) {
 			s.after(5 * time.Second)
 			broken := s.onlineNames()[0]
 			breaks(s, broken, cause)
-			for range 100 { // whenever the first look is
+			for range 100 { // until the first look, whenever that is
 				s.after(time.Second)
 				if len(s.told(FailedEvent, cause)) > 0 {
 					break
@@ -103,7 +103,7 @@ func TestNotAnswering(t *testing.T) {
 func TestSettle(t *testing.T) {
 	w := newWorld()
 	runners := []Runner{w.start("ci-aaaa", supervisedSpec), w.start("ci-bbbb", supervisedSpec)}
-	runners[0].Problem = "dockerd does not run" // for a moment
+	runners[0].Problem = "dockerd does not run" // temporarily
 	Settle(t.Context(), w, runners)
 	if runners[0].Problem != "" || !runners[0].Ready {
 		t.Errorf("%+v", runners[0])

@@ -8,15 +8,15 @@ import (
 )
 
 const (
-	// gather is how long events wait for others, so that one write serves for all.
+	// gather is how long events wait for others, so that one write covers all of them.
 	gather = 2 * time.Second
-	// unwritten is how many events are held while they can't be written.
+	// unwritten is how many events are held in memory while they can't be written.
 	unwritten = 1000
-	// writeLimit is how long the last events may take.
+	// writeLimit is how long one write may take.
 	writeLimit = 10 * time.Second
 )
 
-// journal hands events on at once, and to the store now and then.
+// journal reports events at once and writes them to the store in batches.
 type journal struct {
 	store   Store
 	observe func(Event)
@@ -45,7 +45,7 @@ func (j *journal) add(event Event) {
 	}
 }
 
-// keep writes events until ctx ends, and then the last of them.
+// keep writes events until ctx ends, and then writes the remaining ones.
 func (j *journal) keep(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {

@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// Sources are the programs whose lines a runner's log holds.
+// Sources are the programs whose lines appear in a runner's log.
 var Sources = []string{"start", "containerd", "dockerd", "agent"}
 
-// Diagnostics is a source beside these: what the agent of a runner that is gone wrote
-// into its own files.
+// Diagnostics is one more source: the log files that the agent of a removed runner wrote.
 const Diagnostics = "diagnostics"
 
 // LogLine is one line of a runner's log. The JSON form is the public shape of
@@ -22,8 +21,8 @@ type LogLine struct {
 	Text   string    `json:"text"`
 }
 
-// ParseLogLine tells a line's source from its text; what has none is of the
-// start (slirp4netns's own lines, say).
+// ParseLogLine reads a line's source from its text. A line without a source belongs to the
+// start (slirp4netns's own lines, for example).
 func ParseLogLine(at time.Time, runner, raw string) LogLine {
 	line := LogLine{Time: at, Runner: runner, Source: Sources[0], Text: raw}
 	for _, source := range Sources {
@@ -41,28 +40,29 @@ var usual = []string{
 	"Not using native diff for overlay2",
 }
 
-// Telling leaves out the lines that say nothing about a failure.
+// Telling drops lines that do not help to explain a failure.
 func Telling(lines []string) []string {
 	return slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
 		return slices.ContainsFunc(usual, func(text string) bool { return strings.Contains(line, text) })
 	})
 }
 
-// overlap is how far back a log is read again when it is read on: lines of two
-// streams may reach it a moment after younger ones.
+// overlap is how far back a log is read again when reading resumes: lines of two streams may
+// arrive a moment after newer ones.
 const overlap = time.Second
 
-// Cursor is a place in one runner's log. The log is read in several goes (first
-// what is there, then what comes, again after a restart); the cursor sees to it
-// that no line is missed or told twice.
+// Cursor is a position in one runner's log. A log is read in several passes (first the
+// existing lines, then new ones, and again after a restart). The cursor ensures that no line
+// is missed or shown twice.
 type Cursor struct {
-	first  time.Time // of the lines seen
+	first  time.Time // time of the first line seen
 	last   time.Time
-	recent []LogLine // those within overlap of last
+	recent []LogLine // lines within overlap of last
 	replay map[LogLine]int
 }
 
-// Since begins the next go: from when on to read. Zero before any line.
+// Since starts the next pass and returns the time to read from. It returns the zero time
+// before the first line.
 func (c *Cursor) Since() time.Time {
 	c.replay = map[LogLine]int{}
 	for _, line := range c.recent {
@@ -75,7 +75,7 @@ func (c *Cursor) Since() time.Time {
 	return since
 }
 
-// New tells whether a line was not seen before, and remembers it.
+// New reports whether a line is new, and remembers it.
 func (c *Cursor) New(line LogLine) bool {
 	if c.replay[line] > 0 {
 		c.replay[line]--
@@ -94,28 +94,28 @@ func (c *Cursor) New(line LogLine) bool {
 	return true
 }
 
-// Tail keeps the last lines of what is added.
+// Tail keeps the last lines of those added.
 type Tail struct {
 	limit int
 	lines []LogLine
 }
 
-// NewTail keeps limit lines.
+// NewTail returns a Tail that keeps limit lines.
 func NewTail(limit int) *Tail { return &Tail{limit: limit} }
 
-// Add a line.
+// Add adds a line.
 func (t *Tail) Add(line LogLine) {
 	t.lines = append(t.lines, line)
-	if len(t.lines) > 2*t.limit+16 { // now and then, not for every line
+	if len(t.lines) > 2*t.limit+16 { // occasionally, not for every line
 		t.lines = append([]LogLine{}, t.Lines()...)
 	}
 }
 
-// Lines that are kept.
+// Lines returns the kept lines.
 func (t *Tail) Lines() []LogLine { return t.lines[max(0, len(t.lines)-t.limit):] }
 
-// Merge yields what several logs hold in the order of time. Each log comes
-// through a channel of its own, which ends by being closed.
+// Merge yields the lines of several logs in order of time. Each log comes through its own
+// channel, which is closed at the end of the log.
 func Merge(logs []<-chan LogLine, yield func(LogLine)) {
 	heads := make([]*LogLine, len(logs))
 	next := func(i int) {

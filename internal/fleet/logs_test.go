@@ -27,8 +27,8 @@ func line(milliseconds int, text string) LogLine {
 	return LogLine{Time: time.UnixMilli(int64(milliseconds)), Text: text}
 }
 
-// A log that is read in three goes: lines of the overlap come again, one comes
-// late with an older time, two are alike.
+// A log is read in three passes: lines of the overlap come again, one line comes late with an
+// older time, and two lines are identical.
 func TestCursorMissesAndDoublesNothing(t *testing.T) {
 	goes := [][]LogLine{
 		{line(1000, "a"), line(5000, "b"), line(5100, "c"), line(5100, "c")},
@@ -56,7 +56,7 @@ func TestCursorMissesAndDoublesNothing(t *testing.T) {
 	}
 }
 
-// After the last few lines only, none before them comes again.
+// If only the last few lines were read, no earlier line comes again.
 func TestCursorAfterTail(t *testing.T) {
 	var cursor Cursor
 	cursor.New(line(5100, "last"))

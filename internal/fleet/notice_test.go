@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// GitHub notices the end of a runner with a job late, after a crash when the lease of its
-// job has run out: down waits for 90 seconds and more, and then names the registration.
+// GitHub notices the end of a busy runner late: after a crash, when the lease of its job has
+// expired. down waits for more than 90 seconds, and then names the registration.
 func TestGitHubNoticesLate(t *testing.T) {
 	for late, stays := range map[time.Duration]bool{time.Second: false, 90 * time.Second: false, time.Hour: true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -32,7 +32,7 @@ func TestGitHubNoticesLate(t *testing.T) {
 	}
 }
 
-// An interrupt ends that wait.
+// An interrupt ends the wait for GitHub to notice a runner's end.
 func TestNoticeIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

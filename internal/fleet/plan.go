@@ -14,11 +14,11 @@ const (
 	Create Action = "create"
 	Remove Action = "remove"
 	Keep   Action = "keep"
-	Forget Action = "forget" // a registration that no runner has
-	Leave  Action = "leave"  // a registration that seems to have one, though not here
+	Forget Action = "forget" // remove a registration without a runner
+	Leave  Action = "leave"  // a registration whose runner seems to live, but not on this engine
 )
 
-// Operation is one step of a plan and its cause.
+// Operation is one step of a plan, with its cause.
 type Operation struct {
 	Action       Action
 	Name         string
@@ -27,20 +27,20 @@ type Operation struct {
 	Registration Registration // of Forget and Leave
 }
 
-// Plan is what turns the observed fleet into the wanted one.
+// Plan is the list of operations that turns the observed fleet into the wanted one.
 type Plan struct{ Operations []Operation }
 
-// Write prints the plan, one line an operation.
+// Write prints the plan, one line per operation.
 func (p Plan) Write(w io.Writer) {
 	for _, operation := range p.Operations {
 		fmt.Fprintf(w, "%-7s %s  (%s)\n", operation.Action, operation.Name, operation.Cause)
 	}
 }
 
-// Make decides what to do so that count runners of spec exist. orphans are the
-// fleet's registrations without a runner. newName yields names that are free on
-// the engine. Of a surplus, runners that are not ready go first, then idle ones,
-// then the youngest. None goes that has a job of its forge's.
+// Make returns the plan after which count runners of spec exist. orphans are the fleet's
+// registrations without a runner. newName returns names that are free on the engine. Surplus
+// runners are removed in this order: not ready, idle, youngest. A runner that has a GitHub job
+// is never removed.
 func Make(observed []Runner, orphans []Registration, count int, spec Spec, newName func() string) Plan {
 	var plan Plan
 	add := func(operation Operation) { plan.Operations = append(plan.Operations, operation) }
@@ -111,10 +111,10 @@ func unfit(runner Runner, spec Spec, hash string) string {
 	return ""
 }
 
-// notAnswering begins the cause where jobs can't use a runner's daemon.
+// notAnswering starts the cause when jobs can't use a runner's daemon.
 const notAnswering = "not answering: "
 
-// endsAgain is why a runner goes that its engine started again in vain.
+// endsAgain returns the cause for removing a runner that the engine keeps restarting in vain.
 func (r Runner) endsAgain() string {
 	why := "it ends again and again"
 	if r.Agent.Mode != NoAgent && r.ExitCode != 0 {
@@ -123,19 +123,19 @@ func (r Runner) endsAgain() string {
 	return why
 }
 
-// hasJob tells whether its forge gave it a job that a container is at.
+// hasJob reports whether GitHub assigned the runner a job and its container is running.
 func (r Runner) hasJob() bool {
 	return r.Listing != nil && r.Listing.Busy && r.State == Running
 }
 
-// unlisted tells whether it will never get a job. A registration by token is made
-// by the agent, a while after the start.
+// unlisted reports whether the runner will never get a job. With a registration token, the
+// agent registers itself some time after the start.
 func (r Runner) unlisted() bool {
 	return r.Listing != nil && r.Listing.State == NotListed && (r.Agent.Mode == JIT || r.Ready)
 }
 
-// forgets removes what its forge still lists although no runner has it: its
-// runnerctl was killed. One that is connected has one, wherever.
+// forgets removes registrations that no runner has: their runnerctl was killed. An online or
+// busy registration has a runner somewhere, so it stays.
 func forgets(orphans []Registration) (operations []Operation) {
 	for _, one := range orphans {
 		if !one.Online && !one.Busy {
@@ -145,7 +145,7 @@ func forgets(orphans []Registration) (operations []Operation) {
 	return operations
 }
 
-// RemoveAll is the plan of down. What it can't remove it names.
+// RemoveAll returns the plan of down. It lists the registrations that it can't remove.
 func RemoveAll(observed []Runner, orphans []Registration) Plan {
 	var plan Plan
 	for _, runner := range observed {

@@ -25,7 +25,7 @@ func TestMake(t *testing.T) {
 	busy := good("busy", 9, true)
 	busy.Busy = true
 
-	// Runners with an agent are made of another spec.
+	// Runners with an agent have another spec.
 	jit := spec
 	jit.Agent = Agent{Mode: JIT, URL: "https://github.com/acme", Ephemeral: true}
 	agent := func(name string, minute int, listing Listing) Runner {
@@ -39,7 +39,7 @@ func TestMake(t *testing.T) {
 	crashed := through
 	crashed.Name, crashed.ExitCode = "crashed", 7
 	lost := through
-	lost.Listing = &atWork // its container is gone, GitHub does not know yet
+	lost.Listing = &atWork // its container is gone, but GitHub does not know yet
 	oldAtWork := agent("old", 0, atWork)
 	oldAtWork.ImageID = "sha256:0"
 	static := agent("static", 0, Listing{State: NotListed})
@@ -139,7 +139,7 @@ func TestJoin(t *testing.T) {
 	const url = "https://github.com/acme"
 	of := Agent{Mode: JIT, URL: url}
 	runners := []Runner{
-		{Name: "ci-aaaa", Fleet: "ci", State: Running, Agent: of, Busy: true}, // its agent is a process too
+		{Name: "ci-aaaa", Fleet: "ci", State: Running, Agent: of, Busy: true}, // busy because its agent is a process too
 		{Name: "ci-bbbb", Fleet: "ci", State: Running, Agent: of},
 		{Name: "ci-cccc", Fleet: "ci", State: Running, Agent: of},
 		{Name: "ci-dddd", Fleet: "ci"},
@@ -200,7 +200,7 @@ func TestPools(t *testing.T) {
 		{prefixes("10.208.0.0/12"), nil, "10.224.0.1/17", "base=10.224.128.0/17,size=24"},
 		{prefixes("10.128.0.0/9"), nil, "10.0.0.1/17", "base=10.0.128.0/17,size=24"},
 		{prefixes("172.17.0.0/16"), prefixes("10.213.4.0/24"), "10.214.0.1/17", "base=10.214.128.0/17,size=24"},
-		{prefixes("10.213.7.0/24"), prefixes("10.0.0.0/8"), "10.214.0.1/17", "base=10.214.128.0/17,size=24"}, // a VPN's
+		{prefixes("10.213.7.0/24"), prefixes("10.0.0.0/8"), "10.214.0.1/17", "base=10.214.128.0/17,size=24"}, // a VPN
 	}
 	for _, test := range tests {
 		bip, pool, err := Pools(test.outer, test.routes)
@@ -213,8 +213,8 @@ func TestPools(t *testing.T) {
 	}
 }
 
-// A runner's label holds the hash of its spec, so another hash of an unchanged spec would
-// replace every runner of every fleet at the next up. A new field of Spec is omitempty.
+// A runner's label holds the hash of its spec. If an unchanged spec got another hash, the next
+// up would replace every runner of every fleet. New fields of Spec must be omitempty.
 func TestHashOfAnUnchangedSpec(t *testing.T) {
 	if got, want := (Spec{}).Hash(), "4750d7e1f5de"; got != want {
 		t.Errorf("Spec{}.Hash() = %s, want %s: is a new field of Spec not omitempty?", got, want)

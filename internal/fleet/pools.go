@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Pools picks the inner daemon's addresses: a /16 that overlaps none of the
-// outer networks, which it would hide from the job, nor of the machine's routes
-// where that can be had (one route may cover all of 10.0.0.0/8). Its lower half is
-// the inner docker0, its upper half 128 networks of 254 addresses.
+// Pools picks the inner daemon's addresses: a /16 that overlaps none of the outer networks,
+// because it would hide them from the job. It also avoids the machine's routes if possible (a
+// single route may cover all of 10.0.0.0/8). The lower half is the inner docker0, the upper
+// half holds 128 networks of 254 addresses.
 func Pools(outer, routes []netip.Prefix) (bip, pool string, err error) {
 	if len(routes) > 0 {
 		if bip, pool, err := Pools(slices.Concat(outer, routes), nil); err == nil {

@@ -9,56 +9,56 @@ import (
 	"time"
 )
 
-// Inventory is what an engine holds of ours, and who uses it.
+// Inventory lists our objects on an engine, and which containers use them.
 type Inventory struct {
 	Now        time.Time
 	Containers []Container
 	Volumes    []Volume
 	Images     []Image
-	Probes     []Image // made for a moment, to look at the engine's machine
+	Probes     []Image // temporary images that inspect the engine's machine
 
-	Supervisors []Image             // of the container that a supervisor runs in
-	InUse       map[string][]string // image id → names of its containers, foreign ones too
+	Supervisors []Image             // images of supervisor containers
+	InUse       map[string][]string // image id → names of its containers, including foreign ones
 }
 
-// Container of ours.
+// Container is a container that runnerctl made.
 type Container struct {
 	Name    string
 	ID      string
 	Fleet   string
 	Role    Role
-	Runner  string // of holds: whose
+	Runner  string // for holds: the runner held
 	State   State
 	Created time.Time
-	Size    int64 // bytes of its own
+	Size    int64 // bytes of its writable layer
 }
 
-// Volume of ours.
+// Volume is a volume that runnerctl made.
 type Volume struct {
 	Name   string
 	Fleet  string
 	Role   Role
-	Runner string // whose
+	Runner string // the runner that it belongs to
 	Size   int64  // bytes
 }
 
-// Image that has our label.
+// Image is an image with our label.
 type Image struct {
 	ID      string
 	Tags    []string
 	Created time.Time
-	Size    int64 // bytes that no other image has
+	Size    int64 // bytes not shared with other images
 }
 
-// PruneOptions say what may go.
+// PruneOptions select what may be removed.
 type PruneOptions struct {
 	ImagesOnly bool
-	Kept       bool   // also what run --keep left
-	Current    string // id of the image that up would use; "" where it is not built
+	Kept       bool   // also remove runners left by run --keep
+	Current    string // id of the image that up would use; "" if it is not built
 	Repository string // of runner images
 }
 
-// Kind of what prune removes.
+// Kind is the kind of an object that prune removes.
 type Kind string
 
 // The kinds.
@@ -68,26 +68,26 @@ const (
 	KindImage     Kind = "image"
 )
 
-// Removal is one step of a prune and its cause.
+// Removal is one step of a prune, with its cause.
 type Removal struct {
 	Kind  Kind
 	Name  string
 	ID    string
-	Tags  []string // of images; all of them go
+	Tags  []string // of images; all are removed
 	Role  Role     // of containers and volumes, and of a probe's image
-	Fleet string   // whose lock is to be held; "" for none
-	Force bool     // though it runs
+	Fleet string   // fleet whose lock must be held; "" for none
+	Force bool     // remove it even if it is running
 	Size  int64    // bytes
 	Cause string
 }
 
-// PrunePlan is what a prune removes.
+// PrunePlan lists what a prune removes.
 type PrunePlan struct {
 	Removals []Removal
-	Skipped  []string // fleets that another runnerctl is changing
+	Skipped  []string // fleets that another runnerctl is currently changing
 }
 
-// Size of all, in bytes.
+// Size returns the total size in bytes.
 func (p PrunePlan) Size() (sum int64) {
 	for _, one := range p.Removals {
 		sum += one.Size
@@ -95,7 +95,7 @@ func (p PrunePlan) Size() (sum int64) {
 	return sum
 }
 
-// Write prints the plan, one line a removal.
+// Write prints the plan, one line per removal.
 func (p PrunePlan) Write(w io.Writer, size func(int64) string) {
 	for _, one := range p.Removals {
 		fmt.Fprintf(w, "remove  %-9s  %s  %s  (%s)\n", one.Kind, one.Name, size(one.Size), one.Cause)
@@ -105,14 +105,14 @@ func (p PrunePlan) Write(w io.Writer, size func(int64) string) {
 	}
 }
 
-// lockGrace is how long a lock may take from being made to running.
+// lockGrace is how long a lock may take from creation to running.
 const lockGrace = 20 * time.Second
 
-// ProbeGrace is how old what a probe needs must be for its maker to be gone.
+// ProbeGrace is the age at which the process that made a probe's image must be gone.
 const ProbeGrace = 2 * time.Minute
 
-// MakePrune decides what nobody needs any more. It never names what the
-// inventory does not hold: what has no label of ours is not even looked at.
+// MakePrune selects the objects that are no longer needed. It removes only objects in the
+// inventory: objects without our label are never considered.
 func MakePrune(all Inventory, options PruneOptions) PrunePlan {
 	var plan PrunePlan
 	gone := map[string]bool{} // containers by id
@@ -131,9 +131,8 @@ func MakePrune(all Inventory, options PruneOptions) PrunePlan {
 	return plan
 }
 
-// Leftovers are throw-away runners, and what is left of some, that no process
-// holds any more: those of a run that was killed, and those of run --keep. Probes
-// of a doctor that was killed too.
+// Leftovers returns throw-away runners, and remains of them, that no process holds any more:
+// those of a killed run, and those of run --keep. It also returns probes of a killed doctor.
 func Leftovers(all Inventory) []Removal {
 	var left []Removal
 	for _, one := range pruneRunners(all, true).Removals {
@@ -146,8 +145,8 @@ func Leftovers(all Inventory) []Removal {
 
 func pruneRunners(all Inventory, kept bool) PrunePlan {
 	var plan PrunePlan
-	alive := map[string]bool{}  // fleets of which a runner runs, or the supervisor, which makes some
-	held := map[string]bool{}   // throw-away runners whose runnerctl lives
+	alive := map[string]bool{}  // fleets with a running runner, or with a supervisor, which makes runners
+	held := map[string]bool{}   // throw-away runners whose runnerctl is alive
 	locked := map[string]bool{} // fleets
 	exists := map[string]bool{} // containers
 	for _, one := range all.Containers {
@@ -170,7 +169,7 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 		}
 		plan.Removals = append(plan.Removals, removal)
 	}
-	data := map[string]int64{} // bytes of runners' volumes, which go with them
+	data := map[string]int64{} // bytes of runners' volumes, which are removed with them
 	for _, one := range all.Volumes {
 		data[one.Runner] += one.Size
 	}
@@ -203,7 +202,7 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 		if (one.Role == StateRole || one.Role == Credential) && !alive[one.Fleet] {
 			add(Removal{Kind: KindVolume, Name: one.Name, Role: one.Role, Fleet: one.Fleet, Size: one.Size, Cause: fmt.Sprintf("nothing of fleet %s runs", one.Fleet)})
 		}
-		// The volume of a runner that is removed goes with it.
+		// The volume of a removed runner is removed with it.
 		if one.Runner == "" || exists[one.Runner] || held[one.Runner] {
 			continue
 		}
@@ -218,7 +217,7 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 			plan.Removals = append(plan.Removals, Removal{Kind: KindImage, Name: strings.Join(one.Tags, " "), ID: one.ID, Tags: one.Tags, Role: Probe, Size: one.Size, Cause: "its runnerctl doctor is gone"})
 		}
 	}
-	// One fleet after the other: each has a lock.
+	// One fleet after another, because each has a lock.
 	sort.SliceStable(plan.Removals, func(i, j int) bool { return plan.Removals[i].Fleet < plan.Removals[j].Fleet })
 	for name := range skipped {
 		plan.Skipped = append(plan.Skipped, name)
@@ -227,12 +226,12 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 	return plan
 }
 
-// ended are the states of a container that nothing runs in.
+// ended holds the states in which nothing runs in a container.
 var ended = map[State]bool{"exited": true, "dead": true, "created": true}
 
-// pruneImages keeps the image that up would use (where that is not known, the
-// newest), what a container needs, and what somebody gave a name of his own: an
-// image built on ours inherits the label.
+// pruneImages keeps the image that up would use (if unknown, the newest), images that a
+// container needs, and images that a user tagged with another name: an image built on ours
+// inherits the label.
 func pruneImages(all Inventory, gone map[string]bool, options PruneOptions) []Removal {
 	keep := options.Current
 	if keep == "" {
@@ -261,7 +260,7 @@ func pruneImages(all Inventory, gone map[string]bool, options PruneOptions) []Re
 	return removals
 }
 
-// used tells whether a container needs an image that stays.
+// used reports whether a container that stays needs the image.
 func (all Inventory) used(one Image, gone map[string]bool) bool {
 	return slices.ContainsFunc(all.InUse[one.ID], func(container string) bool { return !gone[container] })
 }

@@ -7,55 +7,54 @@ import (
 	"time"
 )
 
-// The actions that only a supervisor's plan has.
+// Actions that only a supervisor plans.
 const (
-	MakeSpare Action = "spare"   // a runner that waits for its credential
-	Give      Action = "give"    // a spare its credential
-	Adopt     Action = "adopt"   // look whether a runner that somebody else made is good
-	Replace   Action = "replace" // remove a runner that looks alive, unless it is after all
-	Renew     Action = "renew"   // the image, where its agent ages
+	MakeSpare Action = "spare"   // make a runner that waits for its credential
+	Give      Action = "give"    // give a spare its credential
+	Adopt     Action = "adopt"   // check a runner that another process made
+	Replace   Action = "replace" // remove a runner that only looks alive, after a last check
+	Renew     Action = "renew"   // rebuild the image because its agent is getting old
 )
 
-// Sight is one runner as a supervisor sees it: the engine's word, its forge's, and
-// what is remembered.
+// Sight is one runner as a supervisor sees it: the engine's state, GitHub's state, and the
+// supervisor's own notes.
 type Sight struct {
 	Runner
-	Doing  Action    // what is under way; "": nothing. There may be no container yet
-	Since  time.Time // its agent could have connected from then on
-	Online time.Time // it was first known to be ready for jobs; zero: never
-	Missed time.Time // the first look since which its forge does not show it connected; zero: it does
-	Looked time.Time // the last look at the forge's list
-	Silent time.Time // the first look inside since which jobs can't use its daemon; zero: they can
-	Inside time.Time // the last look inside
-	Ended  time.Time // it was first seen to have ended by itself; zero: it was not
-	Failed string    // why it will never be ready; "": nothing says so
-	Retry  time.Time // nothing is tried with it before
+	Doing  Action    // operation in progress; "": none. The container may not exist yet
+	Since  time.Time // time from which its agent could have connected
+	Online time.Time // first known to be ready for jobs; zero: never
+	Missed time.Time // since when GitHub has not shown it as connected; zero: it does
+	Looked time.Time // time of the last GitHub list
+	Silent time.Time // since when jobs can't use its daemon; zero: they can
+	Inside time.Time // time of the last look inside
+	Ended  time.Time // first seen to have ended by itself; zero: it has not
+	Failed string    // why it will never be ready; "": no known reason
+	Retry  time.Time // no operation on it before this time
 }
 
-// View is all that a decision is made on.
+// View is the complete input of a decision.
 type View struct {
 	Now       time.Time
 	Wish      Wish
 	Runners   []Sight
-	Orphans   []Registration // that no runner on the engine and no operation has
-	NotBefore time.Time      // nothing is made until then
+	Orphans   []Registration // registrations without a runner on the engine or an operation
+	NotBefore time.Time      // no runner is made before this time
 	NewName   func() string
 }
 
 const (
-	// looksApart is the time between two looks at a forge's list, both of which must
-	// miss a runner.
+	// looksApart is the time between two GitHub lists that must both miss a runner.
 	looksApart = time.Minute
-	// burialLimit is how long what ended waits for its removal while others are made.
+	// burialLimit is how long the removal of an ended runner may wait while others are made.
 	burialLimit = 10 * time.Second
-	// revivals of a container are the engine's to try; past these it is made anew.
+	// revivals is how often the engine may restart a container before the runner is replaced.
 	revivals = 3
 )
 
-// Reconcile decides what to do next so that the wish comes true: Count runners that
-// can take jobs, and Spares that are nearly there. What is under way is counted as if
-// it will succeed. Runners of another spec go one by one, each after its successor
-// came online; none goes that has a job.
+// Reconcile decides what to do next to reach the desired state: Count runners that can take
+// jobs, and Spares that are nearly ready. It assumes that operations in progress will succeed.
+// Runners of another spec are removed one by one, each after its successor came online. A
+// runner that has a job is never removed.
 func Reconcile(v View) Plan {
 	var plan Plan
 	add := func(operation Operation) { plan.Operations = append(plan.Operations, operation) }
@@ -83,7 +82,7 @@ func Reconcile(v View) Plan {
 	for _, s := range v.Runners {
 		switch {
 		case s.Doing == Remove:
-		case s.Doing == Replace: // it may be well after all
+		case s.Doing == Replace: // it may turn out to be healthy
 			serving = append(serving, s)
 		case s.Doing == MakeSpare, s.Doing == Adopt && s.Spare && !s.connected():
 			preparing++
@@ -121,7 +120,7 @@ func Reconcile(v View) Plan {
 		}
 	}
 
-	// Of a roll: as many more as may be made before some of the others go.
+	// During a rolling replacement, this many more may be made before old runners are removed.
 	limit := v.Wish.Count
 	if slices.ContainsFunc(serving, func(s Sight) bool { return s.old(spec, hash) != "" && s.removable(v) }) {
 		limit += max(1, v.Wish.Count/10)
@@ -141,8 +140,8 @@ func Reconcile(v View) Plan {
 			add(Operation{Action: Create, Name: v.NewName(), Cause: cause})
 		}
 	}
-	// Who takes the next job does not wait for the burial of who had the last: both
-	// together would take longer.
+	// Making runners for the next jobs does not wait for the removal of ended ones: doing both
+	// at once would take longer.
 	for _, s := range dead {
 		if making == 0 || v.Now.Sub(s.Ended) >= burialLimit {
 			remove(s, s.lost())
@@ -176,9 +175,9 @@ type surplus struct {
 	cause string
 }
 
-// tooMany are the runners beyond the wished count that may go: first what is not
-// connected, then what has another spec, then the youngest. While fewer than wished
-// are connected, no connected one goes.
+// tooMany returns the surplus runners that may be removed: first those that are not connected,
+// then those of another spec, then the youngest. No connected runner is removed while no more
+// than the desired count are connected.
 func tooMany(v View, serving []Sight, spec Spec, hash string) (going []surplus) {
 	excess, connected := len(serving)-v.Wish.Count, 0
 	var candidates []surplus
@@ -219,7 +218,7 @@ func tooMany(v View, serving []Sight, spec Spec, hash string) (going []surplus) 
 	return going
 }
 
-// lost tells why a runner will never take a job again; "" where it may.
+// lost returns why a runner will never take a job again; "" if it may.
 func (s Sight) lost() string {
 	switch {
 	case s.Failed != "":
@@ -236,7 +235,7 @@ func (s Sight) lost() string {
 	return ""
 }
 
-// old tells whether a runner was made of another spec than the wished one.
+// old returns how a runner's spec differs from the desired one; "" if it does not.
 func (s Sight) old(spec Spec, hash string) string {
 	switch {
 	case s.Doing != "" || s.ImageID == "":
@@ -249,7 +248,7 @@ func (s Sight) old(spec Spec, hash string) string {
 	return ""
 }
 
-// connected tells whether a runner can take jobs, as far as is known.
+// connected reports whether a runner can take jobs, as far as is known.
 func (s Sight) connected() bool { return !s.Online.IsZero() && s.Missed.IsZero() }
 
 func (s Sight) hasListedJob() bool { return s.Listing != nil && s.Listing.Busy }
@@ -258,15 +257,15 @@ func (s Sight) removable(v View) bool {
 	return s.Doing == "" && !s.hasListedJob() && !v.Now.Before(s.Retry)
 }
 
-// phantom tells whether a runner looks alive and is not: its forge did not show it
-// connected in two looks, though it was once, or had time enough.
+// phantom reports whether a runner only looks alive: two GitHub lists did not show it as
+// connected, although it once was or had enough time.
 func (s Sight) phantom(v View) bool {
 	return !s.Missed.IsZero() && s.Looked.Sub(s.Missed) >= looksApart && !s.hasListedJob() &&
 		(!s.Online.IsZero() || s.Looked.Sub(s.Since) >= v.Wish.Ready)
 }
 
-// silent tells whether a runner's daemon could not be used by jobs in two looks: a job
-// that has just ended may have restarted it.
+// silent reports whether jobs could not use a runner's daemon in two looks. One is not enough:
+// a job that has just ended may have restarted the daemon.
 func (s Sight) silent() bool {
 	return !s.Silent.IsZero() && s.Inside.Sub(s.Silent) >= settleLimit
 }

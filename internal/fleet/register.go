@@ -9,7 +9,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// register gives a runner's credential; none where it has no agent.
+// register returns a runner's credential; an empty one if it has no agent.
 func (x *execution) register(ctx context.Context, runner Runner) (secret.Text, error) {
 	forge, err := x.forgeOf(runner.Agent)
 	if err != nil || forge == nil {
@@ -18,8 +18,8 @@ func (x *execution) register(ctx context.Context, runner Runner) (secret.Text, e
 	return forge.Register(ctx, runner.Name, runner.Agent)
 }
 
-// unregister removes a runner's registration, if there is one. Once begun it goes
-// on to its end, as the removal of the runner does.
+// unregister removes a runner's registration, if there is one. Once started it runs to
+// completion, like the removal of the runner.
 func (x *execution) unregister(ctx context.Context, runner Runner) error {
 	forge, err := x.forgeOf(runner.Agent)
 	if err != nil || forge == nil {
@@ -47,8 +47,8 @@ func (x *execution) forget(ctx context.Context, registration Registration) (stri
 	return "registration removed", err
 }
 
-// online waits until the runner's forge lists it so, or bounded ends: a list that
-// failed may come the next time. It tells what it saw.
+// online waits until GitHub lists the runner as online, or bounded ends. A list that fails is
+// tried again. It returns what it saw as text.
 func (x *execution) online(ctx, bounded context.Context, runner Runner, started time.Time) (string, error) {
 	x.observer.Working(runner.Name, "waiting for GitHub to list it online")
 	watched := x.watches[runner.Agent.URL]
@@ -80,7 +80,7 @@ func (x *execution) online(ctx, bounded context.Context, runner Runner, started 
 	}
 }
 
-// ended tells whether the agent has ended: it may have had its one job already.
+// ended checks whether the agent has ended. It may already have had its one job.
 func (x *execution) ended(ctx context.Context, runner Runner) (string, error) {
 	code, ended, err := x.engine.Ended(ctx, runner)
 	switch {
@@ -92,8 +92,8 @@ func (x *execution) ended(ctx context.Context, runner Runner) (string, error) {
 	return "", &EndedError{Runner: runner.Name, Code: code, Lines: x.last(ctx, runner)}
 }
 
-// drain waits for the end of a runner's job and unregisters it before the next. A
-// forge that fails meanwhile may answer the next time.
+// drain waits for the end of a runner's job and unregisters the runner before it gets another.
+// If GitHub fails meanwhile, drain tries again.
 func (x *execution) drain(ctx context.Context, runner Runner) error {
 	x.observer.Working(runner.Name, "waiting for its job")
 	bounded, cancel := context.WithTimeout(ctx, x.options.Wait)
@@ -124,17 +124,17 @@ func (x *execution) drain(ctx context.Context, runner Runner) error {
 	}
 }
 
-// StillBusyError says that a runner's job took longer than one would wait.
+// StillBusyError reports that a runner's job took longer than the wait limit.
 type StillBusyError struct {
 	Runner string
 	After  time.Duration
-	Err    error // why the forge's last word is not to be had; nil where it is
+	Err    error // why GitHub's latest list is not available; nil if it is
 }
 
-// Unwrap gives the forge's error.
+// Unwrap returns GitHub's error.
 func (e *StillBusyError) Unwrap() error { return e.Err }
 
-// Cause says why nothing newer is known.
+// Cause explains why nothing newer is known.
 func (e *StillBusyError) Cause() string {
 	if e.Err == nil {
 		return ""
@@ -146,7 +146,7 @@ func (e *StillBusyError) Error() string {
 	return fmt.Sprintf("runner %s: its job has not ended within %s", e.Runner, e.After)
 }
 
-// Hint says what to do.
+// Hint suggests what to do.
 func (e *StillBusyError) Hint() string {
 	return "runnerctl down again waits on (--wait LIMIT); --force cancels the job"
 }

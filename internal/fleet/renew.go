@@ -8,26 +8,26 @@ import (
 )
 
 const (
-	// ahead of the day on which its agent is refused, an image is made anew.
+	// ahead is how long before its agent is refused an image is rebuilt.
 	ahead = 7 * 24 * time.Hour
-	// renewEvery is how often the forge is asked for that day.
+	// renewEvery is how often GitHub is asked for that day.
 	renewEvery = 12 * time.Hour
-	// demandEvery is how often refused agents may have the image made anew.
+	// demandEvery is how often refused agents may cause a rebuild.
 	demandEvery = time.Hour
 )
 
-// renewal is when to look after the age of the image's agent.
+// renewal schedules checks of the age of the image's agent.
 type renewal struct {
 	next      time.Time
-	demanded  time.Time // the last time that an agent was refused; zero: none is since the last renewal
-	last      time.Time // the image was made anew, or that was tried
-	suspected time.Time // the last time that an agent could not register, which may be its age
+	demanded  time.Time // when an agent was last refused; zero: not since the last renewal
+	last      time.Time // last rebuild or attempt
+	suspected time.Time // when an agent last failed to register, possibly because of its age
 	underWay  bool
 }
 
 func (r *renewal) demand(now time.Time) { r.demanded = now }
 
-// suspect has the forge asked for the day soon, though not again and again.
+// suspect schedules an early check of the agent's age, but not too often.
 func (r *renewal) suspect(now time.Time) {
 	if r.suspected.IsZero() || now.Sub(r.suspected) >= demandEvery {
 		r.next, r.suspected = now, now
@@ -39,8 +39,8 @@ func (r *renewal) due(now time.Time) bool {
 	return !r.underWay && (refused || !now.Before(r.next))
 }
 
-// renew asks after the age of the agent in the image, and makes the image anew where
-// its day is near: the new wish rolls the fleet.
+// renew checks the age of the agent in the image, and rebuilds the image when the agent's last
+// day is near. The new Wish then rolls the fleet.
 func (l *loop) renew(ctx context.Context) {
 	now := time.Now()
 	ages, tells := l.Forges[l.wish.Spec.Agent.URL].(Ages)
@@ -66,7 +66,7 @@ func (l *loop) renew(ctx context.Context) {
 	})
 }
 
-// renewed takes the new image in, unless somebody wished otherwise meanwhile.
+// renewed adopts the new image, unless the desired state was changed meanwhile.
 func (l *loop) renewed(r result, event Event) {
 	now := time.Now()
 	bounded, cancel := context.WithTimeout(context.Background(), writeLimit)

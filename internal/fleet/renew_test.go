@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// dated is a forge whose day comes near while nobody asks.
+// dated is a Forge whose deprecation day can be changed by the test.
 type dated struct {
 	*world
 	days  atomic.Int64
@@ -19,8 +19,8 @@ func (d *dated) Deprecated(context.Context, string) (time.Time, error) {
 	return time.Now().Add(time.Duration(d.days.Load()) * 24 * time.Hour), nil
 }
 
-// An agent that registers itself and is too old for it fails as any other that can't
-// register: the forge is asked for its day at once, and not for each of them.
+// If an agent that registers itself is too old, it fails like any other agent that can't
+// register. GitHub is asked for its last day at once, but not after each failure.
 func TestAgentTooOldToRegister(t *testing.T) {
 	spec := supervisedSpec
 	spec.Agent.Mode = Token

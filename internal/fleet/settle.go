@@ -6,18 +6,19 @@ import (
 )
 
 const (
-	// settleLimit is how long a runner may not answer before that is its state: a job may
-	// just have restarted its daemon.
+	// settleLimit is how long a runner may stay silent before it counts as not answering: a
+	// job may have just restarted its daemon.
 	settleLimit = 10 * time.Second
 	settlePause = 500 * time.Millisecond
 )
 
-// Looker looks at a runner's inside.
+// Looker inspects a runner from inside.
 type Looker interface {
 	Look(ctx context.Context, runner Runner) Runner
 }
 
-// Settle looks at runners that do not answer again, until they do or settleLimit is over.
+// Settle looks again at runners that do not answer, until all answer or settleLimit has
+// passed.
 func Settle(ctx context.Context, engine Looker, runners []Runner) {
 	bounded, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()

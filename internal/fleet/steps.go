@@ -11,41 +11,42 @@ import (
 )
 
 const (
-	// autopsyLimit is how long may be spent on what a runner left.
+	// autopsyLimit bounds the time to read and save what a runner left.
 	autopsyLimit = 30 * time.Second
-	// queuedLimit is for a figure that is nice to have.
+	// queuedLimit is short because the figure is only nice to have.
 	queuedLimit = 5 * time.Second
-	// createGrace is what a busy engine may take for a container, beside the runner's own time.
+	// createGrace is how long a busy engine may take to create a container, in addition to the
+	// runner's own time.
 	createGrace = 2 * time.Minute
-	// retryPause is how long an operation on a runner that failed is not tried again.
+	// retryPause is how long to wait before retrying a failed operation on a runner.
 	retryPause = 10 * time.Second
 )
 
-// step is an execution of one operation.
+// step is the execution of one operation.
 type step struct {
 	*execution
 	host SupervisedEngine
 }
 
-// result of one operation of a supervisor.
+// result is the outcome of one operation of a supervisor.
 type result struct {
 	Operation
 	begun   time.Time
 	text    string
 	err     error
 	waiting bool    // the runner is a spare
-	made    *Runner // it can take jobs
-	stays   bool    // nothing was done to it
-	record  *Record // of one that is gone
+	made    *Runner // the runner, which can take jobs now
+	stays   bool    // the runner was left as it was
+	record  *Record // of a removed runner
 
-	// Of a renewal.
-	day     time.Time // from which on the agent is refused
-	rebuild bool      // the image was to be made anew
-	basis   Wish      // what wish was made of
+	// For Renew only.
+	day     time.Time // first day on which the agent is refused
+	rebuild bool      // the image needed a rebuild
+	basis   Wish      // the Wish that wish was made from
 	wish    *Wish
 }
 
-// begin carries an operation out beside the loop.
+// begin starts an operation in parallel to the loop.
 func (l *loop) begin(ctx context.Context, operation Operation) {
 	now := time.Now()
 	switch operation.Action {
@@ -68,7 +69,7 @@ func (l *loop) begin(ctx context.Context, operation Operation) {
 	})
 }
 
-// carryOut needs nothing that the loop remembers: it runs beside it.
+// carryOut runs in parallel to the loop, so it uses no notes that the loop changes.
 func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 	x := &step{host: l.Engine, execution: &execution{
 		engine: l.Engine, forges: l.Forges, options: Options{Spec: wish.Spec, Ready: wish.Ready}, observer: Silent{}, slots: l.slots, watches: map[string]*watch{}, adopted: true,
@@ -79,11 +80,11 @@ func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 	var kept error
 	x.farewell = func(ctx context.Context, runner Runner) {
 		r.record = l.autopsy(ctx, runner, r.Cause)
-		kept = l.keep(ctx, r.record) // before the runner is gone: it is known at each moment
+		kept = l.keep(ctx, r.record) // saved before the removal, so that the runner is known at every moment
 	}
 	switch r.Action {
 	case Create, MakeSpare, Give, Adopt:
-		// What is to make a runner has a limit: GitHub may say to ask again in an hour.
+		// Operations that make a runner have a time limit: GitHub may ask to retry in an hour.
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, 2*wish.Ready+createGrace)
 		defer cancel()
@@ -128,14 +129,15 @@ func (l *loop) carryOut(ctx context.Context, wish Wish, r result) result {
 	return r
 }
 
-// keep saves a record, also in the place of what was kept of the same runner before.
+// keep saves a record. It replaces an earlier record of the same runner.
 func (l *loop) keep(ctx context.Context, record *Record) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), autopsyLimit)
 	defer cancel()
 	return l.Store.SaveRecord(bounded, *record)
 }
 
-// askQueued adds how long the job waited, of as many jobs as calls are to be spent on.
+// askQueued adds how long the job was queued. It asks only for a sample of jobs, to save API
+// calls.
 func (l *loop) askQueued(ctx context.Context, runner Runner, record *Record) {
 	forge, tells := l.Forges[runner.Agent.URL].(Queues)
 	if !tells || record.JobURL == "" || !l.sample.Allow() {
@@ -148,7 +150,7 @@ func (l *loop) askQueued(ctx context.Context, runner Runner, record *Record) {
 	}
 }
 
-// autopsy is never a reason to keep what is to go.
+// autopsy never fails: a runner that should go is removed even if its remains can't be read.
 func (l *loop) autopsy(ctx context.Context, runner Runner, cause string) *Record {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), autopsyLimit)
 	defer cancel()
@@ -161,7 +163,7 @@ func (l *loop) autopsy(ctx context.Context, runner Runner, cause string) *Record
 	return &record
 }
 
-// makeSpare makes a runner that is ready but for its agent's credential.
+// makeSpare makes a runner that is ready except for its agent's credential.
 func (x *step) makeSpare(ctx context.Context, name string) (Runner, string, error) {
 	release := x.working(name, "creating a spare")
 	defer release()
@@ -185,8 +187,8 @@ func (x *step) makeSpare(ctx context.Context, name string) (Runner, string, erro
 	return runner, "daemon " + version, nil
 }
 
-// give makes a spare one that takes jobs. It stays a spare where its forge gave
-// nothing.
+// give turns a spare into a runner that takes jobs. The runner stays a spare if GitHub issued
+// no credential.
 func (x *step) give(ctx context.Context, runner Runner) (text string, stays bool, err error) {
 	release := x.working(runner.Name, "giving its credential")
 	defer release()
@@ -208,8 +210,8 @@ func (x *step) give(ctx context.Context, runner Runner) (text string, stays bool
 	return text, false, nil
 }
 
-// adopt waits for a runner that another process made. A spare that has a
-// registration already had its credential minted and not delivered.
+// adopt waits until a runner that another process made is ready. If a spare already has a
+// registration, its credential was issued but never delivered.
 func (x *step) adopt(ctx context.Context, runner Runner) (text string, waiting bool, err error) {
 	if !runner.Spare {
 		text, err = x.await(ctx, runner, func() {})
@@ -234,7 +236,7 @@ func (x *step) adopt(ctx context.Context, runner Runner) (text string, waiting b
 	return "daemon " + version, true, x.unregister(ctx, runner)
 }
 
-// replace takes a runner away that its forge did not list, unless that has changed.
+// replace removes a runner that GitHub did not list as connected, unless that has changed.
 func (x *step) replace(ctx context.Context, runner Runner) (text string, stays bool, err error) {
 	forge, err := x.forgeOf(runner.Agent)
 	if err != nil {
@@ -252,7 +254,7 @@ func (x *step) replace(ctx context.Context, runner Runner) (text string, stays b
 	return x.dismiss(ctx, runner)
 }
 
-// dismiss takes a runner away, unless it has a job.
+// dismiss removes a runner, unless it has a job.
 func (x *step) dismiss(ctx context.Context, runner Runner) (text string, stays bool, err error) {
 	if ended[runner.State] {
 		return "", false, x.bury(ctx, runner)
@@ -261,8 +263,8 @@ func (x *step) dismiss(ctx context.Context, runner Runner) (text string, stays b
 	return text, text == staysBusy, err
 }
 
-// bury removes a runner that ended by itself. GitHub unregisters one that had its one
-// job; what can't be unregistered now is found in its list later.
+// bury removes a runner that ended by itself. GitHub unregisters a runner that had its one
+// job. A registration that can't be removed now is found in GitHub's list later.
 func (x *step) bury(ctx context.Context, runner Runner) error {
 	defer x.working(runner.Name, "removing")()
 	if ctx.Err() != nil {
@@ -275,7 +277,7 @@ func (x *step) bury(ctx context.Context, runner Runner) error {
 	return nil
 }
 
-// took takes an operation's result in.
+// took processes the result of an operation.
 func (l *loop) took(r result) {
 	now := time.Now()
 	l.settled[r.Name] = now
@@ -316,7 +318,7 @@ func (l *loop) took(r result) {
 	}
 }
 
-// became notes that a runner can take jobs.
+// became records that a runner can take jobs.
 func (s *Sight) became(made Runner, now time.Time) {
 	if s.ContainerID == "" {
 		s.ContainerID = made.ContainerID
@@ -325,8 +327,7 @@ func (s *Sight) became(made Runner, now time.Time) {
 	s.Online, s.Missed = now, time.Time{}
 }
 
-// unknown forgets what is remembered of a runner: if it is there, the next look
-// finds it.
+// unknown forgets a runner. If it exists, the next look finds it.
 func (l *loop) unknown(r result) {
 	if r.stays {
 		return
@@ -395,7 +396,7 @@ func (l *loop) removed(r result, s *Sight, event Event) {
 	l.tell(event)
 }
 
-// judge adds to a runner's end what its record tells.
+// judge adds the facts of a runner's record to its end event, and adjusts the back-off.
 func (l *loop) judge(r result, s *Sight, event *Event) {
 	record := r.record
 	if record == nil {
@@ -427,14 +428,14 @@ func (l *loop) forgot(r result, event Event) {
 	event.Kind, event.Text = ForgotEvent, r.Cause
 	if r.err != nil {
 		event.Kind, event.Text = FailedEvent, "its registration stays: "+firstLine(r.err)
-		l.settled[r.Name] = time.Now().Add(slowTick) // only a list of then tells something new
+		l.settled[r.Name] = time.Now().Add(slowTick) // only a list requested after this gives new information
 	} else if r.text != "registration removed" {
 		event.Text += "; " + r.text
 	}
 	l.tell(event)
 }
 
-// refused looks after the image where an agent ended before it was seen online.
+// refused checks for an outdated agent if it ended before it was seen online.
 func (l *loop) refused(err error) {
 	var dead *EndedError
 	if errors.As(err, &dead) {
@@ -442,8 +443,9 @@ func (l *loop) refused(err error) {
 	}
 }
 
-// outdated rebuilds the image where GitHub says that its agent is too old. One that
-// registers itself can't tell this from other refusals: GitHub is asked for the day.
+// outdated requests a rebuild of the image if GitHub refuses its agent as too old. An agent
+// that registers itself can't distinguish this from other refusals, so GitHub is asked for the
+// agent's last day.
 func (l *loop) outdated(code int, agent Agent) {
 	switch {
 	case code == versionRefused:

@@ -14,40 +14,40 @@ import (
 )
 
 const (
-	// slowTick is how often all is looked at though nothing was heard of.
+	// slowTick is how often everything is checked even if no event arrived.
 	slowTick = time.Minute
-	// firstList is how long a supervisor that begins waits for its forges' lists.
+	// firstList is how long a new supervisor waits for the first GitHub lists.
 	firstList = 10 * time.Second
-	// engineLimit is how long an engine may take for one look at a fleet.
+	// engineLimit is how long the engine may take for one look at a fleet.
 	engineLimit = time.Minute
-	// enginePause is the longest pause between two questions to an engine that does not answer.
+	// enginePause is the longest pause between two requests to an engine that does not answer.
 	enginePause = 10 * time.Second
-	// proven is how long a runner must last for its start to count as good, and as long
-	// no death is the start's fault.
+	// proven is how long a runner must last for its start to count as good. After that time,
+	// its end is not blamed on the start.
 	proven = time.Minute
-	// Looks at a forge's list while somebody waits to be seen in it: one in so many
-	// seconds, and so many at once, in pages.
+	// Budget for GitHub lists while a runner is expected to appear online, in pages: one page
+	// per lookEvery, and a burst of looksAtOnce.
 	lookEvery, looksAtOnce = 2 * time.Second, 600
-	// What a job's wait was is asked of some.
+	// The queue time is requested only for a sample of jobs.
 	sampleEvery, samplesAtOnce = 10 * time.Second, 20
 )
 
-// Began is what the first event of a supervisor begins with.
+// Began starts the text of a supervisor's first event.
 const Began = "began: "
 
-// NoWishError says that there is nothing to supervise.
+// NoWishError reports that there is no desired state to supervise.
 type NoWishError struct{ Fleet string }
 
 func (e *NoWishError) Error() string {
 	return fmt.Sprintf("fleet %s has no wish to supervise", e.Fleet)
 }
 
-// Hint says what to do.
+// Hint suggests what to do.
 func (e *NoWishError) Hint() string { return "runnerctl up says what is wished" }
 
-// Supervise keeps a fleet as its wish says until ctx ends, which is no error: then it
-// ends what is under way and leaves the runners. It acts when the engine tells of a
-// change, when an operation has ended, when the wish may be another, and once a minute.
+// Supervise keeps a fleet in its desired state until ctx ends, which is not an error: it then
+// winds up the operations in progress and leaves the runners. It acts on engine events, when
+// an operation ends, when the Wish may have changed, and once a minute.
 func Supervise(ctx context.Context, supervision Supervision) error {
 	wish, err := supervision.Store.Wish(ctx)
 	if err != nil {
@@ -99,7 +99,7 @@ func Supervise(ctx context.Context, supervision Supervision) error {
 	for more := true; more; {
 		var ended result
 		select {
-		case <-l.looks: // whoever waits for a list gets it from the watch
+		case <-l.looks: // waiting operations get the list from the watch
 		case ended, more = <-l.results:
 			if more {
 				l.took(ended)
@@ -118,17 +118,17 @@ func (w Wish) String() string {
 	return text + ", of " + w.Spec.Image
 }
 
-// loop is a supervisor at work. Only its own goroutine touches what it remembers;
-// operations run beside it and hand it their results.
+// loop is a running supervisor. Only its own goroutine touches its notes. Operations run in
+// parallel and send it their results.
 type loop struct {
 	Supervision
 	wish      Wish
 	sights    map[string]*Sight
-	witnesses map[string]*witness  // by the target's URL
+	witnesses map[string]*witness  // by target URL
 	settled   map[string]time.Time // when the last operation on a name ended
-	making    backOff              // of all that makes runners
+	making    backOff              // for all operations that make runners
 	engine    backOff
-	taken     int // names in a row
+	taken     int // consecutive names that were taken
 	ticked    time.Time
 	renewal   renewal
 
@@ -138,11 +138,11 @@ type loop struct {
 	results chan result
 	looks   chan lookAt
 	insides chan []Runner
-	looking bool // inside
+	looking bool // a look inside is in progress
 	journal *journal
 }
 
-// newLoop remembers nothing yet; life is that of its questions to forges.
+// newLoop returns a loop without any notes yet. life bounds its requests to GitHub.
 func newLoop(life context.Context, supervision Supervision, wish Wish) *loop {
 	l := &loop{
 		Supervision: supervision, wish: wish,
@@ -162,7 +162,7 @@ func newLoop(life context.Context, supervision Supervision, wish Wish) *loop {
 	return l
 }
 
-// witness is a forge and its last word.
+// witness is a GitHub target and its latest list.
 type witness struct {
 	*watch
 	url        string
@@ -183,7 +183,7 @@ func (l *loop) tell(event Event) {
 	l.journal.add(event)
 }
 
-// listen wakes the loop for each change and whenever the engine can be heard again.
+// listen wakes the loop for each change, and whenever the engine becomes reachable again.
 func (l *loop) listen(ctx context.Context, wake chan<- struct{}) {
 	poke := func() {
 		select {
@@ -203,7 +203,7 @@ func (l *loop) listen(ctx context.Context, wake chan<- struct{}) {
 					poke()
 				}
 			}
-			poke() // whether the engine is still there is to be known at once
+			poke() // find out at once whether the engine is still there
 			if time.Since(begun) > proven {
 				silence.reset()
 			}
@@ -234,17 +234,17 @@ func (l *loop) firstLists(ctx context.Context) {
 	}
 }
 
-// ask looks at the forges' lists in the background, where nobody has just done so.
+// ask requests GitHub's lists in the background, unless that was just done.
 func (l *loop) ask(ctx context.Context) {
 	for _, one := range l.witnesses {
 		if !one.asking && time.Since(one.asked) >= slowTick {
 			one.asking = true
-			go func() { _, _ = one.next(ctx) }() // saw hears of it
+			go func() { _, _ = one.next(ctx) }() // saw receives the list
 		}
 	}
 }
 
-// catchUp takes what has come besides, so that one look serves for all.
+// catchUp processes everything else that has arrived, so that one look covers it all.
 func (l *loop) catchUp() {
 	for {
 		select {
@@ -258,7 +258,7 @@ func (l *loop) catchUp() {
 	}
 }
 
-// next is when to look again if nothing happens.
+// next returns the time of the next look if nothing happens.
 func (l *loop) next() time.Time {
 	now := time.Now()
 	next := l.ticked.Add(slowTick)
@@ -286,7 +286,7 @@ func (l *loop) next() time.Time {
 	return next
 }
 
-// pass looks at all, decides, and begins what is to be done.
+// pass observes the fleet, decides, and starts the planned operations.
 func (l *loop) pass(ctx context.Context) {
 	started := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, engineLimit)
@@ -312,7 +312,7 @@ func (l *loop) pass(ctx context.Context) {
 	l.lookInside(ctx)
 	if time.Since(l.ticked) >= slowTick {
 		l.tick(bounded)
-		l.renew(ctx) // takes longer than a pass
+		l.renew(ctx) // not bounded: it takes longer than a pass
 	}
 	plan := Reconcile(l.view())
 	l.measure(started, nil)
@@ -321,7 +321,7 @@ func (l *loop) pass(ctx context.Context) {
 	}
 }
 
-// tick does what is due now and then.
+// tick runs the periodic tasks.
 func (l *loop) tick(ctx context.Context) {
 	l.ticked = time.Now()
 	l.reload(ctx)
@@ -330,7 +330,8 @@ func (l *loop) tick(ctx context.Context) {
 			delete(l.settled, name)
 		}
 	}
-	// A volume is made before its container.
+	// A volume is created before its container, so it may look orphaned while a runner is
+	// made.
 	if !slices.ContainsFunc(l.all(), func(s Sight) bool { return s.Doing == Create || s.Doing == MakeSpare }) {
 		if err := l.Engine.RemoveOrphans(ctx, l.Fleet); err != nil {
 			l.tell(Event{Kind: FailedEvent, Text: fmt.Sprintf("volumes without a runner stay: %v", err)})
@@ -346,7 +347,7 @@ func (l *loop) all() []Sight {
 	return all
 }
 
-// merge takes in what the engine lists, and judges who ended since.
+// merge updates the notes with the engine's list, and judges runners that have ended since.
 func (l *loop) merge(runners []Runner) {
 	now := time.Now()
 	listed := make(map[string]bool, len(runners))
@@ -355,7 +356,7 @@ func (l *loop) merge(runners []Runner) {
 		s := l.sights[runner.Name]
 		if s == nil {
 			s = &Sight{Runner: runner, Since: runner.Created}
-			if s.Since.After(now) { // the engine's clock is another
+			if s.Since.After(now) { // the engine's clock differs
 				s.Since = now
 			}
 			s.State = ""
@@ -369,7 +370,7 @@ func (l *loop) merge(runners []Runner) {
 		runner.Listing, runner.Busy = s.Listing, s.Busy
 		s.Runner = runner
 		switch {
-		case !ended[s.State]: // or the engine started it again
+		case !ended[s.State]: // or the engine restarted it
 			s.Ended = time.Time{}
 		case s.Ended.IsZero():
 			s.Ended = now
@@ -389,8 +390,8 @@ func (l *loop) merge(runners []Runner) {
 	}
 }
 
-// died judges a runner's end: one soon after its start speaks against starting the
-// next at once. What a job did is not the start's fault; that is known later.
+// died judges a runner's end: an end soon after the start delays the next start. An end caused
+// by a job is not the start's fault, but that is only known later.
 func (l *loop) died(s *Sight, now time.Time) {
 	if s.ExitCode == 0 && s.Agent.OneJob() || s.Busy || now.Sub(s.Since) > proven || s.State == "created" {
 		return
@@ -398,14 +399,14 @@ func (l *loop) died(s *Sight, now time.Time) {
 	l.backOff(s.Since, now, fmt.Sprintf("%s ended soon after its start: %s", s.Name, Verdict(s.ExitCode, s.OutOfMemory)), nil)
 }
 
-// backOff puts off the next creation.
+// backOff delays the next creation.
 func (l *loop) backOff(begun, now time.Time, why string, last []string) {
 	if pause, fresh := l.making.failed(begun, now); fresh {
 		l.tell(Event{Kind: BackOffEvent, Text: fmt.Sprintf("nothing is made for %s: %s", pause, why), Last: last})
 	}
 }
 
-// saw takes in a forge's list.
+// saw processes a GitHub list.
 func (l *loop) saw(seen lookAt) {
 	one := l.witnesses[seen.url]
 	one.asked, one.asking = seen.asked, false
@@ -426,7 +427,8 @@ func (l *loop) saw(seen lookAt) {
 	}
 }
 
-// shows a runner in the witness's last list, where that is young enough to have it.
+// shows updates a Sight from the latest list, if the list is recent enough to include the
+// runner.
 func (w *witness) shows(s *Sight) {
 	if w == nil || w.listed == nil || s.Agent.Mode == NoAgent || !s.Since.Before(w.asked) || s.Agent.URL != w.url {
 		return
@@ -462,7 +464,7 @@ func (l *loop) view() View {
 	return view
 }
 
-// freeName is one that nobody known has. It counts as taken from now on.
+// freeName returns a name that no known runner or registration has.
 func (l *loop) freeName() string {
 	for {
 		name := l.NewName()
@@ -505,7 +507,7 @@ func (s Sight) standing() Standing {
 	return StandingOffline
 }
 
-// reload takes the wish that is kept, if it is another.
+// reload adopts the stored Wish if it has changed.
 func (l *loop) reload(ctx context.Context) {
 	wish, err := l.Store.Wish(ctx)
 	switch {

@@ -17,7 +17,7 @@ import (
 
 var supervisedSpec = Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1", Agent: Agent{Mode: JIT, URL: acme, Ephemeral: true}}
 
-// supervised is a world with a supervisor in it, in a bubble of its own time.
+// supervised is a world with a supervisor, in a synctest bubble.
 type supervised struct {
 	*world
 	t     *testing.T
@@ -28,8 +28,8 @@ type supervised struct {
 	with  func(*Supervision)
 }
 
-// supervise runs what happens in a world with a supervisor that keeps wish, and looks
-// that it ends well.
+// supervise runs happens in a world with a supervisor that keeps wish, and checks that the
+// supervisor ends cleanly.
 func supervise(t *testing.T, wish Wish, prepare func(s *supervised), happens func(s *supervised)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -82,13 +82,13 @@ func (s *supervised) newName() string {
 	return "ci-" + name
 }
 
-// after some time all must have come to rest.
+// after waits for pause, and then until all goroutines are idle.
 func (s *supervised) after(pause time.Duration) {
 	time.Sleep(pause)
 	synctest.Wait()
 }
 
-// online are the names that can take jobs.
+// onlineNames returns the names of runners that can take jobs.
 func (w *world) onlineNames() (names []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -111,7 +111,7 @@ func (w *world) count(event string) (count int) {
 	return count
 }
 
-// paid are the calls of the forge.
+// paid returns the number of calls to the Forge.
 func (w *world) paid() (calls int) {
 	w.do(func() { calls = w.calls })
 	return calls
@@ -123,7 +123,7 @@ func (w *world) do(change func()) {
 	change()
 }
 
-// told are the events that hold a text.
+// told returns the events of a kind that contain text.
 func (s *supervised) told(kind EventKind, text string) (found []Event) {
 	s.after(2 * gather)
 	events, _ := s.store.Events(s.t.Context())
@@ -135,7 +135,7 @@ func (s *supervised) told(kind EventKind, text string) (found []Event) {
 	return found
 }
 
-// whole is a fleet with nothing but what is wished.
+// whole checks that the fleet has exactly the desired runners.
 func (s *supervised) whole(online, spares int) {
 	s.t.Helper()
 	runners, registrations := s.all()
@@ -218,7 +218,7 @@ func TestJobsRunOnce(t *testing.T) {
 }
 
 func TestCrashLoopBacksOff(t *testing.T) {
-	for _, online := range []bool{false, true} { // when it ends
+	for _, online := range []bool{false, true} { // whether it ends before or after it came online
 		supervise(t, Wish{Count: 2, Spares: 1}, func(s *supervised) {
 			s.connect = func(w *world, name string) {
 				if online {
@@ -243,9 +243,9 @@ func TestCrashLoopBacksOff(t *testing.T) {
 			s.after(10 * time.Minute)
 			s.whole(2, 1)
 
-			// What went well since begins the pauses anew.
+			// A success resets the back-off, so pauses are short again.
 			short := len(s.told(BackOffEvent, "nothing is made for 1s: "))
-			for range 2 { // the second one soon after its start
+			for range 2 { // the second ends soon after its start
 				s.do(func() { s.end(youngest(s.world), 1) })
 				s.after(5 * time.Second)
 			}
@@ -257,7 +257,7 @@ func TestCrashLoopBacksOff(t *testing.T) {
 	}
 }
 
-// All that die together are made anew after the first pause.
+// Runners that die together are replaced after the first pause.
 func TestKilledTogether(t *testing.T) {
 	supervise(t, Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
 		for range 3 {
@@ -337,7 +337,8 @@ func TestPhantoms(t *testing.T) {
 	})
 }
 
-// lagging is a forge whose list, after a while, has lost one that Find finds.
+// lagging is a Forge whose list loses a registration after a while, although Find still finds
+// it.
 type lagging struct {
 	*world
 	asked int
@@ -351,7 +352,7 @@ func (l *lagging) Registrations(ctx context.Context) ([]Registration, error) {
 	return all, err
 }
 
-// youngest of the runners that are online.
+// youngest returns the youngest runner that is online.
 func youngest(w *world) (name string) {
 	for _, runner := range w.runners {
 		if w.registrations[runner.Name].Online && (name == "" || runner.Created.After(w.runners[name].Created)) {
@@ -361,7 +362,7 @@ func youngest(w *world) (name string) {
 	return name
 }
 
-// A list that was asked for before a runner was there says nothing of it.
+// A list that was requested before a runner existed is no evidence about that runner.
 func TestListsOfBefore(t *testing.T) {
 	now := time.Now()
 	w := &witness{url: acme, asked: now, listed: map[string]Registration{}}
@@ -519,16 +520,16 @@ func TestEngineGoneAndBack(t *testing.T) {
 	})
 }
 
-// Whoever was killed leaves half of something, and the next takes it on.
+// A killed process leaves operations unfinished, and the next supervisor completes them.
 func TestTakesOver(t *testing.T) {
 	supervise(t, Wish{Count: 3, Spares: 1}, func(s *supervised) {
 		s.standing("ci-aaaa", supervisedSpec.Agent)
 		s.start("ci-aaaa", supervisedSpec)
-		s.start("ci-bbbb", supervisedSpec) // registered, no credential written
+		s.start("ci-bbbb", supervisedSpec) // registered, but no credential written
 		s.registrations["ci-bbbb"] = Registration{URL: acme, ID: 800, Name: "ci-bbbb"}
 		spare := s.start("ci-cccc", supervisedSpec)
 		spare.Spare, spare.Waiting = true, true
-		s.runners["ci-cccc"] = spare // registered, its credential is lost
+		s.runners["ci-cccc"] = spare // registered, but its credential is lost
 		s.registrations["ci-cccc"] = Registration{URL: acme, ID: 801, Name: "ci-cccc"}
 		made := s.start("ci-dddd", supervisedSpec)
 		made.State = "created"
@@ -553,7 +554,7 @@ func TestTakesOver(t *testing.T) {
 
 func TestNamesTaken(t *testing.T) {
 	supervise(t, Wish{Count: 1}, func(s *supervised) {
-		s.listErrs = []error{errors.New("500")} // else it would know
+		s.listErrs = []error{errors.New("500")} // otherwise it would know that the name is taken
 		s.registrations["ci-2222"] = Registration{URL: "elsewhere", ID: 900, Name: "ci-2222", Online: true}
 	}, func(s *supervised) {
 		s.after(5 * time.Second)
@@ -578,7 +579,7 @@ func TestContainerTakenAway(t *testing.T) {
 	})
 }
 
-// Who is told to stop leaves no half of anything.
+// A supervisor that is stopped leaves nothing half done.
 func TestStopsInTheMiddle(t *testing.T) {
 	for _, pause := range []time.Duration{0, 3 * time.Millisecond, 12 * time.Millisecond, 100 * time.Millisecond, 320 * time.Millisecond} {
 		supervise(t, Wish{Count: 3, Spares: 1}, func(s *supervised) { s.listErrs = []error{errors.New("slow")} }, func(s *supervised) {
@@ -616,7 +617,7 @@ func TestFleetWithoutAgents(t *testing.T) {
 	})
 }
 
-// ageing is a forge that tells of deprecations.
+// ageing is a Forge that reports deprecations.
 type ageing struct {
 	*world
 	day time.Time
@@ -664,7 +665,7 @@ func TestAgentAges(t *testing.T) {
 	}
 }
 
-// What an operator wishes while the image is made anew is not overruled.
+// A change of the Wish while the image is being rebuilt is not overwritten.
 func TestOtherWishWhileRenewing(t *testing.T) {
 	supervise(t, Wish{Count: 2, Agent: "2.330.0"}, func(s *supervised) {
 		s.with = func(supervision *Supervision) {
@@ -727,7 +728,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	})
 }
 
-// thousand runners that are well, and the supervisor that finds them.
+// thousand adds a thousand healthy runners, and returns the Wish for them.
 func thousand(w *world) Wish {
 	wish := Wish{Count: 1000, Spec: supervisedSpec, Ready: time.Minute}
 	names := &supervised{}
@@ -776,7 +777,7 @@ func TestThousandRunnersCostLittleTime(t *testing.T) {
 	}
 	l.ticked = time.Now()
 	best := time.Hour
-	for range 10 { // others work on this machine too
+	for range 10 { // other work on this machine may slow single passes down
 		started := time.Now()
 		l.saw(lookAt{acme, seen})
 		l.pass(t.Context())
@@ -790,8 +791,7 @@ func TestThousandRunnersCostLittleTime(t *testing.T) {
 	}
 }
 
-// Whatever happens, in whatever order: afterwards the fleet is whole, and no more
-// than that.
+// Whatever happens, in any order: afterwards the fleet is complete, with nothing left over.
 func TestHeals(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -840,7 +840,7 @@ func TestHeals(t *testing.T) {
 					switch random.IntN(8) {
 					case 0:
 						s.stop()
-						s.do(heal) // a supervisor does not begin without its wish
+						s.do(heal) // a supervisor does not start without its Wish
 						s.begin()
 					case 1, 2:
 						s.do(heal)
@@ -900,7 +900,7 @@ func (c *counted) Ended(record Record) {
 	c.ended = append(c.ended, record)
 }
 
-// queueing is a forge that tells how long jobs waited.
+// queueing is a Forge that reports how long jobs waited.
 type queueing struct{ *world }
 
 func (q *queueing) Queued(_ context.Context, jobURL, runner string) (time.Duration, error) {
@@ -942,7 +942,7 @@ func TestARunnerInTheMakingOutlivesItsSupervisor(t *testing.T) {
 			silent := func(*world, string) {}
 			supervise(t, Wish{Count: 1, Spares: spares}, func(s *supervised) {
 				s.connect = silent
-				if spares > 0 { // which gets its credential when the one that there is ends
+				if spares > 0 { // the spare gets its credential when the existing runner ends
 					s.connect = func(w *world, name string) {
 						w.online(name)
 						w.connect = silent
@@ -957,7 +957,7 @@ func TestARunnerInTheMakingOutlivesItsSupervisor(t *testing.T) {
 				}
 				s.stop()
 				s.do(func() {
-					for name := range s.runners { // what it waited for comes to pass afterwards
+					for name := range s.runners { // the runner it waited for comes online afterwards
 						if !s.runners[name].Waiting {
 							s.online(name)
 						}

@@ -1,18 +1,18 @@
 package fleet
 
-// Ulimit is a limit of every process of a runner (getrlimit(2)).
+// Ulimit is a resource limit of every process in a runner (getrlimit(2)).
 type Ulimit struct {
-	Name       string // as docker run --ulimit has it
+	Name       string // as in docker run --ulimit
 	Soft, Hard int64
 }
 
-// Unlimited is the value of a limit that is none.
+// Unlimited is the value that means no limit.
 const Unlimited = -1
 
-// wantedUlimits are what jobs find on GitHub's machines, and what their containers may
-// raise by --ulimit. What is not limited here stays within the runner's memory and pids.
-// All are named, since an engine's "default-ulimits" would lower them else; nice, rtprio
-// and rttime are not, since they are the host's business.
+// wantedUlimits are the limits that jobs find on GitHub's machines, and that their containers
+// may raise with --ulimit. Resources without a limit here are still bound by the runner's
+// memory and pids limits. All are listed, because otherwise an engine's "default-ulimits"
+// would lower them. nice, rtprio and rttime are not, because they are up to the host.
 var wantedUlimits = []Ulimit{
 	{"core", 0, Unlimited},
 	{"cpu", Unlimited, Unlimited},
@@ -28,9 +28,9 @@ var wantedUlimits = []Ulimit{
 	{"stack", 8 << 20, Unlimited},
 }
 
-// Ulimits are those that an engine can give a runner. hard are the engine's own limits,
-// by name: it can't give more, unless it may raise them. An engine of which neither is
-// known is asked for nothing. openFiles is what the kernel allows to anybody; 0: unknown.
+// Ulimits returns the limits that an engine can give a runner. hard holds the engine's own
+// limits by name: it can't give more, unless raises is set. If neither is known, no limit is
+// requested. openFiles is the kernel's limit for any process; 0 means unknown.
 func Ulimits(raises bool, hard map[string]int64, openFiles int64) (all []Ulimit) {
 	for _, one := range wantedUlimits {
 		most, known := hard[one.Name]

@@ -11,7 +11,7 @@ func TestUlimits(t *testing.T) {
 		raises bool
 		hard   map[string]int64
 		files  int64
-		want   []Ulimit // among others
+		want   []Ulimit // a subset of the result
 		count  int
 	}{
 		"an engine that may raise limits": {true, own, 1 << 20, []Ulimit{{"memlock", -1, -1}, {"nofile", 65536, 1048576}, {"nproc", -1, -1}, {"core", 0, -1}, {"stack", 8 << 20, -1}}, len(wantedUlimits)},

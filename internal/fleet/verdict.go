@@ -2,15 +2,15 @@ package fleet
 
 import "fmt"
 
-// Exit codes that are judged.
+// Exit codes that code depends on.
 const (
-	versionRefused = 7  // GitHub takes the agent no more
-	notSetUp       = 78 // of the image's own: the agent could not register, for example
+	versionRefused = 7  // GitHub no longer accepts the agent
+	notSetUp       = 78 // from the image's own programs: for example, the agent could not register
 	signalled      = 128
 	sigkill        = 9
 )
 
-// verdicts are the exit codes of GitHub's listener (actions/runner, Constants.cs), and of
+// verdicts explains the exit codes of GitHub's listener (actions/runner, Constants.cs) and of
 // the image's own programs.
 var verdicts = map[int]string{
 	0:                   "done",
@@ -27,8 +27,8 @@ var verdicts = map[int]string{
 	signalled + 15:      "ended by SIGTERM, from its job or before it was set up",
 }
 
-// Verdict puts the exit code of a runner with an agent into words, and the kernel's report
-// that it took something of the runner for want of memory.
+// Verdict describes the exit code of a runner with an agent. outOfMemory means that the kernel
+// killed one of its processes for lack of memory.
 func Verdict(code int, outOfMemory bool) string {
 	text, known := verdicts[code]
 	switch {

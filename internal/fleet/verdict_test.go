@@ -9,7 +9,7 @@ func TestVerdict(t *testing.T) {
 		want        string
 	}{
 		{0, false, "done"},
-		{0, true, "done, out of memory"}, // a job's process was taken
+		{0, true, "done, out of memory"}, // the kernel killed a process of a job
 		{1, false, "the agent failed: see its log"},
 		{7, false, "GitHub takes this version of the agent no more: rebuild the image"},
 		{70, false, "a daemon of the runner gave up: see its log"},
@@ -18,7 +18,7 @@ func TestVerdict(t *testing.T) {
 		{137, false, "killed by its job or from outside, or not stopped in time"},
 		{137, true, "killed by the kernel: out of memory"},
 		{134, false, "ended by signal 6"},
-		{6, false, "ended with the unknown code 6"}, // the listener uses it inside only
+		{6, false, "ended with the unknown code 6"}, // the listener uses it only internally
 		{99, false, "ended with the unknown code 99"},
 		{255, false, "ended with the unknown code 255"},
 	} {
@@ -28,7 +28,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// A static runner whose registration is gone is replaced, and its cure is named.
+// A static runner whose registration is gone is replaced, and the fix is named.
 func TestEndsAgainAndAgain(t *testing.T) {
 	static := Agent{Mode: Token, URL: "https://github.com/acme"}
 	for want, runner := range map[string]Runner{

@@ -14,37 +14,37 @@ const (
 	pageSize  = 100
 )
 
-// watch asks a forge for its list once for all who wait for a change in it, ever
-// more slowly.
+// watch requests GitHub's list once for all callers that wait for a change in it, at growing
+// intervals.
 type watch struct {
 	forge  Forge
-	life   context.Context // of all who wait
+	life   context.Context // lifetime of all waiting callers
 	budget *rate.Limiter   // in pages; nil: none
-	told   func(look)      // hears of each list; nil: nobody
+	told   func(look)      // called with each list; nil: not called
 
 	mu      sync.Mutex
-	pending chan struct{} // closed when the list under way has come; nil: none is
+	pending chan struct{} // closed when the requested list has arrived; nil: none requested
 	pause   time.Duration
 	list    map[string]Registration
 	err     error
 }
 
-// look is one answer of a forge, by the runners' names.
+// look is one list from GitHub, by runner name.
 type look struct {
-	asked time.Time // what was made later may be missing
+	asked time.Time // runners made later may be missing
 	list  map[string]Registration
 	err   error
 }
 
-// hurry looks soon again: somebody new waits.
+// hurry shortens the interval again, because a new caller waits.
 func (w *watch) hurry() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pause = firstLook
 }
 
-// next waits for the next list; ctx ends the waiting, not the question, for which
-// others wait too.
+// next waits for the next list. ctx ends only this wait, not the request, because others wait
+// for it too.
 func (w *watch) next(ctx context.Context) (map[string]Registration, error) {
 	w.mu.Lock()
 	if w.pending == nil {
@@ -74,7 +74,7 @@ func (w *watch) ask(pause time.Duration, pending chan struct{}) {
 		w.mu.Lock()
 		pages := len(w.list)/pageSize + 1
 		w.mu.Unlock()
-		_ = w.budget.WaitN(w.life, min(pages, w.budget.Burst())) // fails where life ends, and so does the question
+		_ = w.budget.WaitN(w.life, min(pages, w.budget.Burst())) // fails only when life ends; so does the request
 	}
 	asked := time.Now()
 	all, err := w.forge.Registrations(w.life)

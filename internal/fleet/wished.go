@@ -2,9 +2,9 @@ package fleet
 
 import "fmt"
 
-// Short tells what a fleet lacks to be as wished; "" where nothing. Spares are not
-// counted, and nobody waits for a job to end: a runner that has one is as good as
-// wished.
+// Short describes what a fleet lacks to reach the desired state; "" if nothing. Spares don't
+// count, and a runner that has a job counts as good whatever its spec, so that no one has to
+// wait for jobs to end.
 func (w Wish) Short(runners []Runner) string {
 	hash := w.Spec.Hash()
 	var good, idle, old int
@@ -31,7 +31,7 @@ func (w Wish) Short(runners []Runner) string {
 	return ""
 }
 
-// Serving tells whether a runner runs and is connected, as far as its forge said.
+// Serving reports whether a runner is running and connected, as far as GitHub has reported.
 func (r Runner) Serving() bool {
 	return r.State == Running && (r.Agent.Mode == NoAgent || r.Listing != nil && r.Listing.State == Online)
 }

@@ -13,29 +13,29 @@ import (
 
 const acme = "https://github.com/acme"
 
-// world is an engine and a forge in one, so that what one does is seen by the
-// other: an agent connects once its runner has a credential.
+// world is an Engine and a Forge in one, so that each sees changes of the other: an agent
+// connects once its runner has a credential.
 type world struct {
 	mu            sync.Mutex
 	runners       map[string]Runner
 	registrations map[string]Registration
 	nextID        int64
 	lists         int
-	listErrs      []error // of the next lists
+	listErrs      []error // errors of the next lists
 	events        []string
 
 	registerErr, createErr error
 	unregisterErr          error
-	creating               func()                      // before each creation
-	connect                func(w *world, name string) // what an agent does once it is started
+	creating               func()                      // called before each creation
+	connect                func(w *world, name string) // behavior of an agent after its start
 	onRemove               func(w *world, name string)
 
 	// For supervisors.
 	knownErr  error
 	listeners []chan Change
-	calls     int             // of the forge, a page of a list each
-	orphaned  int             // calls for volumes
-	worked    map[string]bool // had a job
+	calls     int             // API calls to GitHub, one per page of a list
+	orphaned  int             // calls of RemoveOrphans
+	worked    map[string]bool // runners that had a job
 }
 
 func newWorld() *world {
@@ -48,7 +48,7 @@ func (w *world) note(format string, args ...any) {
 
 func (w *world) online(name string) {
 	one := w.registrations[name]
-	if one.ID == 0 { // by token
+	if one.ID == 0 { // registered by token
 		w.nextID++
 		one = Registration{URL: acme, ID: w.nextID, Name: name}
 	}
@@ -99,7 +99,7 @@ func (w *world) all() (runners, registrations []string) {
 	return runners, registrations
 }
 
-// The engine.
+// Methods of Engine.
 
 func (w *world) Runners(context.Context, string) ([]Runner, error) { return nil, errors.ErrUnsupported }
 func (w *world) Names(context.Context) (map[string]bool, error)    { return nil, errors.ErrUnsupported }
@@ -184,7 +184,7 @@ func (w *world) removed(how string, runner Runner) error {
 	return nil
 }
 
-// The forge.
+// Methods of Forge.
 
 func (w *world) Register(_ context.Context, name string, agent Agent) (secret.Text, error) {
 	w.mu.Lock()
@@ -250,9 +250,10 @@ func (w *world) JobURLs(context.Context) (map[string]string, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// What a supervisor asks of the engine.
+// Additional methods of SupervisedEngine.
 
-// tell is heard by all who listen; one who is slow misses nothing that a look does not show.
+// tell sends a change to all listeners. It drops changes for slow listeners, which still see
+// the result in their next look.
 func (w *world) tell(change Change) {
 	for _, listener := range w.listeners {
 		select {
@@ -291,7 +292,7 @@ func (w *world) Known(_ context.Context, fleet string) (all []Runner, err error)
 	}
 	for _, runner := range w.runners {
 		if runner.Fleet == fleet {
-			runner.Waiting, runner.Problem = false, "" // is known to who looks inside
+			runner.Waiting, runner.Problem = false, "" // known only after a look inside
 			all = append(all, runner)
 		}
 	}
@@ -407,7 +408,7 @@ func (m *memory) Record(_ context.Context, name string) (*Record, error) {
 	return &record, nil
 }
 
-// The observer.
+// Methods of Observer.
 
 type told struct {
 	mu   sync.Mutex
