@@ -67,7 +67,7 @@ func queueAndStart(t *testing.T, github *ghsim.Server, script string) int64 {
 }
 
 func TestFleetWithGitHub(t *testing.T) {
-	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {labels: [GPU]}") // GitHub lists it in lower case
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {labels: [GPU]}") // GitHub lists it in small letters
 	must(t, up(name, "--count", "3")...)
 	first := list(t, name)
 	var names []string

@@ -86,8 +86,8 @@ func TestSilenceIsWaitedForOnce(t *testing.T) {
 	all.Wait()
 }
 
-// A fleet of GitHub's on two machines that know nothing of each other, one by TLS and one
-// by ssh: each has its count and a supervisor, which refills it; down leaves nothing.
+// A fleet with GitHub on two machines that do not know each other, one by TLS and one by ssh:
+// each has its count and a supervisor that refills it. down leaves nothing.
 func TestGitHubFleetOnHosts(t *testing.T) {
 	local := realEngine(t)
 	t.Chdir(t.TempDir())

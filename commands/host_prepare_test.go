@@ -27,7 +27,7 @@ func preparing(t *testing.T) string {
 	return script
 }
 
-// state is what prepare may change on a machine, but for files.
+// state prints everything but files that prepare may change on a machine.
 const state = `stat -c '%n %a' /dev/net/tun; sysctl -a 2>/dev/null | grep -E 'user_namespaces|inotify|keys|pipe-user|max_map_count'; for filter in iptables ip6tables; do $filter -S DOCKER-USER 2>&1 || true; done`
 
 // The plan changes nothing, the changes are those planned, and a second run has nothing to
