@@ -234,7 +234,7 @@ func TestDoctorOfAPrivateEngine(t *testing.T) {
 	if space := checks["storage.space"]; space.Status != doctor.Warn || !strings.HasPrefix(space.Observed, "0 GiB") {
 		t.Errorf("%+v", space)
 	}
-	if probe := checks["engine.containers"]; probe.Status != doctor.Skip || !strings.Contains(probe.Observed, "no image yet") { // this test's own program has libraries
+	if probe := checks["engine.containers"]; probe.Status != doctor.Skip || !strings.Contains(probe.Observed, "no image yet") { // the test binary needs shared libraries
 		t.Errorf("%+v", probe)
 	}
 	program := ownBinary(t)

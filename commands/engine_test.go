@@ -33,7 +33,7 @@ func realEngine(t *testing.T) *client.Client {
 	return enginetest.Own(t)
 }
 
-// runnerctl runs a command line in this process, in an empty folder.
+// runnerctl runs a command line in this process, with empty standard input.
 func runnerctl(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	streams := ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}

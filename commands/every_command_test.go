@@ -48,8 +48,8 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	}
 }
 
-// misplaced returns a command line with the flags after the positional arguments. Before the
-// words of another program, they come first.
+// misplaced returns a command line with the flags after the positional arguments, but before
+// the words of another program.
 func misplaced(command *cli.Command, flags ...string) []string {
 	line := []string{command.Name}
 	switch {

@@ -166,8 +166,8 @@ func TestLogsFollowMissesAndDoublesNothing(t *testing.T) {
 	}
 }
 
-// Two runners as they are: their daemons speak, in the order of time; a daemon
-// that dies is seen by who follows; Ctrl-C ends that with 130.
+// logs shows the daemons' lines of two real runners in the order of time. With -f, it shows
+// that a daemon died. Ctrl-C ends it with code 130.
 func TestLogsOfRunners(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)

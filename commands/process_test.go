@@ -75,7 +75,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 // The same holds with GitHub: no registration is left there.
 func TestKilledAtRandomMomentsWithGitHub(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
-	github.Inject(ghsim.Fault{Match: "POST /repos/acme/api/actions/runners/generate-jitconfig", Latency: 300 * time.Millisecond}) // mints take their share of the moments
+	github.Inject(ghsim.Fault{Match: "POST /repos/acme/api/actions/runners/generate-jitconfig", Latency: 300 * time.Millisecond}) // so that kills also hit registrations
 	must(t, "build", "--bootstrap-base", "--progress", "quiet")
 	killAtRandom(t, api, name, github)
 }

@@ -33,7 +33,7 @@ func everything(t *testing.T, api *client.Client) string {
 		t.Fatal(err)
 	}
 	for _, one := range volumes.Volumes {
-		if len(one.Name) < 64 { // shorter than an anonymous volume's name, such as of an image's VOLUME
+		if len(one.Name) < 64 { // others are anonymous volumes, of the image's VOLUME in another's container
 			names[one.Name] = true
 		}
 	}

@@ -52,7 +52,7 @@ func TestSpare(t *testing.T) {
 		t.Errorf("%+v", known)
 	}
 	if thorough {
-		time.Sleep(31 * time.Second) // the agent's patience with others is 30
+		time.Sleep(31 * time.Second) // an agent that is no spare waits 30 s
 		if !find().Waiting {
 			t.Fatal("it waits no more")
 		}

@@ -132,7 +132,7 @@ func (s *tokenServer) handler(key *rsa.PublicKey) http.Handler {
 	return mux
 }
 
-// isJWT reports whether a token is a valid one of the GitHub App itself.
+// isJWT reports whether a token is a valid JWT of the GitHub App.
 func isJWT(token string, key *rsa.PublicKey) bool {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

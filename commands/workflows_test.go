@@ -35,7 +35,7 @@ const (
 	failure = "failure"
 )
 
-// workflows are all of the suite: what the table below lacks fails TestWorkflows.
+// workflows returns the whole suite: TestWorkflowsAreAllRun fails if the table lacks a file.
 func workflows() []workflow {
 	return []workflow{
 		{name: "services", conclusion: success, log: []string{"postgres service is healthy.", "redis service is healthy.", "password=***", "Print service container logs: postgres"}, never: []string{suiteSecrets["DATABASE_PASSWORD"]}},
