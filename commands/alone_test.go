@@ -224,7 +224,7 @@ func TestEnvironmentContractRunsJob(t *testing.T) {
 	if err := os.Chmod(ca, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for folder := filepath.Dir(ca); folder != os.TempDir(); folder = filepath.Dir(folder) { // the runner's uid has no rights here
+	for folder := filepath.Dir(ca); folder != os.TempDir(); folder = filepath.Dir(folder) { // runner has no rights here
 		if err := os.Chmod(folder, 0o755); err != nil {
 			t.Fatal(err)
 		}

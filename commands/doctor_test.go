@@ -490,7 +490,7 @@ func TestDoctorAsksGitHub(t *testing.T) {
 	status("github.token", doctor.Fail, "needs the scope repo")
 	t.Setenv("RUNNERCTL_TOKEN", "")
 	status("github.token", doctor.Fail, "set RUNNERCTL_TOKEN")
-	status("github.reachable", doctor.Pass, "answers") // with any token
+	status("github.reachable", doctor.Pass, "answers") // without a token too
 	status("github.clock", doctor.Warn, "differ by 10m")
 	if code, checks := doctorReport(t, "github", "--offline"); code != 0 || checks["github.token"].Observed != "offline" {
 		t.Errorf("code %d, %+v", code, checks["github.token"])

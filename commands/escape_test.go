@@ -32,10 +32,10 @@ import (
 	"github.com/runnerctl/runnerctl/templates"
 )
 
-// Each attempt succeeds in a container without any of the walls. So a runner's walls block
-// it, not a mistake in the attempt. All of this happens on a private engine, and is harmless
-// by construction (scripts/escape/Escape.pm). The container does not use the runner image, so
-// anything found of that image belongs to a real runner.
+// Each attempt succeeds in a container without any of the walls. So if a runner blocks it,
+// the walls do, not a mistake in the attempt. All of this happens on a private engine, and is
+// harmless by construction (scripts/escape/Escape.pm). The container does not use the runner
+// image, so anything found of that image belongs to a real runner.
 func TestEveryAttemptCanSucceed(t *testing.T) {
 	machine := realEngine(t)
 	tag := runnerImage(t)

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// actWorkflows are those of the suite that need no services and no container, with the last
-// words of nektos/act for each.
+// actWorkflows are those of the suite that need no services and no container, with the result
+// that nektos/act prints at the end of each.
 var actWorkflows = map[string]string{
 	"files": "Job succeeded", "tool-cache": "Job succeeded", "compose": "Job succeeded", "buildx": "Job succeeded", "testcontainers": "Job succeeded",
 	"disk-full": "Job failed",
@@ -64,7 +64,7 @@ func (b byAct) workflow(t *testing.T, name string) {
 	if log := out + errs; !strings.Contains(log, says) || (code == 0) != (says == "Job succeeded") || strings.Contains(log, secret) {
 		t.Errorf("code %d\n%s", code, log)
 	}
-	b.must(t, "exec", b.runner, "--", "sh", "-c", "docker ps -aq | xargs -r docker rm -fv") // an ephemeral runner would end here
+	b.must(t, "exec", b.runner, "--", "sh", "-c", "docker ps -aq | xargs -r docker rm -fv") // an ephemeral runner ends here
 }
 
 // nektos/act reads workflow files with its own code. It finds in a runner what the suite's

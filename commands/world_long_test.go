@@ -25,7 +25,7 @@ func TestHostedProfile(t *testing.T) {
 		node -e 'console.log(1)' && npm --version && ruby -e 'puts 1' && php -r 'echo 1;' && java -version && docker version`)
 }
 
-// Jobs have the buildx that the settings name, taken from its release archive. One with
+// Jobs have the buildx that the settings name, given in the form of its own release. One with
 // another digest is refused.
 func TestBuildxOfTheSettings(t *testing.T) {
 	api := realEngine(t)
