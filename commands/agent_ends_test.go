@@ -20,8 +20,8 @@ import (
 	"github.com/runnerctl/runnerctl/scripts"
 )
 
-// Code 2 of the listener asks for another start, and no end of such starts makes a
-// runner that does nothing else.
+// A listener that ends with code 2 is started again. A runner that only ever restarts in this
+// way ends at last.
 func TestAgentStartsAgainAfterCode2(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	hopeless := f.create(jitAgent, jitConfig(t, "exit 2"))
@@ -44,9 +44,9 @@ func TestAgentStartsAgainAfterCode2(t *testing.T) {
 	}
 }
 
-// Files that the listener writes at GitHub's request survive a restart with its other
-// files. A registration that GitHub has deleted is not put back: the runner ends with a
-// code of its own and names the cure.
+// Files that the listener writes at GitHub's request survive a restart, as do its other
+// files. A registration that GitHub has deleted is not put back: the runner ends with a code
+// of its own and names the fix.
 func TestAgentWhoseRegistrationChanges(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	runner := f.create(fleet.Agent{Mode: fleet.Token, URL: "https://github.com/acme"}, secret.New("registration-8910"))
@@ -82,8 +82,8 @@ func TestAgentWhoseRegistrationChanges(t *testing.T) {
 	}
 }
 
-// Alone and started again without end, a runner has one name and registers ever more
-// slowly while none of its starts lives long.
+// A container that runs alone and is restarted without end keeps one runner name. It
+// registers more and more slowly while its starts end soon.
 func TestImageAloneStartsAgainSlowly(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	config, host := alone(f.spec.Image, "REPO_URL=https://github.com/acme/api", "RUNNER_TOKEN=registration-refused", "EPHEMERAL=true", "RUNNER_NAME_PREFIX=again")
@@ -109,8 +109,8 @@ func TestImageAloneStartsAgainSlowly(t *testing.T) {
 	}
 }
 
-// A registration that somebody deletes at GitHub ends a static runner with a code that
-// says so, whether it listens or is started later, and up makes another one.
+// When a registration is deleted at GitHub, a static runner ends with the code for that,
+// whether it is listening or is started later, and up makes a new one.
 func TestRegistrationDeletedAtGitHub(t *testing.T) {
 	api, github, name := enterpriseServer(t, ghsim.Options{}, "acme", "runners: {ephemeral: false}")
 	deleteAtGitHub := func(runner fleet.Runner) {
@@ -160,8 +160,8 @@ func TestRegistrationDeletedAtGitHub(t *testing.T) {
 	ends(second)
 }
 
-// A stop gives a job its time, then cancels it, and its last steps run to their end
-// within the container's stop time-out.
+// A stop gives a job its time, then cancels it. The job's last steps run to their end within
+// the container's stop timeout.
 func TestStopCancelsAJob(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
 	must(t, up(name)...)
@@ -196,7 +196,7 @@ func TestStopCancelsAJob(t *testing.T) {
 	}
 }
 
-// Of the libraries whose names carry a version, the newest that .NET opens.
+// Of the libraries that carry a version in their names, the newest that .NET opens is chosen.
 func TestLibrariesOfTheAgent(t *testing.T) {
 	tools := t.TempDir()
 	script := filepath.Join(tools, "world-check")
@@ -224,7 +224,7 @@ func TestLibrariesOfTheAgent(t *testing.T) {
 		listing(names)
 		command := exec.CommandContext(t.Context(), "sh", script, "packages", "agent")
 		command.Env = []string{"PATH=" + tools + ":/usr/bin:/bin"}
-		output, _ := command.CombinedOutput() // where it is refused, the words tell
+		output, _ := command.CombinedOutput() // on a refusal, the output is compared
 		if !strings.HasSuffix(string(output), want) && !strings.Contains(string(output), want) {
 			t.Errorf("%s: %q, want %q", names, output, want)
 		}

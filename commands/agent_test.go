@@ -29,7 +29,7 @@ import (
 //go:embed testdata/Runner.Listener
 var listenerScript []byte
 
-// agentArchive packs the stand-in listener like a release, the same each time.
+// agentArchive packs the stand-in listener like a release, with the same bytes each time.
 func agentArchive(t *testing.T) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "actions-runner-linux-x64-2.330.0.tar.gz")
@@ -55,7 +55,7 @@ func agentArchive(t *testing.T) (path string) {
 	return path
 }
 
-// agentFleet is a fleet of this test whose image holds the stand-in listener.
+// agentFleet is a fleet of one test. Its image holds the stand-in listener.
 type agentFleet struct {
 	engine *dockerx.Engine
 	api    *client.Client
@@ -90,8 +90,8 @@ func newAgentFleet(t *testing.T, change func(*config.Config)) *agentFleet {
 	return &agentFleet{engine: engine, api: api, spec: spec, t: t}
 }
 
-// jitConfig is a JIT configuration as GitHub makes them, but for what the
-// stand-in is to do.
+// jitConfig returns a JIT configuration as GitHub makes them, plus the script that the
+// stand-in runs.
 func jitConfig(t *testing.T, script string) secret.Text {
 	t.Helper()
 	encode := func(value any) string {
@@ -116,7 +116,7 @@ func (f *agentFleet) create(agent fleet.Agent, credential secret.Text) fleet.Run
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.t.Cleanup(func() { // down would ask GitHub, which does not know it
+	f.t.Cleanup(func() { // down would ask GitHub, which does not know this runner
 		if err := f.engine.Remove(context.Background(), runner); err != nil {
 			f.t.Error(err)
 		}
@@ -124,7 +124,8 @@ func (f *agentFleet) create(agent fleet.Agent, credential secret.Text) fleet.Run
 	return runner
 }
 
-// listens waits until a container's agent does, counted from its first start.
+// listens waits until a container's agent has begun to listen for the given number of times
+// since the container's first start.
 func listens(t *testing.T, api *client.Client, id string, times int) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
@@ -138,7 +139,7 @@ func listens(t *testing.T, api *client.Client, id string, times int) {
 	}
 }
 
-// ended waits for a runner's end and returns its exit code and its log.
+// ended waits until a runner ends and returns its exit code and its log.
 func (f *agentFleet) ended(runner fleet.Runner) (code int, log string) {
 	f.t.Helper()
 	eventually(f.t, time.Minute, "the runner ends", func() bool {
@@ -159,13 +160,13 @@ func (f *agentFleet) ready(runner fleet.Runner) {
 	}
 }
 
-// idleAgent waits for jobs, and for its end: a function of testdata/Runner.Listener.
+// idleAgent waits for jobs until it is stopped. It is a function of testdata/Runner.Listener.
 const idleAgent = "forever"
 
 var jitAgent = fleet.Agent{Mode: fleet.JIT, URL: "https://github.com/acme/api", Labels: []string{"gpu"}, Group: "Default"}
 
-// One job: the agent finds its files and a clean environment, and the runner ends
-// with its verdict.
+// For one job, the agent finds its files and a clean environment, and the runner ends with
+// the agent's exit code.
 func TestAgentByJIT(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	for want, script := range map[int]string{0: `echo one job done, updates disabled: $(jq -r .DisableUpdate "$root/.runner")`, 7: "exit 7"} {
@@ -180,8 +181,8 @@ func TestAgentByJIT(t *testing.T) {
 	}
 }
 
-// A stop: the agent goes first, a job that runs is waited for, and so long the
-// daemon answers.
+// On a stop, the agent ends first. A running job is waited for, and the daemon answers until
+// it ends.
 func TestAgentIsStoppedFirst(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	idle := f.create(jitAgent, jitConfig(t, idleAgent))
@@ -206,8 +207,8 @@ func TestAgentIsStoppedFirst(t *testing.T) {
 	}
 }
 
-// everywhere is all that a person or program on the host can read of a runner
-// without entering it, and what its jobs can read of others' processes.
+// everywhere returns all that the host can read of a runner without entering it, and all that
+// its jobs can read of other processes.
 func (f *agentFleet) everywhere(runner fleet.Runner) string {
 	f.t.Helper()
 	info, err := f.api.ContainerInspect(f.t.Context(), runner.ContainerID)
@@ -222,7 +223,7 @@ func (f *agentFleet) everywhere(runner fleet.Runner) string {
 	for _, path := range processesOf(f.t, []string{runner.ContainerID}) {
 		for _, file := range []string{"environ", "cmdline"} {
 			content, err := os.ReadFile(filepath.Join(filepath.Dir(path), file))
-			if err == nil { // else it ended meanwhile
+			if err == nil { // otherwise the process has ended
 				text += string(content)
 			}
 		}
@@ -230,8 +231,7 @@ func (f *agentFleet) everywhere(runner fleet.Runner) string {
 	return text
 }
 
-// Nothing of the credential is where others can read it; the agent's own files
-// are the only place.
+// Only the agent's own files hold the credential; it appears nowhere that others can read.
 func TestAgentKeepsTheCredentialSecret(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	credential := jitConfig(t, idleAgent)
@@ -275,7 +275,7 @@ func TestAgentKeepsTheCredentialSecret(t *testing.T) {
 	}
 }
 
-// Restarted, a runner of many jobs goes on under the registration it has.
+// After a restart, a runner for many jobs keeps its registration.
 func TestStaticAgent(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	agent := fleet.Agent{Mode: fleet.Token, URL: "https://github.com/acme", Labels: []string{"gpu", "large"}, Group: "builders"}
@@ -294,7 +294,7 @@ func TestStaticAgent(t *testing.T) {
 	}
 	inside := func(args ...string) string { return must(t, append([]string{"exec", runner.Name, "--"}, args...)...) }
 
-	// The hooks: what a job leaves is gone, whoever owns it; tools and images stay.
+	// The hooks remove what a job leaves, whoever owns it; tools and images stay.
 	inside("sh", "-c", `mkdir -p actions-runner/_work/api/api actions-runner/_work/_tool actions-runner/_work/_temp && cd actions-runner/_work &&
 		sudo chown -R 0:0 . && sudo sh -c 'echo x >api/api/root; echo x >_tool/kept; echo x >_temp/root' && sudo chown runner . api api/api _tool _temp && echo x >api/api/own && echo x >_temp/own && ln -s /etc link
 		docker network create job >/dev/null && tar c --files-from /dev/null | docker import - kept:1 >/dev/null; docker create --name left --network job kept:1 /x >/dev/null`)
@@ -303,7 +303,8 @@ func TestStaticAgent(t *testing.T) {
 	if want := "./_temp/own\n./_tool/kept\napi/api\nlink gone\n1\n"; got != want {
 		t.Errorf("left:\n%swant\n%s", got, want)
 	}
-	// One who asks and does not wait for the answer brings nobody else out of step.
+	// A request whose sender does not wait for the answer does not put later requests out of
+	// step.
 	inside("sh", "-c", "echo gone >/run/runnerctl/clean")
 	inside("sh", "-c", "echo x >actions-runner/_work/api/api/again && /usr/lib/runnerctl/hooks/job-started.sh && [ ! -e actions-runner/_work/api/api/again ]")
 
@@ -318,7 +319,8 @@ func TestStaticAgent(t *testing.T) {
 	}
 }
 
-// What goes wrong before the agent runs is told, and is no exit code of the agent's.
+// Failures before the agent runs are logged, and end with a code that is not one of the
+// agent's.
 func TestAgentThatCanNotBeSetUp(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	once := fleet.Agent{Mode: fleet.Token, URL: "https://ghes.example.com/acme/api", Ephemeral: true}
@@ -342,8 +344,8 @@ func TestAgentThatCanNotBeSetUp(t *testing.T) {
 const lateDaemon = `RUN mv /usr/sbin/dockerd /usr/sbin/dockerd.real && printf '#!/bin/sh\n[ "$1" = --version ] || sleep 10\nexec dockerd.real "$@"\n' >/usr/sbin/dockerd && chmod +x /usr/sbin/dockerd
 `
 
-// The first step of a job finds Docker, however slow the daemon starts, and the
-// operator's hooks.
+// The first step of a job finds Docker, even if the daemon starts slowly, and the operator's
+// hooks run.
 func TestJobStartedHook(t *testing.T) {
 	f := newAgentFleet(t, func(loaded *config.Config) {
 		for _, folder := range hookFolders {

@@ -18,10 +18,11 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// seccompFile as docs/image.md names it; tests change their folder.
+// seccompFile is the profile that docs/image.md names. It is absolute, since tests change
+// their folder.
 var seccompFile, _ = filepath.Abs("../dockerx/seccomp.json")
 
-// alone is the recipe of docs/image.md, as somebody writes it by hand.
+// alone returns the recipe of docs/image.md, as written by hand.
 func alone(tag string, env ...string) (*container.Config, *container.HostConfig) {
 	return &container.Config{Image: tag, Env: env},
 		&container.HostConfig{
@@ -33,7 +34,7 @@ func alone(tag string, env ...string) (*container.Config, *container.HostConfig)
 		}
 }
 
-// startAlone starts one; it goes with the test.
+// startAlone starts such a container and removes it at the end of the test.
 func startAlone(t *testing.T, api *client.Client, config *container.Config, host *container.HostConfig) (id string) {
 	t.Helper()
 	made, err := api.ContainerCreate(t.Context(), config, host, nil, nil, fleet.NewName("image-alone", map[string]bool{}))
@@ -64,7 +65,7 @@ func endOf(t *testing.T, api *client.Client, id string) (code int) {
 	return code
 }
 
-// Where a platform lacks a part of the recipe, the start names that part and no other.
+// If a platform lacks a part of the recipe, the start names that part and no other.
 func TestMissingPartOfTheRecipeIsNamed(t *testing.T) {
 	api := realEngine(t)
 	tag := runnerImage(t)
@@ -92,12 +93,12 @@ func TestMissingPartOfTheRecipeIsNamed(t *testing.T) {
 	eventually(t, time.Minute, "the whole recipe starts", func() bool { return daemonAnswers(t, api, id) })
 }
 
-// daemonAnswers asks as a person would who has no runnerctl.
+// daemonAnswers reports whether the daemon answers to a plain docker exec, without runnerctl.
 func daemonAnswers(t *testing.T, api *client.Client, id string) bool {
 	t.Helper()
 	made, err := api.ContainerExecCreate(t.Context(), id, container.ExecOptions{Cmd: []string{"/usr/lib/runnerctl/exec", "docker", "version"}})
 	if err != nil {
-		return false // it ended
+		return false // the container has ended
 	}
 	if err := api.ContainerExecStart(t.Context(), made.ID, container.ExecStartOptions{}); err != nil {
 		t.Fatal(err)
@@ -114,7 +115,7 @@ func daemonAnswers(t *testing.T, api *client.Client, id string) bool {
 	}
 }
 
-// The environment of other runner images is read strictly.
+// The environment variables of other runner images are read strictly.
 func TestEnvironmentContractIsStrict(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	target, token := "REPO_URL=https://github.com/acme/api", "RUNNER_TOKEN=registration-8910"
@@ -142,8 +143,8 @@ func TestEnvironmentContractIsStrict(t *testing.T) {
 	}
 }
 
-// Without runnerctl: registered with the token, which nothing but the container's
-// first process has.
+// Without runnerctl, the runner registers with the token, which only the container's first
+// process holds.
 func TestEnvironmentContract(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	config, host := alone(f.spec.Image, "RUNNER_SCOPE=org", "ORG_NAME=acme", "RUNNER_TOKEN=registration-8910", "EPHEMERAL=1", "LABELS=gpu,large", "RUNNER_GROUP=builders", "NO_DEFAULT_LABELS=true",
@@ -172,8 +173,8 @@ func TestEnvironmentContract(t *testing.T) {
 	}
 }
 
-// A GitHub Enterprise Server whose certificate the runner's machine trusts: access
-// token and App alike are exchanged for a registration token inside.
+// With a GitHub Enterprise Server whose certificate the runner's machine trusts, an access
+// token and an App are both exchanged for a registration token inside the container.
 func TestEnvironmentContractAsksGitHub(t *testing.T) {
 	server := newTokenServer(t)
 	f := newAgentFleet(t, server.trusted)
@@ -208,9 +209,9 @@ func TestEnvironmentContractAsksGitHub(t *testing.T) {
 	}
 }
 
-// The whole of it with an agent that speaks to a GitHub: registered by an access token,
-// one job, gone. The certificates come by a file over the machine's own list, the proxy
-// for all that is elsewhere by the environment.
+// The whole contract, with an agent that speaks to a GitHub: it registers with an access
+// token, runs one job and is gone. The certificates come as a file mounted over the machine's
+// own list; the proxy for all other hosts comes from the environment.
 func TestEnvironmentContractRunsJob(t *testing.T) {
 	api, github, _ := enterpriseServer(t, ghsim.Options{}, "acme/api")
 	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
@@ -223,7 +224,7 @@ func TestEnvironmentContractRunsJob(t *testing.T) {
 	if err := os.Chmod(ca, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for folder := filepath.Dir(ca); folder != os.TempDir(); folder = filepath.Dir(folder) { // runner's uid is nobody here
+	for folder := filepath.Dir(ca); folder != os.TempDir(); folder = filepath.Dir(folder) { // runner has no rights here
 		if err := os.Chmod(folder, 0o755); err != nil {
 			t.Fatal(err)
 		}

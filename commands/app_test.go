@@ -47,8 +47,8 @@ func TestFlagsFirst(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with a command line: code 2, nothing on stdout, and a line
-// that says what and where to look.
+// Any mistake in a command line leads to code 2, nothing on stdout, and a line with the
+// mistake and where to look.
 func TestUsageErrors(t *testing.T) {
 	t.Chdir(t.TempDir())
 	tests := map[string]string{
@@ -135,14 +135,14 @@ func TestNoEngine(t *testing.T) {
 	}
 }
 
-// fullWriter is a file on a disk without room.
+// fullWriter is a file on a full disk.
 type fullWriter struct{}
 
 func (fullWriter) Write([]byte) (int, error) {
 	return 0, &fs.PathError{Op: "write", Path: "report.txt", Err: syscall.ENOSPC}
 }
 
-// Output that could not be written is a failure, and the disk is not the engine's.
+// A failure to write output is an error, and the full disk is not blamed on the engine.
 func TestOutputThatCanNotBeWritten(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
@@ -173,8 +173,8 @@ func TestAddressOfNoEngine(t *testing.T) {
 	}
 }
 
-// On macOS and Windows a local engine is refused before anything is asked, with
-// the way out; doctor says so in its report.
+// On macOS and Windows, a local engine is refused before any request, and the message names
+// the way out. doctor has the same in its report.
 func TestLocalEngineElsewhere(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")

@@ -12,8 +12,8 @@ import (
 	"github.com/docker/docker/api/types/container"
 )
 
-// breaks are what a job can do to its machine as root, and why jobs can't use the
-// runner then; "" where they can.
+// breaks are the ways in which a job can break its machine as root, each with the reason why
+// jobs can't use the runner then, or "" if they still can.
 var breaks = []struct{ script, problem string }{
 	{"apt-get remove -y -qq jq curl >/dev/null", ""},
 	{"rm -r /usr/lib/runnerctl", ""},
@@ -29,8 +29,8 @@ var breaks = []struct{ script, problem string }{
 	{"pkill -STOP -x dockerd", "dockerd is stopped by a signal"},
 }
 
-// Whatever a job breaks, ps names it, exec still works, and up replaces the runners that
-// jobs can't use and keeps the others.
+// For each thing that a job breaks, ps names the problem and exec still works. up replaces
+// the runners that jobs can't use and keeps the others.
 func TestBrokenMachines(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -39,7 +39,7 @@ func TestBrokenMachines(t *testing.T) {
 	runners := list(t, name)
 	usable := map[string]bool{}
 	for i, one := range breaks {
-		// The script breaks its own shell's world: its code tells nothing.
+		// The script breaks its own shell's root filesystem, so its exit code means nothing.
 		runnerctl(t.Context(), "exec", "--root", runners[i].Name, "--", "bash", "-c", one.script)
 		usable[runners[i].Name] = one.problem == ""
 	}
@@ -75,7 +75,7 @@ func TestBrokenMachines(t *testing.T) {
 	}
 }
 
-// A runner that a job changed starts again, whatever lies where its start writes.
+// A runner that a job changed starts again, whatever lies at the paths that its start writes.
 func TestStartsAgainAfterChanges(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -85,7 +85,7 @@ func TestStartsAgainAfterChanges(t *testing.T) {
 		"mkdir -p /etc/dynamic && echo nameserver 192.0.2.1 >/etc/dynamic/conf && ln -sf /etc/dynamic/conf /etc/resolv.conf", // as resolvconf does
 		"ln -sf /nowhere /etc/resolv.conf && ln -sf /usr/lib/runnerctl/init /etc/hosts && ln -sf /etc/passwd /etc/hostname",
 		"rm /etc/hosts && mkfifo /etc/hosts && rm /etc/hostname && mkdir -p /etc/hostname/full",
-		"ln -f /etc/passwd /etc/hostname", // a second name of another file
+		"ln -f /etc/passwd /etc/hostname", // a hard link to another file
 		"umount -l /dev/shm; rmdir /dev/shm; ln -s /run/shm /dev/shm; umount -l /run; rm -rf /run; ln -s /tmp /run",
 		"umount -l /dev/null /dev/tty; rm /dev/null /dev/tty; ln -s zero /dev/null; mkfifo /dev/tty",
 	} {
@@ -99,8 +99,8 @@ func TestStartsAgainAfterChanges(t *testing.T) {
 	}
 }
 
-// A runner without a network ends at once, says so in few lines, and one that nobody
-// removes comes back.
+// A runner without a network ends at once with a few lines of log. If it is not removed, it
+// comes back.
 func TestNetworkGone(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -119,7 +119,7 @@ func TestNetworkGone(t *testing.T) {
 	}
 }
 
-// A dockerd that a job stopped does not hold up the end of its runner.
+// A dockerd that a job stopped does not delay the end of its runner.
 func TestDownOfAStoppedDaemon(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -132,7 +132,7 @@ func TestDownOfAStoppedDaemon(t *testing.T) {
 	}
 }
 
-// A command whose caller is interrupted ends, whether or not it has a terminal.
+// A command ends when its caller is interrupted, with or without a terminal.
 func TestInterruptedExec(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)

@@ -26,7 +26,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/selftest"
 )
 
-// byHand starts the runner image as somebody would who leaves something out.
+// byHand starts the runner image as a person would who leaves something out.
 type byHand struct {
 	api    *client.Client
 	engine *dockerx.Engine
@@ -34,7 +34,7 @@ type byHand struct {
 	host   container.HostConfig
 }
 
-// handOf takes the flags of a runner that up made.
+// handOf returns the flags of a runner that up made.
 func handOf(t *testing.T, api *client.Client, runner string) byHand {
 	t.Helper()
 	info, err := api.ContainerInspect(t.Context(), runner)
@@ -49,12 +49,13 @@ func handOf(t *testing.T, api *client.Client, runner string) byHand {
 	hand := byHand{api: api, engine: engine, config: *info.Config, host: *info.HostConfig}
 	hand.config.Labels, hand.config.Hostname = nil, ""
 	hand.host.RestartPolicy = container.RestartPolicy{}
-	// The volume is one without a name.
+	// The volume is an anonymous one.
 	hand.host.Mounts = slices.DeleteFunc(hand.host.Mounts, func(one mount.Mount) bool { return one.Type == mount.TypeVolume })
 	return hand
 }
 
-// start makes a container and returns it, or what it and the engine said.
+// start makes a container and returns the runner, or the output of the container and the
+// engine.
 func (h byHand) start(t *testing.T, change func(*container.Config, *container.HostConfig)) (runner fleet.Runner, said string) {
 	t.Helper()
 	config, host := h.config, h.host
@@ -84,7 +85,8 @@ func (h byHand) start(t *testing.T, change func(*container.Config, *container.Ho
 	return runner, ""
 }
 
-// steps lets a runner do those of the deep steps; what the first that failed said.
+// steps runs the named deep steps in a runner and returns the output of the first that
+// failed.
 func (h byHand) steps(t *testing.T, pair selftest.Pair, ids ...string) string {
 	t.Helper()
 	scripts, err := selftest.Scripts()
@@ -106,8 +108,8 @@ func (h byHand) steps(t *testing.T, pair selftest.Pair, ids ...string) string {
 	return ""
 }
 
-// fault is one that somebody meets. A cause with a dot and no known error of that
-// name is a check of doctor's.
+// fault is a fault that users meet. If its cause has a dot and is no known error, it names a
+// check of doctor.
 type fault struct{ name, by, cause string }
 
 const (
@@ -155,7 +157,7 @@ func faultCalled(t *testing.T, name string) fault {
 	return faults[i]
 }
 
-// docs/faults.md is made of the table.
+// docs/faults.md is generated from the table.
 func TestFaultsPage(t *testing.T) {
 	var text strings.Builder
 	text.WriteString("# Faults, and how they are named\n\nTests make each of these on a real engine, expect this cause and no other, and see it gone when the fix is applied (`commands/causes_test.go`; `make test` makes\n" +
@@ -176,7 +178,7 @@ func TestFaultsPage(t *testing.T) {
 	golden.Check(t, "../docs/faults.md", []byte(text.String()))
 }
 
-// named fails unless said names the fault's cause and no other.
+// named fails unless said leads to the fault's cause and no other.
 func named(t *testing.T, name, said string) {
 	t.Helper()
 	want := faultCalled(t, name).cause
@@ -185,8 +187,8 @@ func named(t *testing.T, name, said string) {
 	}
 }
 
-// complaints are what doctor finds fault with, warnings too, and what it says is to
-// be done.
+// complaints returns the checks in which doctor finds a fault, including warnings, and the
+// remedies that it names.
 func complaints(t *testing.T, args ...string) (ids []string, remedies map[string]doctor.Remedy) {
 	t.Helper()
 	_, stdout, stderr := runnerctl(t.Context(), append([]string{"doctor", "--offline", "-o", "json"}, args...)...)
@@ -204,8 +206,8 @@ func complaints(t *testing.T, args ...string) (ids []string, remedies map[string
 	return ids, remedies
 }
 
-// checked fails unless doctor finds this fault and no other beyond those that were
-// there before; what it says is to be done.
+// checked fails unless doctor finds this fault and no other, apart from those found before.
+// It returns the remedy.
 func checked(t *testing.T, name string, before []string, args ...string) doctor.Remedy {
 	t.Helper()
 	want := faultCalled(t, name).cause
@@ -216,7 +218,7 @@ func checked(t *testing.T, name string, before []string, args ...string) doctor.
 	return remedies[want]
 }
 
-// asTold changes a container's flags as a start's own message says.
+// asTold changes a container's flags as the message of its start says.
 func asTold(t *testing.T, said string, hand byHand, host *container.HostConfig) {
 	t.Helper()
 	_, told, found := strings.Cut(said, "start: missing: ")
@@ -231,7 +233,7 @@ func asTold(t *testing.T, said string, hand byHand, host *container.HostConfig) 
 			host.Devices = append(host.Devices, container.DeviceMapping{PathOnHost: value, PathInContainer: value, CgroupPermissions: "rwm"})
 		case word == "--cap-add":
 			host.CapAdd = append(host.CapAdd, value)
-		case word == "--security-opt" && value == "systempaths=unconfined": // the CLI's word
+		case word == "--security-opt" && value == "systempaths=unconfined": // as the CLI spells it
 			host.MaskedPaths, host.ReadonlyPaths = []string{}, []string{}
 		case word == "--security-opt" && i > 0 && words[i-1] == "without":
 			host.SecurityOpt = without(host.SecurityOpt, value)
@@ -251,8 +253,8 @@ func setEnv(config *container.Config, key, value string) {
 	config.Env = append(without(config.Env, key+"="), key+"="+value)
 }
 
-// Each fault by itself is named, and gone with its fix. Those of the flags are made
-// by starting the image by hand, those of the image by changing it, and those of a
+// Each fault is named when it occurs alone, and its fix removes it. Faults of the flags are
+// made by starting the image by hand, those of the image by changing it, and those of a
 // machine on a private engine.
 func TestEachFaultIsNamed(t *testing.T) {
 	t.Run("container", faultsOfTheContainer)
@@ -291,7 +293,7 @@ func faultsOfTheContainer(t *testing.T) {
 		}},
 		{"no capabilities", func(_ *container.Config, host *container.HostConfig) { host.CapAdd = nil }},
 	} {
-		if i > 0 && !thorough { // TestMissingPartOfTheRecipeIsNamed has them all
+		if i > 0 && !thorough { // TestMissingPartOfTheRecipeIsNamed covers them all
 			break
 		}
 		_, said := hand.start(t, fault.change)
@@ -304,7 +306,7 @@ func faultsOfTheContainer(t *testing.T) {
 		}
 	}
 
-	// A user namespace in which no other may be made.
+	// A user namespace in which no further one may be made.
 	nested := func(limit, then string) string {
 		_, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) {
 			config.Entrypoint = []string{"unshare", "--user", "--map-root-user", "sh", "-c", "echo " + limit + " >/proc/sys/user/max_user_namespaces; " + then}
@@ -318,7 +320,7 @@ func faultsOfTheContainer(t *testing.T) {
 		t.Errorf("with the limit lifted: %s", said)
 	}
 
-	// What only shows at work.
+	// Faults that appear only when the runner works.
 	pair := selftest.Pair{Tried: healthy, Neighbour: neighbour}
 	inside := func(script string) {
 		if code, err := hand.engine.Exec(t.Context(), healthy, dockerx.Command{Args: []string{"sh", "-c", script}, Root: true, Stdout: os.Stderr, Stderr: os.Stderr}); err != nil || code != 0 {
@@ -334,7 +336,7 @@ func faultsOfTheContainer(t *testing.T) {
 	if !thorough {
 		return
 	}
-	// Each of the other steps fails where its own piece is broken, and only then.
+	// Each of the other steps fails if its own part is broken, and only then.
 	for _, broken := range []struct{ step, breaking, mending string }{
 		{"run", "for f in /usr/*bin/runc; do mv $f $f.away; done", "for f in /usr/*bin/runc.away; do mv $f ${f%.away}; done"},
 		{"build", "for f in /usr/*/docker/cli-plugins/docker-buildx; do mv $f $f.away; done", "for f in /usr/*/docker/cli-plugins/docker-buildx.away; do mv $f ${f%.away}; done"},
@@ -390,7 +392,7 @@ func faultsOfTheImage(t *testing.T) {
 		named(t, fault.name, said)
 	}
 	before, _ := complaints(t, "--image", tag)
-	// cured is an image mended by a line for its Dockerfile that doctor prints.
+	// cured is an image that is mended by a Dockerfile line which doctor prints.
 	cured := func(image, text, from, to string) string {
 		_, line, _ := strings.Cut(text, from)
 		line, _, found := strings.Cut(line, to)
@@ -436,7 +438,7 @@ func faultsOfTheImage(t *testing.T) {
 		{"a setuid file in the outer tree", "chmod u+s /usr/bin/mount"},
 		{"the same subordinate range twice, in the outer tree", "echo runner:100000:65536 >>/etc/subuid"},
 	} {
-		// What the build ends with.
+		// The build ends with the same assertion.
 		err := buildImage(t, api, "runnerctl-test/fault:refused", "FROM "+tag+"\nUSER root\nRUN "+fault.change+"\nRUN /usr/lib/runnerctl/assert 100000\n")
 		if err == nil {
 			t.Fatalf("an image with %s was built", fault.name)
@@ -454,7 +456,8 @@ func faultsOfTheMachine(t *testing.T) {
 	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 3000, From: machine, Images: []string{tag, "debian:trixie-slim"}})
 	t.Setenv("DOCKER_HOST", engine.Host)
 	t.Chdir(t.TempDir())
-	// Where fixes keep what they did over a restart, of this engine alone.
+	// Fixes keep their settings over a restart in these folders; here they belong to this
+	// engine alone.
 	private := "for folder in /etc/tmpfiles.d /etc/modules-load.d; do mkdir -p $folder; mount -t tmpfs tmpfs $folder; done"
 	engine.Inside(t, private)
 	before, _ := complaints(t)
@@ -473,7 +476,7 @@ func faultsOfTheMachine(t *testing.T) {
 		engine.Inside(t, fault.making)
 		fix := checked(t, fault.name, before)
 		refused()
-		engine.Inside(t, strings.Join(fix.Commands, "\n")) // as they are printed
+		engine.Inside(t, strings.Join(fix.Commands, "\n")) // exactly as printed
 		must(t, "up", "--progress", "quiet")
 		must(t, "down")
 		engine.Inside(t, fault.unmaking)

@@ -13,9 +13,9 @@ import (
 	"github.com/docker/docker/client"
 )
 
-// newestBase has a newer Docker than the default one, among others. It is made here, since
-// a mirror's copy of a distribution that changes daily may be older than its lists are good
-// for, which apt refuses elsewhere.
+// newestBase has newer packages than the default base, Docker among them. It is made here: a
+// mirror's copy of a distribution that changes daily may be older than its lists are valid
+// for, and apt would refuse it.
 const newestBase = "runnerctl-test/debian:sid"
 
 func makeNewestBase(t *testing.T, api *client.Client) {
@@ -42,7 +42,7 @@ func makeNewestBase(t *testing.T, api *client.Client) {
 	t.Cleanup(func() { removeImage(t, api, newestBase) })
 }
 
-// The inputs hold with the newest Debian, too.
+// The inputs also hold with the newest Debian.
 func TestInputsOnSid(t *testing.T) {
 	makeNewestBase(t, realEngine(t))
 	showInputs(t, newestBase)

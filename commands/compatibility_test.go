@@ -15,39 +15,38 @@ import (
 	"github.com/runnerctl/runnerctl/internal/golden"
 )
 
-// outcome is what an input of docs/compatibility.md leads to.
+// outcome is the result of an input of docs/compatibility.md.
 type outcome string
 
 const (
 	outcomePasses  outcome = "passes"
-	outcomeRefused outcome = "refused" // with a reason that names the way round
+	outcomeRefused outcome = "refused" // with a message that names the way round
 	outcomeOfHost  outcome = "host's business"
 )
 
-// input is one line of docs/compatibility.md: something that real workflows or hosts
-// do, reduced to the least that once failed. It is shown by Script, or by the Go test
-// named in Test.
+// input is one line of docs/compatibility.md: something that real workflows or hosts do,
+// reduced to the least that once failed. Script shows it, or the Go test named in Test.
 type input struct {
 	ID     string // of the subtest TestInputs/ID; unique
 	Group  string // heading on the page
 	Input  string // as a user would write it
 	Result outcome
-	Note   string // the reason of a refusal, or a limit that stays
-	// Script is run by bash -eu, as runner, in a runner. It ends with code 0 where the
-	// line holds. Before it, the function busybox_image makes the image bb.
+	Note   string // the reason for a refusal, or a limit that remains
+	// Script is run by bash -eu as the user runner in a runner. It ends with code 0 if the
+	// line holds. It may call busybox_image, which makes the image bb.
 	Script string
-	Fresh  bool   // a runner of its own: the script changes the machine for those after it
-	Long   bool   // takes more than ten seconds: shown with the build tag long
+	Fresh  bool   // needs a runner of its own: the script changes the machine for later ones
+	Long   bool   // takes more than ten seconds: runs with the build tag long
 	Test   string // name of a Go test that shows the line instead
 }
 
-// inputs are all lines of the page, in its order.
+// inputs returns all lines of the page, in the page's order.
 func inputs() []input {
 	return slices.Concat(jobInputs, workflowInputs, machineInputs, worldInputs, containerInputs, podmanInputs, idInputs, staticInputs(), brokenInputs, hostInputs, hostKeyInputs(), agentInputs)
 }
 
-// inputPrelude is what every Script may use. No registry is needed: the image is made
-// of the package busybox-static.
+// inputPrelude holds functions for every Script. It needs no registry: the image is made of
+// the package busybox-static.
 const inputPrelude = `
 busybox_image() {
 	docker image inspect bb >/dev/null 2>&1 && return
@@ -72,7 +71,7 @@ expect() {
 }
 `
 
-// Each input that a script shows holds in a real runner.
+// Each input with a Script holds in a real runner.
 func TestInputs(t *testing.T) { showInputs(t, defaultBase) }
 
 const defaultBase = "debian:trixie-slim"
@@ -103,7 +102,7 @@ func showInputs(t *testing.T, base string) {
 	}
 }
 
-// docs/compatibility.md is made of the inputs that the tests show.
+// docs/compatibility.md is generated from the inputs that the tests show.
 func TestCompatibilityPage(t *testing.T) {
 	tests := testNames(t)
 	var text strings.Builder
@@ -146,8 +145,8 @@ func TestCompatibilityPage(t *testing.T) {
 	golden.Check(t, "../docs/compatibility.md", []byte(text.String()))
 }
 
-// testNames are the tests of this package and of those that decide or stand in for
-// GitHub, those behind build tags too.
+// testNames returns the tests of this package and of the packages that decide or stand in for
+// GitHub, including those behind build tags.
 func testNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}

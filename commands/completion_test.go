@@ -69,7 +69,7 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// The values offered are those that the flag's own usage names.
+// Completion offers the values that the flag's own usage names.
 func TestCompletedValuesAreTheFlags(t *testing.T) {
 	for _, command := range visible(t) {
 		for _, flag := range command.VisibleFlags() {
@@ -86,8 +86,8 @@ func TestCompletedValuesAreTheFlags(t *testing.T) {
 	}
 }
 
-// Without an engine there are no names, and no word about it; a slow one is not
-// waited for.
+// Without an engine, completion offers no names and prints no error. It does not wait for a
+// slow engine.
 func TestCompletionWithoutEngine(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile("runnerctl.yaml", []byte("broken: [\n"), 0o600); err != nil {
@@ -103,7 +103,7 @@ func TestCompletionWithoutEngine(t *testing.T) {
 	}
 }
 
-// muteEngine takes calls and never answers.
+// muteEngine accepts connections and never answers.
 func muteEngine(t *testing.T) string {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "mute.sock")

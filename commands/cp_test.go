@@ -22,7 +22,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// Both ways, as docker cp; then what a job can do about it, its root included.
+// cp copies in both directions like docker cp. A job, even as root, cannot misuse it.
 func TestCp(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -55,20 +55,20 @@ func TestCp(t *testing.T) {
 		}
 	}
 
-	// In.
+	// Into the runner.
 	write("src/plain", "text", 0o640)
 	write("src/sub/setuid", "#!", 0o755|os.ModeSetuid)
 	must(t, "cp", "src", runner+":")
 	if got, want := inside("find src -printf '%u:%g %m %p\n' | sort -k3"), "runner:runner 755 src\nrunner:runner 640 src/plain\nrunner:runner 755 src/sub\nrunner:runner 755 src/sub/setuid\n"; got != want {
 		t.Errorf("got\n%s", got)
 	}
-	must(t, "cp", "src", runner+":src") // into what is there
+	must(t, "cp", "src", runner+":src") // into an existing folder
 	must(t, "cp", "src/.", runner+":new")
 	must(t, "cp", "src/plain", runner+":new/sub/")
 	must(t, "cp", "src/plain", runner+":as named")
 	inside("echo old >target; ln -s target link")
 	must(t, "cp", "src/plain", runner+":link")
-	must(t, "cp", "src/plain", runner+":/dev/shm") // a file system of the machine's own
+	must(t, "cp", "src/plain", runner+":/dev/shm") // a filesystem of the machine's own
 	if got := inside("ls -d src/src/plain new/plain new/sub/plain 'as named' /dev/shm/plain; readlink link; cat target"); got != "/dev/shm/plain\nas named\nnew/plain\nnew/sub/plain\nsrc/src/plain\ntarget\ntext" {
 		t.Errorf("got\n%s", got)
 	}
@@ -83,7 +83,7 @@ func TestCp(t *testing.T) {
 		t.Errorf("as root: %s", got)
 	}
 
-	// Out.
+	// Out of the runner.
 	inside(`mkdir -p job/sub; echo result >job/sub/result; chmod 6755 job/sub/result; ln -s sub/result job/good; ln -s /etc/passwd job/bad; mkfifo job/fifo`)
 	if err := os.Mkdir("there", 0o755); err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestCp(t *testing.T) {
 		t.Errorf("shadow: %s", got)
 	}
 
-	// Streams.
+	// Streams to standard output.
 	stream := must(t, "cp", runner+":job", "-")
 	names := ""
 	for reader := tar.NewReader(strings.NewReader(stream)); ; {
@@ -141,7 +141,7 @@ func TestCp(t *testing.T) {
 		t.Error(got)
 	}
 
-	// A job's links: what they lead to is resolved in the job's own machine.
+	// A job's links are resolved in the job's own machine.
 	inside(`ln -s / top; ln -s /usr/lib/runnerctl lib; echo "job's own" | sudo tee /usr/lib/runnerctl/start >/dev/null; sudo chown runner /usr/lib/runnerctl`)
 	must(t, "cp", runner+":lib/start", "start")
 	must(t, "cp", runner+":top/usr/lib/runnerctl/start", "start2")
@@ -153,7 +153,7 @@ func TestCp(t *testing.T) {
 	for _, path := range []string{"/usr/lib/runnerctl/exec", "/dev/shm/outer"} {
 		outer, _, err := api.CopyFromContainer(t.Context(), runner, path)
 		if err != nil {
-			continue // as it should be for the second
+			continue // as expected for the second
 		}
 		text, err := io.ReadAll(outer)
 		_ = outer.Close()
@@ -165,7 +165,7 @@ func TestCp(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 
-	// A job's own tar, that sends what it likes.
+	// A tar of the job's own that sends whatever it likes.
 	write("elsewhere/secret", "kept", 0o600)
 	hostile := func(script string) {
 		inside("printf '%s\\n' '#!/bin/sh' " + "'" + script + "' | sudo tee /usr/local/bin/tar >/dev/null; sudo chmod 755 /usr/local/bin/tar")
@@ -199,7 +199,8 @@ func TestCp(t *testing.T) {
 	fails("is exited", "src", runner+":x")
 }
 
-// Standard input as a tar archive: packed by gzip, none at all, or one that does not come.
+// cp reads standard input as a tar archive, also if it is packed with gzip, is no archive, or
+// never comes.
 func TestCpOfStandardInput(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -313,7 +314,7 @@ func TestInspect(t *testing.T) {
 	if err := api.ContainerKill(t.Context(), runner.Name, "KILL"); err != nil {
 		t.Fatal(err)
 	}
-	// Killed from outside it stays down, and what the engine knows is told.
+	// A runner killed from outside stays down, and inspect still shows what the engine knows.
 	eventually(t, time.Minute, "the end is told", func() bool { return inspect().State == "exited" })
 	if of := inspect(); of.ExitCode != 137 || of.Finished == nil || of.Ready || of.Limits.Memory != 4<<30 || of.Phases == nil {
 		t.Errorf("%+v", of)

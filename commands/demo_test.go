@@ -42,7 +42,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// oneWave is the demo with one wave of its jobs: the one of the most kinds.
+// oneWave runs the demo with one wave of jobs, the one with the most kinds.
 func oneWave(t *testing.T) string {
 	t.Helper()
 	var out, errs bytes.Buffer

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// runners.dockerd reaches the runners' daemons, on top of a daemon.json of the image.
+// runners.dockerd reaches the runners' daemons, in addition to a daemon.json of the image.
 func TestDockerdSettings(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)

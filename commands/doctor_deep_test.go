@@ -16,7 +16,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/selftest"
 )
 
-// Where a required check fails, the report says that nothing deep was done.
+// If a required check fails, the report says that the deep steps did not run.
 func TestDeepThatDidNotRun(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
 	t.Chdir(t.TempDir())
@@ -33,8 +33,8 @@ func TestDeepThatDidNotRun(t *testing.T) {
 	}
 }
 
-// Offline nothing is pulled, built or asked for: what is missing is said, beside the
-// checks' report.
+// With --offline, nothing is pulled, built or asked for. doctor names what is missing, next
+// to the report of the checks.
 func TestDeepOfflineSaysWhatIsMissing(t *testing.T) {
 	realEngine(t)
 	t.Chdir(t.TempDir())
@@ -57,7 +57,7 @@ func TestDeepOfflineSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-// The way out, to a name that only a server of this test's knows.
+// The way out works to a name that only a name server of this test knows.
 func TestEgress(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
@@ -81,7 +81,7 @@ func TestEgress(t *testing.T) {
 	}
 	defer func() { _ = service.Close() }()
 	go selftest.SayToken(service, "here")
-	_, port, _ := net.SplitHostPort(service.Addr().String()) // it is one
+	_, port, _ := net.SplitHostPort(service.Addr().String()) // the address is valid
 
 	runner, said := hand.start(t, func(_ *container.Config, host *container.HostConfig) { host.DNS = []string{gateway.String()} })
 	if said != "" {
@@ -116,7 +116,7 @@ func TestEgress(t *testing.T) {
 	}
 }
 
-// tellAddress is a name server that knows one name, until the connection is closed.
+// tellAddress serves DNS for one name until the connection is closed.
 func tellAddress(connection net.PacketConn, name string, address [4]byte) {
 	packet := make([]byte, 512)
 	for {
@@ -138,7 +138,7 @@ func tellAddress(connection net.PacketConn, name string, address [4]byte) {
 			message.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AResource{A: address}}}
 		}
 		if answer, err := message.Pack(); err == nil {
-			_, _ = connection.WriteTo(answer, from) // it asks again
+			_, _ = connection.WriteTo(answer, from) // a client without an answer asks again
 		}
 	}
 }

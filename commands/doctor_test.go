@@ -35,7 +35,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// doctorReport runs doctor and reads what it says to programs.
+// doctorReport runs doctor and parses its JSON report.
 func doctorReport(t *testing.T, args ...string) (code int, checks map[string]doctor.Result) {
 	t.Helper()
 	code, stdout, stderr := runnerctl(t.Context(), append([]string{"doctor", "-o", "json"}, args...)...)
@@ -50,7 +50,7 @@ func doctorReport(t *testing.T, args ...string) (code int, checks map[string]doc
 	return code, checks
 }
 
-// healthy is a report without a fault; skips are only those that are named.
+// healthy fails unless the report has no fault and skips only the named checks.
 func healthy(t *testing.T, code int, checks map[string]doctor.Result, skips ...string) {
 	t.Helper()
 	if code != 0 {
@@ -66,13 +66,14 @@ func healthy(t *testing.T, code int, checks map[string]doctor.Result, skips ...s
 	}
 }
 
-// mayWarn are those of what a machine has less of than GitHub's have.
+// mayWarn are checks for resources of which a machine may have less than GitHub's machines.
 var mayWarn = []string{"kernel.inotify", "kernel.maps", "engine.limits", "world.buildx"}
 
-// mayLack are skipped where this machine's network or the settings give no answer.
+// mayLack are checks that are skipped if this machine's network or the settings give no
+// answer.
 var mayLack = []string{"network.metadata", "network.registry", "github.reachable", "github.clock", "github.token", "github.agent"}
 
-// noProbe looks for probe containers of a fleet that stayed.
+// noProbe fails if probe containers of a fleet are left.
 func noProbe(t *testing.T, api *client.Client, fleetName string) {
 	t.Helper()
 	left, err := api.ContainerList(context.Background(), container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", "dev.runnerctl.role=probe"), filters.Arg("label", "dev.runnerctl.fleet="+fleetName))})
@@ -84,8 +85,8 @@ func noProbe(t *testing.T, api *client.Client, fleetName string) {
 	}
 }
 
-// A healthy machine has no failure and no false warning, without a way out too,
-// and the answer is there at once.
+// doctor finds no failure and gives no false warning on a healthy machine, with and without a
+// way out, and answers at once.
 func TestDoctorOfThisMachine(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
@@ -104,8 +105,8 @@ func TestDoctorOfThisMachine(t *testing.T) {
 	noProbe(t, api, name)
 }
 
-// elsewhere makes the machine's own engine look like one of another machine: it
-// is reached by TCP.
+// elsewhere makes the local engine look like the engine of another machine: it is reached by
+// TCP.
 func elsewhere(t *testing.T, socket string) {
 	t.Helper()
 	t.Setenv("DOCKER_HOST", "tcp://"+relay(t, socket, func(near, far net.Conn) {
@@ -118,7 +119,7 @@ func elsewhere(t *testing.T, socket string) {
 	}))
 }
 
-// relay listens on loopback and hands each connection over with one to a socket.
+// relay listens on loopback and hands on each connection together with one to a socket.
 func relay(t *testing.T, socket string, hand func(near, far net.Conn)) (address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -143,8 +144,8 @@ func relay(t *testing.T, socket string, hand func(near, far net.Conn)) (address 
 	return listener.Addr().String()
 }
 
-// An engine of another machine: its files are read by a probe container, which is
-// removed; what it reads is what is there.
+// A probe container reads the files of another machine's engine and is removed. It reads the
+// actual values.
 func TestDoctorOfAnotherMachine(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
@@ -160,7 +161,7 @@ func TestDoctorOfAnotherMachine(t *testing.T) {
 	noProbe(t, api, name)
 }
 
-// What the probe shows of the machine is what the machine has.
+// The probe shows the machine as it is.
 func TestProbe(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
@@ -220,8 +221,8 @@ func TestProbe(t *testing.T) {
 	noProbe(t, api, name)
 }
 
-// An engine in namespaces of its own: its own devices count, not those of who
-// asks; without an image there is nothing to look from, and doctor says so.
+// For an engine in its own namespaces, doctor looks at the engine's devices, not at the
+// caller's. Without an image no probe can run, and doctor says so.
 func TestDoctorOfAPrivateEngine(t *testing.T) {
 	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 512, TunMode: 0o600})
 	t.Chdir(t.TempDir())
@@ -233,12 +234,13 @@ func TestDoctorOfAPrivateEngine(t *testing.T) {
 	if space := checks["storage.space"]; space.Status != doctor.Warn || !strings.HasPrefix(space.Observed, "0 GiB") {
 		t.Errorf("%+v", space)
 	}
-	if probe := checks["engine.containers"]; probe.Status != doctor.Skip || !strings.Contains(probe.Observed, "no image yet") { // this test's own program has libraries
+	if probe := checks["engine.containers"]; probe.Status != doctor.Skip || !strings.Contains(probe.Observed, "no image yet") { // the test binary needs shared libraries
 		t.Errorf("%+v", probe)
 	}
 	program := ownBinary(t)
 	probedByProgram(t, engine, program, 0)
-	// An image without a shell serves no better, and what a killed doctor left goes.
+	// An image without a shell is of no use either, and an image that a killed doctor left is
+	// removed.
 	loadImage(t, engine.API, "doctor-test/noshell:latest", time.Now(), nil)
 	loadImage(t, engine.API, "runnerctl/probe:stale", time.Now().Add(-time.Hour), map[string]string{"dev.runnerctl.role": "probe", "dev.runnerctl.schema": "1"})
 	if out := must(t, "prune", "--dry-run"); !strings.Contains(out, "runnerctl/probe:stale") {
@@ -254,9 +256,9 @@ func TestDoctorOfAPrivateEngine(t *testing.T) {
 	}
 }
 
-var sourceDir, _ = os.Getwd() // before any test leaves it
+var sourceDir, _ = os.Getwd() // before any test changes the folder
 
-// ownBinary is runnerctl as it is delivered: with no libraries.
+// ownBinary returns the path of a runnerctl as released, without shared libraries.
 func ownBinary(t *testing.T) string {
 	t.Helper()
 	content, err := builtOnce()
@@ -285,8 +287,8 @@ var builtOnce = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(program)
 })
 
-// probedByProgram: where the engine is elsewhere and has no image that serves,
-// runnerctl itself looks, and nothing of it stays beside so many other images.
+// probedByProgram checks that runnerctl itself is the probe on a remote engine without a
+// usable image, and that it leaves no image next to the given number of others.
 func probedByProgram(t *testing.T, engine *enginetest.Engine, program string, others int) {
 	t.Helper()
 	elsewhere(t, strings.TrimPrefix(engine.Host, "unix://"))
@@ -309,10 +311,10 @@ func probedByProgram(t *testing.T, engine *enginetest.Engine, program string, ot
 	t.Setenv("DOCKER_HOST", engine.Host)
 }
 
-// loadImage gives the engine an image of one file that nobody can run.
+// loadImage loads an image of one file that cannot run.
 func loadImage(t *testing.T, api *client.Client, name string, created time.Time, labels map[string]string) {
 	t.Helper()
-	pack := func(files ...any) []byte { // name and content by turns
+	pack := func(files ...any) []byte { // name and content in turn
 		var packed bytes.Buffer
 		out := tar.NewWriter(&packed)
 		for i := 0; i < len(files); i += 2 {
@@ -350,7 +352,7 @@ func loadImage(t *testing.T, api *client.Client, name string, created time.Time,
 	}
 }
 
-// An engine that takes calls and never answers is told, in time.
+// doctor reports in time that an engine accepts connections and never answers.
 func TestDoctorOfAMuteEngine(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("DOCKER_HOST", muteEngine(t))
@@ -364,8 +366,8 @@ func TestDoctorOfAMuteEngine(t *testing.T) {
 	}
 }
 
-// A machine with three faults fails; the script that doctor prints is run there, and
-// doctor finds them mended. The engine's own network has a metadata service.
+// doctor fails on a machine with three faults. After its script ran there, doctor finds them
+// mended. The engine's own network has a metadata service.
 func TestFixScriptMends(t *testing.T) {
 	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 16384, TunMode: 0o600})
 	t.Chdir(t.TempDir())
@@ -423,7 +425,7 @@ func TestFixScriptMends(t *testing.T) {
 	if out := engine.Inside(t, `stat -c %a /dev/net/tun; cat /etc/sysctl.d/60-runnerctl-ip_forward.conf; iptables -S DOCKER-USER | grep -c 169.254`); out != "666\nnet.ipv4.ip_forward = 1\n1\n" {
 		t.Error(out)
 	}
-	// A device that is not there at all, on a kernel that has it built in.
+	// The device is missing, and the kernel has it built in.
 	engine.Inside(t, `umount /dev/net/tun; mount -t tmpfs tmpfs /dev/net`)
 	if status, _ := look(); status["devices.tun"] != doctor.Fail {
 		t.Errorf("%v", status)
@@ -437,7 +439,7 @@ func TestFixScriptMends(t *testing.T) {
 	}
 }
 
-// Our image is fine, and one made by the well-known recipe is explained.
+// Our image passes, and doctor explains the fault of an image made by a well-known recipe.
 func TestDoctorImage(t *testing.T) {
 	api := realEngine(t)
 	tag := runnerImage(t)
@@ -462,8 +464,8 @@ func TestDoctorImage(t *testing.T) {
 	}
 }
 
-// GitHub as doctor sees it: whoever may register runners, who may not, and a
-// GitHub that is not there.
+// doctor checks GitHub for a token that may register runners, for one that may not, and for a
+// GitHub that is not reachable.
 func TestDoctorAsksGitHub(t *testing.T) {
 	realEngine(t)
 	t.Chdir(t.TempDir())
@@ -482,13 +484,13 @@ func TestDoctorAsksGitHub(t *testing.T) {
 	status("github.reachable", doctor.Pass, "answers")
 	status("github.clock", doctor.Pass, "agrees")
 	status("github.token", doctor.Pass, "may register")
-	github.SetClockOffset(10*time.Minute + 30*time.Second) // the Date of an answer is whole seconds
+	github.SetClockOffset(10*time.Minute + 30*time.Second) // the Date header has whole seconds
 	status("github.clock", doctor.Warn, "differ by ")
 	t.Setenv("RUNNERCTL_TOKEN", github.ClassicToken(time.Hour, "gist"))
 	status("github.token", doctor.Fail, "needs the scope repo")
 	t.Setenv("RUNNERCTL_TOKEN", "")
 	status("github.token", doctor.Fail, "set RUNNERCTL_TOKEN")
-	status("github.reachable", doctor.Pass, "answers") // whoever asks
+	status("github.reachable", doctor.Pass, "answers") // without a token too
 	status("github.clock", doctor.Warn, "differ by 10m")
 	if code, checks := doctorReport(t, "github", "--offline"); code != 0 || checks["github.token"].Observed != "offline" {
 		t.Errorf("code %d, %+v", code, checks["github.token"])
@@ -503,7 +505,7 @@ func TestDoctorAsksGitHub(t *testing.T) {
 	status("github.reachable", doctor.Fail, "refused")
 }
 
-// The agent of the newest image, as GitHub judges it.
+// doctor shows how GitHub judges the agent of the newest image.
 func TestDoctorAsksForTheAgent(t *testing.T) {
 	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 512})
 	t.Chdir(t.TempDir())

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A host dies in the middle of up: the other one's runners are there, and what the
-// next up makes is neither doubled nor lost.
+// When a host dies in the middle of up, the other host has its runners, and the next up
+// neither doubles nor loses any.
 func TestHostDiesInUp(t *testing.T) {
 	engines := hostEngines(t, hostLine{"one", ", count: 1", true}, hostLine{"two", ", count: 2", true})
 	done := make(chan string)
@@ -34,7 +34,7 @@ func TestHostDiesInUp(t *testing.T) {
 	}
 }
 
-// A disk that is too small for the image is told as such; the other host has its
+// A disk that is too small for the image is reported as such, and the other host has its
 // runner.
 func TestFullHost(t *testing.T) {
 	engines := hostEngines(t, hostLine{name: "one", filled: true}, hostLine{name: "two"})

@@ -16,13 +16,14 @@ import (
 	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
-// hostLine is a line of hosts:, for an engine of its own.
+// hostLine is a line of hosts: that gets an engine of its own.
 type hostLine struct {
 	name, more string
-	filled     bool // it has the runner image
+	filled     bool // the engine has the runner image
 }
 
-// hostEngines are engines of their own, as hosts of runnerctl.yaml by these names.
+// hostEngines starts private engines and lists them under these names as hosts of
+// runnerctl.yaml.
 func hostEngines(t *testing.T, lines ...hostLine) map[string]*enginetest.Engine {
 	t.Helper()
 	machine := realEngine(t)
@@ -54,8 +55,8 @@ func runnersOn(t *testing.T, api *client.Client) int {
 	return count
 }
 
-// A fleet on several hosts: the image travels (in make test-long), each has its count, one is drained, one
-// dies and comes back, one hangs; the others go on.
+// A fleet on several hosts: the image is copied between them (in make test-long), each host
+// has its count, one is drained, one dies and comes back, one hangs. The other hosts go on.
 func TestSeveralHosts(t *testing.T) {
 	engines := hostEngines(t, hostLine{"one", ", count: 1", true}, hostLine{"two", ", count: 2", !thorough})
 	one, two := engines["one"], engines["two"]
@@ -75,7 +76,7 @@ func TestSeveralHosts(t *testing.T) {
 		t.Errorf("ps:\n%s", table)
 	}
 	names := strings.Fields(must(t, "ps", "-q"))
-	for _, name := range names { // whichever host it is on
+	for _, name := range names { // on either host
 		if got := must(t, "exec", name, "--", "hostname"); strings.TrimSpace(got) != name {
 			t.Errorf("exec: %q, want %q", got, name)
 		}
@@ -99,7 +100,7 @@ func TestSeveralHosts(t *testing.T) {
 		}
 	}
 
-	two.Kill() // and all that ran there
+	two.Kill() // with all that ran there
 	started := time.Now()
 	code, stdout, stderr := runnerctl(t.Context(), "ps")
 	if code != exitFailure || !strings.Contains(stdout, "  one  ") || !strings.Contains(stderr, "host two: ") || time.Since(started) > within {
@@ -123,7 +124,7 @@ func TestSeveralHosts(t *testing.T) {
 	}
 }
 
-// The reports of several hosts, for people and for programs.
+// doctor reports on several hosts, for people and for programs.
 func TestDoctorOfSeveralHosts(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "runnerctl.yaml", fmt.Sprintf("hosts:\n- {name: here, address: %q}\n- {name: gone, address: \"unix:///nosuch.sock\"}\n", cmp.Or(os.Getenv("DOCKER_HOST"), "default")))
@@ -139,7 +140,7 @@ func TestDoctorOfSeveralHosts(t *testing.T) {
 	}
 }
 
-// Engines of one id would take each other's registrations away.
+// Engines with the same id would remove each other's registrations.
 func TestNoTwins(t *testing.T) {
 	host := func(name, id string) *hostEngine { return &hostEngine{deps: deps{host: name}, own: id} }
 	if err := noTwins([]*hostEngine{host("one", "A"), host("two", "B")}); err != nil {

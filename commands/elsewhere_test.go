@@ -15,7 +15,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// emptyEngine is a private engine with an image that holds nothing.
+// emptyEngine starts a private engine with an image that holds nothing.
 func emptyEngine(t *testing.T) *enginetest.Engine {
 	t.Helper()
 	engine := plainEngine(t, enginetest.Options{DiskMiB: 64})
@@ -24,11 +24,12 @@ func emptyEngine(t *testing.T) *enginetest.Engine {
 	return engine
 }
 
-// A container that names another host as its runner's does not get the token there.
+// A container that names another GitHub host for its runner does not get the token sent
+// there.
 func TestTokenStaysAtItsHost(t *testing.T) {
 	engine := emptyEngine(t)
 	elsewhere := startGitHub(t, ghsim.Options{})
-	home := newGitHub(t, ghsim.Options{}, "acme/api") // its token is the one in the environment from here on
+	home := newGitHub(t, ghsim.Options{}, "acme/api") // from here on, the environment holds the token for this one
 	makeDead := func(name string, env ...string) {
 		labels := map[string]string{"dev.runnerctl.fleet": name[:2], "dev.runnerctl.role": "runner", "dev.runnerctl.schema": "1", "dev.runnerctl.runner": name}
 		if _, err := engine.API.VolumeCreate(t.Context(), volume.CreateOptions{Name: name + "-data", Labels: labels}); err != nil {
@@ -41,7 +42,7 @@ func TestTokenStaysAtItsHost(t *testing.T) {
 		}
 	}
 	makeDead("ci-aaaa", "RUNNERCTL_AGENT=jit", "RUNNERCTL_AGENT_URL="+elsewhere.URL+"/acme/api")
-	makeDead("zz-aaaa") // of another fleet, without GitHub
+	makeDead("zz-aaaa") // of another fleet, not registered with GitHub
 	const reason = "is not asked: the token is for "
 	code, stdout, stderr := runnerctl(t.Context(), "ps", "--fleet", "ci")
 	if code != 0 || !strings.Contains(stdout, "not asked") || !strings.Contains(stderr, elsewhere.URL+"/acme/api "+reason+strings.TrimPrefix(home.URL, "https://")) {
@@ -56,7 +57,7 @@ func TestTokenStaysAtItsHost(t *testing.T) {
 			t.Errorf("%v: code %d: %s", args, code, stderr)
 		}
 	}
-	write(t, "runnerctl.yaml", "") // without a target, github.com is home
+	write(t, "runnerctl.yaml", "") // without a target, github.com is assumed
 	if code, _, stderr := runnerctl(t.Context(), "down", "--fleet", "ci"); code != exitFailure || !strings.Contains(stderr, reason+"github.com") {
 		t.Errorf("down: code %d: %s", code, stderr)
 	}
@@ -75,8 +76,8 @@ func TestTokenStaysAtItsHost(t *testing.T) {
 	}
 }
 
-// A runnerctl that is killed between a registration and the first object on the
-// engine leaves a trace at GitHub only.
+// A runnerctl that is killed between a registration and the first object on the engine leaves
+// a trace only at GitHub.
 func TestDownOfRegistrationsOnly(t *testing.T) {
 	engine := emptyEngine(t)
 	github := newGitHub(t, ghsim.Options{}, "acme/api", "name: ci")

@@ -26,14 +26,14 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// realEngine is the machine's own; tests touch only containers of the fleet
-// names that they make up. In CI a missing engine is a failure.
+// realEngine connects to this machine's own engine. Tests touch only containers of the fleet
+// names that they make up. In CI, a missing engine is a failure.
 func realEngine(t *testing.T) *client.Client {
 	t.Helper()
 	return enginetest.Own(t)
 }
 
-// runnerctl runs a command line in this process, in an empty folder.
+// runnerctl runs a command line in this process, with empty standard input.
 func runnerctl(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	streams := ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}
@@ -50,7 +50,7 @@ func must(t *testing.T, args ...string) string {
 	return stdout
 }
 
-// newFleet names a fleet of this test and leaves nothing of it behind.
+// newFleet makes up a fleet name for this test and removes the fleet at the test's end.
 func newFleet(t *testing.T, api *client.Client) string {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -86,8 +86,8 @@ func leftovers(t *testing.T, api *client.Client, name string) (left []string) {
 	return left
 }
 
-// processesOf lists the machine's processes whose control group names one of the
-// containers.
+// processesOf lists the control group files (/proc/PID/cgroup) of the machine's processes
+// that run in one of the containers.
 func processesOf(t *testing.T, containers []string) (left []string) {
 	t.Helper()
 	groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
@@ -97,7 +97,7 @@ func processesOf(t *testing.T, containers []string) (left []string) {
 	for _, path := range groups {
 		text, err := os.ReadFile(path)
 		if err != nil {
-			continue // it ended meanwhile
+			continue // the process has ended
 		}
 		for _, id := range containers {
 			if bytes.Contains(text, []byte(id)) {
@@ -108,7 +108,7 @@ func processesOf(t *testing.T, containers []string) (left []string) {
 	return left
 }
 
-// removeImage takes away an image that the test made.
+// removeImage removes an image that the test made.
 func removeImage(t *testing.T, api *client.Client, reference string) {
 	t.Helper()
 	if _, err := api.ImageRemove(context.Background(), reference, image.RemoveOptions{Force: true}); err != nil && !cerrdefs.IsNotFound(err) {
@@ -168,7 +168,7 @@ func TestFleet(t *testing.T) {
 		"ls -d /rootfs /sys-rw 2>&1 | grep -vc 'No such file'; true":                                               "0",
 		"sh -c 'cat /proc/sys/kernel/core_pattern | sudo tee /proc/sys/kernel/core_pattern' 2>&1 >/dev/null; true": "tee: /proc/sys/kernel/core_pattern: Permission denied",
 		"df -k --output=size /dev/shm | tail -1":                                                                   "1048576",
-		// The outer tree: /proc/1 came from there.
+		// The outer tree, where /proc/1 was started, is out of sight.
 		"sudo ls /proc/1/root/usr/lib/runnerctl/start /proc/1/cwd/usr/lib/runnerctl/start 2>&1 | grep -c 'No such file'":                 "2",
 		"sudo sh -c 'ls -d /proc/[0-9]*/fd/*/' 2>/dev/null | while read -r d; do sudo ls $d/rootfs $d/../rootfs 2>/dev/null; done; true": "",
 	} {
@@ -186,7 +186,7 @@ func TestFleet(t *testing.T) {
 		t.Errorf("exec passed on %d, want 7", code)
 	}
 
-	// An idle runner stops at once and well; it comes back with its state.
+	// An idle runner stops at once with exit code 0, and starts again with its state.
 	inside("touch kept")
 	started := time.Now()
 	if err := api.ContainerStop(t.Context(), runner, container.StopOptions{}); err != nil {
@@ -203,7 +203,7 @@ func TestFleet(t *testing.T) {
 		t.Errorf("stop: exit code %d", stopped.State.ExitCode)
 	}
 
-	// The stopped one does not fit any more, the other two stay.
+	// The stopped runner no longer counts; the other two stay.
 	if plan := must(t, up(name, "--count", "3", "--dry-run")...); strings.Count(plan, "keep") != 2 || strings.Count(plan, "create") != 1 || strings.Count(plan, "remove  "+runner) != 1 {
 		t.Errorf("plan:\n%s", plan)
 	}
@@ -217,14 +217,14 @@ func TestFleet(t *testing.T) {
 	}
 }
 
-// Of a surplus the idle runners go, not the one at work.
+// up removes surplus runners that are idle, not a busy one.
 func TestBusyRunnerStays(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
 	must(t, up(name, "--count", "2")...)
 	runners := list(t, name)
 	slices.SortFunc(runners, func(a, b fleet.Runner) int { return b.Created.Compare(a.Created) })
-	youngest := runners[0].Name // which would go otherwise
+	youngest := runners[0].Name // it would be removed if it were idle
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
@@ -262,7 +262,7 @@ func TestPasta(t *testing.T) {
 	must(t, "exec", runner, "--", "sh", "-c", "docker network create app && docker network rm app")
 }
 
-// Objects of a newer runnerctl are left alone, with a hint.
+// Objects of a newer runnerctl are left alone, and a hint says so.
 func TestNewerSchema(t *testing.T) {
 	api := realEngine(t)
 	tag := runnerImage(t)
@@ -288,7 +288,7 @@ func TestNewerSchema(t *testing.T) {
 	}
 }
 
-// inspectSecurity holds what the engine really made against the model.
+// inspectSecurity compares the container that the engine made with the security model.
 func inspectSecurity(t *testing.T, api *client.Client, runner fleet.Runner) {
 	t.Helper()
 	info, err := api.ContainerInspect(t.Context(), runner.ContainerID)
@@ -360,8 +360,8 @@ func TestInterruptedUpLeavesNothing(t *testing.T) {
 	}
 }
 
-// interruptedLeavesNothing runs a command line and interrupts it after so long; where it
-// was done before that, on a quick machine, it is run again and interrupted sooner.
+// interruptedLeavesNothing runs a command line and interrupts it after the given time. If the
+// command finishes earlier, as on a quick machine, it is run again and interrupted sooner.
 func interruptedLeavesNothing(t *testing.T, api *client.Client, after time.Duration, line func(name string) []string) {
 	t.Helper()
 	for {

@@ -32,11 +32,10 @@ import (
 	"github.com/runnerctl/runnerctl/templates"
 )
 
-// Against a container without any of the walls, each attempt succeeds: what is
-// blocked in a runner is blocked by its walls, and not by a mistake in the attempt.
-// All of it happens on a private engine, and is harmless by construction
-// (scripts/escape/Escape.pm). The container is not of the runner image, so what is
-// found of that is a real runner's.
+// Each attempt succeeds in a container without any of the walls. So if a runner blocks it,
+// the walls do, not a mistake in the attempt. All of this happens on a private engine, and is
+// harmless by construction (scripts/escape/Escape.pm). The container does not use the runner
+// image, so anything found of that image belongs to a real runner.
 func TestEveryAttemptCanSucceed(t *testing.T) {
 	machine := realEngine(t)
 	tag := runnerImage(t)
@@ -73,11 +72,11 @@ func TestEveryAttemptCanSucceed(t *testing.T) {
 	found := map[string]doctor.Attempt{}
 	for _, one := range []weakened{
 		{hostPID: true, script: "mknod /dev/spare c 1 8; exec perl /escape/battery -engine-socket -chroot-walk -setuid -outer-loopback"}, // random, by another name
-		// With the host's processes in sight, an engine would be like a runner's own.
+		// If the host's processes were visible, the engine would look like a runner's own.
 		{socket: strings.TrimPrefix(private.Host, "unix://"), script: "exec perl /escape/battery engine-socket"},
-		// From a tree that is not the whole one.
+		// Run in a tree that is not the whole one.
 		{script: "mkdir /part; cp -r /bin /lib /lib64 /usr /escape /part; mkdir /part/tmp; exec chroot /part perl /escape/battery chroot-walk"},
-		// With a setuid file of the real root, as somebody else.
+		// Run as another user, with a setuid file that the real root owns.
 		{script: "exec setpriv --reuid 1001 --regid 1001 --clear-groups perl /escape/battery setuid"},
 		{network: container.NetworkMode("container:" + runner.ContainerID), script: "exec perl /escape/battery outer-loopback"},
 	} {
@@ -103,8 +102,8 @@ func TestEveryAttemptCanSucceed(t *testing.T) {
 	t.Logf("%d of %d attempts succeed without walls; on this kernel nobody could try\n%s", len(all)-len(lacking), len(all), strings.Join(lacking, "\n"))
 }
 
-// notOnEveryKernel are those that a kernel may have nothing for, and with what
-// reason. All others are shown to succeed, everywhere.
+// notOnEveryKernel lists the attempts that some kernels have no target for, with the reason.
+// All other attempts must succeed on every machine.
 var notOnEveryKernel = map[string]string{
 	"kmsg":             "the kernel has none",
 	"sysrq":            "the kernel has none",
@@ -126,26 +125,26 @@ var notOnEveryKernel = map[string]string{
 	"cgroup-release":   "no root of a group is seen",
 }
 
-// weakenedImage has the programs that the attempts need, and nothing of a runner.
+// weakenedImage has the programs that the attempts need, and no part of a runner.
 const weakenedImage = "debian:trixie-slim"
 
 // weakened is a container without walls.
 type weakened struct {
 	script  string
 	hostPID bool
-	network container.NetworkMode // the host's where there is none
-	socket  string                // of an engine, mounted where jobs look for one
+	network container.NetworkMode // the host's if empty
+	socket  string                // socket of an engine, mounted where jobs look for one
 }
 
 func (w weakened) run(t *testing.T, api *client.Client, given map[string]string) []doctor.Attempt {
 	t.Helper()
 	host := &container.HostConfig{
-		CapAdd: []string{"ALL"}, CapDrop: []string{"SYS_RESOURCE"}, // which not every machine has to give
+		CapAdd: []string{"ALL"}, CapDrop: []string{"SYS_RESOURCE"}, // which not every machine can give
 		SecurityOpt: []string{"seccomp=unconfined", "apparmor=unconfined"},
 		MaskedPaths: []string{}, ReadonlyPaths: []string{},
 		NetworkMode: cmp.Or(w.network, "host"), IpcMode: "host", CgroupnsMode: "host",
 		Resources: container.Resources{DeviceCgroupRules: []string{"a *:* rwm"}},
-		Mounts:    []mount.Mount{{Type: mount.TypeBind, Source: "/sys", Target: "/sys"}}, // the engine's own is not to be written
+		Mounts:    []mount.Mount{{Type: mount.TypeBind, Source: "/sys", Target: "/sys"}}, // the engine's own mount is read-only
 	}
 	if w.hostPID {
 		host.PidMode = "host"
@@ -219,7 +218,7 @@ func escapeArchive(t *testing.T) io.Reader {
 	return &archived
 }
 
-// hostCanary is what is aimed at, in the private engine's own namespaces.
+// hostCanary places the targets of the attempts in the private engine's own namespaces.
 func hostCanary(t *testing.T, engine *enginetest.Engine) map[string]string {
 	t.Helper()
 	text, err := scripts.Escape.ReadFile("escape/canary")
@@ -236,7 +235,7 @@ func hostCanary(t *testing.T, engine *enginetest.Engine) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { // its end takes the shared memory away, which is the machine's
+	t.Cleanup(func() { // the canary's end removes the shared memory, which belongs to the machine
 		attached, err := engine.API.ContainerAttach(context.Background(), made.ID, container.AttachOptions{Stream: true, Stdin: true})
 		if err != nil {
 			t.Error(err)
@@ -266,7 +265,7 @@ func hostCanary(t *testing.T, engine *enginetest.Engine) map[string]string {
 	return given
 }
 
-// loopDevice is a read-only disk that holds nothing; its number.
+// loopDevice attaches an empty read-only disk and returns its device number.
 func loopDevice(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "disk")
@@ -290,7 +289,7 @@ func loopDevice(t *testing.T) string {
 	return strings.TrimSpace(string(number))
 }
 
-// A real runner: every step holds, nobody gets out, nothing is left.
+// In a real runner, each step passes, no attempt gets out, and nothing is left.
 func TestDeep(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
@@ -338,7 +337,7 @@ func TestDeep(t *testing.T) {
 	}
 }
 
-// A disk is what only a test can make a canary of: a read-only loop device.
+// No attempt opens a disk. Only a test can make a canary of one: a read-only loop device.
 func TestNobodyOpensADisk(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
@@ -351,7 +350,7 @@ func TestNobodyOpensADisk(t *testing.T) {
 	}
 	defer engine.Close()
 	hand := byHand{api: api, engine: engine}
-	if said := hand.steps(t, selftest.Pair{Tried: runner}, "run"); said != "" { // makes the inner image
+	if said := hand.steps(t, selftest.Pair{Tried: runner}, "run"); said != "" { // builds the inner image
 		t.Fatal(said)
 	}
 	if err := engine.Send(t.Context(), runner, selftest.Folder, templates.Outer(templates.RunnerID), selftest.Pack); err != nil {

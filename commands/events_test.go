@@ -31,7 +31,7 @@ func TestPrintEvents(t *testing.T) {
 	}
 }
 
-// Following goes on behind the last event seen, or tells all where that is gone.
+// Following continues after the last event seen, or prints all events if that one is gone.
 func TestEventsSince(t *testing.T) {
 	a, b, c := event(1, "a"), event(1, "b"), event(2, "c")
 	for _, test := range []struct {

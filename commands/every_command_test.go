@@ -13,8 +13,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 )
 
-// visible are the commands that an operator sees: what holds for one must hold
-// for all, those of next year too.
+// visible returns the commands that an operator sees. A rule for one must hold for all,
+// including future ones.
 func visible(t *testing.T) []*cli.Command {
 	t.Helper()
 	var all []*cli.Command
@@ -48,8 +48,8 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	}
 }
 
-// misplaced is a command line with the flags after the positional arguments, as
-// far as the command's own begin before those of another program.
+// misplaced returns a command line with the flags after the positional arguments, but before
+// the words of another program.
 func misplaced(command *cli.Command, flags ...string) []string {
 	line := []string{command.Name}
 	switch {
@@ -61,7 +61,7 @@ func misplaced(command *cli.Command, flags ...string) []string {
 	return append(append(line, "ci-aaaa"), flags...)
 }
 
-// A flag after a positional argument counts: urfave/cli would drop it.
+// A flag after a positional argument is read; urfave/cli would drop it.
 func TestEveryCommandReadsFlagsAfterArguments(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
@@ -81,8 +81,8 @@ func TestEveryCommandReadsFlagsAfterArguments(t *testing.T) {
 	}
 }
 
-// Whatever goes into a pipe or a file has no control characters; colour comes
-// when it is asked for, errors included.
+// Output to a pipe or a file has no control characters. Colour is used only on request, also
+// in errors.
 func TestEveryCommandColoursWhenAsked(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
@@ -101,7 +101,7 @@ func TestEveryCommandColoursWhenAsked(t *testing.T) {
 	}
 }
 
-// The man page says all that help says, and groff has nothing to say about it.
+// The man page contains everything that help prints, and groff accepts it without a warning.
 func TestManPage(t *testing.T) {
 	page := must(t, "man")
 	for _, command := range visible(t) {
@@ -126,12 +126,13 @@ func TestManPage(t *testing.T) {
 	if err != nil || warnings.Len() > 0 {
 		t.Errorf("groff: %v\n%s", err, &warnings)
 	}
-	if !strings.Contains(string(text), "--bootstrap-base") { // not hyphens of another kind
+	if !strings.Contains(string(text), "--bootstrap-base") { // other kinds of hyphens can't be pasted
 		t.Errorf("flags can't be copied from\n%s", text)
 	}
 }
 
-// needed is a program that scripts/host/setup.sh --tests installs.
+// needed skips the test without a program that scripts/host/setup.sh --tests installs. In CI
+// it fails.
 func needed(t *testing.T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
@@ -176,7 +177,7 @@ func TestVersionOfEngineAndImage(t *testing.T) {
 	if got.Image == nil || got.Image.Tag != tag || !strings.HasPrefix(got.Image.ID, "sha256:") || got.Image.Version == "" {
 		t.Errorf("image %+v, want %s", got.Image, tag)
 	}
-	// Other settings, another image: not built.
+	// Other settings need another image, which is not built.
 	if err := os.WriteFile("runnerctl.yaml", []byte("image:\n  packages: [cowsay]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
-// eventually waits for something that takes its time.
+// eventually waits until holds returns true, and fails after the limit.
 func eventually(t *testing.T, limit time.Duration, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); !holds(); time.Sleep(50 * time.Millisecond) {
@@ -45,8 +45,8 @@ func containerLog(t *testing.T, api *client.Client, id string) string {
 	return text.String()
 }
 
-// A runner that is killed or removed while up waits for it: told, cleaned up, the other
-// stays.
+// When a runner is killed or removed while up waits for it, up reports it and cleans up, and
+// the other runner stays.
 func TestRunnerKilledWhileUpWaits(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
@@ -58,7 +58,7 @@ func TestRunnerKilledWhileUpWaits(t *testing.T) {
 		"killed": {func(id string) error { return api.ContainerKill(context.Background(), id, "KILL") }, []string{killed}},
 		"removed": {func(id string) error {
 			return api.ContainerRemove(context.Background(), id, container.RemoveOptions{Force: true, RemoveVolumes: true})
-		}, []string{killed, removed}}, // it is killed first
+		}, []string{killed, removed}}, // the engine kills it first
 	} {
 		t.Run(how, func(t *testing.T) {
 			name := newFleet(t, api)
@@ -96,8 +96,8 @@ func leftoverRunners(api *client.Client, name string) (ids []string) {
 	return ids
 }
 
-// The inner daemons are started again when they die, and ps says so; one that
-// keeps dying ends the runner with its last words.
+// When the inner daemons die, they are started again and ps shows it. A daemon that keeps
+// dying ends the runner, with the daemon's last lines.
 func TestInnerDaemonsKilled(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -138,8 +138,8 @@ func TestInnerDaemonsKilled(t *testing.T) {
 	}
 }
 
-// In a runner that is started again the machine's files are the job's: none of
-// them runs while the outer tree is still there, and no link leads out.
+// When a runner starts again, a job may have changed the machine's files: none of them runs
+// while the outer tree is still there, and no link leads out.
 func TestStartAfterAJobChangedItsMachine(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -172,7 +172,7 @@ func TestStartAfterAJobChangedItsMachine(t *testing.T) {
 	}
 }
 
-// dockerd and the jobs get the iptables that works on this kernel, the same one.
+// dockerd and the jobs use the same iptables, the one that works on this kernel.
 func TestIptablesOfTheKernel(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -196,7 +196,7 @@ func TestIptablesOfTheKernel(t *testing.T) {
 	}
 }
 
-// A lock whose holder died before it started it is cleared in the end.
+// A lock whose holder died before starting it is removed in the end.
 func TestStaleLock(t *testing.T) {
 	api := realEngine(t)
 	tag := runnerImage(t)
@@ -237,8 +237,8 @@ func TestPausedRunner(t *testing.T) {
 	must(t, "down", "--fleet", name)
 }
 
-// The engine is killed and started again while three runners run: they come
-// back by themselves, daemon and all. Then its disk is filled.
+// When the engine is killed and started again while three runners run, they come back by
+// themselves with their daemons. Then the engine's disk is filled.
 func TestEngineRestartedAndDiskFull(t *testing.T) {
 	machine := realEngine(t)
 	tag := runnerImage(t)
@@ -271,15 +271,15 @@ func TestEngineRestartedAndDiskFull(t *testing.T) {
 		t.Errorf("plan:\n%s", plan)
 	}
 
-	// A job fills its daemon's data: its own error is clear, ps says so, the
-	// other runners live.
+	// A job fills its daemon's data: the job gets a clear error, ps shows the full disk, and
+	// the other runners live.
 	empty := engine.Fill(t, 4)
 	code, _, stderr := runnerctl(t.Context(), "exec", before[0].Name, "--", "sh", "-c", "head -c 64M /dev/zero | docker import - big")
 	if code == 0 || !strings.Contains(stderr, "no space left on device") {
 		t.Errorf("import: code %d: %s", code, stderr)
 	}
 	table := must(t, "ps")
-	if strings.Count(table, "ready, disk full") != 3 { // here they all stand on one disk
+	if strings.Count(table, "ready, disk full") != 3 { // here all runners share one disk
 		t.Error(table)
 	}
 	must(t, "exec", before[1].Name, "--", "docker", "ps")
@@ -296,8 +296,8 @@ func TestEngineRestartedAndDiskFull(t *testing.T) {
 	}
 	empty()
 
-	// There is room for a lock and containers, but not for what starts in them. (16 MiB
-	// are ext4's own reserve.)
+	// There is room for a lock and containers, but not for their start. (16 MiB are ext4's
+	// own reserve.)
 	empty = engine.Fill(t, 18)
 	code, _, stderr = runnerctl(t.Context(), "up", "--count", "8", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "the inner Docker daemon is not up after") || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "the engine's disk is full") {
@@ -321,8 +321,8 @@ func TestEngineRestartedAndDiskFull(t *testing.T) {
 	}
 }
 
-// An engine whose bridge has one address: the first runner lives, the second
-// is told why it can't.
+// On an engine whose bridge has one address, the first runner lives and the error names why
+// the second can't.
 func TestAddressPoolUsedUp(t *testing.T) {
 	machine := realEngine(t)
 	tag := runnerImage(t)

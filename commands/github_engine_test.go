@@ -19,8 +19,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// withGitHub is a fleet's name whose runners hold the test agent and take their
-// jobs from a stand-in that they reach over the bridge.
+// withGitHub names a fleet whose runners hold the test agent and take their jobs from a
+// stand-in, which they reach over the bridge.
 func withGitHub(t *testing.T, options ghsim.Options, target string, more ...string) (*client.Client, *ghsim.Server, string) {
 	t.Helper()
 	api := realEngine(t)
@@ -31,7 +31,7 @@ func withGitHub(t *testing.T, options ghsim.Options, target string, more ...stri
 	return api, github, name
 }
 
-// bridgeAddress is where this machine's containers reach it.
+// bridgeAddress returns the address at which containers reach this machine.
 func bridgeAddress(t *testing.T) string {
 	t.Helper()
 	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
@@ -55,7 +55,7 @@ func queue(t *testing.T, github *ghsim.Server, script string) int64 {
 	return id
 }
 
-// queueAndStart waits until the job's first step runs.
+// queueAndStart queues a job and waits until its first step runs.
 func queueAndStart(t *testing.T, github *ghsim.Server, script string) int64 {
 	t.Helper()
 	id := queue(t, github, script)
@@ -92,7 +92,7 @@ func TestFleetWithGitHub(t *testing.T) {
 		t.Error("a second up changed the fleet")
 	}
 
-	// A job ends its runner; up fills the gap and tells how the last one ended.
+	// A job ends its runner; up fills the gap and reports how the last one ended.
 	result := await(t, github, queue(t, github, "docker version --format '{{.Server.Version}}'; sudo id -u"))
 	if result.Conclusion != "success" || !slices.Contains(names, result.Runner) {
 		t.Fatalf("%+v", result)
@@ -113,7 +113,7 @@ func TestFleetWithGitHub(t *testing.T) {
 	}
 }
 
-// down takes the idle runner at once and waits for the job of the other.
+// down removes the idle runner at once and waits for the job of the other one.
 func TestDownWaitsForJobs(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme")
 	must(t, up(name, "--count", "2")...)
@@ -125,7 +125,7 @@ func TestDownWaitsForJobs(t *testing.T) {
 	if len(left) != 1 || !left[0].Busy || len(github.Runners()) != 1 {
 		t.Fatalf("left: %+v, registered: %v", left, registered(github))
 	}
-	// Neither the count nor a new spec takes a runner from its job.
+	// Neither a lower count nor a new spec removes a runner with a job.
 	if plan := must(t, up(name, "--dry-run", "--target", github.URL+"/acme/api")...); !strings.Contains(plan, "its spec changed, but it has a job") || strings.Contains(plan, "create") {
 		t.Errorf("plan:\n%s", plan)
 	}
@@ -160,8 +160,8 @@ func TestDownForce(t *testing.T) {
 	}
 }
 
-// GitHub's faults in the midst of an up end in a whole fleet or in a clear error
-// and nothing left.
+// After GitHub's faults during an up, the fleet is complete, or there is a clear error and
+// nothing is left.
 func TestUpThroughFaults(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{SessionTimeout: 5 * time.Second, PollTimeout: 2 * time.Second}, "acme/api")
 	const mint = "POST /repos/acme/api/actions/runners/generate-jitconfig"
@@ -174,8 +174,8 @@ func TestUpThroughFaults(t *testing.T) {
 	if len(runners) != 3 || len(github.Runners()) != 3 {
 		t.Errorf("%d runners, registered: %v", len(runners), registered(github))
 	}
-	// One registered by another fleet of that name on another engine, and one whose
-	// container went by hand.
+	// One registration belongs to a fleet of the same name on another engine, one to a
+	// container that was removed by hand.
 	if err := api.ContainerRemove(t.Context(), runners[0].Name, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -197,13 +197,13 @@ func TestUpThroughFaults(t *testing.T) {
 	}
 }
 
-// A token that ends in the midst of an up ends it with a clear error; each runner is
-// whole or not there at all.
+// When a token expires during an up, up ends with a clear error, and each runner is complete
+// or does not exist.
 func TestTokenEndsInTheMidstOfUp(t *testing.T) {
 	_, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
 	must(t, "build", "--bootstrap-base", "--progress", "quiet")
 	const mint = "POST /repos/acme/api/actions/runners/generate-jitconfig"
-	github.Inject(ghsim.Fault{Match: mint, Skip: 1, Latency: 2 * time.Second}) // one is registered at once, the others when it is over
+	github.Inject(ghsim.Fault{Match: mint, Skip: 1, Latency: 2 * time.Second}) // one is registered at once, the others after the token expires
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -226,7 +226,7 @@ func TestTokenEndsInTheMidstOfUp(t *testing.T) {
 	}
 }
 
-// Agents sign with their machine's clock: where that is off none is registered.
+// Agents sign with their machine's clock: if it is wrong, up registers none.
 func TestUpWithAClockThatIsOff(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
 	for offset, side := range map[time.Duration]string{10 * time.Minute: "behind", -10 * time.Minute: "ahead of"} {
@@ -244,8 +244,8 @@ func TestUpWithAClockThatIsOff(t *testing.T) {
 	}
 }
 
-// enterpriseServer is a stand-in that runners reach at both of its addresses, and
-// only if they trust its CA.
+// enterpriseServer is a stand-in that runners reach at both of its addresses, and only if
+// they trust its CA.
 func enterpriseServer(t *testing.T, options ghsim.Options, target string, more ...string) (*client.Client, *ghsim.Server, string) {
 	t.Helper()
 	api := realEngine(t)
@@ -254,11 +254,11 @@ func enterpriseServer(t *testing.T, options ghsim.Options, target string, more .
 	return api, github, name
 }
 
-// A static fleet's runner comes back under its registration, a job finds nothing of
-// the one before; down removes the registration.
+// A static fleet's runner restarts with its registration, and a job finds nothing of the one
+// before. down removes the registration.
 func TestStaticFleet(t *testing.T) {
 	api, github, name := enterpriseServer(t, ghsim.Options{}, "acme", "runners: {ephemeral: false}")
-	supervised(t) // if it were not static
+	supervised(t) // would leave a supervisor if the fleet were not static
 	must(t, up(name)...)
 	if left := leftovers(t, api, name); len(left) != 2 {
 		t.Errorf("more than a runner and its volume: %v", left)
@@ -286,9 +286,9 @@ func TestStaticFleet(t *testing.T) {
 	}
 }
 
-// An Enterprise Server with an authority of its own: github.caFile is enough, for
-// runnerctl and runners alike. Whatever the configuration says, the agent is told not to
-// update itself.
+// For an Enterprise Server with its own certificate authority, github.caFile is enough for
+// both runnerctl and runners. The agent is told not to update itself, whatever the JIT
+// configuration says.
 func TestEnterpriseServerWithItsOwnCA(t *testing.T) {
 	_, github, name := enterpriseServer(t, ghsim.Options{JITMayUpdate: true}, "acme/api")
 	must(t, up(name)...)
@@ -298,7 +298,7 @@ func TestEnterpriseServerWithItsOwnCA(t *testing.T) {
 	}
 }
 
-// Before 3.10 there are no JIT configurations: the runner registers itself, for one job.
+// Before 3.10 there are no JIT configurations: the runner registers itself for one job.
 func TestEnterpriseServerWithoutJIT(t *testing.T) {
 	_, github, name := enterpriseServer(t, ghsim.Options{Version: "3.9.0"}, "acme/api", "runners: {labels: [gpu]}")
 	must(t, up(name)...)

@@ -13,8 +13,9 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// Twenty warm runners, a job each, one after the other and then all at once: from
-// the queue to the first step's start. And before that: from up to online.
+// Twenty jobs on twenty warm runners, first one after the other and then all at once:
+// measures the time from the queue to the first step's start and, before that, from up to
+// online.
 func TestTwentyJobsStartAtOnce(t *testing.T) {
 	const count = 20
 	_, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
@@ -69,7 +70,7 @@ func TestTwentyJobsStartAtOnce(t *testing.T) {
 	}
 }
 
-// onlineAfter tells after how long the runners that came online since began did, sorted.
+// onlineAfter returns how long after began each runner came online, sorted.
 func onlineAfter(github *ghsim.Server, began time.Time) (after []time.Duration) {
 	for _, asked := range github.Requests() {
 		if asked.Path == "/broker/session" && asked.Method == "POST" && asked.Status == 200 && asked.At.After(began) {
@@ -80,8 +81,8 @@ func onlineAfter(github *ghsim.Server, began time.Time) (after []time.Duration) 
 	return after
 }
 
-// The agent takes a job ten seconds before its daemon is there, and the job's first
-// step finds Docker.
+// The agent takes a job ten seconds before its daemon answers, and the job's first step finds
+// Docker.
 func TestDaemonIsLate(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
 	writeSettings(t, github, "acme/api", fmt.Sprintf("image:\n  agent: {archive: %s}\n  dockerfile: |\n    %s", agenttest.Archive(t), lateDaemon))

@@ -17,8 +17,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// startGitHub starts a stand-in, with a token for it in the environment. What runners
-// come to is the tests' own business: no supervisor stays behind.
+// startGitHub starts a stand-in and puts a token for it into the environment. up leaves no
+// supervisor, since these tests check the runners themselves.
 func startGitHub(t *testing.T, options ghsim.Options) *ghsim.Server {
 	t.Helper()
 	github, err := ghsim.Start(options)
@@ -31,7 +31,7 @@ func startGitHub(t *testing.T, options ghsim.Options) *ghsim.Server {
 	return github
 }
 
-// newGitHub starts a stand-in that a runnerctl in the working folder uses.
+// newGitHub starts a stand-in and makes it the target of a runnerctl in the working folder.
 func newGitHub(t *testing.T, options ghsim.Options, target string, more ...string) *ghsim.Server {
 	t.Helper()
 	github := startGitHub(t, options)
@@ -39,7 +39,7 @@ func newGitHub(t *testing.T, options ghsim.Options, target string, more ...strin
 	return github
 }
 
-// writeSettings has a runnerctl in the working folder use the stand-in.
+// writeSettings writes settings with the stand-in as target into the working folder.
 func writeSettings(t *testing.T, github *ghsim.Server, target string, more ...string) {
 	t.Helper()
 	text := fmt.Sprintf("target: %s/%s\n%s", github.URL, target, strings.Join(more, "\n"))
@@ -53,7 +53,7 @@ func writeSettings(t *testing.T, github *ghsim.Server, target string, more ...st
 	}
 }
 
-// Who may not register runners is told so before anything is built or made.
+// An operator who may not register runners gets that error before anything is built or made.
 func TestUpAsksGitHubFirst(t *testing.T) {
 	const auth, usage, failure = exitAuth, exitUsage, exitFailure
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
@@ -133,7 +133,7 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-// withApp makes an App, installs it for acme and has the settings use it.
+// withApp creates an App, installs it for acme and writes settings that use it.
 func withApp(t *testing.T, github *ghsim.Server, target string) {
 	t.Helper()
 	id, key, err := github.App()
@@ -209,7 +209,7 @@ ci-t8zf  ci     starting      –       –                0.0s  2     4GiB    �
 	}
 }
 
-// registered gives what the stand-in lists, by name.
+// registered returns the names of the runners that the stand-in lists, sorted.
 func registered(github *ghsim.Server) (names []string) {
 	for _, one := range github.Runners() {
 		names = append(names, one.Name)
@@ -229,7 +229,7 @@ func await(t *testing.T, github *ghsim.Server, id int64) ghsim.Result {
 	return result
 }
 
-// githubOf is the client of the settings in the working folder.
+// githubOf returns the client for the settings in the working folder.
 func githubOf(t *testing.T) *ghapi.Client {
 	t.Helper()
 	loaded, err := config.Load("runnerctl.yaml")
@@ -243,7 +243,8 @@ func githubOf(t *testing.T) *ghapi.Client {
 	return client
 }
 
-// Who may register runners may not be allowed to read runs: the rest of the view stays.
+// A token that may register runners may lack the right to read runs: the rest of the view
+// stays.
 func TestJobsThatMayNotBeRead(t *testing.T) {
 	t.Chdir(t.TempDir())
 	github := newGitHub(t, ghsim.Options{}, "acme/api")

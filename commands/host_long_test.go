@@ -18,8 +18,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// host prepare by ssh does what it told, shows doctor's report of that machine, and has
-// nothing to do again.
+// host prepare by ssh does what its plan lists and shows doctor's report of that machine. A
+// second run has nothing to do.
 func TestHostIsPrepared(t *testing.T) {
 	t.Chdir(t.TempDir())
 	m := enginetest.StartMachine(t)
@@ -39,8 +39,8 @@ func TestHostIsPrepared(t *testing.T) {
 	}
 }
 
-// What is asked of a host after it fell silent is not waited for once more, and it is
-// heard again when it is there again; by TLS and by ssh.
+// Requests to a host that fell silent do not wait a second time, and the host is used again
+// once it answers; by TLS and by ssh.
 func TestSilenceIsWaitedForOnce(t *testing.T) {
 	t.Chdir(t.TempDir())
 	authority := enginetest.NewAuthority(t)
@@ -86,8 +86,8 @@ func TestSilenceIsWaitedForOnce(t *testing.T) {
 	all.Wait()
 }
 
-// A fleet of GitHub's on two machines that know nothing of each other, one by TLS and one
-// by ssh: each has its count and a supervisor, which refills it; down leaves nothing.
+// A fleet with GitHub on two machines that do not know each other, one by TLS and one by ssh:
+// each has its count and a supervisor that refills it. down leaves nothing.
 func TestGitHubFleetOnHosts(t *testing.T) {
 	local := realEngine(t)
 	t.Chdir(t.TempDir())
@@ -116,7 +116,7 @@ func TestGitHubFleetOnHosts(t *testing.T) {
 			t.Errorf("%s has no supervisor", name)
 		}
 	}
-	for _, name := range strings.Fields(must(t, "ps", "-q")) { // streams, by TLS and by ssh
+	for _, name := range strings.Fields(must(t, "ps", "-q")) { // streams over TLS and ssh
 		if got := must(t, "exec", name, "--", "hostname"); strings.TrimSpace(got) != name {
 			t.Errorf("exec: %q, want %q", got, name)
 		}

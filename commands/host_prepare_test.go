@@ -27,11 +27,11 @@ func preparing(t *testing.T) string {
 	return script
 }
 
-// state is what prepare may change on a machine, but for files.
+// state prints everything but files that prepare may change on a machine.
 const state = `stat -c '%n %a' /dev/net/tun; sysctl -a 2>/dev/null | grep -E 'user_namespaces|inotify|keys|pipe-user|max_map_count'; for filter in iptables ip6tables; do $filter -S DOCKER-USER 2>&1 || true; done`
 
-// The plan changes nothing, what is done is what was planned, and again there is
-// nothing to do; --allow-metadata takes its part back.
+// The plan changes nothing, the changes are those planned, and a second run has nothing to
+// do. --allow-metadata reverts its part.
 func TestPrepareScript(t *testing.T) {
 	m := enginetest.StartMachine(t)
 	m.Must(t, "chmod 0600 /dev/net/tun; iptables -N DOCKER-USER; ip6tables -N DOCKER-USER")
@@ -68,7 +68,7 @@ func TestPrepareScript(t *testing.T) {
 	if !strings.Contains(lasting, "user.max_user_namespaces = 28633\n") || !strings.Contains(lasting, "z /dev/net/tun 0666\n") {
 		t.Errorf("after a boot:\n%s", lasting)
 	}
-	// Docker's own unit is another package's.
+	// Docker's own unit belongs to another package.
 	m.Must(t, "printf '[Service]\nExecStart=/bin/true\n' >/etc/systemd/system/docker.service; systemd-analyze verify /etc/systemd/system/runnerctl-metadata.service 2>&1")
 
 	files := m.Written(t)
@@ -92,7 +92,8 @@ func TestPrepareScript(t *testing.T) {
 	}
 }
 
-// distributions have what a machine of theirs has before; install is the plan's line.
+// distributions are the programs that a machine of each distribution lacks at first, and the
+// packages that the plan installs.
 var distributions = []struct{ id, version, lacks, install string }{
 	{"debian", "12", "docker dockerd", "docker.io"},
 	{"debian", "13", "docker dockerd iptables", "docker.io iptables docker-cli"},
@@ -101,8 +102,8 @@ var distributions = []struct{ id, version, lacks, install string }{
 	{"amzn", "2023", "docker dockerd iptables apt-get", "docker iptables-nft"},
 }
 
-// becomes makes a machine look like one of a distribution. There is no network: package
-// manager and systemd are stand-ins that note what is asked of them.
+// becomes makes a machine look like one of a distribution. There is no network: the package
+// manager and systemd are stand-ins that record their calls.
 const becomes = `
 id=$1 version=$2; shift 2
 rm /etc/os-release; printf 'ID=%s\nVERSION_ID="%s"\n' "$id" "$version" >/etc/os-release
@@ -132,11 +133,12 @@ chmod +x /usr/bin/manager; mkdir -p /run/systemd/system
 if [ "$id" = amzn ]; then mv /usr/bin/manager /usr/bin/dnf; else mv /usr/bin/manager /usr/bin/apt-get; fi
 `
 
-// The user-data makes a host of a fresh machine of each distribution, once.
+// The user-data turns a fresh machine of each distribution into a host, once.
 func TestCloudInit(t *testing.T) {
 	t.Chdir(t.TempDir())
 	data := must(t, "host", "cloud-init")
-	// cloud-init runs what begins so as a script, and providers take no more (EC2).
+	// cloud-init runs user-data with this first line as a script. Providers limit its size
+	// (EC2).
 	if !strings.HasPrefix(data, "#!/bin/sh\n") || len(data) > 16<<10 {
 		t.Errorf("%d bytes, begins %.20q", len(data), data)
 	}
@@ -181,9 +183,8 @@ func TestCloudInit(t *testing.T) {
 	})
 }
 
-// withMetadata is a machine whose engine's containers find something at the address of
-// clouds' metadata services; all of it is inside of that machine. Its image "bash" has
-// nothing else.
+// withMetadata starts a machine whose containers find a service at the address of clouds'
+// metadata services. All of it is inside that machine. Its image "bash" holds only bash.
 func withMetadata(t *testing.T) (*enginetest.Machine, *client.Client) {
 	t.Helper()
 	m := enginetest.StartMachine(t)
@@ -212,7 +213,7 @@ func withMetadata(t *testing.T) (*enginetest.Machine, *client.Client) {
 	return m, api
 }
 
-// A job that reaches the metadata service has the machine's identity.
+// A job that reaches the metadata service gets the machine's identity.
 func TestMetadataIsBlocked(t *testing.T) {
 	m, api := withMetadata(t)
 	const ask = `read -r line </dev/tcp/169.254.169.254/80 && [ "$line" = "the machine's identity" ]`
@@ -232,14 +233,14 @@ func TestMetadataIsBlocked(t *testing.T) {
 	if reached() {
 		t.Error("a container reaches it")
 	}
-	m.Must(t, `exec bash -c "$1"`, ask) // the machine itself still does
+	m.Must(t, `exec bash -c "$1"`, ask) // the machine itself still reaches it
 	m.Must(t, preparing(t), "--apply", "--allow-metadata")
 	if !reached() {
 		t.Error("it stays forbidden")
 	}
 }
 
-// By the operator's own ssh: the plan, and what is in the way. The whole of it is long
+// Through the operator's own ssh: the plan, and the obstacles. The full run is a long test
 // (TestHostIsPrepared).
 func TestHostPrepare(t *testing.T) {
 	t.Chdir(t.TempDir())

@@ -22,8 +22,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 )
 
-// foreign is the address of an engine that says that its machine is of another
-// architecture, and which one that is. All else is as it is.
+// foreign returns the address of an engine that reports another architecture, and that
+// architecture. All else is unchanged.
 func foreign(t *testing.T, engine *enginetest.Engine) (address, architecture string) {
 	t.Helper()
 	architecture, words := "arm64", []string{`"x86_64"`, `"aarch64"`, `"amd64"`, `"arm64"`}
@@ -49,8 +49,8 @@ func foreign(t *testing.T, engine *enginetest.Engine) (address, architecture str
 	return "tcp://" + server.Listener.Addr().String(), architecture
 }
 
-// An image goes to no host of another architecture; one that is there all the same is
-// told, and the other hosts go on.
+// An image is copied to no host of another architecture. If such an image is there all the
+// same, up reports it, and the other hosts go on.
 func TestTwoArchitectures(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("DOCKER_CERT_PATH", "")
@@ -78,7 +78,7 @@ func TestTwoArchitectures(t *testing.T) {
 	if strings.Contains(stderr, "made for") || !strings.Contains(stdout, "two  create  ci-") {
 		t.Errorf("up, before it is there: code %d: %s%s", code, stdout, stderr)
 	}
-	two.CopyImage(t, one.API, "empty") // by somebody's docker save and load
+	two.CopyImage(t, one.API, "empty") // as docker save and load would
 	code, stdout, stderr = runnerctl(t.Context(), "up", "--dry-run")
 	for _, want := range []string{
 		"two  left out: image empty is made for " + runtime.GOARCH + ", the engine's machine is " + architecture, "error: host two: image empty is made for",

@@ -24,13 +24,13 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// awayEngine is an engine with an address of its own.
+// awayEngine starts an engine with an address of its own.
 func awayEngine(t *testing.T, authority *enginetest.Authority) *enginetest.Engine {
 	t.Helper()
 	return plainEngine(t, enginetest.Options{DiskMiB: 64, Linked: true, TLS: authority, Args: []string{"--debug"}})
 }
 
-// plainEngine is one that has an image "empty", which holds nothing.
+// plainEngine starts an engine with an image "empty", which holds nothing.
 func plainEngine(t *testing.T, options enginetest.Options) *enginetest.Engine {
 	t.Helper()
 	engine := enginetest.Start(t, options)
@@ -45,7 +45,7 @@ func plainEngine(t *testing.T, options enginetest.Options) *enginetest.Engine {
 	return engine
 }
 
-// putRunner puts a container there that is listed as a runner and never ran.
+// putRunner creates a container that is listed as a runner and never ran.
 func putRunner(t *testing.T, engine *enginetest.Engine, name string) {
 	t.Helper()
 	labels := map[string]string{"dev.runnerctl.fleet": "ci", "dev.runnerctl.role": "runner", "dev.runnerctl.schema": "1", "dev.runnerctl.runner": name}
@@ -58,7 +58,7 @@ func putRunner(t *testing.T, engine *enginetest.Engine, name string) {
 	}
 }
 
-// makeContext makes a docker context with certificates, as `docker context create` does.
+// makeContext creates a docker context with certificates, as `docker context create` does.
 func makeContext(t *testing.T, name, address, certificates string) {
 	t.Helper()
 	contexts := store.New(config.ContextStoreDir(), store.NewConfig(
@@ -77,7 +77,7 @@ func makeContext(t *testing.T, name, address, certificates string) {
 	}
 }
 
-// Engines at addresses of their own, by tcp:// and by docker contexts, all with TLS.
+// Engines at their own addresses, by tcp:// and by docker contexts, all with TLS.
 func TestTLSHosts(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
@@ -101,7 +101,7 @@ func TestTLSHosts(t *testing.T) {
 		t.Setenv("DOCKER_CERT_PATH", stranger.Dir)
 		refused(t, []string{"ps", "--host", address}, "host "+address+": its certificate is not one to trust", "ca.pem", "must be that of who signed the engine's certificate")
 	}
-	mixed := t.TempDir() // the right authority, and a client that it did not sign
+	mixed := t.TempDir() // the right authority, and a client certificate that it did not sign
 	for name, dir := range map[string]string{"ca.pem": authority.Dir, "cert.pem": stranger.Dir, "key.pem": stranger.Dir} {
 		if err := os.WriteFile(filepath.Join(mixed, name), []byte(readFile(filepath.Join(dir, name))), 0o600); err != nil {
 			t.Fatal(err)
@@ -119,15 +119,15 @@ func TestTLSHosts(t *testing.T) {
 	}
 }
 
-// silence drops all that a machine sends to the engine once one of its connections has
-// had its first answers; forgive begins anew.
+// silence drops everything that a machine sends to the engine once one of its connections has
+// had its first answers; forgive ends that.
 const (
 	silence = `iptables -A INPUT -i eth0 -m recent --name silent --rcheck -j DROP
 		iptables -A INPUT -i eth0 -p tcp --dport 2376 -m connbytes --connbytes 9: --connbytes-dir original --connbytes-mode packets -m recent --name silent --set -j DROP`
 	forgive = `echo / >/proc/net/xt_recent/silent`
 )
 
-// heard notes when words were first written.
+// heard records when words were first written.
 type heard struct {
 	io.Writer
 	words   string
@@ -142,8 +142,8 @@ func (h *heard) Write(p []byte) (int, error) {
 	return h.Writer.Write(p)
 }
 
-// A host falls silent in the middle of a conversation: that is told in time, and what the
-// other host has to say is said.
+// When a host falls silent during a request, this is reported in time, and the other host's
+// output is shown.
 func TestHostFallsSilent(t *testing.T) {
 	t.Chdir(t.TempDir())
 	authority := enginetest.NewAuthority(t)
@@ -154,7 +154,7 @@ func TestHostFallsSilent(t *testing.T) {
 	write(t, "runnerctl.yaml", fmt.Sprintf("hosts:\n- {name: one, address: %q}\n- {name: two, address: %q}\n", one.TCP, two.TCP))
 	must(t, "ps")
 	two.Inside(t, silence)
-	tests := []struct{ line, one string }{ // what one says meanwhile
+	tests := []struct{ line, one string }{ // the output of host one meanwhile
 		{"ps", "ci-aaaa  one "},
 		{"logs", ""},
 		{"down --dry-run", "one  remove  ci-aaaa"},

@@ -15,18 +15,17 @@ import (
 
 const roundTrip = 100 * time.Millisecond
 
-// farAway is a host's address behind a link of that round trip.
+// farAway returns a host's address behind a link with the round-trip time roundTrip.
 func farAway(t *testing.T, engine *enginetest.Engine) string {
 	t.Helper()
 	return "tcp://" + relay(t, strings.TrimPrefix(engine.Host, "unix://"), func(near, far net.Conn) {
-		time.Sleep(roundTrip) // the connection's own making takes one
+		time.Sleep(roundTrip) // connecting takes one round trip
 		go delayed(near, far)
 		delayed(far, near)
 	})
 }
 
-// delayed hands on what comes, half a round trip later; how much is under way does not
-// matter.
+// delayed passes data on half a round trip later, with no limit on the data under way.
 func delayed(from, to net.Conn) {
 	type parcel struct {
 		content []byte
@@ -53,7 +52,7 @@ func delayed(from, to net.Conn) {
 	}
 }
 
-// ps of five hosts far away takes hardly longer than of the slowest one alone.
+// ps of five remote hosts takes hardly longer than ps of the slowest one alone.
 func TestPsOfHostsFarAway(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("DOCKER_CERT_PATH", "")
@@ -62,7 +61,7 @@ func TestPsOfHostsFarAway(t *testing.T) {
 	names := []string{"one", "two", "three", "four", "five"}
 	var engine *enginetest.Engine
 	for _, name := range names {
-		if engine == nil || thorough { // else they are one, behind five links
+		if engine == nil || thorough { // otherwise all five links lead to one engine
 			engine = plainEngine(t, enginetest.Options{DiskMiB: 64})
 			putRunner(t, engine, "ci-aaaa")
 		}
@@ -82,7 +81,7 @@ func TestPsOfHostsFarAway(t *testing.T) {
 			t.Errorf("%s: %d wanted:\n%s", name, want, table)
 		}
 	}
-	for range rounds { // side by side, so that what else the machine does meets all
+	for range rounds { // interleaved, so that other load on the machine affects all alike
 		measure("all")
 		for _, name := range names {
 			measure(name, "--host", name)

@@ -19,8 +19,8 @@ import (
 // wayOutName is the one name that the way out's DNS server knows.
 const wayOutName = "way.test."
 
-// Doctor and up agree about each host: green means that a runner works, red names the
-// key and its cure, and then nothing is made.
+// doctor and up agree about each host: if doctor passes, a runner works; if a check fails, it
+// names the key and its fix, and up makes nothing.
 func TestHostKeys(t *testing.T) {
 	machine := realEngine(t)
 	tag := runnerImage(t)
@@ -102,7 +102,7 @@ docker run --rm inner /bin/bash -c 'exec 3<>"/dev/tcp/$0/$1" && echo reached' "$
 	}
 }
 
-// wayOut is what an engine reaches beyond its own machine: a DNS server, and a port.
+// wayOut serves what an engine reaches beyond its own machine: a DNS server and a port.
 func wayOut(t *testing.T, address string) (port string) {
 	t.Helper()
 	server, err := net.ListenPacket("udp4", net.JoinHostPort(address, "53"))
@@ -128,8 +128,8 @@ func wayOut(t *testing.T, address string) (port string) {
 	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port) //nolint:errorlint // Listen's type for "tcp4"
 }
 
-// An engine with live-restore is started anew and leaves the supervisor running, with a
-// socket that nobody listens on: it ends and is started again by the engine.
+// An engine with live-restore is restarted and leaves the supervisor running with a socket on
+// which nothing listens. The supervisor ends, and the engine starts it again.
 func TestSupervisorOverLiveRestore(t *testing.T) {
 	const name = "restored"
 	private, github := privateFleet(t, 1, "--live-restore")
@@ -154,8 +154,8 @@ func TestSupervisorOverLiveRestore(t *testing.T) {
 	downClean(t, private, github, name)
 }
 
-// What runners.syscalls and runners.devices name is open to jobs, a device that is shut is
-// named before anything is made, and still nobody gets out.
+// Jobs can use the contents of runners.syscalls and runners.devices. A device that is closed
+// is reported before anything is made. Still no attempt gets out.
 func TestOpenedOnRequest(t *testing.T) {
 	machine := realEngine(t)
 	tag := runnerImage(t)

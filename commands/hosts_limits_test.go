@@ -11,8 +11,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// A runner has what the engine can give, whatever its defaults are, and so can its
-// containers; what the engine can't give keeps no runner from its start.
+// Runners and their containers get the limits that the engine can give, whatever its
+// defaults. A limit that it can't give does not keep a runner from starting.
 func TestUlimits(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	given := map[string]fleet.Ulimit{}

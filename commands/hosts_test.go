@@ -15,10 +15,10 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// within is how soon an operator knows what is wrong with a host.
+// within is the time in which an operator learns about a problem of a host.
 const within = 15 * time.Second
 
-// refused runs a command that must fail in time with these words.
+// refused runs a command that must fail in time with the given words.
 func refused(t *testing.T, args []string, words ...string) {
 	t.Helper()
 	started := time.Now()
@@ -36,7 +36,7 @@ func refused(t *testing.T, args []string, words ...string) {
 	}
 }
 
-// What can be wrong with a machine behind ssh, and how it is told.
+// Problems of a machine behind ssh are each reported with their cause.
 func TestSSHHost(t *testing.T) {
 	realEngine(t)
 	t.Chdir(t.TempDir())
@@ -78,7 +78,7 @@ func TestSSHHostWithoutDocker(t *testing.T) {
 	refused(t, []string{"ps", "--host", stopped.Address}, "its Docker Engine does not run", "systemctl enable --now docker")
 }
 
-// Hosts that take the connection and say nothing.
+// Hosts that accept the connection and send nothing.
 func TestSilentHost(t *testing.T) {
 	t.Chdir(t.TempDir())
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

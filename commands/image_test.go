@@ -16,14 +16,14 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 )
 
-// runnerImage is the default image, built where it is missing.
+// runnerImage returns the tag of the default image, and builds it if it is missing.
 func runnerImage(t *testing.T) (tag string) {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	return strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
 }
 
-// buildImage builds a Dockerfile of the test's own; the image goes with the test.
+// buildImage builds a Dockerfile of a test and removes the image at the test's end.
 func buildImage(t *testing.T, api *client.Client, tag, dockerfile string) error {
 	t.Helper()
 	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
@@ -61,8 +61,8 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// The image's own assertion, the ground of the security model, against outer
-// trees that break it.
+// The image's own assertion, the base of the security model, refuses outer trees that break
+// it.
 func TestAssertRefusesUnsafeTrees(t *testing.T) {
 	api := realEngine(t)
 	tag := runnerImage(t)
@@ -93,7 +93,7 @@ func TestAssertRefusesUnsafeTrees(t *testing.T) {
 	}
 }
 
-// Setuid bits, capabilities and owners of the world survive the shift.
+// Setuid bits, capabilities and owners of the rootfs survive the shift.
 func TestShiftKeepsModesAndCapabilities(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -106,7 +106,7 @@ func TestShiftKeepsModesAndCapabilities(t *testing.T) {
 	}
 	must(t, "up", "--bootstrap-base", "--progress", "quiet")
 	runner := list(t, name)[0]
-	defer func() { // the image is this test's own
+	defer func() { // the image belongs to this test
 		must(t, "down", "--fleet", name)
 		removeImage(t, api, runner.Image)
 	}()
@@ -116,10 +116,10 @@ func TestShiftKeepsModesAndCapabilities(t *testing.T) {
 	}
 }
 
-// Bases that can't be a runner's world are refused with the reason.
+// Bases that can't become a runner's rootfs are refused with the reason.
 func TestUnfitBases(t *testing.T) {
 	api := realEngine(t)
-	runnerImage(t) // brings debian:trixie-slim
+	runnerImage(t) // provides debian:trixie-slim
 	musl := "FROM debian:trixie-slim AS tools\nRUN apt-get update -qq && apt-get install -y -qq busybox-static >/dev/null\n" +
 		"FROM scratch\nCOPY --from=tools /usr/bin/busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n" +
 		"RUN mkdir -p /etc && echo 3.22.0 >/etc/alpine-release && echo 'PRETTY_NAME=\"Alpine Linux v3.22\"' >/etc/os-release\n"
@@ -144,7 +144,7 @@ func TestUnfitBases(t *testing.T) {
 	}
 }
 
-// A step that fails: the step and its output are told.
+// For a failing step, the error has the step and its output.
 func TestFailingStep(t *testing.T) {
 	realEngine(t)
 	runnerImage(t)
@@ -157,10 +157,10 @@ func TestFailingStep(t *testing.T) {
 	}
 }
 
-// Of stages that are built side by side the failing one's step is told, and its output.
+// For stages that are built in parallel, the error has the failing one's step and its output.
 func TestFailingStepBesideAnother(t *testing.T) {
 	api := realEngine(t)
-	runnerImage(t) // brings debian:trixie-slim
+	runnerImage(t) // provides debian:trixie-slim
 	err := buildImage(t, api, "runnerctl-test/beside:failing", fmt.Sprintf("FROM debian:trixie-slim AS failing\nRUN echo %[1]d the guilty && sleep 1 && exit 3\n"+
 		"FROM debian:trixie-slim\nRUN echo %[1]d the innocent && sleep 30\nCOPY --from=failing /etc/hostname /\n", time.Now().UnixNano())) // never cached
 	var failure *dockerx.BuildError
@@ -173,7 +173,7 @@ func TestFailingStepBesideAnother(t *testing.T) {
 	}
 }
 
-// What --out writes is what the engine is sent.
+// --out writes the same files that the engine is sent.
 func TestOutWritesTheContext(t *testing.T) {
 	t.Chdir(t.TempDir())
 	must(t, "build", "--out", "context")

@@ -25,9 +25,9 @@ func wizard(t *testing.T, args ...string) (person *expect.Console, seen *screen,
 	return onTerminal(t, append([]string{"init"}, args...)...)
 }
 
-// onTerminal runs a command line on a terminal, and a person at it who sees the
-// screen. survey asks the terminal where its cursor is, so a bare pty is not
-// enough: vt10x answers.
+// onTerminal runs a command line on a terminal and returns a person at it, with the screen.
+// survey asks the terminal for its cursor position, so a bare pty is not enough: vt10x
+// answers.
 func onTerminal(t *testing.T, args ...string) (person *expect.Console, seen *screen, ended chan int) {
 	t.Helper()
 	answers, emulated, err := pty.Open()
@@ -51,7 +51,7 @@ func onTerminal(t *testing.T, args ...string) (person *expect.Console, seen *scr
 	return person, seen, ended
 }
 
-// screen keeps all that was ever shown.
+// screen keeps everything that was ever shown.
 type screen struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -80,8 +80,8 @@ func code(t *testing.T, ended chan int, seen *screen) int {
 	}
 }
 
-// The wizard on a real terminal: a wrong answer is asked again, Enter takes
-// the default.
+// On a real terminal, the wizard asks again after a wrong answer, and Enter accepts the
+// default.
 func TestInitAsksOnATerminal(t *testing.T) {
 	t.Chdir(t.TempDir())
 	person, seen, ended := wizard(t, "--cpus", "1.5")
@@ -120,8 +120,8 @@ func TestInitInterrupted(t *testing.T) {
 	if _, err := person.ExpectString("GitHub URL"); err != nil {
 		t.Fatal(err)
 	}
-	go func() { _, _ = person.ExpectEOF() }() // the terminal answers only while somebody looks
-	// survey shows the question a moment before it takes keys one by one.
+	go func() { _, _ = person.ExpectEOF() }() // the terminal answers only while it is read
+	// survey shows the question a moment before it reads single keys.
 	go func() {
 		for range 20 {
 			_, _ = person.Send("\x03")

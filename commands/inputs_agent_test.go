@@ -2,7 +2,7 @@
 
 package commands
 
-// agentInputs are the habits of GitHub and its agent that runners must cope with.
+// agentInputs are habits of GitHub and its agent that runners must cope with.
 var agentInputs = []input{
 	{
 		ID: "stop-idle", Group: "GitHub's agent", Input: "docker stop of an idle runner", Result: outcomePasses,

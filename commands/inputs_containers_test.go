@@ -9,11 +9,12 @@ import (
 	"github.com/runnerctl/runnerctl/internal/doctor"
 )
 
-// sleeping counts the machine's processes "sleep" of seconds that begin so.
+// sleeping counts the machine's processes "sleep" whose argument begins with the given
+// digits.
 const sleeping = `sleeping() { ps -C sleep -o args= | grep --count "sleep $1" || true; }
 `
 
-// containerInputs are what jobs do with containers beyond running them.
+// containerInputs are ways in which jobs use containers beyond running them.
 var containerInputs = []input{
 	{
 		ID: "pid-host", Group: "Containers", Input: "docker run -d --pid host bb sh -c 'sleep 9999 & sleep 9998'; docker rm -f", Result: outcomePasses,
@@ -101,7 +102,7 @@ var containerInputs = []input{
 	},
 }
 
-// podmanInputs are podman and buildah, of the distribution.
+// podmanInputs use podman and buildah from the distribution.
 var podmanInputs = []input{
 	{
 		ID: "podman", Group: "Podman and buildah", Input: "sudo apt-get install podman; podman run; podman build; buildah from", Result: outcomePasses, Long: true,
@@ -121,7 +122,7 @@ var podmanInputs = []input{
 	},
 }
 
-// idInputs are images and users with ids that a runner has only with runners.idRange.
+// idInputs are images and users with ids that need runners.idRange.
 var idInputs = []input{
 	{
 		ID: "ids-narrow", Group: "Ids above 65535", Input: "docker import of files of uid 70000; docker run -u 70000; useradd -u 70000", Result: outcomeRefused,
@@ -133,11 +134,12 @@ var idInputs = []input{
 	},
 }
 
-// importIDs makes an image "ids" of a file of that owner.
+// importIDs makes an image "ids" from a file with the given owner.
 const importIDs = `import_ids() { busybox_image; local made; made=$(mktemp -d); cp "$(command -v busybox)" "$made/busybox"; tar -c --numeric-owner --owner="$1" --group="$1" -C "$made" . | docker import - ids; }
 `
 
-// With the narrow range an image of higher ids is refused in words that runnerctl knows.
+// With the narrow range, an image with higher ids is refused with an error that runnerctl
+// explains.
 func TestIDsAreNarrow(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -152,7 +154,7 @@ func TestIDsAreNarrow(t *testing.T) {
 		if code == 0 {
 			t.Errorf("%s: done", script)
 		}
-		if found := doctor.Explain(stderr); !strings.Contains(script, "chown") && !strings.Contains(script, "useradd") { // whose own words are "Invalid argument"
+		if found := doctor.Explain(stderr); !strings.Contains(script, "chown") && !strings.Contains(script, "useradd") { // whose own error is "Invalid argument"
 			if found == nil || found.ID != "ids.narrow" {
 				t.Errorf("%s: not known: %s", script, stderr)
 			}
@@ -160,7 +162,7 @@ func TestIDsAreNarrow(t *testing.T) {
 	}
 }
 
-// With the wide range all ids work, and the machine is as good as with the narrow one.
+// With the wide range all ids work, and the machine works as well as with the narrow one.
 func TestIDsAreWide(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)

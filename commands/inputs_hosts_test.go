@@ -4,7 +4,7 @@ package commands
 
 import "strings"
 
-// hostInputs are what hosts are like, and what jobs ask of a host's kernel.
+// hostInputs are properties of hosts, and what jobs need from a host's kernel.
 var hostInputs = []input{
 	{
 		ID: "personality", Group: "System calls", Input: "setarch -R true, in privileged containers too", Result: outcomePasses,
@@ -85,18 +85,18 @@ docker info >/dev/null
 	},
 }
 
-// hostKey is a host: an engine with this daemon.json, and what comes of it.
+// hostKey is an engine with this daemon.json, and the expected outcome.
 type hostKey struct {
-	id, config string // GATEWAY in it is the address of the engine's way out
-	shell      string // before the engine's first runner, in its namespaces
-	red        string // the check that fails, and up with it; "": runners work
-	cure       string // in what both say
+	id, config string // GATEWAY in it stands for the address of the engine's way out
+	shell      string // run before the engine's first runner, in its namespaces
+	red        string // the check that fails, as does up; "": runners work
+	cure       string // text in both reports
 	warns      string // a check that warns
-	script     string // in a runner, beyond what every one must do
+	script     string // run in a runner, in addition to the script for all
 	note       string
 }
 
-// hostKeys are what people set in the daemon.json of a host.
+// hostKeys are settings that people make in the daemon.json of a host.
 var hostKeys = []hostKey{
 	{id: "defaults"},
 	{id: "no-new-privileges", config: `"no-new-privileges": true`, script: `grep -q 'NoNewPrivs:.0' /proc/self/status`},
@@ -131,7 +131,7 @@ var hostKeys = []hostKey{
 	{id: "forwarding", config: `"ip-forward": false`, shell: "sysctl -qw net.ipv4.ip_forward=0", red: "network.egress", cure: "net.ipv4.ip_forward"},
 }
 
-// hostKeyInputs are their lines of the page.
+// hostKeyInputs returns the lines of the page for hostKeys.
 func hostKeyInputs() (all []input) {
 	for _, key := range hostKeys {
 		one := input{ID: "key-" + key.id, Group: "An engine's daemon.json", Input: "{" + strings.ReplaceAll(key.config, "GATEWAY", "192.0.2.53") + "}", Result: outcomePasses, Note: key.note, Test: "TestHostKeys"}

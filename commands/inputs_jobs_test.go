@@ -2,7 +2,7 @@
 
 package commands
 
-// jobInputs are what jobs do with Docker and their machine that works.
+// jobInputs are uses of Docker and the machine that work.
 var jobInputs = []input{
 	{
 		ID: "run", Group: "Docker", Input: "docker run --rm IMAGE", Result: outcomePasses,

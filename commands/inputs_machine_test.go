@@ -2,7 +2,8 @@
 
 package commands
 
-// machineInputs are what jobs do to the daemon and the kernel's side of their machine.
+// machineInputs are changes that jobs make to the daemon and the kernel's side of their
+// machine.
 var machineInputs = []input{
 	{
 		ID: "daemon-json", Group: "The daemon", Input: `{"log-driver": "local", "mtu": 1400, …} in daemon.json, service docker restart`, Result: outcomePasses,

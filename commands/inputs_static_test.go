@@ -11,17 +11,17 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// spoiled is what one job of a static runner does, and what the next one finds.
+// spoiled is a job of a static runner that leaves something, and the check in the next job.
 type spoiled struct {
 	ID    string
 	Input string
 	Note  string
-	First string // fails only where it can't do what it is to do
-	Next  string // ends with code 0 where nothing of First is left
+	First string // fails only if it can't do its damage
+	Next  string // ends with code 0 if nothing of First is left
 }
 
-// staticSpoils are the inputs that only a runner of many jobs meets. Where a script
-// mounts /canary, that must outlive the cleaning.
+// staticSpoils are inputs that only a runner of many jobs meets. If a script mounts /canary,
+// the files there must survive the cleaning.
 var staticSpoils = []spoiled{
 	{
 		ID: "static-mount-workspace", Input: "mount --bind /etc/skel ws (left in the workspace)",
@@ -103,7 +103,7 @@ var staticSpoils = []spoiled{
 
 const staticGroup = "Runners of many jobs (ephemeral: false)"
 
-// staticInputs are the lines of the page for them.
+// staticInputs returns the lines of the page for staticSpoils.
 func staticInputs() (lines []input) {
 	for _, one := range staticSpoils {
 		lines = append(lines, input{ID: one.ID, Group: staticGroup, Input: one.Input, Result: outcomePasses, Note: one.Note, Test: "TestStaticRunner"})
@@ -113,8 +113,8 @@ func staticInputs() (lines []input) {
 		input{ID: "static-cleaner", Group: staticGroup, Input: "sudo rm -r /run/runnerctl (what cleans the runner is gone)", Result: outcomeRefused, Note: "jobs fail with the reason until the runner is replaced", Test: "TestStaticRunnerThatCanNotBeCleaned"})
 }
 
-// What one job of a static runner leaves spoils none after it. One runner has all these
-// jobs, in turn.
+// Nothing that one job of a static runner leaves affects later jobs. One runner runs all
+// these jobs in turn.
 func TestStaticRunner(t *testing.T) {
 	_, github, name := enterpriseServer(t, ghsim.Options{}, "acme/api", "runners: {ephemeral: false}")
 	must(t, up(name)...)
@@ -140,8 +140,8 @@ func TestStaticRunner(t *testing.T) {
 	}
 }
 
-// A mount over the work folder keeps the agent from its jobs: it goes when none runs, and
-// nothing that is mounted there is deleted.
+// A mount over the work folder keeps the agent from its jobs. It is unmounted when no job
+// runs, and nothing that is mounted there is deleted.
 func TestStaticRunnerWithAMountOverItsWork(t *testing.T) {
 	_, github, name := enterpriseServer(t, ghsim.Options{}, "acme/api", "runners: {ephemeral: false}")
 	must(t, up(name)...)
@@ -157,7 +157,7 @@ func TestStaticRunnerWithAMountOverItsWork(t *testing.T) {
 	}
 }
 
-// A cleaning that fails fails the job, and those after it until it is mended; the log
+// If the cleaning fails, the job fails, and so do later ones until it is repaired. The log
 // names the cause.
 func TestStaticRunnerThatCanNotBeCleaned(t *testing.T) {
 	_, github, name := enterpriseServer(t, ghsim.Options{}, "acme/api", "runners: {ephemeral: false}")

@@ -2,7 +2,8 @@
 
 package commands
 
-// workflowInputs are the suite, a line each, and other things of whole workflows that work.
+// workflowInputs are the workflows of the suite, a line each, and other things in whole
+// workflows that work.
 var workflowInputs = []input{
 	workflowInput("services", "services with health checks, ports and a password", ""),
 	workflowInput("service-unhealthy", "a service that never becomes healthy", "the job fails before its steps, with the service's log"),

@@ -2,7 +2,7 @@
 
 package commands
 
-// refuses CODE TEXT COMMAND… fails unless the command ends with the code and says the text.
+// refuses CODE TEXT COMMAND… fails unless the command ends with the code and prints the text.
 const refuses = `
 refuses() {
 	local want=$1 text=$2 code=0 got
@@ -12,7 +12,7 @@ refuses() {
 }
 `
 
-// worldInputs are what jobs expect to find in their machine: tools, settings, services.
+// worldInputs are the tools, settings and services that jobs expect on their machine.
 var worldInputs = []input{
 	{
 		ID: "tools", Group: "Tools and settings", Input: "for t in git-lfs zstd bzip2 rsync lsb_release file make patch gpg; do command -v $t; done", Result: outcomePasses,

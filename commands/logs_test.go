@@ -19,8 +19,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// talker starts a container that looks like a runner of the fleet and says what
-// a script says.
+// talker starts a container that looks like a runner of the fleet and runs a script, whose
+// output is its log.
 func talker(t *testing.T, api *client.Client, name, script string, restarts int) string {
 	t.Helper()
 	tag := runnerImage(t)
@@ -67,7 +67,7 @@ func texts(lines []fleet.LogLine) (all []string) {
 	return all
 }
 
-// Sources, long lines, control characters, a last line without an end.
+// logs handles sources, long lines, control characters, and a last line without a newline.
 func TestLogsOfATalker(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -122,8 +122,8 @@ func TestLogsOfATalker(t *testing.T) {
 	}
 }
 
-// Whoever begins to follow at whatever moment sees every line of each runner
-// once and in order, also over a restart of the container.
+// logs -f, started at any moment, shows every line of each runner once and in order, also
+// over a restart of the container.
 func TestLogsFollowMissesAndDoublesNothing(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -166,8 +166,8 @@ func TestLogsFollowMissesAndDoublesNothing(t *testing.T) {
 	}
 }
 
-// Two runners as they are: their daemons speak, in the order of time; a daemon
-// that dies is seen by who follows; Ctrl-C ends that with 130.
+// logs shows the daemons' lines of two real runners in the order of time. With -f, it shows
+// that a daemon died. Ctrl-C ends it with code 130.
 func TestLogsOfRunners(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)

@@ -18,7 +18,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 )
 
-// All of each kind (short_test.go).
+// The long tests run all cases of each kind (see short_test.go).
 const (
 	thorough      = true
 	killings      = 20
@@ -70,7 +70,7 @@ func drain(t *testing.T, stream io.ReadCloser) {
 	}
 }
 
-// Debian 12's own packages: Docker 20.10, no compose v2.
+// Debian 12's own packages have Docker 20.10 and no compose v2.
 func TestBaseWithOldDocker(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)

@@ -23,7 +23,7 @@ func row(cells ...string) string {
 	return "| " + strings.Join(cells, " | ") + " |\n"
 }
 
-// docs/escape.md is made of the scripts.
+// docs/escape.md is generated from the scripts.
 func TestEscapePage(t *testing.T) {
 	all, err := selftest.Attempts()
 	if err != nil {
@@ -73,7 +73,7 @@ var (
 	notInAnchor   = regexp.MustCompile(`[^\w\- ]`)
 )
 
-// anchors are the names by which links reach the headings of a page, as GitHub makes them.
+// anchors returns the link names that GitHub makes of a page's headings.
 func anchors(page []byte) (names []string) {
 	for _, heading := range headingOfPage.FindAllSubmatch(page, -1) {
 		names = append(names, strings.ReplaceAll(notInAnchor.ReplaceAllString(strings.ToLower(string(heading[1])), ""), " ", "-"))
@@ -81,7 +81,7 @@ func anchors(page []byte) (names []string) {
 	return names
 }
 
-// Each link of a page to a file of the repository, and to a heading of it, leads somewhere.
+// Each link of a page to a file of the repository, or to a heading, has a target.
 func TestLinksOfPages(t *testing.T) {
 	var pages []string
 	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/bench/*.md"} {

@@ -12,7 +12,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 )
 
-// Without registry and without --bootstrap-base, the error names the flag.
+// Without a registry and without --bootstrap-base, the error names the flag.
 func TestBaseThatCanNotBePulled(t *testing.T) {
 	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 512})
 	t.Setenv("DOCKER_HOST", engine.Host)
@@ -23,8 +23,7 @@ func TestBaseThatCanNotBePulled(t *testing.T) {
 	}
 }
 
-// A name that is taken by a container or volume of somebody else's is never
-// touched.
+// A container or volume of another owner that has a name of ours is never touched.
 func TestForeignNamesStayUntouched(t *testing.T) {
 	machine := realEngine(t)
 	t.Chdir(t.TempDir())
@@ -54,14 +53,14 @@ func TestForeignNamesStayUntouched(t *testing.T) {
 	}
 }
 
-// A closed /dev/net/tun is told before anything is made.
+// A closed /dev/net/tun is reported before anything is made.
 func TestClosedTun(t *testing.T) {
 	machine := realEngine(t)
 	t.Chdir(t.TempDir())
 	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "quiet"))
 	engine := enginetest.Start(t, enginetest.Options{TunMode: 0o600, From: machine, Images: []string{tag, "debian:trixie-slim"}})
 	t.Setenv("DOCKER_HOST", engine.Host)
-	// The test's own /dev/net/tun is fine, so only the runner can tell.
+	// The test's own /dev/net/tun is fine, so only the runner can find the fault.
 	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "chmod 0666 /dev/net/tun") {
 		t.Errorf("code %d: %s", code, stderr)

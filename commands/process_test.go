@@ -20,8 +20,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// runnerctlProcess is runnerctl as a process of its own (TestMain), for what can only be
-// seen from outside: signals and users.
+// runnerctlProcess is runnerctl as a separate process (TestMain), for tests of signals and
+// users, which need one.
 func runnerctlProcess(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath("runnerctl")
@@ -31,14 +31,14 @@ func runnerctlProcess(t *testing.T, args ...string) *exec.Cmd {
 	return exec.Command(path, args...)
 }
 
-// A user who may not open the engine's socket is told what to do.
+// A user who may not open the engine's socket gets an error with the fix.
 func TestForbiddenSocket(t *testing.T) {
 	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 64})
 	dir := filepath.Dir(strings.TrimPrefix(engine.Host, "unix://"))
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// The tests' own binary lies where only its owner may go.
+	// Only its owner can reach the tests' own binary.
 	text, err := os.ReadFile(runnerctlProcess(t).Path)
 	if err != nil {
 		t.Fatal(err)
@@ -64,23 +64,24 @@ func TestForbiddenSocket(t *testing.T) {
 	}
 }
 
-// Whenever runnerctl is killed in an up or a down, the next up makes the whole fleet
-// and nothing beside, and the next down leaves nothing.
+// After runnerctl is killed at any moment of an up or a down, the next up makes the whole
+// fleet and nothing more, and the next down leaves nothing.
 func TestKilledAtRandomMoments(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
 	killAtRandom(t, api, newFleet(t, api), nil)
 }
 
-// Nor does it at GitHub.
+// The same holds with GitHub: no registration is left there.
 func TestKilledAtRandomMomentsWithGitHub(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
-	github.Inject(ghsim.Fault{Match: "POST /repos/acme/api/actions/runners/generate-jitconfig", Latency: 300 * time.Millisecond}) // mints take their share of the moments
+	github.Inject(ghsim.Fault{Match: "POST /repos/acme/api/actions/runners/generate-jitconfig", Latency: 300 * time.Millisecond}) // so that kills also hit registrations
 	must(t, "build", "--bootstrap-base", "--progress", "quiet")
 	killAtRandom(t, api, name, github)
 }
 
-// killAtRandom kills ups and downs of a fleet, which is GitHub's if there is one.
+// killAtRandom kills ups and downs of a fleet, which is registered with github unless that is
+// nil.
 func killAtRandom(t *testing.T, api *client.Client, name string, github *ghsim.Server) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -91,7 +92,7 @@ func killAtRandom(t *testing.T, api *client.Client, name string, github *ghsim.S
 		}
 		return registered(github)
 	}
-	for i := range killings { // up, up, down, down follow an up, a down, an up, a down that was killed
+	for i := range killings { // up, up, down, down follow a killed up, down, up, down
 		command := runnerctlProcess(t, "up", "--fleet", name, "--count", "2", "--progress", "quiet")
 		limit := 3 * time.Second
 		if i%2 == 1 {

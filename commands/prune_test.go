@@ -17,7 +17,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 )
 
-// everything names all that an engine holds.
+// everything returns the names of all objects on an engine.
 func everything(t *testing.T, api *client.Client) string {
 	t.Helper()
 	names := map[string]bool{}
@@ -33,7 +33,7 @@ func everything(t *testing.T, api *client.Client) string {
 		t.Fatal(err)
 	}
 	for _, one := range volumes.Volumes {
-		if len(one.Name) < 64 { // the image's VOLUME, of somebody's container
+		if len(one.Name) < 64 { // others are anonymous volumes, of the image's VOLUME in another's container
 			names[one.Name] = true
 		}
 	}
@@ -49,8 +49,8 @@ func everything(t *testing.T, api *client.Client) string {
 	return strings.Join(slices.Sorted(maps.Keys(names)), " ")
 }
 
-// On an engine of its own: prune takes what is ours to the last one, wherever it
-// looks, and everybody would lose by it on the machine's.
+// Runs on a private engine: prune removes every object of ours wherever it looks, and other
+// tests use the machine's engine.
 func TestPrune(t *testing.T) {
 	machine := realEngine(t)
 	tag := runnerImage(t)
@@ -103,14 +103,15 @@ func TestPrune(t *testing.T) {
 	runner("ci", "run", "ci-run-aaaa", stays)
 	runner("ci", "kept", "ci-run-bbbb", stays)
 	makeVolume("gone-aaaa-data", labels("gone", "runner", "gone-aaaa"))
-	// Somebody else's, by names that could be ours, and a newer runnerctl's.
+	// Objects of another owner, with names that could be ours, and those of a newer
+	// runnerctl.
 	makeVolume("ended-cccc-data", nil)
 	makeContainer("ended-dddd", "debian:trixie-slim", ends, map[string]string{"owner": "somebody"})
 	newer := labels("newer", "runner", "newer-aaaa")
 	newer["dev.runnerctl.schema"] = "99"
 	makeVolume("newer-aaaa-data", newer)
-	// Images: an older one of ours, one that is used, and one built on ours. They
-	// are committed from a runner, and so have its labels.
+	// Images: an older one of ours, one that is used, and one built on ours. They are
+	// committed from a runner, and so have its labels.
 	for _, as := range []string{"runnerctl/runner:older", "acme/on-ours:1", "runnerctl/runner:used"} {
 		commit("ended-aaaa", as)
 	}
@@ -137,7 +138,7 @@ func TestPrune(t *testing.T) {
 	if plan := must(t, "prune", "--dry-run", "--images"); strings.Count(plan, "\n") != 1 || !strings.Contains(plan, "runnerctl/runner:older") {
 		t.Errorf("images only:\n%s", plan)
 	}
-	// On a terminal it asks, and "no" is the answer of who only presses Enter.
+	// On a terminal, prune asks, and Enter alone means "no".
 	person, seen, ended := onTerminal(t, "prune")
 	if _, err := person.ExpectString("Remove these 4"); err != nil {
 		t.Fatalf("%v\n%s", err, seen)
@@ -145,7 +146,7 @@ func TestPrune(t *testing.T) {
 	if _, err := person.SendLine(""); err != nil {
 		t.Fatal(err)
 	}
-	go func() { _, _ = person.ExpectEOF() }() // the terminal answers only while somebody looks
+	go func() { _, _ = person.ExpectEOF() }() // the terminal answers only while it is read
 	if code := code(t, ended, seen); code != 0 {
 		t.Errorf("code %d\n%s", code, seen)
 	}
@@ -171,7 +172,7 @@ func TestPrune(t *testing.T) {
 	if after := everything(t, api); strings.Contains(after, "ci-run-") {
 		t.Errorf("kept ones are left: %s", after)
 	}
-	// What is left of runs goes with down --all, and all fleets do.
+	// down --all removes what is left of runs, and all fleets.
 	runner("ci", "run", "ci-run-cccc", stays)
 	runner("ci", "kept", "ci-run-dddd", stays)
 	must(t, "down", "--all")

@@ -20,15 +20,15 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// offer has the stand-in offer the test agent under a version. Of each version the
-// archive is another one, which holds the same.
+// offer makes the stand-in offer the test agent under a version. Each version has a different
+// archive with the same contents.
 func offer(t *testing.T, github *ghsim.Server, version string) (remove func()) {
 	t.Helper()
 	archive, err := os.ReadFile(agenttest.Archive(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Of gzip's members one may be empty but for its name.
+	// A gzip member may be empty except for its name.
 	var last bytes.Buffer
 	member := gzip.NewWriter(&last)
 	member.Name = version
@@ -51,8 +51,8 @@ func offer(t *testing.T, github *ghsim.Server, version string) (remove func()) {
 	return github.Inject(ghsim.Fault{Match: "GET /repos/acme/api/actions/runners/downloads", Status: http.StatusOK, Body: string(body)})
 }
 
-// The supervisor's container makes the image anew when GitHub will soon refuse its agent,
-// hooks and all, and rolls the fleet: what is idle first, what has a job after it.
+// The supervisor's container rebuilds the image, with its hooks, when GitHub will soon refuse
+// its agent. It then rolls the fleet: idle runners first, a busy one after its job.
 func TestTheContainerRenewsTheImage(t *testing.T) {
 	const count, old = 2, "2.328.0"
 	api := realEngine(t)
@@ -75,7 +75,7 @@ func TestTheContainerRenewsTheImage(t *testing.T) {
 	job := queueAndStart(t, github, untilGo)
 	busy, _ := github.Result(job)
 
-	// Its day has come: the next supervisor asks for it when it begins.
+	// The image is due now: the next supervisor checks it when it begins.
 	withdraw()
 	offer(t, github, ghsim.AgentVersion)
 	young()
@@ -115,7 +115,7 @@ func TestTheContainerRenewsTheImage(t *testing.T) {
 	if next.Conclusion != "success" || !strings.Contains(next.Log, "the hook was here") {
 		t.Errorf("%+v", next)
 	}
-	// up has nothing to add: it makes the same image of the same settings.
+	// up has nothing to add: it makes the same image from the same settings.
 	if tag := strings.TrimSpace(must(t, "build", "--progress", "quiet")); tag != wish.Spec.Image {
 		t.Errorf("up would make %s, the supervisor made %s", tag, wish.Spec.Image)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// What a wish tells of its image is enough to make it anew, but where a part of it lies on
-// another machine.
+// The image data in a Wish is enough to rebuild the image, unless a part of it is on another
+// machine.
 func TestIngredients(t *testing.T) {
 	t.Chdir(t.TempDir())
 	newGitHub(t, ghsim.Options{}, "acme/api")
@@ -53,7 +53,7 @@ func TestIngredients(t *testing.T) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	// As the commit before wrote it.
+	// The form that the previous commit wrote.
 	before, err := json.Marshal(image)
 	if err == nil {
 		_, err = s.rebuildHere(t.Context(), deps{}, fleet.Wish{Rebuild: before})

@@ -16,8 +16,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// Of what GitHub offers, the archive for the engine's architecture is meant; its
-// hash is in the Dockerfile, and so in the image's.
+// Of GitHub's offers, the archive for the engine's architecture is used. The Dockerfile
+// contains its hash, and so the image's hash depends on it.
 func TestOfferedAgent(t *testing.T) {
 	realEngine(t)
 	t.Chdir(t.TempDir())
@@ -49,7 +49,7 @@ func TestOfferedAgent(t *testing.T) {
 	}
 }
 
-// An archive behind a URL, of a host with an authority of its own, is checked before
+// An archive from a URL, on a host with a certificate authority of its own, is checked before
 // it enters the build context.
 func TestAgentArchiveByURL(t *testing.T) {
 	t.Chdir(t.TempDir())
@@ -76,7 +76,7 @@ func TestAgentArchiveByURL(t *testing.T) {
 	}
 }
 
-// Hooks lie beside runnerctl.yaml, wherever it is called from.
+// Hooks are next to runnerctl.yaml, whatever the working folder is.
 func TestHooksBesideTheSettings(t *testing.T) {
 	t.Chdir(t.TempDir())
 	archive := agentArchive(t)

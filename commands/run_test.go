@@ -22,7 +22,7 @@ func throwAway(name string, args ...string) []string {
 	return append([]string{"run", "--fleet", name, "--bootstrap-base", "--progress", "quiet"}, args...)
 }
 
-// throwAways names the fleet's containers of that role.
+// throwAways returns the names of the fleet's containers with the given role.
 func throwAways(t *testing.T, api *client.Client, name, role string) (found []string) {
 	t.Helper()
 	list, err := api.ContainerList(context.Background(), container.ListOptions{All: true, Filters: filters.NewArgs(
@@ -86,8 +86,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A throw-away runner at work is in nobody's way: up, down and ps of its fleet
-// don't count it, prune and down --all leave it. Ctrl-C removes it.
+// A busy throw-away runner does not affect other commands: up, down and ps of its fleet don't
+// count it, prune and down --all leave it. Ctrl-C removes it.
 func TestRunBesideItsFleet(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -115,7 +115,7 @@ func TestRunBesideItsFleet(t *testing.T) {
 	}
 	must(t, "down", "--fleet", name)
 	for _, args := range []string{"prune --dry-run", "down --all --dry-run"} {
-		if _, plan, _ := runnerctl(t.Context(), strings.Fields(args)...); strings.Contains(plan, runner) { // code 1 beside a fleet of another GitHub
+		if _, plan, _ := runnerctl(t.Context(), strings.Fields(args)...); strings.Contains(plan, runner) { // code 1 if there is a fleet of another GitHub
 			t.Errorf("%s:\n%s", args, plan)
 		}
 	}
@@ -147,7 +147,7 @@ func TestInterruptedRunLeavesNothing(t *testing.T) {
 	}
 }
 
-// A run that is killed can't clean up: prune finds what it left.
+// A run that is killed can't clean up: prune finds its leftovers.
 func TestKilledRun(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -176,7 +176,7 @@ func TestKilledRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer engine.Close()
-	// As prune does, but for this one only: others use this engine.
+	// As prune does, but for this runner only, since other tests use this engine.
 	if err := engine.Discard(t.Context(), runner); err != nil {
 		t.Error(err)
 	}

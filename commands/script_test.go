@@ -18,14 +18,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain makes runnerctl a program for the tests: this same binary.
+// TestMain makes runnerctl a program for the tests, in the form of this test binary.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"runnerctl": func() { os.Exit(Main(os.Args)) }})
 }
 
-// TestScripts runs what a person at a shell would type. Beyond testscript's own
-// words there are: `exits CODE PROGRAM…` and `ended-by SIGNAL CODE PROGRAM…`,
-// which sends the signal once the program waits for the engine mute.sock.
+// TestScripts runs commands that a person would type at a shell. In addition to testscript's
+// own commands there are `exits CODE PROGRAM…` and `ended-by SIGNAL CODE PROGRAM…`, which
+// sends the signal once the program waits for the engine mute.sock.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// engineAnswers is an error in CI where none does.
+// engineAnswers reports whether an engine answers. In CI, a missing engine is an error.
 func engineAnswers() (bool, error) {
 	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	if err == nil {
@@ -85,7 +85,7 @@ func endedBy(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	// An engine that takes the call and never answers.
+	// An engine that accepts the connection and never answers.
 	socket := ts.MkAbs("mute.sock")
 	_ = os.Remove(socket)
 	mute, err := net.Listen("unix", socket)
@@ -95,7 +95,7 @@ func endedBy(ts *testscript.TestScript, _ bool, args []string) {
 	command := exec.Command(args[2], args[3:]...)
 	command.Dir, command.Env = ts.MkAbs("."), []string{"PATH=" + os.Getenv("PATH"), "DOCKER_HOST=unix://" + socket, "HOME=" + ts.MkAbs(".")}
 	command.Stdout, command.Stderr = ts.Stdout(), ts.Stderr()
-	if signal == syscall.SIGHUP { // nohup's children would have it ignored too
+	if signal == syscall.SIGHUP { // nohup's children would ignore it
 		heard := make(chan os.Signal, 1)
 		ossignal.Notify(heard, signal)
 		defer ossignal.Stop(heard)

@@ -30,12 +30,12 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// tap stands before a stand-in GitHub and keeps the secrets that it answers with.
+// tap is a proxy in front of a stand-in GitHub that keeps the secrets in its answers.
 type tap struct {
 	*httptest.Server
 	cert    []byte // PEM
 	mu      sync.Mutex
-	secrets map[string]string // what it is → the very text
+	secrets map[string]string // description → the exact text
 }
 
 func newTap(t *testing.T, github *ghsim.Server) *tap {
@@ -74,7 +74,7 @@ func (p *tap) keep(what, text string) {
 	}
 }
 
-// keepParts adds what an agent makes of its JIT configuration.
+// keepParts adds the secrets that an agent derives from its JIT configuration.
 func (p *tap) keepParts(t *testing.T) {
 	t.Helper()
 	blob, err := base64.StdEncoding.DecodeString(p.secrets["the JIT configuration"])
@@ -93,7 +93,7 @@ func (p *tap) keepParts(t *testing.T) {
 	p.keep("the agent's key", privateExponent(t, inner))
 }
 
-// privateExponent is what makes an agent's key file secret.
+// privateExponent returns the secret part of an agent's key file.
 func privateExponent(t *testing.T, file []byte) string {
 	t.Helper()
 	var key map[string]string
@@ -103,12 +103,11 @@ func privateExponent(t *testing.T, file []byte) string {
 	return key["d"]
 }
 
-// keyFile is the agent's, in its root folder.
+// keyFile is the agent's key file, in its root folder.
 const keyFile = ".credentials_rsaparams"
 
-// Neither the operator's secrets nor the runner's are anywhere afterwards but in
-// the agent's own files: of a runner of one job on their tmpfs, of a static one on
-// its volume.
+// Afterwards, the operator's secrets and the runner's are only in the agent's own files: on
+// the tmpfs of a runner of one job, on the volume of a static one.
 func TestSecrets(t *testing.T) {
 	api := realEngine(t)
 	github := startGitHub(t, ghsim.Options{RunnerAddress: bridgeAddress(t) + ":0"})
@@ -132,13 +131,13 @@ func TestSecrets(t *testing.T) {
 
 	for _, test := range []struct {
 		name, settings string
-		secrets        []string // that this way adds
+		secrets        []string // that this case adds
 	}{
 		{"by token", "github: {caFile: ca.pem}\n", []string{"the JIT configuration", "the agent's key"}},
 		{"by App", byApp, []string{"the token of /app/installations/"}},
 		{"static", byApp + "runners: {ephemeral: false}\n", []string{"the token of /app/installations/", "the token of /repos/acme/api/actions/runners/registration-token"}},
 	} {
-		if test.name == "by App" && !thorough { // the static one asks by it too
+		if test.name == "by App" && !thorough { // the static case uses the App too
 			continue
 		}
 		t.Run(test.name, func(t *testing.T) {
@@ -201,10 +200,10 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// needles are secrets as they may be written down: as they are, and in base64
-// wherever in a text they begin.
+// needles are secrets in the forms in which they may be written: as they are, and in base64
+// at any offset in a text.
 type needles struct {
-	first [1 << 16]bool // the two bytes that any begins with
+	first [1 << 16]bool // whether a needle begins with these two bytes
 	by    map[[2]byte][]needle
 }
 
@@ -227,7 +226,7 @@ func newNeedles(secrets map[string]string) *needles {
 	return made
 }
 
-// in names a secret that the content holds, the agent's key last; "" if none.
+// in returns the name of a secret that the content holds, the agent's key last; "" if none.
 func (n *needles) in(content []byte) (found string) {
 	for i := 0; i+1 < len(content); i++ {
 		if !n.first[int(content[i])<<8|int(content[i+1])] {
@@ -257,7 +256,7 @@ func TestNeedlesAreFound(t *testing.T) {
 	}
 }
 
-// treeOf is the file tree of a runner's machine, as the host sees it.
+// treeOf returns the file tree of a runner's machine, as the host sees it.
 func treeOf(t *testing.T, runner fleet.Runner) string {
 	t.Helper()
 	for _, path := range processesOf(t, []string{runner.ContainerID}) {
@@ -295,8 +294,8 @@ func keysOf(texts map[string]string) (all []string) {
 	return all
 }
 
-// everyTrace calls see with all that a runner leaves to read on its host, and with
-// what its image brought, by place.
+// everyTrace calls see with the place and content of everything that a runner leaves readable
+// on its host, and of its image's files.
 func everyTrace(t *testing.T, api *client.Client, runner fleet.Runner, see func(place string, content []byte)) {
 	t.Helper()
 	see("the container's log", []byte(containerLog(t, api, runner.ContainerID)))
@@ -319,7 +318,7 @@ func everyTrace(t *testing.T, api *client.Client, runner fleet.Runner, see func(
 	for _, path := range processesOf(t, []string{runner.ContainerID}) {
 		for _, file := range []string{"environ", "cmdline"} {
 			path := filepath.Join(filepath.Dir(path), file)
-			if content, err := os.ReadFile(path); err == nil { // else it ended meanwhile
+			if content, err := os.ReadFile(path); err == nil { // otherwise the process has ended
 				see(path, content)
 			}
 		}
@@ -332,7 +331,7 @@ func everyTrace(t *testing.T, api *client.Client, runner fleet.Runner, see func(
 		files := 0
 		err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil {
-				return nil // gone meanwhile
+				return nil // removed in the meantime
 			}
 			files++
 			if !entry.Type().IsRegular() {

@@ -14,10 +14,10 @@ import (
 	expect "github.com/Netflix/go-expect"
 )
 
-// shells at work: each really sources its script and completes a line.
+// sessions are interactive shells: each really sources its script and completes a line.
 var sessions = map[string]struct {
 	start []string
-	setup string // \x07 prints the line as it stands
+	setup string // \x07 prints the line as it is
 }{
 	"bash": {[]string{"bash", "--norc", "--noprofile", "-i"}, `source <(runnerctl completion bash); bind -x '"\C-g": printf "<%s>" "$READLINE_LINE"'; bind 'set bell-style none'`},
 	"zsh":  {[]string{"zsh", "-f", "-i"}, `autoload -Uz compinit; compinit -u -D; source <(runnerctl completion zsh); show() { print -rn -- "<$BUFFER>" }; zle -N show; bindkey '^G' show; unsetopt beep`},

@@ -4,10 +4,10 @@ package commands
 
 import "time"
 
-// What make test leaves to make test-long: of things of one kind, all but some.
+// make test runs only some of the cases of one kind; make test-long runs them all.
 const (
 	thorough    = false
 	killings    = 4
 	manyJobs    = 12
-	wholeWithin = 5 * time.Second // beside other tests
+	wholeWithin = 5 * time.Second // other tests run in parallel
 )

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// imageArchive is one of the suite's images as docker load takes it.
+// imageArchive returns the path of one of the suite's images as an archive for docker load.
 func imageArchive(t *testing.T, mirror, reference string) string {
 	t.Helper()
 	from, err := name.ParseReference(strings.TrimPrefix(mirror, "http://")+"/library/"+reference, name.Insecure)

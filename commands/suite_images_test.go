@@ -35,20 +35,20 @@ import (
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 )
 
-// suiteImages is a registry that stands for Docker Hub: runners that have it as their
-// mirror pull postgres:17 and the like from there. The images are made of Debian's
-// packages (testdata/images), so nothing but those is needed.
+// suiteImages is a registry in the place of Docker Hub: runners that have it as their mirror
+// pull postgres:17 and others from there. The images are made of Debian's packages
+// (testdata/images), so nothing else is needed.
 var suiteImages struct {
 	once sync.Once
 	port string
 }
 
-// imageMirror is the registry's URL for containers of this machine.
+// imageMirror returns the registry's URL for containers of this machine.
 func imageMirror(t *testing.T, api *client.Client) string {
 	t.Helper()
 	bridge := bridgeAddress(t)
 	suiteImages.once.Do(func() {
-		// The engine may push to a registry without TLS on the loopback only.
+		// The engine may push to a registry without TLS only on the loopback.
 		local, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -72,7 +72,7 @@ func imageMirror(t *testing.T, api *client.Client) string {
 	return "http://" + net.JoinHostPort(bridge, suiteImages.port)
 }
 
-// imageFiles are those that the images are made of.
+// imageFiles returns the files from which the images are made.
 func imageFiles() fs.FS { return os.DirFS(filepath.Join(suiteFolder, "images")) }
 
 func hashOfImages(t *testing.T) string {
@@ -103,11 +103,11 @@ func hashOfImages(t *testing.T) string {
 	return fmt.Sprintf("%x", hash.Sum(nil)[:6])
 }
 
-// nameKey is where an image's name lies in a folder of images.
+// nameKey is the annotation that holds an image's name in a folder of images.
 const nameKey = "org.opencontainers.image.ref.name"
 
-// makeImages builds each of testdata/images and keeps them in a folder: compression
-// takes long, and the next tests find them there.
+// makeImages builds each of testdata/images and keeps the images in a folder: compression
+// takes long, and later tests find them there.
 func makeImages(t *testing.T, api *client.Client, hub, dir string) {
 	t.Helper()
 	kept, err := layout.Write(dir, empty.Index)
@@ -123,7 +123,7 @@ func makeImages(t *testing.T, api *client.Client, hub, dir string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The first line has the name, and the platforms where there are several.
+		// The first line has the name, and the platforms if there are several.
 		first, _, _ := strings.Cut(string(dockerfile), "\n")
 		words := strings.Fields(strings.TrimPrefix(first, "#"))
 		reference, platforms := words[0], words[1:]
@@ -151,7 +151,7 @@ func makeImages(t *testing.T, api *client.Client, hub, dir string) {
 	}
 }
 
-// built builds an image and gives what the engine pushes of it.
+// built builds an image and returns what the engine pushes of it.
 func built(t *testing.T, api *client.Client, folder, reference, platform string) v1.Image {
 	t.Helper()
 	files, err := fs.Sub(imageFiles(), folder)
@@ -190,7 +190,7 @@ func built(t *testing.T, api *client.Client, folder, reference, platform string)
 	return made
 }
 
-// fill puts the images of a folder into the registry.
+// fill pushes the images of a folder to the registry.
 func fill(t *testing.T, dir, hub string) {
 	t.Helper()
 	index, err := layout.ImageIndexFromPath(dir)
@@ -223,7 +223,7 @@ func fill(t *testing.T, dir, hub string) {
 	}
 }
 
-// drainStream reads a stream to its end: failures are in it.
+// drainStream reads a stream to its end, since failures are reported in it.
 func drainStream(t *testing.T, reference string, stream io.ReadCloser) {
 	t.Helper()
 	defer func() { _ = stream.Close() }()

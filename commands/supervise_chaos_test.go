@@ -22,8 +22,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// killIn kills processes of one container by their ids on this machine: of a program,
-// or, where that is "", the container's first. It tells whether there was one.
+// killIn kills processes of one container by their ids on this machine: those of a program,
+// or the container's first if program is "". It reports whether there was one.
 func killIn(t *testing.T, container, program string) bool {
 	t.Helper()
 	killed := false
@@ -31,7 +31,7 @@ func killIn(t *testing.T, container, program string) bool {
 		folder := filepath.Dir(path)
 		comm, err := os.ReadFile(filepath.Join(folder, "comm"))
 		if err != nil {
-			continue // it ended meanwhile
+			continue // the process has ended
 		}
 		if program == "" && !isFirst(folder) || program != "" && strings.TrimSpace(string(comm)) != program {
 			continue
@@ -45,8 +45,8 @@ func killIn(t *testing.T, container, program string) bool {
 	return killed
 }
 
-// isFirst tells whether a container's process is its first: its parent is none of the
-// container's, and its id in the innermost of its namespaces is 1.
+// isFirst reports whether a process is its container's first: its parent is outside the
+// container, and its id in the innermost of its namespaces is 1.
 func isFirst(folder string) bool {
 	status := procStatus(folder)
 	ids := strings.Fields(status["NSpid"])
@@ -55,7 +55,7 @@ func isFirst(folder string) bool {
 
 func procStatus(folder string) map[string]string {
 	values := map[string]string{}
-	text, _ := os.ReadFile(filepath.Join(folder, "status")) // of a process that ended there is none
+	text, _ := os.ReadFile(filepath.Join(folder, "status")) // a process that has ended has no such file
 	for line := range strings.Lines(string(text)) {
 		name, value, _ := strings.Cut(line, ":")
 		values[name] = strings.TrimSpace(value)
@@ -68,7 +68,7 @@ func cgroupOf(folder string) string {
 	return string(text)
 }
 
-// resident is the memory of the supervisor's process in KiB; 0 where none runs.
+// resident returns the memory of the supervisor's process in KiB; 0 if none runs.
 func (s *keptFleet) resident() (now, peak int) {
 	found, err := s.engine.Supervisor(s.t.Context(), s.name)
 	if err != nil || found.ContainerID == "" {
@@ -82,26 +82,25 @@ func (s *keptFleet) resident() (now, peak int) {
 	return now, peak
 }
 
-// known are the fleet's runners, in the order of their names; none where the engine does
-// not answer.
+// known returns the fleet's runners, sorted by name; none if the engine does not answer.
 func (s *keptFleet) known() []fleet.Runner {
 	found, _ := s.engine.Known(s.t.Context(), s.name)
 	slices.SortFunc(found, func(a, b fleet.Runner) int { return strings.Compare(a.Name, b.Name) })
 	return found
 }
 
-// chaos is one run of it.
+// chaos is one run of TestChaos.
 type chaos struct {
 	*keptFleet
 	private *enginetest.Engine
 	random  *rand.Rand
 	killed  map[string]bool // runners
-	storms  []storm         // in which all runners suffer
+	storms  []storm         // times in which all runners suffer
 }
 
 type storm struct{ began, ended time.Time }
 
-// suffers tells whether the test may have taken a job's runner from it.
+// suffers reports whether the test may have removed a job's runner.
 func (c *chaos) suffers(job ghsim.Result) bool {
 	return c.killed[job.Runner] || slices.ContainsFunc(c.storms, func(s storm) bool {
 		return job.Assigned.Before(s.ended) && (job.Completed.IsZero() || job.Completed.After(s.began))
@@ -114,7 +113,8 @@ func (c *chaos) storm(do func()) {
 	c.storms = append(c.storms, storm{began, time.Now().Add(5 * time.Second)})
 }
 
-// kill ends a program in one of the runners, the container's first process if it is "".
+// kill ends a program in one of the runners, or the container's first process if program is
+// "".
 func (c *chaos) kill(program string) string {
 	runners := slices.DeleteFunc(c.known(), func(one fleet.Runner) bool { return one.State != fleet.Running })
 	pick := c.random.Uint64()
@@ -129,7 +129,7 @@ func (c *chaos) kill(program string) string {
 	return one.Name
 }
 
-// faults makes calls go wrong for some seconds.
+// faults makes calls fail for the given time.
 func (c *chaos) faults(match string, fault ghsim.Fault, lasting time.Duration) string {
 	fault.Match = match
 	remove := c.github.Inject(fault)
@@ -150,7 +150,7 @@ const (
 	broker = "* /broker/**"
 )
 
-// misfortunes are what may befall a fleet, each with its weight.
+// misfortunes are the faults that may hit a fleet, each with its weight.
 var misfortunes = []struct {
 	name   string
 	weight int
@@ -201,7 +201,7 @@ var misfortunes = []struct {
 	}},
 }
 
-// strike lets one of them happen.
+// strike picks one misfortune and lets it happen.
 func (c *chaos) strike() {
 	total := 0
 	for _, one := range misfortunes {
@@ -218,7 +218,7 @@ func (c *chaos) strike() {
 	}
 }
 
-// backlog counts the jobs that nobody has taken yet.
+// backlog counts the jobs that no runner has taken yet.
 func backlog(github *ghsim.Server) (count int) {
 	for _, job := range github.Jobs() {
 		if job.Status == "queued" {
@@ -228,9 +228,9 @@ func backlog(github *ghsim.Server) (count int) {
 	return count
 }
 
-// Whatever is killed, restarted, filled or answered wrongly: afterwards the fleet is as
-// wished, GitHub has no ghost, and every job that the test let live ran once.
-// CHAOS_SEED repeats a run's choices, CHAOS_FOR says how long.
+// After kills, restarts, a full disk and wrong answers, the fleet is in its desired state,
+// GitHub has no ghost, and every job that the test let live ran once. CHAOS_SEED repeats a
+// run's choices, CHAOS_FOR sets its length.
 func TestChaos(t *testing.T) {
 	const count, most = 3, 40 << 10 // KiB
 	seed := uint64(time.Now().UnixNano())
@@ -268,7 +268,8 @@ func TestChaos(t *testing.T) {
 	var feeding sync.WaitGroup
 	feeding.Go(func() {
 		for deadline.Err() == nil {
-			// Not more than a slow machine gets through: what waits would have to be waited for.
+			// No more jobs than a slow machine can run: the test must wait for those still
+			// queued.
 			if backlog(github) >= count {
 				sleepFor(t, time.Second)
 				continue

@@ -24,8 +24,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// supervisedFleet is the host of a fleet whose settings are in the working folder, and
-// what up would wish for.
+// supervisedFleet returns the host of a fleet whose settings are in the working folder, and
+// the Wish that up would save.
 func supervisedFleet(t *testing.T, name string) (deps, host, upOptions, fleet.Wish) {
 	t.Helper()
 	d := deps{env: os.Getenv, goos: "linux"}
@@ -52,8 +52,8 @@ func supervisedFleet(t *testing.T, name string) (deps, host, upOptions, fleet.Wi
 	return d, found, options, wish
 }
 
-// jobs queues some side by side and holds that each succeeds, once, on a runner of its
-// own.
+// jobs queues several jobs in parallel and checks that each succeeds, once, on its own
+// runner.
 func jobs(t *testing.T, github *ghsim.Server, count int) (runners []string) {
 	t.Helper()
 	var queued []int64
@@ -70,7 +70,7 @@ func jobs(t *testing.T, github *ghsim.Server, count int) (runners []string) {
 	return runners
 }
 
-// online waits until so many are, beside those that had a job.
+// online waits until count idle runners are online, apart from those that had a job.
 func online(t *testing.T, github *ghsim.Server, count int, had ...string) {
 	t.Helper()
 	eventually(t, 3*time.Minute, "all are online", func() bool {
@@ -99,7 +99,7 @@ func waiting(t *testing.T, engine *dockerx.Engine, name string) (count int) {
 	return count
 }
 
-// freeAddress of this machine, a moment ago.
+// freeAddress returns an address of this machine that was free a moment ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -124,8 +124,8 @@ func get(t *testing.T, address string) string {
 	return string(text)
 }
 
-// killSupervisor kills its process on the host: the engine would take docker kill for
-// a stop.
+// killSupervisor kills the supervisor's process on the host, because the engine would count
+// docker kill as a stop.
 func killSupervisor(t *testing.T, api *client.Client, id string) {
 	t.Helper()
 	info, err := api.ContainerInspect(t.Context(), id)
@@ -141,8 +141,8 @@ func killSupervisor(t *testing.T, api *client.Client, id string) {
 	}
 }
 
-// A fleet that keeps itself: first by a process in the foreground, then by the
-// container that takes over its runners, and that is started again when it dies.
+// A supervisor keeps a fleet: first as a process in the foreground, then as a container that
+// takes over its runners and is started again when it dies.
 func TestSupervisors(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {count: 2, spares: 1}")
 	d, found, options, wish := supervisedFleet(t, name)

@@ -31,8 +31,8 @@ type keptFleet struct {
 	wish    fleet.Wish
 }
 
-// supervise leaves a supervisor for the settings in the working folder, and takes it
-// and what it keeps away with the test.
+// supervise starts a supervisor in the background for the settings in the working folder, and
+// removes it and its state with the test.
 func supervise(t *testing.T, api *client.Client, github *ghsim.Server, name string) *keptFleet {
 	t.Helper()
 	d, found, options, wish := supervisedFleet(t, name)
@@ -59,7 +59,7 @@ func supervise(t *testing.T, api *client.Client, github *ghsim.Server, name stri
 	return s
 }
 
-// end takes the supervisor and its state away; the runners stay.
+// end removes the supervisor and its state; the runners stay.
 func (s *keptFleet) end() {
 	s.t.Helper()
 	ctx := context.Background()
@@ -78,7 +78,7 @@ func (s *keptFleet) end() {
 	}
 }
 
-// tell shows what the supervisor did.
+// tell logs the supervisor's actions.
 func (s *keptFleet) tell() {
 	var log strings.Builder
 	if err := s.engine.SupervisorLog(context.Background(), s.name, dockerx.LogOptions{Tail: -1}, &log); err != nil {
@@ -87,7 +87,7 @@ func (s *keptFleet) tell() {
 	s.t.Logf("the supervisor's log:\n%s", log.String())
 }
 
-// down takes all away and holds that nothing is left, at GitHub neither.
+// down removes everything and checks that nothing is left, including at GitHub.
 func (s *keptFleet) down() {
 	s.t.Helper()
 	if s.t.Failed() {
@@ -103,11 +103,11 @@ func (s *keptFleet) down() {
 	}
 }
 
-// whoIsThis says which daemon a job has, and what jobs had its data-root before.
+// whoIsThis prints which daemon a job has, and which jobs used its data-root before.
 const whoIsThis = `echo "daemon $(docker info --format '{{.ID}}')"
 echo "before $(sudo cat /var/lib/docker/had 2>/dev/null)" && echo "$GITHUB_RUN_ID" | sudo tee -a /var/lib/docker/had >/dev/null`
 
-// said gives what a job's log has after a word.
+// said returns the text after a word in a job's log.
 func said(t *testing.T, result ghsim.Result, word string) string {
 	t.Helper()
 	for line := range strings.Lines(result.Log) {
@@ -120,7 +120,7 @@ func said(t *testing.T, result ghsim.Result, word string) string {
 	return ""
 }
 
-// once holds that GitHub gave each job to one runner once, and each runner one job.
+// once checks that GitHub gave each job to one runner once, and each runner one job.
 func once(t *testing.T, github *ghsim.Server, results []ghsim.Result) {
 	t.Helper()
 	var had, took []string
@@ -139,8 +139,8 @@ func once(t *testing.T, github *ghsim.Server, results []ghsim.Result) {
 	}
 }
 
-// wholeAfter gives, for each job's end, the time until GitHub had so many runners
-// connected again, by its own log.
+// wholeAfter returns, for each job's end, the time until GitHub had count runners connected
+// again, by GitHub's own log.
 func wholeAfter(github *ghsim.Server, results []ghsim.Result, count int) (after []time.Duration) {
 	type change struct {
 		at time.Time
@@ -173,8 +173,8 @@ func wholeAfter(github *ghsim.Server, results []ghsim.Result, count int) (after 
 	return after
 }
 
-// Jobs through a fleet of four: each on a machine that nobody had before, and the fleet
-// is whole again soon after each. FLEET_JOBS says how many.
+// Jobs through a fleet of four: each runs on a machine that no job used before, and the fleet
+// is complete again soon after each. FLEET_JOBS sets the number of jobs.
 func TestJobsThroughAFleet(t *testing.T) {
 	const count = 4
 	many := manyJobs
@@ -190,7 +190,7 @@ func TestJobsThroughAFleet(t *testing.T) {
 	var queued []int64
 	var single, together []ghsim.Result
 	for len(queued) < many {
-		// One after the other, and now and then as many as there are runners.
+		// One after the other, and now and then as many in parallel as there are runners.
 		wave := 1
 		if len(queued)%20 == 6 {
 			wave = count

@@ -14,7 +14,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// All that runs is killed at once, the supervisor too: the fleet is whole again.
+// When all runners and the supervisor are killed at once, the fleet becomes complete again.
 func TestEveryRunnerAndTheSupervisorKilled(t *testing.T) {
 	const count = 4
 	api, github, name := withGitHub(t, ghsim.Options{SessionTimeout: 5 * time.Second, PollTimeout: 2 * time.Second}, "acme/api", fmt.Sprintf("runners: {count: %d, spares: 1}", count))
@@ -49,8 +49,8 @@ func TestEveryRunnerAndTheSupervisorKilled(t *testing.T) {
 	s.down()
 }
 
-// Another supervisor, as of an upgrade, keeps the runners that it finds; those of
-// another spec it rolls, the busy one after its job, and never with fewer online.
+// A new supervisor, as after an upgrade, keeps the runners that it finds. It rolls those of
+// another spec, the busy one after its job, and never with fewer online.
 func TestUpgradeOfAFleet(t *testing.T) {
 	const count = 2
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", fmt.Sprintf("runners: {count: %d}", count))
@@ -63,7 +63,7 @@ func TestUpgradeOfAFleet(t *testing.T) {
 	}
 	s.leave(s.wish)
 	eventually(t, time.Minute, "the next supervisor has begun", func() bool { return strings.Count(events(), "  began: ") == 2 })
-	sleepFor(t, 5*time.Second) // it has looked, and would have acted
+	sleepFor(t, 5*time.Second) // it has looked by now, and would have acted
 	if after := registered(github); !slices.Equal(after, before) {
 		t.Errorf("%v were not adopted, now %v", before, after)
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// privateFleet is a private engine that has the runner image and reaches a stand-in GitHub.
+// privateFleet starts a private engine that has the runner image and reaches a stand-in
+// GitHub.
 func privateFleet(t *testing.T, count int, args ...string) (*enginetest.Engine, *ghsim.Server) {
 	t.Helper()
 	machine := realEngine(t)
@@ -32,7 +33,7 @@ func privateFleet(t *testing.T, count int, args ...string) (*enginetest.Engine, 
 	return private, github
 }
 
-// downClean takes the fleet away and holds that nothing is left.
+// downClean removes the fleet and checks that nothing is left.
 func downClean(t *testing.T, private *enginetest.Engine, github *ghsim.Server, name string) {
 	t.Helper()
 	must(t, "down", "--fleet", name)
@@ -41,8 +42,8 @@ func downClean(t *testing.T, private *enginetest.Engine, github *ghsim.Server, n
 	}
 }
 
-// The engine dies with all that runs on it, and comes back, as with the machine: so does
-// the supervisor, and makes the fleet whole.
+// When the engine and everything on it die and come back, as on a reboot, the supervisor
+// comes back too and completes the fleet.
 func TestSupervisorOverAnEngineRestart(t *testing.T) {
 	const count, name = 2, "restarted"
 	private, github := privateFleet(t, count)
@@ -66,13 +67,14 @@ func TestSupervisorOverAnEngineRestart(t *testing.T) {
 	downClean(t, private, github, name)
 }
 
-// On an engine that is reached by ssh or TCP the supervisor has the socket of its own
-// machine: the client may go.
+// On an engine that is reached by ssh or TCP, the supervisor uses the socket on the engine's
+// machine, so the client may disconnect.
 func TestSupervisorOfARemoteEngine(t *testing.T) {
 	const count = 1
 	private, github := privateFleet(t, count, "--host", "tcp://0.0.0.0:2375", "--tls=false")
-	// By TCP nobody tells where the engine has its socket, so it is where all have it. The
-	// machine's own engine keeps its: this is seen in the private one's namespace only.
+	// Over TCP, the engine's socket path is unknown, so the usual one is assumed. This mount
+	// is visible only in the private engine's namespace; the machine's own engine keeps its
+	// socket.
 	private.Inside(t, `mount --bind "$DIR/docker.sock" /var/run/docker.sock`)
 	gateway, err := netip.ParseAddr(private.Gateway)
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// A spare waits longer than an agent is given for its credential, has its job once
-// that comes, and can be asked which job it was when it has ended.
+// A spare waits longer than the time an agent has for its credential, and runs its job once
+// the credential comes. After it has ended, its job can be read.
 func TestSpare(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	f.spec.Agent = jitAgent
@@ -52,7 +52,7 @@ func TestSpare(t *testing.T) {
 		t.Errorf("%+v", known)
 	}
 	if thorough {
-		time.Sleep(31 * time.Second) // the agent's patience with others is 30
+		time.Sleep(31 * time.Second) // an agent that is no spare waits 30 s
 		if !find().Waiting {
 			t.Fatal("it waits no more")
 		}
@@ -92,7 +92,7 @@ func TestSpare(t *testing.T) {
 	}
 }
 
-// What a supervisor keeps is kept where there is none, too, within its bounds.
+// A supervisor's state is also kept while no supervisor runs, within its bounds.
 func TestState(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	name := f.spec.Fleet
@@ -136,7 +136,7 @@ func TestState(t *testing.T) {
 		t.Errorf("a newer wish: %v", err)
 	}
 
-	// The foreground's hold carries the volume for whoever asks, and down ends it.
+	// The foreground's hold carries the volume for all readers, and down ends it.
 	lost, release, err := f.engine.HoldSupervisor(t.Context(), name, f.spec.Image)
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestState(t *testing.T) {
 		for i := range 10 {
 			events = append(events, fleet.Event{Fleet: name, Kind: fleet.FailedEvent, Text: fmt.Sprint(part*10+i, " ", line)})
 		}
-		if part == 7 { // one that begins anew
+		if part == 7 { // by a new State
 			state = f.engine.State(name)
 		}
 		if err := state.AppendEvents(t.Context(), events); err != nil {
@@ -210,7 +210,7 @@ func TestState(t *testing.T) {
 	if records, err := f.engine.State(name).Records(t.Context()); err != nil || len(records) != 2 {
 		t.Errorf("without a supervisor: %+v, %v", records, err)
 	}
-	// Somebody was killed while reading.
+	// A process was killed while reading.
 	labels := map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "probe", "dev.runnerctl.schema": "1"}
 	if _, err := f.api.ContainerCreate(t.Context(), &container.Config{Image: f.spec.Image, Labels: labels}, &container.HostConfig{Binds: []string{"runnerctl-state-" + name + ":/state"}}, nil, nil, ""); err != nil {
 		t.Fatal(err)
@@ -227,7 +227,8 @@ func TestState(t *testing.T) {
 	}
 	empty()
 
-	// down finds what a killed runnerctl left of a supervisor, though it is only this.
+	// down finds a killed runnerctl's leftovers of a supervisor, even if there is nothing
+	// else.
 	if err := f.engine.State(name).SaveWish(t.Context(), wish); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +243,7 @@ func TestState(t *testing.T) {
 	}
 }
 
-// supervisorStandIn tells what a supervisor's program finds in its container.
+// supervisorStandIn prints what a supervisor's program finds in its container.
 const supervisorStandIn = `package main
 
 import (
@@ -281,8 +282,8 @@ func main() {
 }
 `
 
-// The background form: what its container can do and can't, who reads the
-// credential, and what becomes of it.
+// The background form: what its container can and can't do, which processes can read the
+// credential, and where it ends up.
 func TestSupervisorContainer(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	name := f.spec.Fleet
@@ -343,7 +344,8 @@ func TestSupervisorContainer(t *testing.T) {
 		t.Errorf("the credential is where others can read it:\n%q", seen)
 	}
 
-	// The wish is read and written through it; another up tells it.
+	// The Wish is read and written through the supervisor's container; another up notifies
+	// it.
 	state := f.engine.State(name)
 	if err := state.SaveWish(t.Context(), fleet.Wish{Schema: fleet.WishSchema, Count: 2}); err != nil {
 		t.Fatal(err)
@@ -364,7 +366,7 @@ func TestSupervisorContainer(t *testing.T) {
 		t.Errorf("in the foreground beside it: %v", err)
 	}
 
-	// Killed, it comes back; another program takes its place.
+	// After a kill it comes back; another program replaces it.
 	killSupervisor(t, f.api, first.ContainerID)
 	eventually(t, 20*time.Second, "it comes back", func() bool {
 		again, err := f.engine.Supervisor(t.Context(), name)

@@ -15,7 +15,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// inWindow runs a command line in a window of so many columns.
+// inWindow runs a command line in a window with the given number of columns.
 func inWindow(t *testing.T, columns int, args ...string) (code int, raw string) {
 	t.Helper()
 	outside, window, err := pty.Open()
@@ -37,7 +37,7 @@ func inWindow(t *testing.T, columns int, args ...string) (code int, raw string) 
 	return code, <-text
 }
 
-// shown is what the window shows in the end.
+// shown returns the lines that the window shows in the end.
 func shown(columns int, raw string) (lines []string) {
 	emulator := vt10x.New(vt10x.WithSize(columns, 50))
 	_, _ = emulator.Write([]byte(raw))
@@ -77,7 +77,7 @@ func TestColour(t *testing.T) {
 	}
 }
 
-// A terminal that can't move its cursor is never asked on, nor redrawn.
+// On a terminal that can't move its cursor, runnerctl never asks or redraws.
 func TestDumbTerminal(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("TERM", "dumb")
@@ -89,7 +89,7 @@ func TestDumbTerminal(t *testing.T) {
 	}
 }
 
-// Help in a narrow window: no line is longer than it but those to be pasted.
+// In a narrow window, only lines of help to be pasted are longer than the window.
 func TestHelpOnANarrowTerminal(t *testing.T) {
 	lines := [][]string{{}}
 	for _, command := range visible(t) {
@@ -106,7 +106,7 @@ func TestHelpOnANarrowTerminal(t *testing.T) {
 	}
 }
 
-// The whole day in a window of 40 columns, and without colour.
+// All commands of a day in a window of 40 columns, and without colour.
 func TestFleetOnANarrowTerminal(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -153,7 +153,7 @@ func TestFleetOnANarrowTerminal(t *testing.T) {
 		t.Errorf("up --progress plain: code %d: %q", code, raw)
 	}
 
-	// Into a pipe: as wide as it is, and plain; live lines only as they end.
+	// Output to a pipe is as wide as needed and plain; live lines appear only when they end.
 	code, stdout, stderr := runnerctl(t.Context(), up(name, "--count", "4")...)
 	if code != 0 || strings.ContainsAny(stdout+stderr, "\x1b\r⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") || !strings.Contains(stderr, "✔ "+name) {
 		t.Errorf("code %d: %q", code, stderr)
@@ -164,8 +164,8 @@ func TestFleetOnANarrowTerminal(t *testing.T) {
 	}
 }
 
-// On a terminal, run gives its command one of the machine's own: of the window's size,
-// with what is typed, and with the command's exit code.
+// On a terminal, run gives its command a terminal inside the machine: it has the window's
+// size, passes typed input on, and returns the command's exit code.
 func TestRunOnATerminal(t *testing.T) {
 	api := realEngine(t)
 	runnerImage(t)
@@ -176,7 +176,7 @@ func TestRunOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer window.Close()
-	t.Cleanup(func() { _ = command.Process.Kill() }) // where it hangs
+	t.Cleanup(func() { _ = command.Process.Kill() }) // in case it hangs
 	var said strings.Builder
 	typed := false
 	for buffer := make([]byte, 4096); ; {

@@ -28,8 +28,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 )
 
-// tokenServer is so much of a GitHub Enterprise Server as makes registration
-// tokens, on the address of Docker's bridge, with a certificate of its own.
+// tokenServer is the part of a GitHub Enterprise Server that makes registration tokens, on
+// the address of Docker's bridge, with its own certificate.
 type tokenServer struct {
 	host string // with port
 	key  string // of the App 42, in PEM on one line
@@ -49,7 +49,7 @@ func newTokenServer(t *testing.T) *tokenServer {
 	return s
 }
 
-// onBridge serves on the address of Docker's bridge, with a certificate of its own.
+// onBridge serves on the address of Docker's bridge, with its own certificate.
 func onBridge(t *testing.T, handler http.Handler) (server *httptest.Server, cert []byte) {
 	t.Helper()
 	bridge, err := net.InterfaceByName("docker0")
@@ -84,7 +84,7 @@ func onBridge(t *testing.T, handler http.Handler) (server *httptest.Server, cert
 	return server, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// trusted puts the certificate into the machine's own list.
+// trusted adds the certificate to the machine's own list.
 func (s *tokenServer) trusted(loaded *config.Config) {
 	loaded.Image.Dockerfile = "RUN echo " + base64.StdEncoding.EncodeToString(s.cert) + " | base64 -d >/usr/local/share/ca-certificates/test.crt && update-ca-certificates\n"
 }
@@ -132,7 +132,7 @@ func (s *tokenServer) handler(key *rsa.PublicKey) http.Handler {
 	return mux
 }
 
-// isJWT verifies a GitHub App's own token.
+// isJWT reports whether a token is a valid JWT of the GitHub App.
 func isJWT(token string, key *rsa.PublicKey) bool {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -158,7 +158,7 @@ func isJWT(token string, key *rsa.PublicKey) bool {
 func readFile(path string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Sprint(err) // it ended meanwhile
+		return fmt.Sprint(err) // the process has ended
 	}
 	return string(text)
 }

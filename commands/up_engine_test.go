@@ -29,7 +29,7 @@ func supervised(t *testing.T) {
 	t.Setenv("RUNNERCTL_METRICS_ADDRESS", freeAddress(t))
 }
 
-// supervisorOf a fleet; its image goes after the test.
+// supervisorOf returns a fleet's supervisor and removes its image after the test.
 func supervisorOf(t *testing.T, api *client.Client, name string) dockerx.SupervisorState {
 	t.Helper()
 	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
@@ -47,8 +47,8 @@ func supervisorOf(t *testing.T, api *client.Client, name string) dockerx.Supervi
 	return found
 }
 
-// What up leaves behind: a fleet that refills itself, tells of runners that are gone,
-// takes another wish, and goes without a trace.
+// up leaves a supervisor that refills the fleet, reports runners that are gone, takes a
+// changed desired state, and is removed without a trace.
 func TestUpLeavesASupervisor(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {count: 2, spares: 1}")
 	supervised(t)
@@ -88,7 +88,7 @@ func TestUpLeavesASupervisor(t *testing.T) {
 		t.Errorf("code %d: %s", code, stderr)
 	}
 
-	// Another wish goes to the one that is there.
+	// A changed desired state goes to the existing supervisor.
 	if plan := must(t, up(name, "--count", "1", "--dry-run")...); !strings.HasPrefix(plan, "tell    the supervisor  (1 wanted and 1 spare, of ") || !strings.Contains(plan, "; so far 2 wanted and 1 spare") {
 		t.Errorf("plan:\n%s", plan)
 	}
@@ -100,7 +100,7 @@ func TestUpLeavesASupervisor(t *testing.T) {
 		t.Errorf("%+v", again)
 	}
 
-	// Stopped by hand, ps tells, and up brings it back.
+	// When it is stopped by hand, ps reports that, and up brings it back.
 	if err := api.ContainerStop(t.Context(), first.ContainerID, container.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestUpLeavesASupervisor(t *testing.T) {
 		t.Errorf("ps: %s", stderr)
 	}
 
-	// Without one the runners stay, and what is remembered too.
+	// Without a supervisor, the runners and the remembered state stay.
 	before := registered(github)
 	must(t, up(name, "--count", "2", "--no-supervisor")...)
 	if after := registered(github); !slices.Equal(after, before) {
@@ -133,7 +133,7 @@ func TestUpLeavesASupervisor(t *testing.T) {
 	}
 }
 
-// Attached, the supervisor's log is shown and Ctrl-C takes the fleet down.
+// With --attach, the supervisor's log is shown, and Ctrl-C takes the fleet down.
 func TestUpAttached(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
 	supervised(t)
@@ -157,7 +157,7 @@ func TestUpAttached(t *testing.T) {
 	})
 	supervisorOf(t, api, name)
 	online(t, github, 1, jobs(t, github, 1)...)
-	// Who had it is buried when another is there.
+	// The runner that had the job is buried when another one is there.
 	eventually(t, 30*time.Second, "the job's end is told", func() bool {
 		return strings.Contains(must(t, "events", "--fleet", name), "job build success")
 	})
@@ -171,7 +171,7 @@ func TestUpAttached(t *testing.T) {
 	}
 }
 
-// What a supervisor needs is looked for before anything is made.
+// up checks that the supervisor's program exists before it makes anything.
 func TestUpWithoutASupervisorsProgram(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
 	supervised(t)

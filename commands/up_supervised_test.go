@@ -15,16 +15,16 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// untilGo is a job that ends when it is let, and by itself where a test fails before.
+// untilGo is a job that ends when it is released, or by itself if a test fails first.
 const untilGo = "for i in $(seq 900); do [ -e ~/go ] && exit; sleep 0.2; done"
 
-// ended is what came of a command that ran beside the test.
+// ended is the result of a command that ran in parallel with the test.
 type ended struct {
 	code   int
 	stderr string
 }
 
-// beside runs a command until it ends or is interrupted.
+// beside runs a command in parallel until it ends or is interrupted.
 func beside(t *testing.T, args ...string) (interrupt func(), outcome <-chan ended) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -36,7 +36,7 @@ func beside(t *testing.T, args ...string) (interrupt func(), outcome <-chan ende
 	return func() { cancel(errInterrupted) }, told
 }
 
-// specs are the hashes of what the fleet's runners were made of.
+// specs returns the hashes of the specs from which the fleet's runners were made.
 func specs(t *testing.T, name string) (all []string) {
 	t.Helper()
 	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
@@ -55,8 +55,8 @@ func specs(t *testing.T, name string) (all []string) {
 	return slices.Compact(all)
 }
 
-// Another spec, told by up, is rolled through by the supervisor that is there; another
-// target gets another supervisor, and a job of the old one is let end.
+// When up sets another spec, the existing supervisor rolls the fleet. Another target gets
+// another supervisor, and a job of the old one may end.
 func TestUpOfAnotherSpecAndTarget(t *testing.T) {
 	agent := agenttest.Archive(t)
 	settings := func(github *ghsim.Server, target, memory string) {
@@ -112,7 +112,7 @@ func TestUpOfAnotherSpecAndTarget(t *testing.T) {
 	}
 }
 
-// --no-supervisor ends one in the foreground too, and its runners stay.
+// --no-supervisor also ends a supervisor in the foreground, and its runners stay.
 func TestNoSupervisorEndsTheForeground(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
 	_, told := beside(t, "supervise", "--fleet", name, "--bootstrap-base", "--progress", "quiet", "--metrics-address", freeAddress(t))
@@ -139,8 +139,8 @@ func TestNoSupervisorEndsTheForeground(t *testing.T) {
 	}
 }
 
-// An up that is interrupted when the supervisor is begun already leaves the whole, and
-// says that it was interrupted.
+// An up that is interrupted after the supervisor has begun leaves the whole fleet, and
+// reports the interruption.
 func TestUpInterruptedLate(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
 	supervised(t)

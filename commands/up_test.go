@@ -7,7 +7,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 )
 
-// What up does about a supervisor, of what is wished and what is there.
+// up decides what to do about a supervisor from its options and the existing supervisor.
 func TestCourse(t *testing.T) {
 	none, stopped, there := dockerx.SupervisorState{}, dockerx.SupervisorState{ContainerID: "a"}, dockerx.SupervisorState{ContainerID: "a", Running: true}
 	foreground := dockerx.SupervisorState{ContainerID: "a", Running: true, Foreground: true}
@@ -49,7 +49,7 @@ func TestUpsOfWhatCantBeSupervised(t *testing.T) {
 	}
 }
 
-// An empty variable is no "no".
+// An empty variable does not mean "no".
 func TestEmptyBooleans(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for name, args := range map[string]string{"RUNNERCTL_NO_SUPERVISOR": "up", "RUNNERCTL_EPHEMERAL": "supervise", "RUNNERCTL_BOOTSTRAP_BASE": "build"} {

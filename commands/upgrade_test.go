@@ -15,7 +15,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// binaryBefore is runnerctl as of the commit before the one that is checked out.
+// binaryBefore builds runnerctl at the commit before the one that is checked out.
 func binaryBefore(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -34,8 +34,9 @@ func binaryBefore(t *testing.T) string {
 	return program
 }
 
-// A fleet that the commit before made, supervisor and all: this one takes it over with its
-// runners, but for those that are of another spec by now, and rolls it to another wish.
+// This runnerctl takes over a fleet and its supervisor that the previous commit made. It
+// keeps the runners, except those whose spec has changed since, and rolls the fleet to
+// another desired state.
 func TestUpgradeFromTheCommitBefore(t *testing.T) {
 	const count = 2
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")

@@ -32,7 +32,7 @@ func TestParsePlace(t *testing.T) {
 	}
 }
 
-// The rules of docker cp.
+// destine follows the rules of docker cp.
 func TestDestine(t *testing.T) {
 	tests := []struct {
 		found, to string

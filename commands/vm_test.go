@@ -18,14 +18,14 @@ import (
 	"github.com/runnerctl/runnerctl/internal/selftest"
 )
 
-// onVM is an operator at a laptop: the program that make builds, a runnerctl.yaml that
-// names one machine behind ssh.
+// onVM is an operator at a laptop, with the program that make builds and a runnerctl.yaml
+// that names one machine behind ssh.
 type onVM struct {
 	*enginetest.VM
 	program string
 }
 
-// run runs a command as they would type it.
+// run runs a command as the operator would type it.
 func (vm onVM) run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -48,14 +48,14 @@ func (vm onVM) must(t *testing.T, args ...string) (stdout, stderr string) {
 	return stdout, stderr
 }
 
-// names of the fleet's runners.
+// names returns the names of the fleet's runners.
 func (vm onVM) names(t *testing.T) []string {
 	t.Helper()
 	out, _ := vm.must(t, "ps", "-q")
 	return strings.Fields(out)
 }
 
-// Issue 8's proof: a machine without Docker becomes a host of runners, over ssh alone.
+// Issue 8's proof: a machine without Docker becomes a host of runners, using ssh alone.
 func TestVM(t *testing.T) {
 	began := time.Now()
 	api := realEngine(t)
@@ -63,7 +63,7 @@ func TestVM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tag := runnerImage(t) // and a folder of its own
+	tag := runnerImage(t) // this also changes to a folder of its own
 	base := []string{tag, "debian:trixie-slim"}
 	disk := enginetest.DockerDisk(t, tag[strings.Index(tag, ":")+1:], func(engine *enginetest.Engine) { engine.CopyImage(t, api, base...) })
 	vm := onVM{enginetest.NewVM(t), program}
@@ -74,7 +74,7 @@ func TestVM(t *testing.T) {
 	step := func(what string, do func(t *testing.T)) {
 		started := time.Now()
 		if !t.Run(what, do) {
-			t.FailNow() // what comes after stands on it
+			t.FailNow() // later steps depend on it
 		}
 		load, _ := os.ReadFile("/proc/loadavg") //nolint:errcheck // it is only told
 		t.Logf("%6.1fs  %s (load here %.4s)", time.Since(started).Seconds(), what, load)
@@ -97,8 +97,8 @@ func TestVM(t *testing.T) {
 	step("without the profile", vm.withoutProfile)
 }
 
-// answers waits until the engine is as quick as runnerctl wants it: 12 s for the first
-// answer, which just after the boot of an emulated machine on a busy one are not enough.
+// answers waits until the engine is as quick as runnerctl requires: 12 s for the first
+// answer, which is too short just after the boot of an emulated machine on a busy one.
 func (vm onVM) answers(t *testing.T) {
 	for limit := time.Now().Add(3 * time.Minute); ; {
 		code, _, stderr := vm.run(t, "ps")
@@ -134,7 +134,7 @@ func (vm onVM) prepare(t *testing.T) {
 	}
 }
 
-// After a boot: nothing that prepare did was for the moment.
+// After a boot, everything that prepare set up is still in place.
 func (vm onVM) prepared(t *testing.T) {
 	_, again := vm.must(t, "host", "prepare", "vm", "--dry-run")
 	if !strings.Contains(again, "is prepared already") || planned.MatchString(again) {
@@ -155,7 +155,7 @@ func (vm onVM) prepared(t *testing.T) {
 	}
 }
 
-// doctor finds nothing wrong, a real runner shows what a job needs, and does not get out.
+// doctor finds no fault, and a real runner can do what a job needs and does not get out.
 func (vm onVM) doctor(t *testing.T) {
 	report, _ := vm.must(t, "doctor", "--deep")
 	if strings.Contains(report, "✘") || strings.Contains(report, "probe") || !strings.Contains(report, "cgroup v2, systemd") || !strings.Contains(report, " blocked, 0 escaped, ") {
@@ -163,8 +163,8 @@ func (vm onVM) doctor(t *testing.T) {
 	}
 }
 
-// job does in a runner what doctor --deep does, and leaves an inner container behind.
-// All of it is one command: a login takes its time there.
+// job runs the steps of doctor --deep in a runner, and leaves an inner container behind. All
+// of it is one command, because a login is slow there.
 func (vm onVM) job(t *testing.T, runner string) {
 	t.Helper()
 	all, err := selftest.Scripts()
@@ -173,7 +173,7 @@ func (vm onVM) job(t *testing.T, runner string) {
 	}
 	args := []string{"exec", runner, "--", "bash", "-c", `for one; do bash -c "$one" || exit; done`, "job"}
 	for _, one := range all {
-		if one.ID != selftest.NeedsOutside && one.ID != selftest.CarriesMTU { // what they need, no VM here has
+		if one.ID != selftest.NeedsOutside && one.ID != selftest.CarriesMTU { // no VM here has what they need
 			args = append(args, one.Text)
 		}
 	}
@@ -200,8 +200,8 @@ func (vm onVM) jobs(t *testing.T) {
 	}
 }
 
-// workflows runs the suite's core by nektos/act, since neither a stand-in GitHub nor a
-// registry is reached from there: those that need one small image at most.
+// workflows runs the suite's core with nektos/act, since the VM reaches neither a stand-in
+// GitHub nor a registry: the workflows that need at most one small image.
 func (vm onVM) workflows(t *testing.T, image string) {
 	act := newByAct(t, vm.run, vm.names(t)[0])
 	vm.must(t, "cp", image, act.runner+":image.tar")
@@ -211,8 +211,8 @@ func (vm onVM) workflows(t *testing.T, image string) {
 	}
 }
 
-// confined sees what each process of a runner runs under, those of its inner
-// containers too, and that none is the machine's root.
+// confined checks the profile of each process of a runner, including those of its inner
+// containers, and that none is the machine's root.
 func (vm onVM) confined(t *testing.T, name, label string) {
 	t.Helper()
 	told := vm.Run(t, `
@@ -231,7 +231,7 @@ func (vm onVM) confined(t *testing.T, name, label string) {
 	}
 }
 
-// The rule is tried on an address that only this machine has, never on the real one.
+// The rule is tested with an address that only this machine has, never with the real one.
 func (vm onVM) metadata(t *testing.T) {
 	const canary = "198.51.100.2"
 	vm.Run(t, `
@@ -270,7 +270,7 @@ func (vm onVM) down(t *testing.T) {
 	}
 }
 
-// A machine with AppArmor that was not prepared, or whose profile somebody took away.
+// A machine with AppArmor that was not prepared, or whose profile was removed.
 func (vm onVM) withoutProfile(t *testing.T) {
 	vm.Run(t, "apparmor_parser -R /etc/apparmor.d/runnerctl-runner")
 	vm.must(t, "up", "--count", "1", "--progress", "plain")

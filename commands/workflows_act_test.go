@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// actWorkflows are those of the suite that need no services and no container, and what
-// nektos/act says at their end.
+// actWorkflows are those of the suite that need no services and no container, with the result
+// that nektos/act prints at the end of each.
 var actWorkflows = map[string]string{
 	"files": "Job succeeded", "tool-cache": "Job succeeded", "compose": "Job succeeded", "buildx": "Job succeeded", "testcontainers": "Job succeeded",
 	"disk-full": "Job failed",
 }
 
-// commandLine runs runnerctl, here or on the way to another machine.
+// commandLine runs runnerctl, either here or against another machine.
 type commandLine func(t *testing.T, args ...string) (code int, stdout, stderr string)
 
 func here(t *testing.T, args ...string) (code int, stdout, stderr string) {
@@ -55,7 +55,7 @@ func (b byAct) must(t *testing.T, args ...string) {
 	}
 }
 
-// workflow runs one, its steps on the runner's machine.
+// workflow runs one workflow, with its steps on the runner's machine.
 func (b byAct) workflow(t *testing.T, name string) {
 	t.Helper()
 	secret, says := suiteSecrets["TOKEN"], actWorkflows[name]
@@ -67,10 +67,10 @@ func (b byAct) workflow(t *testing.T, name string) {
 	b.must(t, "exec", b.runner, "--", "sh", "-c", "docker ps -aq | xargs -r docker rm -fv") // an ephemeral runner ends here
 }
 
-// nektos/act reads workflow files by code of its own: in a runner it finds what the
-// suite's workflows need.
+// nektos/act reads workflow files with its own code. It finds in a runner what the suite's
+// workflows need.
 func TestWorkflowsByAct(t *testing.T) {
-	runnerImage(t) // it makes the base of the suite's images too
+	runnerImage(t) // also makes the base of the suite's images
 	api := realEngine(t)
 	mirror := imageMirror(t, api)
 	fleet := newFleet(t, api)

@@ -4,7 +4,7 @@ package commands
 
 import "testing"
 
-// Those of the suite that install hundreds of megabytes.
+// The workflows of the suite that install hundreds of megabytes.
 func TestWorkflowsLong(t *testing.T) {
 	suite := newSuite(t, 2)
 	suite.runAll(t, func(w workflow) bool { return w.long })

@@ -19,15 +19,15 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// workflow is a file of testdata/workflows and what becomes of it.
+// workflow is a file of testdata/workflows and its expected result.
 type workflow struct {
 	name       string
 	conclusion string   // of each of its jobs
 	cancelAt   string   // cancelled once its live log has this line
-	log        []string // in the log of each job
-	never      []string // in none
+	log        []string // must be in the log of each job
+	never      []string // must be in no job's log
 	check      func(t *testing.T, result ghsim.Result)
-	long       bool // takes more than a minute: behind the build tag long
+	long       bool // takes more than a minute: runs with the build tag long
 }
 
 const (
@@ -35,7 +35,7 @@ const (
 	failure = "failure"
 )
 
-// workflows are all of the suite: what the table below lacks fails TestWorkflows.
+// workflows returns the whole suite: TestWorkflowsAreAllRun fails if the table lacks a file.
 func workflows() []workflow {
 	return []workflow{
 		{name: "services", conclusion: success, log: []string{"postgres service is healthy.", "redis service is healthy.", "password=***", "Print service container logs: postgres"}, never: []string{suiteSecrets["DATABASE_PASSWORD"]}},
@@ -68,7 +68,7 @@ func workflows() []workflow {
 	}
 }
 
-// What a repository's settings would hold.
+// Secrets and variables that a repository's settings would hold.
 var (
 	suiteSecrets = map[string]string{"DATABASE_PASSWORD": "correct-horse-7", "TOKEN": "hidden-value"}
 	suiteVars    = map[string]string{"REGION": "north"}
@@ -85,20 +85,20 @@ type suite struct {
 
 func newSuite(t *testing.T, runners int) *suite {
 	t.Helper()
-	runnerImage(t) // it makes the base of the suite's images too
+	runnerImage(t) // also makes the base of the suite's images
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {labels: [ubuntu-latest], memory: 2g, dockerd: "+pullFrom(imageMirror(t, realEngine(t)))+"}")
 	s := &suite{api: api, github: github, fleet: name, runners: runners}
 	s.fill(t)
 	return s
 }
 
-// pullFrom is a daemon's setting to pull from the mirror. BuildKit, unlike the daemon,
-// must also know that it has no TLS.
+// pullFrom returns the daemon's settings for pulls from the mirror. BuildKit, unlike the
+// daemon, must also know that the mirror has no TLS.
 func pullFrom(mirror string) string {
 	return fmt.Sprintf("{registry-mirrors: [%q], insecure-registries: [%q]}", mirror, strings.TrimPrefix(mirror, "http://"))
 }
 
-// fill brings the fleet to its count again: each job has ended its runner.
+// fill brings the fleet back to its count, since each job has ended its runner.
 func (s *suite) fill(t *testing.T) {
 	t.Helper()
 	s.mu.Lock()
@@ -140,7 +140,7 @@ func (s *suite) run(t *testing.T, w workflow) {
 	}
 }
 
-// one runs a job on a runner, which ends with it, and has another take its place.
+// one runs a job on a runner, which ends with it, and then replaces the runner.
 func (s *suite) one(t *testing.T, w workflow, job ghsim.Job) ghsim.Result {
 	t.Helper()
 	defer s.fill(t)
@@ -179,7 +179,7 @@ func (w workflow) judge(t *testing.T, result ghsim.Result) {
 		}
 	}
 	for _, words := range w.never {
-		// A script's own text is in the log too, before what it says.
+		// A script's own text is in the log too, before the script's output.
 		if strings.Contains(result.Log, "Z "+words) || strings.Contains(result.Log, words) && !strings.HasSuffix(words, "\n") {
 			t.Errorf("the log has %q", words)
 		}
@@ -192,7 +192,7 @@ func (w workflow) judge(t *testing.T, result ghsim.Result) {
 	}
 }
 
-// Each workflow of testdata/workflows ends as a user of GitHub would expect it.
+// Each workflow of testdata/workflows ends as a user of GitHub would expect.
 func TestWorkflows(t *testing.T) {
 	suite := newSuite(t, 3)
 	suite.runAll(t, func(w workflow) bool { return !w.long })
@@ -222,7 +222,7 @@ func (s *suite) runAll(t *testing.T, wanted func(workflow) bool) {
 	lanes.Wait()
 }
 
-// Every file of the folder is in the table, and nothing else.
+// The table names every file of the folder, and no other.
 func TestWorkflowsAreAllRun(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(suiteFolder, "workflows", "*.yaml"))
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/buildxtest"
 )
 
-// The largest profile builds, has what its page says, and a runner of it works.
+// The largest profile builds, has what its page lists, and a runner with it works.
 func TestHostedProfile(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
@@ -25,8 +25,8 @@ func TestHostedProfile(t *testing.T) {
 		node -e 'console.log(1)' && npm --version && ruby -e 'puts 1' && php -r 'echo 1;' && java -version && docker version`)
 }
 
-// buildx that the settings name is the one that jobs have, from its own release's form;
-// one with another digest is refused.
+// Jobs have the buildx that the settings name, given in the form of its own release. One with
+// another digest is refused.
 func TestBuildxOfTheSettings(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)

@@ -17,7 +17,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 )
 
-// variables are the lines NAME=VALUE of env's output, by name.
+// variables returns the lines NAME=VALUE of env's output as a map.
 func variables(text string) map[string]string {
 	all := map[string]string{}
 	for line := range strings.Lines(text) {
@@ -28,7 +28,7 @@ func variables(text string) map[string]string {
 	return all
 }
 
-// What a job finds in its environment is what exec gives, the settings' own included.
+// A job's environment is the same as that of exec, including the settings' own variables.
 func TestJobsAndExecHaveOneEnvironment(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	f.spec.Env = map[string]string{"OWN_TEXT": `a "quoted" $HOME`, "OWN_EMPTY": ""}
@@ -53,7 +53,7 @@ func TestJobsAndExecHaveOneEnvironment(t *testing.T) {
 			t.Errorf("%s of the job is %q, want %q", name, got, value)
 		}
 	}
-	// The shell's own, and what only the agent is told.
+	// The shell's own variables, and those that only the agent gets.
 	for name := range job {
 		if strings.HasPrefix(name, "ACTIONS_RUNNER_") {
 			delete(job, name)
@@ -78,8 +78,8 @@ func TestJobsAndExecHaveOneEnvironment(t *testing.T) {
 	}
 }
 
-// forwardProxy is an HTTP proxy on the bridge. It answers for every host under
-// .outside.test, which no resolver knows, and notes who was asked for.
+// forwardProxy is an HTTP proxy on the bridge. It answers for every host under .outside.test,
+// which no resolver knows, and records the requested hosts.
 type forwardProxy struct {
 	address string
 	mutex   sync.Mutex
@@ -120,15 +120,16 @@ func (p *forwardProxy) hosts() []string {
 	return slices.Clone(p.asked)
 }
 
-// Everything in a runner goes out by the settings' proxy: steps, sudo, apt, containers,
-// builds and the daemon. The runner itself and its containers are reached without.
+// All traffic of a runner goes out through the settings' proxy: steps, sudo, apt, containers,
+// builds and the daemon. The runner itself and its containers are reached without it.
 func TestRunnersProxy(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
 	proxy := newForwardProxy(t)
 	image := "registry.outside.test/image"
 	write(t, "runnerctl.yaml", fmt.Sprintf("runners: {env: {OWN: value}, proxy: {http: %q, https: %[1]q, noProxy: [direct.outside.test]}}", proxy.address))
-	// What the test needs from the distribution comes by the way that is there without it.
+	// The test's own needs from the distribution come by the route that exists without the
+	// proxy.
 	must(t, up(name)...)
 	runner := list(t, name)[0].Name
 	script := func(text string) (string, string) {
@@ -174,7 +175,7 @@ func TestRunnersProxy(t *testing.T) {
 	}
 }
 
-// The settings' words for profiles are those that the recipe knows.
+// The profiles that the settings accept are those that the recipe knows.
 func TestProfilesOfSettings(t *testing.T) {
 	d := deps{env: func(string) string { return "" }, goos: "linux"}
 	for _, profile := range append(config.Profiles, "") {
@@ -191,8 +192,8 @@ func TestProfilesOfSettings(t *testing.T) {
 	}
 }
 
-// An image is asked nothing about when it is there, whatever release of buildx a build
-// would look up; another wish is another image.
+// The hash of an image depends on the settings for buildx, not on the release that a build
+// would find, so an existing image needs no lookup. Other settings give another image.
 func TestHashIsOfTheWish(t *testing.T) {
 	hashes := map[string]string{}
 	for _, settings := range []config.Buildx{{Version: "latest"}, {Version: "0.31.1"}, {Version: "distribution"}, {}} {
