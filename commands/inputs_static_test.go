@@ -67,9 +67,9 @@ var staticSpoils = []spoiled{
 		Next: `[ ! -e "$RUNNER_TEMP/root" ]`,
 	},
 	{
-		ID: "static-swarm", Input: "docker swarm init; docker service create", Note: "the empty network docker_gwbridge stays",
+		ID: "static-swarm", Input: "docker swarm init; docker service create", Note: "dockerd is restarted; the empty network docker_gwbridge stays",
 		First: `busybox_image; docker swarm init --advertise-addr 127.0.0.1 && docker network create --driver overlay left-overlay && echo x | docker secret create left-secret - && docker service create --detach --name left --network left-overlay bb sleep 300`,
-		Next:  `expect inactive docker info --format '{{.Swarm.LocalNodeState}}'; [ -z "$(docker ps --all --quiet)$(docker network ls --filter type=custom --format '{{.Name}}' | grep -vx docker_gwbridge)" ]`,
+		Next:  `expect inactive docker info --format '{{.Swarm.LocalNodeState}}'; nothing docker ps --all --quiet; nothing networks`,
 	},
 	{
 		ID: "static-context", Input: "docker context create X; docker context use X; docker login",
@@ -87,7 +87,7 @@ var staticSpoils = []spoiled{
 	{
 		ID: "static-volumes", Input: "docker volume create data (named volumes of an earlier job)", Note: "they go with the job; images and the cache of builds stay",
 		First: `busybox_image; docker volume create data && docker run --rm --volume data:/data --volume other:/other bb touch /data/file && docker network create left`,
-		Next:  `[ -z "$(docker volume ls --quiet)$(docker network ls --filter type=custom --format '{{.Name}}' | grep -vx docker_gwbridge)" ]; docker image inspect bb >/dev/null`,
+		Next:  `nothing docker volume ls --quiet; nothing networks; docker image inspect bb >/dev/null`,
 	},
 	{
 		ID: "static-containers", Input: "docker run -d --restart always (running, paused, with a published port)",
@@ -113,6 +113,16 @@ func staticInputs() (lines []input) {
 		input{ID: "static-cleaner", Group: staticGroup, Input: "sudo rm -r /run/runnerctl (what cleans the runner is gone)", Result: outcomeRefused, Note: "jobs fail with the reason until the runner is replaced", Test: "TestStaticRunnerThatCanNotBeCleaned"})
 }
 
+const staticPrelude = `none() { ! "$@"; }
+networks() { docker network ls --filter type=custom --format '{{.Name}}' | grep -vx docker_gwbridge || true; }
+# nothing COMMAND… fails if the command prints something.
+nothing() {
+	local left
+	left=$("$@")
+	[ -z "$left" ] || { echo "$* prints $left" >&2; return 1; }
+}
+`
+
 // Nothing that one job of a static runner leaves affects later jobs. One runner runs all
 // these jobs in turn.
 func TestStaticRunner(t *testing.T) {
@@ -120,7 +130,7 @@ func TestStaticRunner(t *testing.T) {
 	must(t, up(name)...)
 	job := func(t *testing.T, script string) {
 		t.Helper()
-		id := queue(t, github, "none() { ! \"$@\"; }\n"+inputPrelude+script)
+		id := queue(t, github, staticPrelude+inputPrelude+script)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // some install a package
 		defer cancel()
 		result, err := github.Wait(ctx, id)
