@@ -41,7 +41,7 @@ test test-long: FOR := --tests
 test test-long: export CHAOS_FOR := 2m
 test-long: export TAGS := long
 test: ## every test but the long ones, on a real engine
-test-long: ## the long ones too, up to 70 minutes
+test-long: ## the long ones too, up to 90 minutes
 test test-long: setup build image
 	go test -c -tags '$(TAGS)' -o /dev/null ./commands
 	$(MAKE) --no-print-directory --jobs 2 --keep-going test-commands test-aside test-packages
