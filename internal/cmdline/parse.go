@@ -36,11 +36,10 @@ func (a *App) takeApart(args []string) (flags, positional []string, ok bool) {
 	if !known || command.SkipFlagParsing {
 		return nil, nil, false
 	}
-	takesValue := map[string]bool{}
+	wantsValue := map[string]bool{}
 	for _, flag := range command.Flags {
-		_, boolean := flag.(*cli.BoolFlag)
 		for _, name := range flag.Names() {
-			takesValue[name] = !boolean
+			wantsValue[name] = takesValue(flag)
 		}
 	}
 	own := command.PassThrough
@@ -58,7 +57,7 @@ func (a *App) takeApart(args []string) (flags, positional []string, ok bool) {
 			positional = append(positional, word)
 			continue
 		}
-		apart, wanting := spread(word, takesValue)
+		apart, wanting := spread(word, wantsValue)
 		flags = append(flags, apart...)
 		if !wanting {
 			continue
@@ -74,14 +73,14 @@ func (a *App) takeApart(args []string) (flags, positional []string, ok bool) {
 // spread splits short flags that were typed as one word, like -ft or -ojson, because the flag
 // package does not. Other words stay as they are. wanting reports whether the next word is the
 // value of the last flag.
-func spread(word string, takesValue map[string]bool) (apart []string, wanting bool) {
+func spread(word string, wantsValue map[string]bool) (apart []string, wanting bool) {
 	name := strings.TrimLeft(word, "-")
-	value, known := takesValue[name]
+	value, known := wantsValue[name]
 	if known || strings.HasPrefix(word, "--") || strings.Contains(word, "=") {
 		return []string{word}, value
 	}
 	for i, letter := range name {
-		if value, known = takesValue[string(letter)]; !known {
+		if value, known = wantsValue[string(letter)]; !known {
 			return []string{word}, false
 		}
 		apart = append(apart, "-"+string(letter))

@@ -1,6 +1,6 @@
 // Package facts gathers the facts that doctor's checks judge. They come from the engine, its
 // machine (directly or through a probe container), registries and GitHub. It may import
-// dockerx, access, config, doctor, fleet and program.
+// dockerx, ghapi, access, config, doctor, fleet, hint and program.
 package facts
 
 import (

@@ -456,7 +456,7 @@ func (l *loop) outdated(code int, agent Agent) {
 }
 
 func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
+	line := hint.FirstLine(err)
 	if cause := hint.Cause(err); cause != "" {
 		line += ": " + cause
 	}
