@@ -13,6 +13,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/controller"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -118,7 +119,11 @@ func withOwn(fleets []string, loaded config.Config) []string {
 func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []string, options downOptions) error {
 	var failures []error // of single fleets; the others' plans are still printed
 	for _, name := range fleets {
-		plan, _, err := downPlan(ctx, d, engine, name, options)
+		var plan fleet.Plan
+		err := withLoop(ctx, d, engine, name, options, func(loop controller.Controller, wish fleet.Wish) (err error) {
+			plan, err = loop.Plan(ctx, wish)
+			return err
+		})
 		if err != nil && ctx.Err() != nil {
 			return err
 		}
@@ -178,38 +183,52 @@ func removeFleet(ctx context.Context, d deps, engine *dockerx.Engine, name strin
 	if err := engine.StopSupervisor(ctx, name); err != nil {
 		return 0, err
 	}
-	plan, forges, err := downPlan(ctx, d, engine, name, options)
-	if err != nil {
-		return 0, err
-	}
 	show := newProgress(d, "auto", options.theme)
-	err = fleet.Execute(ctx, engine, forges, plan, fleet.Options{Wait: options.wait, Force: options.force}, show)
+	err = withLoop(ctx, d, engine, name, options, func(loop controller.Controller, wish fleet.Wish) error {
+		loop.Progress = show
+		return loop.Converge(ctx, wish)
+	})
 	show.Close()
 	if err != nil {
 		return 0, err
 	}
+	removed := int(show.done.Load())
 	if err := errors.Join(engine.RemoveOrphans(ctx, name), engine.RemoveState(ctx, name)); err != nil {
-		return len(plan.Operations), err
+		return removed, err
 	}
 	for _, part := range parts {
 		fmt.Fprintf(d.streams.Err, "%s %s   removed\n", options.theme.Check(), part)
 	}
-	return len(plan.Operations) + len(parts), nil
+	return removed + len(parts), nil
 }
 
-// downPlan plans the removal of everything of a fleet. With --force it continues if GitHub's
-// view is not available.
-func downPlan(ctx context.Context, d deps, engine *dockerx.Engine, name string, options downOptions) (fleet.Plan, fleet.Forges, error) {
-	observed, forges, orphans, err := observe(ctx, d, engine, options.config, name, nil)
-	var unasked *unaskedError
-	switch {
-	case err == nil:
-		return fleet.RemoveAll(observed, orphans), forges, nil
-	case !options.force || !errors.As(err, &unasked) || ctx.Err() != nil:
-		return fleet.Plan{}, nil, err
+// withLoop calls act with the reconcile loop and the desired state of down. With --force it
+// continues if GitHub's view is not available: act is then called again.
+func withLoop(ctx context.Context, d deps, engine *dockerx.Engine, name string, options downOptions, act func(controller.Controller, fleet.Wish) error) error {
+	wish := fleet.Wish{Policy: fleet.Policy{Once: true, Down: true, JobWait: options.wait, Force: options.force}}
+	loop := controller.Controller{Fleet: name, Engine: engine}
+	runners, err := engine.Known(ctx, name)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(d.streams.Err, "GitHub is not asked: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
-	return fleet.RemoveAll(observed, orphans), forges, nil
+	loop.Forges, err = openForges(ctx, d, engine, options.config, name, runners, nil)
+	for {
+		var unasked *unaskedError
+		switch {
+		case err == nil:
+		case !options.force || !errors.As(err, &unasked) || ctx.Err() != nil:
+			return err
+		default:
+			fmt.Fprintf(d.streams.Err, "GitHub is not asked: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+		err = act(loop, wish)
+		var list *controller.ListError
+		if !errors.As(err, &list) {
+			return err
+		}
+		delete(loop.Forges, list.URL)
+		err = unlisted(err)
+	}
 }
 
 // unaskedError reports a fleet for which GitHub's view is not available.

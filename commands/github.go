@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -11,6 +12,7 @@ import (
 	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/controller"
 	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
@@ -61,35 +63,66 @@ func observe(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.
 // joinGitHub adds GitHub's listing to a fleet's runners. An *unaskedError explains why the
 // listing is not available.
 func joinGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config, name string, runners []fleet.Runner, own *access.Target) (fleet.Forges, []fleet.Registration, error) {
+	forges, opening := openForges(ctx, d, engine, loaded, name, runners, own)
+	var unasked *unaskedError
+	if opening != nil && !errors.As(opening, &unasked) {
+		return nil, nil, opening
+	}
+	var orphans []fleet.Registration
+	var failures []error
+	for _, address := range slices.Sorted(maps.Keys(forges)) {
+		listed, err := forges[address].Registrations(ctx)
+		if err != nil {
+			failures = append(failures, err)
+			delete(forges, address)
+			continue
+		}
+		orphans = append(orphans, fleet.Join(runners, name, address, listed)...)
+	}
+	if opening != nil {
+		failures = append(failures, unasked.error)
+	}
+	if len(failures) > 0 {
+		return forges, orphans, &unaskedError{errors.Join(failures...)}
+	}
+	return forges, orphans, nil
+}
+
+// openForges opens the targets of a fleet's runners and of the settings. An *unaskedError
+// explains why some of them can't be opened; the others are returned all the same.
+func openForges(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config, name string, runners []fleet.Runner, own *access.Target) (fleet.Forges, error) {
 	urls := targetsOf(runners, loaded, name)
 	if len(urls) == 0 {
-		return nil, nil, nil
+		return nil, nil
 	}
 	facts, err := engine.Facts(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	forges := fleet.Forges{}
-	var orphans []fleet.Registration
-	var unasked []error
+	var failures []error
 	for _, address := range urls {
-		var listed []fleet.Registration
 		forge, err := openForge(ctx, d, loaded, address, own, fleet.Marker(name, facts.ID), facts.Arch)
-		if err == nil {
-			listed, err = forge.Registrations(ctx)
-		}
 		if err != nil {
-			unasked = append(unasked, err)
+			failures = append(failures, err)
 			markUnasked(runners, name, address, err)
 			continue
 		}
 		forges[address] = forge
-		orphans = append(orphans, fleet.Join(runners, name, address, listed)...)
 	}
-	if len(unasked) > 0 {
-		return forges, orphans, &unaskedError{errors.Join(unasked...)}
+	if len(failures) > 0 {
+		return forges, &unaskedError{errors.Join(failures...)}
 	}
-	return forges, orphans, nil
+	return forges, nil
+}
+
+// unlisted marks the error of a loop that could not list a target's runners.
+func unlisted(err error) error {
+	var list *controller.ListError
+	if errors.As(err, &list) {
+		return &unaskedError{list.Err}
+	}
+	return err
 }
 
 // markUnasked marks runners for which GitHub was not asked, to distinguish them from runners

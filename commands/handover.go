@@ -11,6 +11,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/controller"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/program"
 	"github.com/runnerctl/runnerctl/internal/secret"
@@ -85,7 +86,7 @@ func (h host) entrust(ctx context.Context, to heir, wish fleet.Wish) error {
 			return err
 		}
 		switch {
-		case strings.Contains(log.String(), fleet.Began):
+		case strings.Contains(log.String(), controller.Began):
 			return nil
 		case now.Restarts > 0, !now.Running, time.Since(begun) > beginLimit:
 			failed := &notBegunError{fleet: name, lines: strings.Split(strings.TrimSpace(log.String()), "\n")}

@@ -18,6 +18,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/archive"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/controller"
 	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
@@ -173,8 +174,8 @@ func startOne(ctx context.Context, d deps, engine *dockerx.Engine, name string, 
 	}
 	show := newProgress(d, options.build.progress, options.theme)
 	defer show.Close()
-	plan := fleet.Plan{Operations: []fleet.Operation{{Action: fleet.Create, Name: name, Cause: "run"}}}
-	return fleet.Execute(ctx, engine, nil, plan, fleet.Options{Spec: spec, Ready: time.Duration(options.config.Runners.ReadyTimeout)}, show)
+	loop := controller.Controller{Fleet: spec.Fleet, Engine: engine, Progress: show}
+	return loop.Create(ctx, fleet.Wish{Spec: spec, Ready: time.Duration(options.config.Runners.ReadyTimeout)}, name)
 }
 
 func sendFolder(ctx context.Context, d deps, engine *dockerx.Engine, runner fleet.Runner, options runOptions) error {

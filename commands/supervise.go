@@ -21,6 +21,7 @@ import (
 	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
+	"github.com/runnerctl/runnerctl/internal/controller"
 	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/metrics"
@@ -360,12 +361,13 @@ func (s *supervisor) run(ctx context.Context, told func()) error {
 	listening, deaf := context.WithCancel(ctx)
 	defer deaf()
 	go s.listen(listening, reloads, told)
-	return fleet.Supervise(ctx, fleet.Supervision{
+	loop := controller.Controller{
 		Fleet: s.fleet, Engine: s.engine, Forges: s.forges, Store: s.engine.State(s.fleet), Rebuild: s.rebuild, Reload: reloads,
 		NewName: func() string { return fleet.NewName(s.fleet, map[string]bool{}) },
 		Meter:   s.metrics,
 		Observe: func(event fleet.Event) { event.Log(s.log) },
-	})
+	}
+	return loop.Supervise(ctx)
 }
 
 // listenPause is the time between two attempts to listen to the engine.

@@ -15,6 +15,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/controller"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -239,19 +240,41 @@ func (h host) bring(ctx context.Context, d deps, options upOptions, tag, id stri
 	return interrupted(ctx, nil) // everything is in place even if interrupted
 }
 
-// converge makes missing runners and removes surplus ones, without a supervisor.
+// converge brings the fleet to its desired state, without a supervisor.
 func (h host) converge(ctx context.Context, d deps, options upOptions, tag, id string) error {
-	if err := h.engine.RemoveOrphans(ctx, options.config.Name); err != nil {
-		return err
-	}
-	plan, execution, forges, err := makePlan(ctx, d, h.engine, options.config, tag, id, h.env, h.github)
+	loop, wish, err := h.loop(ctx, d, options, tag, id)
 	if err != nil {
 		return err
 	}
-	execution.Ready = options.timeout
 	show := newProgress(d, options.build.progress, options.theme)
 	defer show.Close()
-	return fleet.Execute(ctx, h.engine, forges, plan, execution, show)
+	loop.Progress = show
+	return unlisted(loop.Converge(ctx, wish))
+}
+
+// loop returns the reconcile loop of a single run, and the desired state that the options ask
+// for.
+func (h host) loop(ctx context.Context, d deps, options upOptions, tag, id string) (loop controller.Controller, wish fleet.Wish, err error) {
+	spec, err := agentSpec(ctx, h.engine, options.config, tag, id, h.env, h.github)
+	if err != nil {
+		return loop, wish, err
+	}
+	wish = options.wish(spec)
+	if wish.Policy = (fleet.Policy{Once: true, AtOnce: !options.supervised}); !options.supervised {
+		wish.Spares = 0
+	}
+	name := options.config.Name
+	loop = controller.Controller{Fleet: name, Engine: h.engine}
+	runners, err := h.engine.Known(ctx, name)
+	if err != nil {
+		return loop, wish, err
+	}
+	if loop.Forges, err = openForges(ctx, d, h.engine, options.config, name, runners, h.github); err != nil {
+		return loop, wish, err
+	}
+	taken, err := h.engine.Names(ctx)
+	loop.NewName = func() string { return fleet.NewName(name, taken) }
+	return loop, wish, err
 }
 
 // host is a machine that fits the fleet.
@@ -329,35 +352,36 @@ func dryRun(ctx context.Context, d deps, host host, options upOptions, before do
 	if id == "" {
 		fmt.Fprintln(d.streams.Out, "build   the runner image  (none fits)")
 	}
-	course := options.course(before)
-	if course == tells {
-		return host.dryTell(ctx, d, options, tag, id)
-	}
-	plan, planned, _, err := makePlan(ctx, d, host.engine, options.config, tag, id, host.env, host.github)
+	loop, wish, err := host.loop(ctx, d, options, tag, id)
 	if err != nil {
 		return err
 	}
-	if before.ContainerID != "" {
+	plan, err := loop.Plan(ctx, wish)
+	if err != nil {
+		return unlisted(err)
+	}
+	course := options.course(before)
+	switch {
+	case course == tells:
+		if err := host.dryTell(ctx, d, options.config.Name, wish); err != nil {
+			return err
+		}
+	case before.ContainerID != "":
 		fmt.Fprintln(d.streams.Out, "stop    the supervisor  (its runners stay)")
 	}
 	plan.Write(d.streams.Out)
 	if course == leaves {
-		fmt.Fprintf(d.streams.Out, "leave   a supervisor  (%s)\n", options.wish(planned.Spec))
+		fmt.Fprintf(d.streams.Out, "leave   a supervisor  (%s)\n", wish)
 	}
 	return nil
 }
 
 // dryTell prints the wish that the supervisor would get.
-func (h host) dryTell(ctx context.Context, d deps, options upOptions, tag, id string) error {
-	kept, err := h.engine.State(options.config.Name).Wish(ctx)
+func (h host) dryTell(ctx context.Context, d deps, name string, wish fleet.Wish) error {
+	kept, err := h.engine.State(name).Wish(ctx)
 	if err != nil {
 		return err
 	}
-	spec, err := agentSpec(ctx, h.engine, options.config, tag, id, h.env, h.github)
-	if err != nil {
-		return err
-	}
-	wish := options.wish(spec)
 	said := wish.String()
 	switch {
 	case kept == nil:
@@ -456,30 +480,6 @@ func agentSpec(ctx context.Context, engine *dockerx.Engine, wanted config.Config
 	}
 	spec.Agent = github.Agent(wanted, fleet.Marker(wanted.Name, told.ID))
 	return spec, nil
-}
-
-// makePlan observes the fleet and plans the changes. github is nil if the fleet's runners have
-// no agent.
-func makePlan(ctx context.Context, d deps, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env, github *access.Target) (plan fleet.Plan, options fleet.Options, forges fleet.Forges, err error) {
-	if options.Spec, err = agentSpec(ctx, engine, wanted, tag, id, env, github); err != nil {
-		return plan, options, nil, err
-	}
-	observed, forges, orphans, err := observe(ctx, d, engine, wanted, wanted.Name, github)
-	if err != nil {
-		return plan, options, nil, err
-	}
-	fleet.Settle(ctx, engine, observed)
-	taken, err := engine.Names(ctx)
-	if err != nil {
-		return plan, options, nil, err
-	}
-	var mu sync.Mutex
-	options.NewName = func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		return fleet.NewName(wanted.Name, taken)
-	}
-	return fleet.Make(observed, orphans, wanted.Runners.Count, options.Spec, options.NewName), options, forges, nil
 }
 
 func plural(n int) string {

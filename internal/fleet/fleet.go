@@ -3,14 +3,11 @@
 package fleet
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"time"
-
-	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
 // Role is the purpose of a container that runnerctl made. up and down do not count throw-away
@@ -115,6 +112,9 @@ const (
 	Exited     State = "exited"
 )
 
+// Ended reports whether nothing runs in a container of this state.
+func (s State) Ended() bool { return s == Exited || s == "dead" || s == "created" }
+
 // Runner is a runner as the engine shows it. The JSON form is the public shape of `ps -o
 // json`.
 type Runner struct {
@@ -148,32 +148,6 @@ type Runner struct {
 
 // DiskFull reports whether the inner daemon has no disk space left to work with.
 func (r Runner) DiskFull() bool { return r.Ready && r.DiskFree < 16<<20 }
-
-// Engine is the Docker Engine that runners live on.
-type Engine interface {
-	// Runners lists the fleet's runners. If fleet is "", it lists every runner on the engine,
-	// including throw-away runners.
-	Runners(ctx context.Context, fleet string) ([]Runner, error)
-	// Names lists every container name on the engine, including containers that are not ours.
-	Names(ctx context.Context) (map[string]bool, error)
-	// Create makes and starts a runner, and writes the credential, if any, to its standard
-	// input. On an error it leaves nothing behind.
-	Create(ctx context.Context, name string, spec Spec, credential secret.Text) (Runner, error)
-	// Ended reports whether a runner's container has exited for good, and its exit code.
-	Ended(ctx context.Context, runner Runner) (code int, ended bool, err error)
-	// WaitReady blocks until the inner daemon answers and returns its version.
-	WaitReady(ctx context.Context, runner Runner) (version string, err error)
-	// Cancel ends a runner's job. Remove gives the job time.
-	Cancel(ctx context.Context, runner Runner) error
-	// Remove stops a runner gracefully and removes its container and volume. Once started, it
-	// ignores cancellation of ctx.
-	Remove(ctx context.Context, runner Runner) error
-	// RemoveAtOnce is Remove without the graceful stop, for runners that never had a job. A
-	// runner that has just started may miss the stop signal.
-	RemoveAtOnce(ctx context.Context, runner Runner) error
-	// LastLines returns the end of a runner's log.
-	LastLines(ctx context.Context, runner Runner, n int) []string
-}
 
 // NotReadyError reports that a runner's inner daemon did not come up.
 type NotReadyError struct {

@@ -123,7 +123,8 @@ type Listing struct {
 	JobURL string       `json:"job_url,omitempty"`
 }
 
-func (r Registration) listing() *Listing {
+// Listing returns the registration as a runner's listing.
+func (r Registration) Listing() *Listing {
 	state := Offline
 	if r.Online {
 		state = Online
@@ -148,9 +149,9 @@ func Join(runners []Runner, fleet, url string, registrations []Registration) (or
 		}
 		runner.Listing = &Listing{State: NotListed}
 		if one, listed := byName[runner.Name]; listed {
-			runner.Listing = one.listing()
+			runner.Listing = one.Listing()
 		}
-		runner.Busy = runner.hasJob()
+		runner.Busy = runner.HasJob()
 	}
 	for _, one := range registrations {
 		if !taken[one.Name] && IsName(fleet, one.Name) {

@@ -157,7 +157,7 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 			locked[one.Fleet] = true
 		case one.Role == Hold && fresh:
 			held[one.Runner] = true
-		case one.Role == Member && !ended[one.State], one.Role == Supervisor && (fresh || !ended[one.State]):
+		case one.Role == Member && !one.State.Ended(), one.Role == Supervisor && (fresh || !one.State.Ended()):
 			alive[one.Fleet] = true
 		}
 	}
@@ -192,7 +192,7 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 				add(removal)
 			}
 		case Member, Supervisor:
-			if ended[one.State] && !alive[one.Fleet] {
+			if one.State.Ended() && !alive[one.Fleet] {
 				removal.Fleet, removal.Cause = one.Fleet, fmt.Sprintf("it is %s, and so is all of fleet %s", one.State, one.Fleet)
 				add(removal)
 			}
@@ -225,9 +225,6 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 	sort.Strings(plan.Skipped)
 	return plan
 }
-
-// ended holds the states in which nothing runs in a container.
-var ended = map[State]bool{"exited": true, "dead": true, "created": true}
 
 // pruneImages keeps the image that up would use (if unknown, the newest), images that a
 // container needs, and images that a user tagged with another name: an image built on ours

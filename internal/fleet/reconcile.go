@@ -7,17 +7,8 @@ import (
 	"time"
 )
 
-// Actions that only a supervisor plans.
-const (
-	MakeSpare Action = "spare"   // make a runner that waits for its credential
-	Give      Action = "give"    // give a spare its credential
-	Adopt     Action = "adopt"   // check a runner that another process made
-	Replace   Action = "replace" // remove a runner that only looks alive, after a last check
-	Renew     Action = "renew"   // rebuild the image because its agent is getting old
-)
-
-// Sight is one runner as a supervisor sees it: the engine's state, GitHub's state, and the
-// supervisor's own notes.
+// Sight is one runner as the reconcile loop sees it: the engine's state, GitHub's state, and
+// the loop's own notes.
 type Sight struct {
 	Runner
 	Doing  Action    // operation in progress; "": none. The container may not exist yet
@@ -45,129 +36,208 @@ type View struct {
 const (
 	// looksApart is the time between two GitHub lists that must both miss a runner.
 	looksApart = time.Minute
-	// burialLimit is how long the removal of an ended runner may wait while others are made.
-	burialLimit = 10 * time.Second
+	// BurialLimit is how long the removal of an ended runner may wait while others are made.
+	BurialLimit = 10 * time.Second
+	// SettleLimit is how long jobs may be unable to use a runner's daemon before it counts as
+	// not answering: a job may have just restarted it.
+	SettleLimit = 10 * time.Second
 	// revivals is how often the engine may restart a container before the runner is replaced.
 	revivals = 3
+	// NotAnswering starts the cause when jobs can't use a runner's daemon.
+	NotAnswering = "not answering: "
 )
 
 // Reconcile decides what to do next to reach the desired state: Count runners that can take
 // jobs, and Spares that are nearly ready. It assumes that operations in progress will succeed.
-// Runners of another spec are removed one by one, each after its successor came online. A
-// runner that has a job is never removed.
+// Runners of another spec are removed one by one, each after its successor came online, unless
+// the policy replaces them at once. A runner that has a job is removed only if the desired
+// state is Down.
 func Reconcile(v View) Plan {
-	var plan Plan
-	add := func(operation Operation) { plan.Operations = append(plan.Operations, operation) }
-	spec, hash := v.Wish.Spec, v.Wish.Spec.Hash()
-	held := v.Now.Before(v.NotBefore)
-	remove := func(s Sight, cause string) {
-		if !v.Now.Before(s.Retry) {
-			add(Operation{Action: Remove, Name: s.Name, Cause: cause, Runner: s.Runner})
-		}
-	}
-
 	slices.SortFunc(v.Runners, func(a, b Sight) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
 	})
-	var serving, waiting, dead []Sight
-	var making, preparing, replacing, underWay int
-	for _, s := range v.Runners {
-		if s.Doing == Replace {
-			replacing++
-		}
-		if s.Doing != "" {
-			underWay++
+	d := decision{View: v, hash: v.Wish.Spec.Hash(), held: v.Now.Before(v.NotBefore), adopted: map[string]bool{}}
+	if v.Wish.Policy.Down {
+		d.removeAll()
+		return d.plan
+	}
+	d.classify()
+	d.fill()
+	d.bury()
+	d.shrink()
+	d.fillSpares()
+	d.forget()
+	return d.plan
+}
+
+// decision is one run of Reconcile.
+type decision struct {
+	View
+	hash string
+	held bool // nothing may be made now
+	plan Plan
+
+	serving []Sight         // count as runners of the desired state, now or soon
+	waiting []Sight         // spares
+	dead    []Sight         // ended by themselves
+	adopted map[string]bool // by this plan
+
+	// Operations in progress and planned ones: to make a runner, to make a spare, to replace a
+	// runner, and all that may take runners away from jobs.
+	making, preparing, replacing, underWay int
+}
+
+func (d *decision) add(operation Operation) {
+	d.plan.Operations = append(d.plan.Operations, operation)
+}
+
+func (d *decision) remove(s Sight, cause string) {
+	if !d.Now.Before(s.Retry) {
+		d.add(Operation{Action: Remove, Name: s.Name, Cause: cause, Runner: s.Runner})
+	}
+}
+
+// removeAll plans the end of the fleet. It lists the registrations that can't be removed.
+func (d *decision) removeAll() {
+	for _, s := range d.Runners {
+		if s.Doing == "" {
+			d.remove(s, "down")
 		}
 	}
-	for _, s := range v.Runners {
+	d.forget()
+	for _, one := range d.Orphans {
+		if one.Online || one.Busy {
+			d.add(Operation{Action: Leave, Name: one.Name, Cause: "GitHub shows it as connected or busy, and no runner here has it", Registration: one})
+		}
+	}
+}
+
+// classify sorts the runners, and plans the operations that follow from one runner alone.
+func (d *decision) classify() {
+	policy := d.Wish.Policy
+	few := max(1, d.Wish.Count/4)
+	for _, s := range d.Runners {
+		if s.Doing == Replace {
+			d.replacing++
+		}
+		if s.Doing != "" {
+			d.underWay++
+		}
+	}
+	for _, s := range d.Runners {
+		lost, old := s.lost(policy), s.old(d.Wish.Spec, d.hash)
 		switch {
 		case s.Doing == Remove:
 		case s.Doing == Replace: // it may turn out to be healthy
-			serving = append(serving, s)
-		case s.Doing == MakeSpare, s.Doing == Adopt && s.Spare && !s.connected():
-			preparing++
+			d.serving = append(d.serving, s)
+		case s.Doing == MakeSpare, s.Doing == Adopt && s.Spare && !s.Connected():
+			d.preparing++
 		case s.Doing != "":
-			serving = append(serving, s)
-			making++
-		case s.lost() != "" && ended[s.State]:
-			dead = append(dead, s)
-		case s.lost() != "":
-			remove(s, s.lost())
+			d.serving = append(d.serving, s)
+			d.making++
+		case policy.Once && lost != "" && !s.Online.IsZero() && s.State.Ended():
+			d.serving = append(d.serving, s) // it had its job meanwhile; nobody else is made for it
+		case lost != "" && s.State.Ended():
+			d.dead = append(d.dead, s)
+		case lost != "":
+			d.remove(s, lost)
 		case s.State == "removing":
-		case s.silent() && !s.hasListedJob() && !held && underWay < max(1, v.Wish.Count/4):
-			remove(s, notAnswering+s.Problem)
-			underWay++
+		case policy.AtOnce && old != "" && !s.HasJob():
+			d.remove(s, old)
+		case s.settled() && !s.hasListedJob() && !d.held && (policy.AtOnce || d.underWay < few):
+			d.remove(s, NotAnswering+s.Problem)
+			d.underWay++
+		case s.Waiting && old != "":
+			d.remove(s, old)
 		case s.Waiting:
-			if cause := s.old(spec, hash); cause != "" {
-				remove(s, cause)
-			} else {
-				waiting = append(waiting, s)
-			}
-		case s.phantom(v) && !held && !v.Now.Before(s.Retry) && replacing < max(1, v.Wish.Count/4):
-			add(Operation{Action: Replace, Name: s.Name, Cause: s.missing(), Runner: s.Runner})
+			d.waiting = append(d.waiting, s)
+		case policy.Once && s.Online.IsZero() && !s.Spare && s.unlisted():
+			d.remove(s, "GitHub does not list it")
+		case s.phantom(d.View) && !d.held && !d.Now.Before(s.Retry) && d.replacing < few:
+			d.add(Operation{Action: Replace, Name: s.Name, Cause: s.missing(), Runner: s.Runner})
 			s.Doing = Replace
-			serving = append(serving, s)
-			replacing++
-		case s.Online.IsZero() && !v.Now.Before(s.Retry):
-			add(Operation{Action: Adopt, Name: s.Name, Cause: "found on the engine", Runner: s.Runner})
+			d.serving = append(d.serving, s)
+			d.replacing++
+		case s.Online.IsZero() && !d.Now.Before(s.Retry):
+			d.add(Operation{Action: Adopt, Name: s.Name, Cause: "found on the engine", Runner: s.Runner})
+			d.adopted[s.Name] = true
 			if s.Doing = Adopt; s.Spare {
-				preparing++
+				d.preparing++
 			} else {
-				serving = append(serving, s)
+				d.serving = append(d.serving, s)
 			}
 		default:
-			serving = append(serving, s)
+			d.serving = append(d.serving, s)
 		}
 	}
+}
 
+// fill plans the runners that are missing.
+func (d *decision) fill() {
+	if d.held {
+		return
+	}
 	// During a rolling replacement, this many more may be made before old runners are removed.
-	limit := v.Wish.Count
-	if slices.ContainsFunc(serving, func(s Sight) bool { return s.old(spec, hash) != "" && s.removable(v) }) {
-		limit += max(1, v.Wish.Count/10)
+	limit := d.Wish.Count
+	if slices.ContainsFunc(d.serving, func(s Sight) bool { return s.old(d.Wish.Spec, d.hash) != "" && s.removable(d.Now) }) {
+		limit += max(1, d.Wish.Count/10)
 	}
-	if !held {
-		for i := len(serving); i < limit; i++ {
-			cause := fmt.Sprintf("%d of %d", i+1, v.Wish.Count)
-			if i >= v.Wish.Count {
-				cause = "before one of another spec goes"
-			}
-			making++
-			if len(waiting) > 0 {
-				add(Operation{Action: Give, Name: waiting[0].Name, Cause: cause, Runner: waiting[0].Runner})
-				waiting = waiting[1:]
-				continue
-			}
-			add(Operation{Action: Create, Name: v.NewName(), Cause: cause})
+	for i := len(d.serving); i < limit; i++ {
+		cause := fmt.Sprintf("%d of %d", i+1, d.Wish.Count)
+		if i >= d.Wish.Count {
+			cause = "before one of another spec goes"
 		}
-	}
-	// Making runners for the next jobs does not wait for the removal of ended ones: doing both
-	// at once would take longer.
-	for _, s := range dead {
-		if making == 0 || v.Now.Sub(s.Ended) >= burialLimit {
-			remove(s, s.lost())
+		d.making++
+		if len(d.waiting) > 0 {
+			d.add(Operation{Action: Give, Name: d.waiting[0].Name, Cause: cause, Runner: d.waiting[0].Runner})
+			d.waiting = d.waiting[1:]
+			continue
 		}
+		d.add(Operation{Action: Create, Name: d.NewName(), Cause: cause})
 	}
-	for _, surplus := range tooMany(v, serving, spec, hash) {
-		remove(surplus.Sight, surplus.cause)
-	}
+}
 
-	spares := v.Wish.Spares
-	if spec.Agent.Mode != JIT {
-		spares = 0
-	}
-	for len(waiting) > spares {
-		last := len(waiting) - 1
-		remove(waiting[last], fmt.Sprintf("surplus, %d spare wanted", spares))
-		waiting = waiting[:last]
-	}
-	// What takes jobs comes first: a spare is made when nothing else is.
-	if !held && making == 0 {
-		for i := len(waiting) + preparing; i < spares; i++ {
-			add(Operation{Action: MakeSpare, Name: v.NewName(), Cause: fmt.Sprintf("spare %d of %d", i+1, spares)})
+// bury plans the removal of ended runners. Making runners for the next jobs does not wait for
+// it: doing both at once would take longer.
+func (d *decision) bury() {
+	for _, s := range d.dead {
+		if d.Now.Before(s.Retry) {
+			continue
 		}
+		wait := !d.Wish.Policy.Once && d.making > 0 && d.Now.Sub(s.Ended) < BurialLimit
+		d.add(Operation{Action: Remove, Name: s.Name, Cause: s.lost(d.Wish.Policy), Runner: s.Runner, Deferred: wait})
 	}
-	plan.Operations = append(plan.Operations, forgets(v.Orphans)...)
-	return plan
+}
+
+// shrink plans the removal of surplus runners, and lists the runners that stay.
+func (d *decision) shrink() {
+	going := map[string]bool{}
+	for _, one := range d.surplus() {
+		going[one.Name] = true
+		d.plan.Operations = slices.DeleteFunc(d.plan.Operations, func(o Operation) bool { return o.Action == Adopt && o.Name == one.Name })
+		d.remove(one.Sight, one.cause)
+	}
+	stay := 0
+	for _, s := range d.serving {
+		if going[s.Name] {
+			continue
+		}
+		if s.Doing != "" {
+			stay++
+			continue
+		}
+		cause := "as wanted"
+		if old := s.old(d.Wish.Spec, d.hash); old != "" {
+			cause = old
+			if s.hasListedJob() {
+				cause += ", but it has a job"
+			}
+		} else if stay >= d.Wish.Count && s.hasListedJob() {
+			cause = fmt.Sprintf("surplus, %d wanted, but it has a job", d.Wish.Count)
+		}
+		stay++
+		d.plan.Kept = append(d.plan.Kept, Operation{Action: Keep, Name: s.Name, Cause: cause, Runner: s.Runner})
+	}
 }
 
 type surplus struct {
@@ -175,42 +245,45 @@ type surplus struct {
 	cause string
 }
 
-// tooMany returns the surplus runners that may be removed: first those that are not connected,
-// then those of another spec, then the youngest. No connected runner is removed while no more
-// than the desired count are connected.
-func tooMany(v View, serving []Sight, spec Spec, hash string) (going []surplus) {
-	excess, connected := len(serving)-v.Wish.Count, 0
+// surplus returns the surplus runners that may be removed: first those that are not connected,
+// then those of another spec, then idle ones, each time the youngest first. No connected
+// runner is removed while no more than the desired count are connected.
+func (d *decision) surplus() (going []surplus) {
+	excess, connected := len(d.serving)-d.Wish.Count, 0
 	var candidates []surplus
-	for _, s := range slices.Backward(serving) {
-		if s.connected() {
+	for _, s := range slices.Backward(d.serving) {
+		if s.Connected() {
 			connected++
 		}
-		if s.removable(v) {
-			candidates = append(candidates, surplus{s, s.old(spec, hash)})
+		// The lists of a single run are fresh, so a runner that is not known yet is judged by them.
+		if s.removable(d.Now) || d.Wish.Policy.Once && d.adopted[s.Name] && !s.hasListedJob() {
+			candidates = append(candidates, surplus{s, s.old(d.Wish.Spec, d.hash)})
 		}
 	}
 	rank := func(s surplus) int {
 		switch {
-		case !s.connected():
+		case !s.Connected():
 			return 0
 		case s.cause != "":
 			return 1
+		case !s.Busy:
+			return 2
 		}
-		return 2
+		return 3
 	}
 	slices.SortStableFunc(candidates, func(a, b surplus) int { return cmp.Compare(rank(a), rank(b)) })
 	for _, one := range candidates {
 		if excess <= 0 {
 			break
 		}
-		if one.connected() {
-			if connected <= v.Wish.Count {
+		if one.Connected() {
+			if connected <= d.Wish.Count {
 				continue
 			}
 			connected--
 		}
 		if one.cause == "" {
-			one.cause = fmt.Sprintf("surplus, %d wanted", v.Wish.Count)
+			one.cause = fmt.Sprintf("surplus, %d wanted", d.Wish.Count)
 		}
 		going = append(going, one)
 		excess--
@@ -218,18 +291,48 @@ func tooMany(v View, serving []Sight, spec Spec, hash string) (going []surplus) 
 	return going
 }
 
+// fillSpares plans missing spares and the removal of surplus ones. Runners that take jobs come
+// first: a spare is made when nothing else is.
+func (d *decision) fillSpares() {
+	spares := d.Wish.Spares
+	if d.Wish.Spec.Agent.Mode != JIT {
+		spares = 0
+	}
+	for len(d.waiting) > spares {
+		last := len(d.waiting) - 1
+		d.remove(d.waiting[last], fmt.Sprintf("surplus, %d spare wanted", spares))
+		d.waiting = d.waiting[:last]
+	}
+	if d.held || d.making > 0 {
+		return
+	}
+	for i := len(d.waiting) + d.preparing; i < spares; i++ {
+		d.add(Operation{Action: MakeSpare, Name: d.NewName(), Cause: fmt.Sprintf("spare %d of %d", i+1, spares)})
+	}
+}
+
+// forget plans the removal of registrations that no runner has: their runnerctl was killed. An
+// online or busy registration has a runner somewhere, so it stays.
+func (d *decision) forget() {
+	for _, one := range d.Orphans {
+		if !one.Online && !one.Busy {
+			d.add(Operation{Action: Forget, Name: one.Name, Cause: "offline at GitHub, and no runner has it", Registration: one})
+		}
+	}
+}
+
 // lost returns why a runner will never take a job again; "" if it may.
-func (s Sight) lost() string {
+func (s Sight) lost(policy Policy) string {
 	switch {
 	case s.Failed != "":
 		return s.Failed
 	case s.State == "created":
 		return "it was never started"
-	case ended[s.State]:
+	case s.State.Ended():
 		return "it ended: " + Verdict(s.ExitCode, s.OutOfMemory)
 	case s.State == Paused && !s.hasListedJob():
 		return "it is paused"
-	case s.State == Restarting && s.Revivals >= revivals:
+	case s.State == Restarting && (policy.Once || s.Revivals >= revivals), policy.Once && s.Doing == "" && s.State == Running && !s.Ready && s.Revivals > 0:
 		return s.endsAgain()
 	}
 	return ""
@@ -248,13 +351,13 @@ func (s Sight) old(spec Spec, hash string) string {
 	return ""
 }
 
-// connected reports whether a runner can take jobs, as far as is known.
-func (s Sight) connected() bool { return !s.Online.IsZero() && s.Missed.IsZero() }
+// Connected reports whether a runner can take jobs, as far as is known.
+func (s Sight) Connected() bool { return !s.Online.IsZero() && s.Missed.IsZero() }
 
 func (s Sight) hasListedJob() bool { return s.Listing != nil && s.Listing.Busy }
 
-func (s Sight) removable(v View) bool {
-	return s.Doing == "" && !s.hasListedJob() && !v.Now.Before(s.Retry)
+func (s Sight) removable(now time.Time) bool {
+	return s.Doing == "" && !s.hasListedJob() && !now.Before(s.Retry)
 }
 
 // phantom reports whether a runner only looks alive: two GitHub lists did not show it as
@@ -264,10 +367,15 @@ func (s Sight) phantom(v View) bool {
 		(!s.Online.IsZero() || s.Looked.Sub(s.Since) >= v.Wish.Ready)
 }
 
-// silent reports whether jobs could not use a runner's daemon in two looks. One is not enough:
-// a job that has just ended may have restarted the daemon.
-func (s Sight) silent() bool {
-	return !s.Silent.IsZero() && s.Inside.Sub(s.Silent) >= settleLimit
+// settled reports whether jobs could not use a runner's daemon for SettleLimit. A single look
+// is not enough: a job that has just ended may have restarted the daemon.
+func (s Sight) settled() bool {
+	return !s.Silent.IsZero() && s.Inside.Sub(s.Silent) >= SettleLimit
+}
+
+// MayBeSilent reports whether a runner should be looked into: it waits for a job.
+func (s Sight) MayBeSilent() bool {
+	return s.State == Running && s.Doing == "" && (s.Waiting || !s.Online.IsZero()) && !s.hasListedJob()
 }
 
 func (s Sight) missing() string {
@@ -275,4 +383,41 @@ func (s Sight) missing() string {
 		return "it runs, but GitHub shows it as offline"
 	}
 	return "it runs, but GitHub does not list it"
+}
+
+// Standing returns the runner's status for metrics.
+func (s Sight) Standing() Standing {
+	switch {
+	case s.Doing == Remove || s.lost(Policy{}) != "":
+		return StandingGoing
+	case s.Waiting && s.Doing == "":
+		return StandingSpare
+	case s.hasListedJob():
+		return StandingBusy
+	case s.Connected():
+		return StandingIdle
+	case s.Online.IsZero():
+		return StandingStarting
+	}
+	return StandingOffline
+}
+
+// endsAgain returns the cause for removing a runner that the engine keeps restarting in vain.
+func (r Runner) endsAgain() string {
+	why := "it ends again and again"
+	if r.Agent.Mode != NoAgent && r.ExitCode != 0 {
+		why += ": " + Verdict(r.ExitCode, r.OutOfMemory)
+	}
+	return why
+}
+
+// HasJob reports whether GitHub assigned the runner a job and its container is running.
+func (r Runner) HasJob() bool {
+	return r.Listing != nil && r.Listing.Busy && r.State == Running
+}
+
+// unlisted reports whether the runner will never get a job. With a registration token, the
+// agent registers itself some time after the start.
+func (r Runner) unlisted() bool {
+	return r.Listing != nil && r.Listing.State == NotListed && (r.Agent.Mode == JIT || r.Ready)
 }

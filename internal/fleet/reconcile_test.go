@@ -9,7 +9,7 @@ import (
 
 func TestReconcile(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	spec := supervisedSpec
+	spec := Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1", Agent: Agent{Mode: JIT, URL: "https://github.com/acme", Ephemeral: true}}
 	minute := 0
 	good := func(name string, changes ...func(*Sight)) Sight {
 		minute++
@@ -26,7 +26,7 @@ func TestReconcile(t *testing.T) {
 	old := func(s *Sight) { s.ImageID = "sha256:0" }
 	changed := func(s *Sight) { s.SpecHash = "other" }
 	exited := func(s *Sight) { s.State, s.ExitCode, s.Ended = Exited, 137, now }
-	long := func(s *Sight) { s.Ended = now.Add(-burialLimit) }
+	long := func(s *Sight) { s.Ended = now.Add(-BurialLimit) }
 	spare := func(s *Sight) { s.Spare, s.Waiting, s.Listing, s.Online = true, true, nil, time.Time{} }
 	unseen := func(s *Sight) { s.Online = time.Time{} }
 	later := func(s *Sight) { s.Retry = now.Add(time.Second) }
@@ -47,8 +47,9 @@ func TestReconcile(t *testing.T) {
 		{"a spare when all others are made", 1, 1, []Sight{good("a")}, false, "spare   new-1  (spare 1 of 1)\n"},
 		{"no spare while others are made", 2, 1, []Sight{good("a"), good("b", doing(Create))}, false, ""},
 		{"as wished", 1, 1, []Sight{good("a"), good("s", spare)}, false, ""},
-		{"one ended: its successor comes first", 2, 1, []Sight{good("a"), good("b", exited), good("s", spare)}, false, "give    s  (2 of 2)\n"},
-		{"one ended, its successor is being made", 2, 0, []Sight{good("a"), good("b", exited), good("c", doing(Create))}, false, ""},
+		{"one ended: its successor comes first", 2, 1, []Sight{good("a"), good("b", exited), good("s", spare)}, false, "give    s  (2 of 2)\nremove  b  (it ended: killed by its job or from outside, or not stopped in time, once the others are ready)\n"},
+		{"one ended, its successor is being made", 2, 0, []Sight{good("a"), good("b", exited), good("c", doing(Create))}, false,
+			"remove  b  (it ended: killed by its job or from outside, or not stopped in time, once the others are ready)\n"},
 		{"one ended, its successor takes long", 2, 0, []Sight{good("a"), good("b", exited, long), good("c", doing(Create))}, false,
 			"remove  b  (it ended: killed by its job or from outside, or not stopped in time)\n"},
 		{"one ended, its successor is there", 2, 1, []Sight{good("a"), good("b", exited), good("c")}, false,
@@ -97,30 +98,10 @@ func TestReconcile(t *testing.T) {
 				view.NotBefore = now.Add(time.Second)
 			}
 			var got strings.Builder
-			Reconcile(view).Write(&got)
+			Plan{Operations: Reconcile(view).Operations}.Write(&got)
 			if got.String() != test.want {
 				t.Errorf("got:\n%s\nwant:\n%s", got.String(), test.want)
 			}
 		})
-	}
-}
-
-func TestBackOff(t *testing.T) {
-	var b backOff
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	want := []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300}
-	for i, seconds := range want {
-		pause, fresh := b.failed(now, now.Add(time.Second))
-		if pause != seconds*time.Second || !fresh {
-			t.Errorf("pause %d: %s, fresh %t", i, pause, fresh)
-		}
-		if _, fresh := b.failed(now, now.Add(2*time.Second)); fresh {
-			t.Errorf("pause %d: what was begun before tells something new", i)
-		}
-		now = now.Add(pause + time.Second)
-	}
-	b.reset()
-	if pause, _ := b.failed(now, now); pause != time.Second {
-		t.Errorf("after a reset %s", pause)
 	}
 }

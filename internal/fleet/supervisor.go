@@ -21,13 +21,40 @@ type Wish struct {
 	Ready   time.Duration   `json:"ready"`             // time limit of a start, in nanoseconds
 	Agent   string          `json:"agent_version"`     // of the image; "" if unknown
 	Rebuild json.RawMessage `json:"rebuild,omitempty"` // what the image is made from, for a rebuild
+	Policy  Policy          `json:"-"`                 // belongs to the process that reconciles, so it is not stored
 }
 
-// SupervisedEngine is the Docker Engine as a supervisor needs it.
-type SupervisedEngine interface {
-	Engine
+// Policy is how a desired state is reached. The zero value is a supervisor's: it tries again
+// for ever, replaces runners of another spec one by one, and never ends a job.
+type Policy struct {
+	Once    bool          // stop when the fleet has converged or an operation failed; when canceled, remove the runners made
+	Down    bool          // the desired state is no runner and no registration
+	AtOnce  bool          // replace idle runners of another spec together
+	JobWait time.Duration // how long a removal waits for the runner's job; 0: the runner stays
+	Force   bool          // cancel the jobs of runners to be removed, and go on without GitHub
+}
+
+// Engine is the Docker Engine that runners live on, as the reconcile loop needs it.
+type Engine interface {
 	// Known lists the fleet's runners without looking inside them.
 	Known(ctx context.Context, fleet string) ([]Runner, error)
+	// Create makes and starts a runner, and writes the credential, if any, to its standard
+	// input. On an error it leaves nothing behind.
+	Create(ctx context.Context, name string, spec Spec, credential secret.Text) (Runner, error)
+	// Ended reports whether a runner's container has exited for good, and its exit code.
+	Ended(ctx context.Context, runner Runner) (code int, ended bool, err error)
+	// WaitReady blocks until the inner daemon answers and returns its version.
+	WaitReady(ctx context.Context, runner Runner) (version string, err error)
+	// Cancel ends a runner's job. Remove gives the job time.
+	Cancel(ctx context.Context, runner Runner) error
+	// Remove stops a runner gracefully and removes its container and volume. Once started, it
+	// ignores cancellation of ctx.
+	Remove(ctx context.Context, runner Runner) error
+	// RemoveAtOnce is Remove without the graceful stop, for runners that never had a job. A
+	// runner that has just started may miss the stop signal.
+	RemoveAtOnce(ctx context.Context, runner Runner) error
+	// LastLines returns the end of a runner's log.
+	LastLines(ctx context.Context, runner Runner, n int) []string
 	// Look adds facts that are only known inside the runner. If the inside does not answer,
 	// the runner is returned unchanged: neither Ready nor Waiting.
 	Look(ctx context.Context, runner Runner) Runner
@@ -126,6 +153,7 @@ const (
 	ForgotEvent     EventKind = "forgot"     // a registration without a runner was removed
 	FailedEvent     EventKind = "failed"     // something failed
 	BackOffEvent    EventKind = "back-off"   // no runner is made for a while
+	PlanEvent       EventKind = "plan"       // the operations that the supervisor begins
 	ImageEvent      EventKind = "image"      // the agent's version is aging, or an image was rebuilt
 )
 
@@ -189,19 +217,4 @@ type Ages interface {
 	// Deprecated returns the first day on which GitHub refuses the agent's version; zero if no
 	// day is set.
 	Deprecated(ctx context.Context, version string) (time.Time, error)
-}
-
-// Supervision holds the dependencies of Supervise.
-type Supervision struct {
-	Fleet   string
-	Engine  SupervisedEngine
-	Forges  Forges // by target URL
-	Store   Store
-	NewName func() string // returns a random name, which may be taken
-	// Rebuild rebuilds the image of wish with the newest agent, and returns the Wish with that
-	// image. It returns a NotHereError if the image can't be rebuilt here.
-	Rebuild func(ctx context.Context, wish Wish) (Wish, error)
-	Reload  <-chan struct{} // signals that the Wish may have changed
-	Observe func(Event)     // called with each event when it happens; nil: not called
-	Meter   Meter           // nil: no metrics
 }

@@ -4,8 +4,8 @@ import "fmt"
 
 // Exit codes that code depends on.
 const (
-	versionRefused = 7  // GitHub no longer accepts the agent
-	notSetUp       = 78 // from the image's own programs: for example, the agent could not register
+	VersionRefused = 7  // GitHub no longer accepts the agent
+	NotSetUp       = 78 // from the image's own programs: for example, the agent could not register
 	signalled      = 128
 	sigkill        = 9
 )
@@ -19,10 +19,10 @@ var verdicts = map[int]string{
 	3:                   "ended to update itself",
 	4:                   "ended after its one job to update itself",
 	5:                   "another session has its registration",
-	versionRefused:      "GitHub takes this version of the agent no more: rebuild the image",
+	VersionRefused:      "GitHub takes this version of the agent no more: rebuild the image",
 	70:                  "a daemon of the runner gave up: see its log",
 	77:                  "GitHub has deleted its registration: runnerctl up makes another runner",
-	notSetUp:            "the agent could not be set up: see its log",
+	NotSetUp:            "the agent could not be set up: see its log",
 	signalled + sigkill: "killed by its job or from outside, or not stopped in time",
 	signalled + 15:      "ended by SIGTERM, from its job or before it was set up",
 }

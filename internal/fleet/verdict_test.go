@@ -37,13 +37,10 @@ func TestEndsAgainAndAgain(t *testing.T) {
 		"it ends again and again: killed by the kernel: out of memory":                                    {Agent: static, ExitCode: 137, OutOfMemory: true},
 	} {
 		runner.State, runner.Revivals = Restarting, 4
-		spec := Spec{Agent: static}
-		runner.SpecHash = spec.Hash()
-		if got := unfit(runner, spec, spec.Hash()); got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
-		if got := (Sight{Runner: runner}).lost(); got != want {
-			t.Errorf("for a supervisor: %q, want %q", got, want)
+		for _, policy := range []Policy{{}, {Once: true}} {
+			if got := (Sight{Runner: runner}).lost(policy); got != want {
+				t.Errorf("policy %+v: %q, want %q", policy, got, want)
+			}
 		}
 	}
 }

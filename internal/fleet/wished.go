@@ -1,6 +1,26 @@
 package fleet
 
-import "fmt"
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+func (w Wish) String() string {
+	text := fmt.Sprintf("%d wanted", w.Count)
+	if w.Spares > 0 {
+		text += fmt.Sprintf(" and %d spare", w.Spares)
+	}
+	return text + ", of " + w.Spec.Image
+}
+
+// Equal reports whether two desired states are stored alike.
+func (w Wish) Equal(other Wish) bool {
+	one, err := json.Marshal(w)
+	two, otherErr := json.Marshal(other)
+	return errors.Join(err, otherErr) == nil && bytes.Equal(one, two)
+}
 
 // Short describes what a fleet lacks to reach the desired state; "" if nothing. Spares don't
 // count, and a runner that has a job counts as good whatever its spec, so that no one has to
@@ -10,7 +30,7 @@ func (w Wish) Short(runners []Runner) string {
 	var good, idle, old int
 	for _, runner := range runners {
 		switch {
-		case runner.hasJob():
+		case runner.HasJob():
 			good++
 		case !runner.Serving() || !runner.Ready:
 		case runner.ImageID != w.Spec.ImageID || runner.SpecHash != hash:

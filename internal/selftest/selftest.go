@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/controller"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
@@ -162,7 +163,6 @@ func startPair(ctx context.Context, engine *dockerx.Engine, spec fleet.Spec, lim
 	if err != nil {
 		return pair, remove, err
 	}
-	var plan fleet.Plan
 	var names []string
 	for range 2 {
 		name := fleet.NewName(spec.Fleet+"-deep", taken)
@@ -172,9 +172,9 @@ func startPair(ctx context.Context, engine *dockerx.Engine, spec fleet.Spec, lim
 			return pair, remove, err
 		}
 		undo = append(undo, func() error { release(); return nil }, func() error { return engine.Discard(ctx, name) })
-		plan.Operations = append(plan.Operations, fleet.Operation{Action: fleet.Create, Name: name, Cause: "doctor --deep"})
 	}
-	if err := fleet.Execute(ctx, engine, nil, plan, fleet.Options{Spec: spec, Ready: limit}, fleet.Silent{}); err != nil {
+	loop := controller.Controller{Fleet: spec.Fleet, Engine: engine}
+	if err := loop.Create(ctx, fleet.Wish{Spec: spec, Ready: limit}, names...); err != nil {
 		return pair, remove, err
 	}
 	if pair.Tried, err = engine.Runner(ctx, names[0]); err != nil {

@@ -1,8 +1,11 @@
-package fleet
+package controller
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
 // A runner whose daemon jobs can't use is replaced after two looks, unless it has a job or its
@@ -13,13 +16,13 @@ func TestNotAnswering(t *testing.T) {
 		s.do(func() { one := s.runners[name]; one.Problem = problem; s.runners[name] = one })
 	}
 	t.Run("replaced", func(t *testing.T) {
-		supervise(t, Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+		supervise(t, fleet.Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			broken := s.onlineNames()[0]
 			breaks(s, broken, cause)
 			s.after(2 * time.Minute)
 			s.whole(3, 1)
-			if len(s.told(FailedEvent, "not answering: "+cause)) != 1 || len(s.told(RemovedEvent, "not answering: "+cause)) != 1 || s.count("remove") != 1 {
+			if len(s.told(fleet.FailedEvent, "not answering: "+cause)) != 1 || len(s.told(fleet.RemovedEvent, "not answering: "+cause)) != 1 || s.count("remove") != 1 {
 				t.Errorf("%v", s.store.events)
 			}
 			if record, _ := s.store.Record(t.Context(), broken); record == nil || record.Cause != "not answering: "+cause {
@@ -28,7 +31,7 @@ func TestNotAnswering(t *testing.T) {
 		})
 	})
 	t.Run("a spare", func(t *testing.T) {
-		supervise(t, Wish{Count: 1, Spares: 1}, nil, func(s *supervised) {
+		supervise(t, fleet.Wish{Count: 1, Spares: 1}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			for name, one := range s.runners {
 				if one.Spare {
@@ -43,13 +46,13 @@ func TestNotAnswering(t *testing.T) {
 		})
 	})
 	t.Run("answers again", func(t *testing.T) {
-		supervise(t, Wish{Count: 3}, nil, func(s *supervised) {
+		supervise(t, fleet.Wish{Count: 3}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			broken := s.onlineNames()[0]
 			breaks(s, broken, cause)
 			for range 100 { // until the first look, whenever that is
 				s.after(time.Second)
-				if len(s.told(FailedEvent, cause)) > 0 {
+				if len(s.told(fleet.FailedEvent, cause)) > 0 {
 					break
 				}
 			}
@@ -62,7 +65,7 @@ func TestNotAnswering(t *testing.T) {
 		})
 	})
 	t.Run("busy", func(t *testing.T) {
-		supervise(t, Wish{Count: 3}, nil, func(s *supervised) {
+		supervise(t, fleet.Wish{Count: 3}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			busy := s.onlineNames()[0]
 			s.setBusy(busy, true)
@@ -75,7 +78,7 @@ func TestNotAnswering(t *testing.T) {
 		})
 	})
 	t.Run("all at once", func(t *testing.T) {
-		supervise(t, Wish{Count: 8}, nil, func(s *supervised) {
+		supervise(t, fleet.Wish{Count: 8}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			for _, name := range s.onlineNames() {
 				breaks(s, name, cause)
@@ -83,7 +86,7 @@ func TestNotAnswering(t *testing.T) {
 			s.onRemove = func(w *world, name string) {
 				online := 0
 				for name, one := range w.registrations {
-					if one.Online && w.runners[name].State == Running {
+					if one.Online && w.runners[name].State == fleet.Running {
 						online++
 					}
 				}
@@ -100,12 +103,28 @@ func TestNotAnswering(t *testing.T) {
 	})
 }
 
+// A runner whose daemon is just being restarted is kept by up, and one that stays silent is
+// replaced.
 func TestSettle(t *testing.T) {
-	w := newWorld()
-	runners := []Runner{w.start("ci-aaaa", supervisedSpec), w.start("ci-bbbb", supervisedSpec)}
-	runners[0].Problem = "dockerd does not run" // temporarily
-	Settle(t.Context(), w, runners)
-	if runners[0].Problem != "" || !runners[0].Ready {
-		t.Errorf("%+v", runners[0])
+	for problem, lasts := range map[string]time.Duration{"dockerd does not run": 3 * time.Second, "/run/docker.sock is gone": time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.standing("ci-a", jitSpec.Agent)
+			breaks := func(problem string) {
+				w.do(func() { one := w.runners["ci-a"]; one.Problem = problem; w.runners["ci-a"] = one })
+			}
+			breaks(problem)
+			heals := time.AfterFunc(lasts, func() { breaks("") })
+			defer heals.Stop()
+			started := time.Now()
+			done, err := converge(t, w, fleet.Wish{Count: 1, Spec: jitSpec, Ready: time.Minute})
+			kept, took := w.runners["ci-a"].Name != "", time.Since(started)
+			if err != nil || kept != (lasts < time.Minute) || took > fleet.SettleLimit+5*time.Second || took < min(lasts, fleet.SettleLimit) {
+				t.Errorf("%q for %s: error %v, kept %t after %s: %v", problem, lasts, err, kept, took, done)
+			}
+			if !kept && done["ci-a"] != "removed: "+fleet.NotAnswering+problem {
+				t.Errorf("%q: reported as %q", problem, done["ci-a"])
+			}
+		})
 	}
 }

@@ -1,4 +1,4 @@
-package fleet
+package controller
 
 import (
 	"context"
@@ -9,44 +9,70 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
 var (
-	jitSpec   = Spec{Fleet: "ci", Agent: Agent{Mode: JIT, URL: acme, Ephemeral: true}}
-	tokenSpec = Spec{Fleet: "ci", Agent: Agent{Mode: Token, URL: acme}}
+	jitSpec   = fleet.Spec{Fleet: "ci", Agent: fleet.Agent{Mode: fleet.JIT, URL: acme, Ephemeral: true}}
+	tokenSpec = fleet.Spec{Fleet: "ci", Agent: fleet.Agent{Mode: fleet.Token, URL: acme}}
 )
 
-func creates(names ...string) (plan Plan) {
+func creates(names ...string) (plan fleet.Plan) {
 	for _, name := range names {
-		plan.Operations = append(plan.Operations, Operation{Action: Create, Name: name})
+		plan.Operations = append(plan.Operations, fleet.Operation{Action: fleet.Create, Name: name})
 	}
 	return plan
 }
 
-func execute(t *testing.T, w *world, plan Plan, options Options) (map[string]string, error) {
+// removes plans the removal of runners and registrations as Reconcile does for down.
+func removes(runners []fleet.Runner, orphans ...fleet.Registration) fleet.Plan {
+	view := fleet.View{Now: time.Now(), Wish: fleet.Wish{Policy: fleet.Policy{Down: true}}, Orphans: orphans}
+	for _, runner := range runners {
+		view.Runners = append(view.Runners, fleet.Sight{Runner: runner})
+	}
+	return fleet.Reconcile(view)
+}
+
+// execute carries a plan out once, and returns the last report on each runner.
+func execute(t *testing.T, w *world, plan fleet.Plan, wish fleet.Wish) (map[string]string, error) {
 	t.Helper()
-	var observer told
-	err := Execute(t.Context(), w, Forges{acme: w}, plan, options, &observer)
-	return observer.done, err
+	var progress told
+	err := executeIn(t.Context(), w, fleet.Forges{acme: w}, plan, wish, &progress)
+	return progress.done, err
+}
+
+func executeIn(ctx context.Context, w *world, forges fleet.Forges, plan fleet.Plan, wish fleet.Wish, progress Progress) error {
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	wish.Policy.Once, wish.Policy.Down = true, wish.Policy.JobWait > 0 || wish.Policy.Force
+	l := newLoop(life, Controller{Fleet: "ci", Engine: w, Forges: forges, Progress: progress}, wish)
+	for _, operation := range plan.Operations {
+		if operation.Runner.Name != "" {
+			l.sights[operation.Name] = &fleet.Sight{Runner: operation.Runner}
+		}
+		l.begin(ctx, operation)
+	}
+	return l.finish(ctx)
 }
 
 // standing returns a runner that is up and online.
-func (w *world) standing(name string, agent Agent) Runner {
+func (w *world) standing(name string, agent fleet.Agent) fleet.Runner {
 	w.online(name)
-	runner := Runner{Name: name, Fleet: "ci", ContainerID: "id-" + name, State: Running, Ready: true, DockerVersion: "26.1", Agent: agent}
+	runner := fleet.Runner{Name: name, Fleet: "ci", ContainerID: "id-" + name, State: fleet.Running, Ready: true, DockerVersion: "26.1", Agent: agent}
 	w.runners[name] = runner
 	return runner
 }
 
 func TestUpWithAgents(t *testing.T) {
-	for _, spec := range []Spec{jitSpec, tokenSpec} {
+	for _, spec := range []fleet.Spec{jitSpec, tokenSpec} {
 		t.Run(string(spec.Agent.Mode), func(t *testing.T) {
 			w := newWorld()
 			var names []string
 			for i := range 40 {
 				names = append(names, fmt.Sprintf("ci-%02d", i))
 			}
-			done, err := execute(t, w, creates(names...), Options{Spec: spec, Ready: 10 * time.Second})
+			done, err := execute(t, w, creates(names...), fleet.Wish{Spec: spec, Ready: 10 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,22 +94,22 @@ func TestUpWithAgents(t *testing.T) {
 func TestNothingStaysOfWhatFails(t *testing.T) {
 	tests := []struct {
 		name   string
-		spec   Spec
+		spec   fleet.Spec
 		change func(*world)
 		want   func(error) bool
 	}{
 		{"register", jitSpec, func(w *world) { w.registerErr = errors.New("no") }, func(err error) bool { return strings.Contains(err.Error(), "no") }},
 		{"create", jitSpec, func(w *world) { w.createErr = errors.New("disk full") }, func(err error) bool { return strings.Contains(err.Error(), "disk full") }},
 		{"never online", jitSpec, func(w *world) { w.connect = func(*world, string) {} }, func(err error) bool {
-			var late *NotOnlineError
-			return errors.As(err, &late) && late.State == Offline && late.Lines[0] == "its last line"
+			var late *fleet.NotOnlineError
+			return errors.As(err, &late) && late.State == fleet.Offline && late.Lines[0] == "its last line"
 		}},
 		{"never listed", tokenSpec, func(w *world) { w.connect = func(*world, string) {} }, func(err error) bool {
-			var late *NotOnlineError
-			return errors.As(err, &late) && late.State == NotListed
+			var late *fleet.NotOnlineError
+			return errors.As(err, &late) && late.State == fleet.NotListed
 		}},
 		{"the agent ends", jitSpec, func(w *world) { w.connect = func(w *world, name string) { w.end(name, 7) } }, func(err error) bool {
-			var ended *EndedError
+			var ended *fleet.EndedError
 			return errors.As(err, &ended) && ended.Code == 7
 		}},
 		{"registered at the last moment", tokenSpec, func(w *world) { w.connect, w.onRemove = func(*world, string) {}, (*world).online }, func(err error) bool { return err != nil }},
@@ -92,7 +118,7 @@ func TestNothingStaysOfWhatFails(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld()
 			test.change(w)
-			_, err := execute(t, w, creates("ci-a", "ci-b"), Options{Spec: test.spec, Ready: time.Second})
+			_, err := execute(t, w, creates("ci-a", "ci-b"), fleet.Wish{Spec: test.spec, Ready: time.Second})
 			if err == nil || !test.want(err) {
 				t.Errorf("%v", err)
 			}
@@ -110,7 +136,7 @@ func TestNothingStaysOfWhatFails(t *testing.T) {
 func TestUndoWithoutGitHubIsGraceful(t *testing.T) {
 	w := newWorld()
 	w.connect, w.unregisterErr = func(*world, string) {}, errors.New("502")
-	if _, err := execute(t, w, creates("ci-a"), Options{Spec: jitSpec, Ready: time.Second}); err == nil || !strings.Contains(err.Error(), "502") {
+	if _, err := execute(t, w, creates("ci-a"), fleet.Wish{Spec: jitSpec, Ready: time.Second}); err == nil || !strings.Contains(err.Error(), "502") {
 		t.Error(err)
 	}
 	if runners, _ := w.all(); len(runners) > 0 || !slices.Contains(w.events, "remove ci-a") || slices.Contains(w.events, "remove at once ci-a") {
@@ -142,7 +168,7 @@ func TestAllFailTogether(t *testing.T) {
 		}
 		ended := make(chan error, 1)
 		go func() {
-			ended <- Execute(ctx, w, Forges{acme: w}, creates(names...), Options{Spec: jitSpec, Ready: time.Second}, &told{})
+			ended <- executeIn(ctx, w, fleet.Forges{acme: w}, creates(names...), fleet.Wish{Spec: jitSpec, Ready: time.Second}, &told{})
 		}()
 		select {
 		case err := <-ended:
@@ -162,7 +188,7 @@ func TestAllFailTogether(t *testing.T) {
 func TestThroughAtOnce(t *testing.T) {
 	w := newWorld()
 	w.connect = (*world).through
-	done, err := execute(t, w, creates("ci-a"), Options{Spec: jitSpec, Ready: time.Second})
+	done, err := execute(t, w, creates("ci-a"), fleet.Wish{Spec: jitSpec, Ready: time.Second})
 	if err != nil || done["ci-a"] != "daemon 26.1, had its job already" {
 		t.Error(done, err)
 	}
@@ -183,7 +209,7 @@ func TestInterruptedUpWithAgents(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	interrupted := errors.New("interrupted")
 	time.AfterFunc(700*time.Millisecond, func() { cancel(interrupted) })
-	err := Execute(ctx, w, Forges{acme: w}, creates("ci-a", "ci-busy", "ci-late"), Options{Spec: jitSpec, Ready: 10 * time.Second}, &told{})
+	err := executeIn(ctx, w, fleet.Forges{acme: w}, creates("ci-a", "ci-busy", "ci-late"), fleet.Wish{Spec: jitSpec, Ready: 10 * time.Second}, &told{})
 	if !errors.Is(err, interrupted) {
 		t.Error(err)
 	}
@@ -197,7 +223,7 @@ func TestDown(t *testing.T) {
 	idle, busy := w.standing("ci-idle", jitSpec.Agent), w.standing("ci-busy", jitSpec.Agent)
 	ended := w.standing("ci-ended", jitSpec.Agent)
 	w.through("ci-ended")
-	ended.State = Exited
+	ended.State = fleet.Exited
 	w.setBusy("ci-busy", true)
 	time.AfterFunc(time.Second, func() {
 		w.mu.Lock()
@@ -205,8 +231,8 @@ func TestDown(t *testing.T) {
 		w.note("job ends")
 		w.through("ci-busy")
 	})
-	plan := RemoveAll([]Runner{idle, busy, ended}, []Registration{{URL: acme, Name: "ci-gone", ID: 99}})
-	done, err := execute(t, w, plan, Options{Wait: 10 * time.Second})
+	plan := removes([]fleet.Runner{idle, busy, ended}, fleet.Registration{URL: acme, Name: "ci-gone", ID: 99})
+	done, err := execute(t, w, plan, fleet.Wish{Policy: fleet.Policy{JobWait: 10 * time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,11 +254,11 @@ func TestJobThatBeginsMeanwhile(t *testing.T) {
 		w := newWorld()
 		runner := w.standing("ci-a", tokenSpec.Agent)
 		w.setBusy("ci-a", true)
-		options := Options{}
+		wish := fleet.Wish{}
 		if down {
-			options.Wait = 300 * time.Millisecond
+			wish.Policy.JobWait = 300 * time.Millisecond
 		}
-		done, err := execute(t, w, RemoveAll([]Runner{runner}, nil), options)
+		done, err := execute(t, w, removes([]fleet.Runner{runner}), wish)
 		var still *StillBusyError
 		if down != errors.As(err, &still) || !down && done["ci-a"] != "stays, it has a job" {
 			t.Errorf("down %v: %v %v", down, done, err)
@@ -249,7 +275,7 @@ func TestForce(t *testing.T) {
 	w.setBusy("ci-a", true)
 	w.onRemove = func(w *world, name string) { time.AfterFunc(100*time.Millisecond, func() { w.setBusy(name, false) }) }
 	started := time.Now()
-	if _, err := execute(t, w, RemoveAll([]Runner{runner}, nil), Options{Wait: time.Hour, Force: true}); err != nil {
+	if _, err := execute(t, w, removes([]fleet.Runner{runner}), fleet.Wish{Policy: fleet.Policy{JobWait: time.Hour, Force: true}}); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"refuse ci-a", "cancel ci-a", "remove ci-a"}; !slices.Equal(w.events[:3], want) {
@@ -260,103 +286,132 @@ func TestForce(t *testing.T) {
 	}
 	// The same without any access to GitHub.
 	runner = w.standing("ci-b", jitSpec.Agent)
-	if err := Execute(t.Context(), w, nil, RemoveAll([]Runner{runner}, nil), Options{Wait: time.Hour, Force: true}, &told{}); err != nil {
+	if err := executeIn(t.Context(), w, nil, removes([]fleet.Runner{runner}), fleet.Wish{Policy: fleet.Policy{JobWait: time.Hour, Force: true}}, &told{}); err != nil {
 		t.Error(err)
 	}
-	if err := Execute(t.Context(), w, nil, RemoveAll([]Runner{runner}, nil), Options{Wait: time.Hour}, &told{}); err == nil {
+	if err := executeIn(t.Context(), w, nil, removes([]fleet.Runner{runner}), fleet.Wish{Policy: fleet.Policy{JobWait: time.Hour}}, &told{}); err == nil {
 		t.Error("a runner was removed whose registration stays")
 	}
 }
 
+// converge runs the loop with the world's fleet, and returns the last report on each runner.
+func converge(t *testing.T, w *world, wish fleet.Wish) (map[string]string, error) {
+	t.Helper()
+	wish.Policy.Once = true
+	var progress told
+	names := []string{"ci-b", "ci-c", "ci-d"}
+	c := Controller{Fleet: "ci", Engine: w, Forges: fleet.Forges{acme: w}, Progress: &progress, NewName: func() string {
+		next := names[0]
+		names = append(names[1:], next)
+		return next
+	}}
+	err := c.Converge(t.Context(), wish)
+	return progress.done, err
+}
+
 func TestKeepWithAgents(t *testing.T) {
-	w := newWorld()
-	runner := w.standing("ci-a", jitSpec.Agent)
-	keep := Plan{Operations: []Operation{{Action: Keep, Name: "ci-a", Runner: runner}}}
-	if done, err := execute(t, w, keep, Options{Spec: jitSpec, Ready: time.Second}); err != nil || done["ci-a"] != "daemon 26.1, online" {
-		t.Error(done, err)
+	wish := fleet.Wish{Count: 1, Spec: jitSpec, Ready: 500 * time.Millisecond}
+	offline := fleet.Registration{URL: acme, ID: 1, Name: "ci-a"}
+	kept := func(w *world) bool {
+		runners, _ := w.all()
+		return slices.Equal(runners, []string{"ci-a"})
 	}
-	w.registrations["ci-a"] = Registration{URL: acme, ID: 1, Name: "ci-a"}
-	_, err := execute(t, w, keep, Options{Spec: jitSpec, Ready: 500 * time.Millisecond})
-	var late *NotOnlineError
-	if !errors.As(err, &late) || late.State != Offline {
-		t.Error(err)
-	}
-	if len(w.runners) != 1 {
-		t.Error("a kept runner was removed")
-	}
-	// The runner is replaced if new names are available, but not because a list failed.
-	options := Options{Spec: jitSpec, Ready: 500 * time.Millisecond, NewName: func() string { return "ci-b" }}
-	w.listErrs = slices.Repeat([]error{errors.New("502")}, 100)
-	if _, err := execute(t, w, keep, options); !errors.As(err, &late) || len(w.runners) != 1 {
-		t.Error(err, w.runners)
-	}
-	w.listErrs = nil
-	w.setBusy("ci-a", true)
-	done, err := execute(t, w, keep, options)
-	if err != nil || done["ci-a"] != "daemon 26.1, online" {
-		t.Errorf("busy: %v %v", done, err)
-	}
-	w.setBusy("ci-a", false)
-	done, err = execute(t, w, keep, options)
-	if err != nil || done["ci-a"] != "removed: GitHub showed it as offline all the time" || done["ci-b"] != "daemon 26.1, online" {
-		t.Errorf("%v %v", done, err)
-	}
-	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-b"}) || !slices.Equal(registrations, runners) {
-		t.Errorf("%v %v", runners, registrations)
-	}
+	t.Run("online", func(t *testing.T) {
+		w := newWorld()
+		w.standing("ci-a", jitSpec.Agent)
+		if done, err := converge(t, w, wish); err != nil || len(done) > 0 || !kept(w) || w.lists != 1 {
+			t.Errorf("error %v, reports %v, runners %v, %d lists; want it untouched after one list", err, done, w.runners, w.lists)
+		}
+	})
+	t.Run("comes online", func(t *testing.T) {
+		w := newWorld()
+		w.standing("ci-a", jitSpec.Agent)
+		w.registrations["ci-a"] = offline
+		time.AfterFunc(100*time.Millisecond, func() { w.do(func() { w.online("ci-a") }) })
+		if done, err := converge(t, w, wish); err != nil || done["ci-a"] != "daemon 26.1, online" || !kept(w) {
+			t.Errorf("error %v, reports %v, runners %v; want it adopted", err, done, w.runners)
+		}
+	})
+	t.Run("GitHub fails meanwhile", func(t *testing.T) {
+		w := newWorld()
+		w.standing("ci-a", jitSpec.Agent)
+		w.registrations["ci-a"] = offline
+		w.listErrs = append([]error{nil}, slices.Repeat([]error{errors.New("502")}, 100)...)
+		var late *fleet.NotOnlineError
+		if _, err := converge(t, w, wish); !errors.As(err, &late) || !kept(w) {
+			t.Errorf("error %v, runners %v; want a NotOnlineError, and the runner kept", err, w.runners)
+		}
+	})
+	t.Run("has a job", func(t *testing.T) {
+		w := newWorld()
+		w.standing("ci-a", jitSpec.Agent)
+		w.setBusy("ci-a", true)
+		if _, err := converge(t, w, wish); err != nil || !kept(w) {
+			t.Errorf("error %v, runners %v; want the runner kept", err, w.runners)
+		}
+	})
+	t.Run("offline all the time", func(t *testing.T) {
+		w := newWorld()
+		w.standing("ci-a", jitSpec.Agent)
+		w.registrations["ci-a"] = offline
+		done, err := converge(t, w, wish)
+		if err != nil || !strings.Contains(done["ci-a"], "GitHub shows it as offline") || done["ci-b"] != "daemon 26.1, online" {
+			t.Errorf("error %v, reports %v; want ci-b in its place", err, done)
+		}
+		if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-b"}) || !slices.Equal(registrations, runners) {
+			t.Errorf("runners %v, registrations %v; want ci-b only", runners, registrations)
+		}
+	})
 }
 
 // A killed runnerctl may leave a runner without a credential. Such a runner soon ends.
 func TestKeptRunnerThatEnds(t *testing.T) {
 	w := newWorld()
-	runner := w.standing("ci-a", jitSpec.Agent)
-	w.registrations["ci-a"] = Registration{URL: acme, ID: 1, Name: "ci-a"}
-	w.end("ci-a", 78)
-	keep := Plan{Operations: []Operation{{Action: Keep, Name: "ci-a", Runner: runner}}}
-	done, err := execute(t, w, keep, Options{Spec: jitSpec, Ready: 10 * time.Second, NewName: func() string { return "ci-b" }})
-	if err != nil || done["ci-a"] != "removed: it ended: "+Verdict(78, false) || done["ci-b"] != "daemon 26.1, online" {
-		t.Errorf("%v %v", done, err)
+	w.standing("ci-a", jitSpec.Agent)
+	w.registrations["ci-a"] = fleet.Registration{URL: acme, ID: 1, Name: "ci-a"}
+	time.AfterFunc(100*time.Millisecond, func() { w.do(func() { w.end("ci-a", 78) }) })
+	done, err := converge(t, w, fleet.Wish{Count: 1, Spec: jitSpec, Ready: 10 * time.Second})
+	if err != nil || done["ci-a"] != "removed: it ended: "+fleet.Verdict(78, false) || done["ci-b"] != "daemon 26.1, online" {
+		t.Errorf("error %v, reports %v; want ci-b in the place of ci-a", err, done)
 	}
 	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-b"}) || !slices.Equal(registrations, runners) {
-		t.Errorf("%v %v", runners, registrations)
+		t.Errorf("runners %v, registrations %v; want ci-b only", runners, registrations)
 	}
 }
 
 // If a name is taken at GitHub, another one is tried.
 func TestTakenName(t *testing.T) {
+	taken := func(name string) fleet.Registration {
+		return fleet.Registration{URL: "elsewhere", ID: 8, Name: name, Online: true}
+	}
 	w := newWorld()
-	w.registrations["ci-a"], w.registrations["ci-b"] = Registration{ID: 8, Name: "ci-a"}, Registration{ID: 9, Name: "ci-b"}
-	names := []string{"ci-b", "ci-c"}
-	options := Options{Spec: jitSpec, Ready: time.Second, NewName: func() string {
-		next := names[0]
-		names = names[1:]
-		return next
-	}}
-	done, err := execute(t, w, creates("ci-a"), options)
-	if err != nil || done["ci-a"] != "the name is taken at GitHub, ci-b instead" || done["ci-c"] != "daemon 26.1, online" {
-		t.Error(done, err)
+	w.hidden = map[string]fleet.Registration{"ci-b": taken("ci-b"), "ci-c": taken("ci-c")} // since the list was read
+	done, err := converge(t, w, fleet.Wish{Count: 1, Spec: jitSpec, Ready: time.Second})
+	if err != nil || done["ci-b"] != "the name is taken at GitHub, another one instead" || done["ci-d"] != "daemon 26.1, online" {
+		t.Errorf("error %v, reports %v; want ci-d after two names", err, done)
 	}
-	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-c"}) || len(registrations) != 3 {
-		t.Errorf("%v %v", runners, registrations)
+	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-d"}) || !slices.Equal(registrations, runners) {
+		t.Errorf("runners %v, registrations %v; want ci-d only", runners, registrations)
 	}
-	options.NewName = func() string { return "ci-a" }
-	if _, err := execute(t, w, creates("ci-a"), options); !errors.Is(err, ErrNameTaken) {
-		t.Error(err)
+	w = newWorld()
+	w.hidden = map[string]fleet.Registration{"ci-b": taken("ci-b"), "ci-c": taken("ci-c"), "ci-d": taken("ci-d")}
+	if _, err := converge(t, w, fleet.Wish{Count: 1, Spec: jitSpec, Ready: time.Second}); !errors.Is(err, fleet.ErrNameTaken) || w.count("register") != drawings {
+		t.Errorf("error %v after %d names, want ErrNameTaken after %d", err, w.count("register"), drawings)
 	}
 }
 
 // down fails if a registration outlives it; up continues.
 func TestLeftRegistrations(t *testing.T) {
-	busy, connected := Registration{URL: acme, ID: 8, Name: "ci-busy"}, Registration{URL: acme, ID: 9, Name: "ci-conn", Online: true}
+	busy, connected := fleet.Registration{URL: acme, ID: 8, Name: "ci-busy"}, fleet.Registration{URL: acme, ID: 9, Name: "ci-conn", Online: true}
 	w := newWorld()
-	w.registrations["ci-busy"] = Registration{URL: acme, ID: 8, Name: "ci-busy", Busy: true} // since the list was read
-	_, err := execute(t, w, RemoveAll(nil, []Registration{busy, connected}), Options{Wait: time.Hour})
+	w.registrations["ci-busy"] = fleet.Registration{URL: acme, ID: 8, Name: "ci-busy", Busy: true} // since the list was read
+	_, err := execute(t, w, removes(nil, busy, connected), fleet.Wish{Policy: fleet.Policy{JobWait: time.Hour}})
 	for _, want := range []string{"runner ci-busy stays registered at " + acme + ": it has a job", "runner ci-conn stays registered at " + acme} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	done, err := execute(t, w, Plan{forgets([]Registration{busy})}, Options{Spec: jitSpec})
+	done, err := execute(t, w, fleet.Plan{Operations: []fleet.Operation{{Action: fleet.Forget, Name: busy.Name, Registration: busy}}}, fleet.Wish{Spec: jitSpec})
 	if err != nil || !strings.Contains(done["ci-busy"], "until the next up or down: it has a job") {
 		t.Error(done, err)
 	}
@@ -365,10 +420,10 @@ func TestLeftRegistrations(t *testing.T) {
 // A token that expires halfway leaves whole runners, not halves.
 func TestTokenEndsInTheMidst(t *testing.T) {
 	w := newWorld()
-	denied := fmt.Errorf("401: %w", ErrDenied)
+	denied := fmt.Errorf("401: %w", fleet.ErrDenied)
 	w.listErrs, w.unregisterErr = slices.Repeat([]error{denied}, 100), denied
-	_, err := execute(t, w, creates("ci-a", "ci-b"), Options{Spec: jitSpec, Ready: 10 * time.Second})
-	if !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "runner ci-a stays, as its registration does") {
+	_, err := execute(t, w, creates("ci-a", "ci-b"), fleet.Wish{Spec: jitSpec, Ready: 10 * time.Second})
+	if !errors.Is(err, fleet.ErrDenied) || !strings.Contains(err.Error(), "runner ci-a stays, as its registration does") {
 		t.Error(err)
 	}
 	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-a", "ci-b"}) || !slices.Equal(registrations, runners) {
@@ -378,17 +433,17 @@ func TestTokenEndsInTheMidst(t *testing.T) {
 
 // A list that fails is retried until the time limit; a denied one is not.
 func TestListsThatFail(t *testing.T) {
-	broken, denied := errors.New("502"), fmt.Errorf("401: %w", ErrDenied)
+	broken, denied := errors.New("502"), fmt.Errorf("401: %w", fleet.ErrDenied)
 	waiting := map[string]func(*testing.T, *world, time.Duration) error{
 		"up": func(t *testing.T, w *world, limit time.Duration) error {
-			_, err := execute(t, w, creates("ci-a"), Options{Spec: jitSpec, Ready: limit})
+			_, err := execute(t, w, creates("ci-a"), fleet.Wish{Spec: jitSpec, Ready: limit})
 			return err
 		},
 		"down": func(t *testing.T, w *world, limit time.Duration) error {
 			runner := w.standing("ci-a", jitSpec.Agent)
 			w.setBusy("ci-a", true)
 			time.AfterFunc(100*time.Millisecond, func() { w.setBusy("ci-a", false) })
-			_, err := execute(t, w, RemoveAll([]Runner{runner}, nil), Options{Wait: limit})
+			_, err := execute(t, w, removes([]fleet.Runner{runner}), fleet.Wish{Policy: fleet.Policy{JobWait: limit}})
 			return err
 		},
 	}
@@ -408,7 +463,7 @@ func TestListsThatFail(t *testing.T) {
 			}
 			w = newWorld()
 			w.listErrs = slices.Repeat([]error{denied}, 100)
-			if err := wait(t, w, 10*time.Second); !errors.Is(err, ErrDenied) || w.lists != 1 {
+			if err := wait(t, w, 10*time.Second); !errors.Is(err, fleet.ErrDenied) || w.lists != 1 {
 				t.Errorf("denied, after %d lists: %v", w.lists, err)
 			}
 		})

@@ -1,4 +1,4 @@
-package fleet
+package controller
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
@@ -17,8 +18,9 @@ const acme = "https://github.com/acme"
 // connects once its runner has a credential.
 type world struct {
 	mu            sync.Mutex
-	runners       map[string]Runner
-	registrations map[string]Registration
+	runners       map[string]fleet.Runner
+	registrations map[string]fleet.Registration
+	hidden        map[string]fleet.Registration // not listed to this fleet, but their names are taken
 	nextID        int64
 	lists         int
 	listErrs      []error // errors of the next lists
@@ -32,14 +34,14 @@ type world struct {
 
 	// For supervisors.
 	knownErr  error
-	listeners []chan Change
+	listeners []chan fleet.Change
 	calls     int             // API calls to GitHub, one per page of a list
 	orphaned  int             // calls of RemoveOrphans
 	worked    map[string]bool // runners that had a job
 }
 
 func newWorld() *world {
-	return &world{runners: map[string]Runner{}, registrations: map[string]Registration{}, worked: map[string]bool{}, connect: (*world).online}
+	return &world{runners: map[string]fleet.Runner{}, registrations: map[string]fleet.Registration{}, worked: map[string]bool{}, connect: (*world).online}
 }
 
 func (w *world) note(format string, args ...any) {
@@ -50,7 +52,7 @@ func (w *world) online(name string) {
 	one := w.registrations[name]
 	if one.ID == 0 { // registered by token
 		w.nextID++
-		one = Registration{URL: acme, ID: w.nextID, Name: name}
+		one = fleet.Registration{URL: acme, ID: w.nextID, Name: name}
 	}
 	one.Online = true
 	w.registrations[name] = one
@@ -60,9 +62,9 @@ func (w *world) through(name string) { w.end(name, 0) }
 
 func (w *world) end(name string, code int) {
 	runner := w.runners[name]
-	runner.State, runner.ExitCode = Exited, code
+	runner.State, runner.ExitCode = fleet.Exited, code
 	w.runners[name] = runner
-	w.tell(Change{Runner: name, Kind: Died})
+	w.tell(fleet.Change{Runner: name, Kind: fleet.Died})
 	if code == 0 {
 		delete(w.registrations, name)
 	} else {
@@ -101,17 +103,17 @@ func (w *world) all() (runners, registrations []string) {
 
 // Methods of Engine.
 
-func (w *world) Runners(context.Context, string) ([]Runner, error) { return nil, errors.ErrUnsupported }
-func (w *world) Names(context.Context) (map[string]bool, error)    { return nil, errors.ErrUnsupported }
-func (w *world) LastLines(context.Context, Runner, int) []string   { return []string{"its last line"} }
-func (w *world) Ended(_ context.Context, of Runner) (int, bool, error) {
+func (w *world) LastLines(context.Context, fleet.Runner, int) []string {
+	return []string{"its last line"}
+}
+func (w *world) Ended(_ context.Context, of fleet.Runner) (int, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	runner := w.runners[of.Name]
-	return runner.ExitCode, runner.State == Exited, nil
+	return runner.ExitCode, runner.State == fleet.Exited, nil
 }
 
-func (w *world) Create(_ context.Context, name string, spec Spec, credential secret.Text) (Runner, error) {
+func (w *world) Create(_ context.Context, name string, spec fleet.Spec, credential secret.Text) (fleet.Runner, error) {
 	if w.creating != nil {
 		w.creating()
 	}
@@ -119,20 +121,20 @@ func (w *world) Create(_ context.Context, name string, spec Spec, credential sec
 	defer w.mu.Unlock()
 	w.note("create %s", name)
 	if w.createErr != nil {
-		return Runner{}, w.createErr
+		return fleet.Runner{}, w.createErr
 	}
-	if want := string(spec.Agent.Mode) + " for " + name; spec.Agent.Mode != NoAgent && credential.Reveal() != want {
-		return Runner{}, fmt.Errorf("credential %q, want %q", credential.Reveal(), want)
+	if want := string(spec.Agent.Mode) + " for " + name; spec.Agent.Mode != fleet.NoAgent && credential.Reveal() != want {
+		return fleet.Runner{}, fmt.Errorf("credential %q, want %q", credential.Reveal(), want)
 	}
 	runner := w.start(name, spec)
-	if spec.Agent.Mode != NoAgent {
+	if spec.Agent.Mode != fleet.NoAgent {
 		w.connects(name)
 	}
-	return Runner{Name: name, Fleet: spec.Fleet, ContainerID: runner.ContainerID}, nil
+	return fleet.Runner{Name: name, Fleet: spec.Fleet, ContainerID: runner.ContainerID}, nil
 }
 
-func (w *world) start(name string, spec Spec) Runner {
-	runner := Runner{Name: name, Fleet: spec.Fleet, ContainerID: "id-" + name, State: Running, Created: time.Now(), Agent: spec.Agent, ImageID: spec.ImageID, SpecHash: spec.Hash()}
+func (w *world) start(name string, spec fleet.Spec) fleet.Runner {
+	runner := fleet.Runner{Name: name, Fleet: spec.Fleet, ContainerID: "id-" + name, State: fleet.Running, Created: time.Now(), Agent: spec.Agent, ImageID: spec.ImageID, SpecHash: spec.Hash()}
 	w.runners[name] = runner
 	return runner
 }
@@ -141,13 +143,13 @@ func (w *world) connects(name string) {
 	time.AfterFunc(10*time.Millisecond, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.runners[name].State == Running {
+		if w.runners[name].State == fleet.Running {
 			w.connect(w, name)
 		}
 	})
 }
 
-func (w *world) WaitReady(ctx context.Context, _ Runner) (string, error) {
+func (w *world) WaitReady(ctx context.Context, _ fleet.Runner) (string, error) {
 	select {
 	case <-ctx.Done():
 		return "", ctx.Err()
@@ -156,28 +158,28 @@ func (w *world) WaitReady(ctx context.Context, _ Runner) (string, error) {
 	}
 }
 
-func (w *world) Cancel(_ context.Context, runner Runner) error {
+func (w *world) Cancel(_ context.Context, runner fleet.Runner) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("cancel %s", runner.Name)
 	return nil
 }
 
-func (w *world) Remove(_ context.Context, runner Runner) error {
+func (w *world) Remove(_ context.Context, runner fleet.Runner) error {
 	return w.removed("remove", runner)
 }
 
-func (w *world) RemoveAtOnce(_ context.Context, runner Runner) error {
+func (w *world) RemoveAtOnce(_ context.Context, runner fleet.Runner) error {
 	return w.removed("remove at once", runner)
 }
 
-func (w *world) removed(how string, runner Runner) error {
+func (w *world) removed(how string, runner fleet.Runner) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("%s %s", how, runner.Name)
 	delete(w.runners, runner.Name)
 	w.disconnect(runner.Name)
-	w.tell(Change{Runner: runner.Name, Kind: Destroyed})
+	w.tell(fleet.Change{Runner: runner.Name, Kind: fleet.Destroyed})
 	if w.onRemove != nil {
 		w.onRemove(w, runner.Name)
 	}
@@ -186,7 +188,7 @@ func (w *world) removed(how string, runner Runner) error {
 
 // Methods of Forge.
 
-func (w *world) Register(_ context.Context, name string, agent Agent) (secret.Text, error) {
+func (w *world) Register(_ context.Context, name string, agent fleet.Agent) (secret.Text, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("register %s", name)
@@ -194,17 +196,17 @@ func (w *world) Register(_ context.Context, name string, agent Agent) (secret.Te
 	if w.registerErr != nil {
 		return secret.Text{}, w.registerErr
 	}
-	if w.registrations[name].ID != 0 {
-		return secret.Text{}, fmt.Errorf("409: %w", ErrNameTaken)
+	if w.registrations[name].ID != 0 || w.hidden[name].ID != 0 {
+		return secret.Text{}, fmt.Errorf("409: %w", fleet.ErrNameTaken)
 	}
-	if agent.Mode == JIT {
+	if agent.Mode == fleet.JIT {
 		w.nextID++
-		w.registrations[name] = Registration{URL: acme, ID: w.nextID, Name: name}
+		w.registrations[name] = fleet.Registration{URL: acme, ID: w.nextID, Name: name}
 	}
 	return secret.New(string(agent.Mode) + " for " + name), nil
 }
 
-func (w *world) Registrations(context.Context) (all []Registration, err error) {
+func (w *world) Registrations(context.Context) (all []fleet.Registration, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lists++
@@ -212,7 +214,9 @@ func (w *world) Registrations(context.Context) (all []Registration, err error) {
 	if len(w.listErrs) > 0 {
 		err := w.listErrs[0]
 		w.listErrs = w.listErrs[1:]
-		return nil, err
+		if err != nil {
+			return nil, err
+		}
 	}
 	for _, one := range w.registrations {
 		all = append(all, one)
@@ -220,7 +224,7 @@ func (w *world) Registrations(context.Context) (all []Registration, err error) {
 	return all, nil
 }
 
-func (w *world) Find(_ context.Context, name string) (*Registration, error) {
+func (w *world) Find(_ context.Context, name string) (*fleet.Registration, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls++
@@ -230,7 +234,7 @@ func (w *world) Find(_ context.Context, name string) (*Registration, error) {
 	return nil, nil
 }
 
-func (w *world) Unregister(_ context.Context, registration Registration) error {
+func (w *world) Unregister(_ context.Context, registration fleet.Registration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls++
@@ -239,7 +243,7 @@ func (w *world) Unregister(_ context.Context, registration Registration) error {
 	}
 	if w.registrations[registration.Name].Busy {
 		w.note("refuse %s", registration.Name)
-		return &BusyError{Name: registration.Name, Err: errors.New("422")}
+		return &fleet.BusyError{Name: registration.Name, Err: errors.New("422")}
 	}
 	w.note("unregister %s", registration.Name)
 	delete(w.registrations, registration.Name)
@@ -250,11 +254,9 @@ func (w *world) JobURLs(context.Context) (map[string]string, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// Additional methods of SupervisedEngine.
-
 // tell sends a change to all listeners. It drops changes for slow listeners, which still see
 // the result in their next look.
-func (w *world) tell(change Change) {
+func (w *world) tell(change fleet.Change) {
 	for _, listener := range w.listeners {
 		select {
 		case listener <- change:
@@ -263,19 +265,19 @@ func (w *world) tell(change Change) {
 	}
 }
 
-func (w *world) Changes(ctx context.Context, _ string) (<-chan Change, error) {
+func (w *world) Changes(ctx context.Context, _ string) (<-chan fleet.Change, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.knownErr != nil {
 		return nil, w.knownErr
 	}
-	listener := make(chan Change, 100)
+	listener := make(chan fleet.Change, 100)
 	w.listeners = append(w.listeners, listener)
 	context.AfterFunc(ctx, func() { w.hangUp(listener) })
 	return listener, nil
 }
 
-func (w *world) hangUp(listener chan Change) {
+func (w *world) hangUp(listener chan fleet.Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if i := slices.Index(w.listeners, listener); i >= 0 {
@@ -284,7 +286,7 @@ func (w *world) hangUp(listener chan Change) {
 	}
 }
 
-func (w *world) Known(_ context.Context, fleet string) (all []Runner, err error) {
+func (w *world) Known(_ context.Context, fleet string) (all []fleet.Runner, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.knownErr != nil {
@@ -299,7 +301,7 @@ func (w *world) Known(_ context.Context, fleet string) (all []Runner, err error)
 	return all, nil
 }
 
-func (w *world) Look(_ context.Context, of Runner) Runner {
+func (w *world) Look(_ context.Context, of fleet.Runner) fleet.Runner {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	one := w.runners[of.Name]
@@ -307,25 +309,25 @@ func (w *world) Look(_ context.Context, of Runner) Runner {
 	return of
 }
 
-func (w *world) CreateSpare(_ context.Context, name string, spec Spec) (Runner, error) {
+func (w *world) CreateSpare(_ context.Context, name string, spec fleet.Spec) (fleet.Runner, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("spare %s", name)
 	if w.createErr != nil {
-		return Runner{}, w.createErr
+		return fleet.Runner{}, w.createErr
 	}
 	runner := w.start(name, spec)
 	runner.Spare, runner.Waiting = true, true
 	w.runners[name] = runner
-	return Runner{Name: name, Fleet: spec.Fleet, ContainerID: runner.ContainerID}, nil
+	return fleet.Runner{Name: name, Fleet: spec.Fleet, ContainerID: runner.ContainerID}, nil
 }
 
-func (w *world) Give(_ context.Context, of Runner, credential secret.Text, _ Spec) error {
+func (w *world) Give(_ context.Context, of fleet.Runner, credential secret.Text, _ fleet.Spec) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("give %s", of.Name)
 	runner := w.runners[of.Name]
-	if !runner.Waiting || runner.State != Running || credential.Reveal() != "jit for "+of.Name {
+	if !runner.Waiting || runner.State != fleet.Running || credential.Reveal() != "jit for "+of.Name {
 		return fmt.Errorf("%s can't take %q", of.Name, credential.Reveal())
 	}
 	runner.Waiting = false
@@ -334,11 +336,11 @@ func (w *world) Give(_ context.Context, of Runner, credential secret.Text, _ Spe
 	return nil
 }
 
-func (w *world) Autopsy(_ context.Context, of Runner) (Record, error) {
+func (w *world) Autopsy(_ context.Context, of fleet.Runner) (fleet.Record, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	runner := w.runners[of.Name]
-	record := Record{Name: of.Name, Fleet: of.Fleet, ExitCode: runner.ExitCode, Log: []byte("agent: one\nagent: its last line\n")}
+	record := fleet.Record{Name: of.Name, Fleet: of.Fleet, ExitCode: runner.ExitCode, Log: []byte("agent: one\nagent: its last line\n")}
 	if w.worked[of.Name] {
 		record.Job, record.JobURL, record.Conclusion = "build", acme+"/api/actions/runs/1", "success"
 	}
@@ -355,26 +357,26 @@ func (w *world) RemoveOrphans(context.Context, string) error {
 // memory is a Store.
 type memory struct {
 	mu      sync.Mutex
-	wish    *Wish
-	events  []Event
-	records map[string]Record
+	wish    *fleet.Wish
+	events  []fleet.Event
+	records map[string]fleet.Record
 	err     error
 }
 
-func (m *memory) Wish(context.Context) (*Wish, error) {
+func (m *memory) Wish(context.Context) (*fleet.Wish, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.wish, m.err
 }
 
-func (m *memory) SaveWish(_ context.Context, wish Wish) error {
+func (m *memory) SaveWish(_ context.Context, wish fleet.Wish) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.wish = &wish
 	return m.err
 }
 
-func (m *memory) AppendEvents(_ context.Context, events []Event) error {
+func (m *memory) AppendEvents(_ context.Context, events []fleet.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err == nil {
@@ -383,22 +385,22 @@ func (m *memory) AppendEvents(_ context.Context, events []Event) error {
 	return m.err
 }
 
-func (m *memory) Events(context.Context) ([]Event, error) {
+func (m *memory) Events(context.Context) ([]fleet.Event, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.events), m.err
 }
 
-func (m *memory) SaveRecord(_ context.Context, record Record) error {
+func (m *memory) SaveRecord(_ context.Context, record fleet.Record) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.records[record.Name] = record
 	return m.err
 }
 
-func (m *memory) Records(context.Context) ([]Record, error) { return nil, errors.ErrUnsupported }
+func (m *memory) Records(context.Context) ([]fleet.Record, error) { return nil, errors.ErrUnsupported }
 
-func (m *memory) Record(_ context.Context, name string) (*Record, error) {
+func (m *memory) Record(_ context.Context, name string) (*fleet.Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	record, kept := m.records[name]

@@ -1,4 +1,4 @@
-package fleet
+package controller
 
 import (
 	"context"
@@ -12,10 +12,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-var supervisedSpec = Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1", Agent: Agent{Mode: JIT, URL: acme, Ephemeral: true}}
+var supervisedSpec = fleet.Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1", Agent: fleet.Agent{Mode: fleet.JIT, URL: acme, Ephemeral: true}}
 
 // supervised is a world with a supervisor, in a synctest bubble.
 type supervised struct {
@@ -25,19 +26,19 @@ type supervised struct {
 	kill  context.CancelFunc
 	ended chan error
 	named int
-	with  func(*Supervision)
+	with  func(*Controller)
 }
 
 // supervise runs happens in a world with a supervisor that keeps wish, and checks that the
 // supervisor ends cleanly.
-func supervise(t *testing.T, wish Wish, prepare func(s *supervised), happens func(s *supervised)) {
+func supervise(t *testing.T, wish fleet.Wish, prepare func(s *supervised), happens func(s *supervised)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		if wish.Spec.Fleet == "" {
 			wish.Spec = supervisedSpec
 		}
-		wish.Schema, wish.Ready = WishSchema, time.Minute
-		s := &supervised{world: newWorld(), t: t, store: &memory{wish: &wish, records: map[string]Record{}}}
+		wish.Schema, wish.Ready = fleet.WishSchema, time.Minute
+		s := &supervised{world: newWorld(), t: t, store: &memory{wish: &wish, records: map[string]fleet.Record{}}}
 		s.onRemove = func(_ *world, name string) {
 			if record, _ := s.store.Record(t.Context(), name); record == nil {
 				t.Errorf("%s is removed before there is a record of it", name)
@@ -55,13 +56,15 @@ func supervise(t *testing.T, wish Wish, prepare func(s *supervised), happens fun
 func (s *supervised) begin() {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	s.kill, s.ended = cancel, make(chan error, 1)
-	supervision := Supervision{Fleet: "ci", Engine: s.world, Forges: Forges{acme: s.world}, Store: s.store, NewName: s.newName, Reload: make(chan struct{}),
-		Rebuild: func(_ context.Context, wish Wish) (Wish, error) { return wish, &NotHereError{Why: "nobody can"} }}
+	supervision := Controller{Fleet: "ci", Engine: s.world, Forges: fleet.Forges{acme: s.world}, Store: s.store, NewName: s.newName, Reload: make(chan struct{}),
+		Rebuild: func(_ context.Context, wish fleet.Wish) (fleet.Wish, error) {
+			return wish, &fleet.NotHereError{Why: "nobody can"}
+		}}
 	if s.with != nil {
 		s.with(&supervision)
 	}
 	ended := s.ended
-	go func() { ended <- Supervise(ctx, supervision) }()
+	go func() { ended <- supervision.Supervise(ctx) }()
 }
 
 func (s *supervised) stop() {
@@ -76,8 +79,8 @@ func (s *supervised) newName() string {
 	number, name := s.named, ""
 	s.named++
 	for range 4 {
-		name = string(NameLetters[number%len(NameLetters)]) + name
-		number /= len(NameLetters)
+		name = string(fleet.NameLetters[number%len(fleet.NameLetters)]) + name
+		number /= len(fleet.NameLetters)
 	}
 	return "ci-" + name
 }
@@ -93,7 +96,7 @@ func (w *world) onlineNames() (names []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, one := range w.registrations {
-		if one.Online && w.runners[name].State == Running {
+		if one.Online && w.runners[name].State == fleet.Running {
 			names = append(names, name)
 		}
 	}
@@ -124,7 +127,7 @@ func (w *world) do(change func()) {
 }
 
 // told returns the events of a kind that contain text.
-func (s *supervised) told(kind EventKind, text string) (found []Event) {
+func (s *supervised) told(kind fleet.EventKind, text string) (found []fleet.Event) {
 	s.after(2 * gather)
 	events, _ := s.store.Events(s.t.Context())
 	for _, one := range events {
@@ -148,7 +151,7 @@ func (s *supervised) whole(online, spares int) {
 }
 
 func TestSuperviseMakesAFleet(t *testing.T) {
-	supervise(t, Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+	supervise(t, fleet.Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
 		s.after(5 * time.Second)
 		s.whole(4, 1)
 		s.after(time.Hour)
@@ -156,7 +159,7 @@ func TestSuperviseMakesAFleet(t *testing.T) {
 		if got := s.count("create") + s.count("spare"); got != 5 {
 			s.t.Errorf("%d runners made for 5", got)
 		}
-		if len(s.told(OnlineEvent, "daemon 26.1, online (")) != 4 || len(s.told(SpareEvent, "")) != 1 {
+		if len(s.told(fleet.OnlineEvent, "daemon 26.1, online (")) != 4 || len(s.told(fleet.SpareEvent, "")) != 1 {
 			s.t.Errorf("%v", s.store.events)
 		}
 	})
@@ -164,7 +167,7 @@ func TestSuperviseMakesAFleet(t *testing.T) {
 
 func TestJobsRunOnce(t *testing.T) {
 	const jobs = 200
-	supervise(t, Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+	supervise(t, fleet.Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
 		var pauses []time.Duration
 		used := map[string]bool{}
 		var running sync.WaitGroup
@@ -211,7 +214,7 @@ func TestJobsRunOnce(t *testing.T) {
 		if len(s.store.records) != jobs {
 			t.Errorf("%d records", len(s.store.records))
 		}
-		if got := len(s.told(EndedEvent, "it ended: done; job build success")); got != jobs {
+		if got := len(s.told(fleet.EndedEvent, "it ended: done; job build success")); got != jobs {
 			t.Errorf("%d of %d ends were told", got, jobs)
 		}
 	})
@@ -219,7 +222,7 @@ func TestJobsRunOnce(t *testing.T) {
 
 func TestCrashLoopBacksOff(t *testing.T) {
 	for _, online := range []bool{false, true} { // whether it ends before or after it came online
-		supervise(t, Wish{Count: 2, Spares: 1}, func(s *supervised) {
+		supervise(t, fleet.Wish{Count: 2, Spares: 1}, func(s *supervised) {
 			s.connect = func(w *world, name string) {
 				if online {
 					w.online(name)
@@ -233,24 +236,24 @@ func TestCrashLoopBacksOff(t *testing.T) {
 			if made := s.count("create") + s.count("give"); made < 10 || made > 80 {
 				t.Errorf("%d runners made in an hour", made)
 			}
-			if told := s.told(BackOffEvent, "nothing is made for 5m0s: "); len(told) == 0 {
+			if told := s.told(fleet.BackOffEvent, "nothing is made for 5m0s: "); len(told) == 0 {
 				t.Errorf("no word of the longest pause: %v", s.store.events)
 			}
-			if !online && s.told(BackOffEvent, "")[0].Last[0] != "its last line" {
-				t.Errorf("no last lines: %v", s.told(BackOffEvent, "")[0])
+			if !online && s.told(fleet.BackOffEvent, "")[0].Last[0] != "its last line" {
+				t.Errorf("no last lines: %v", s.told(fleet.BackOffEvent, "")[0])
 			}
 			s.do(func() { s.connect = (*world).online })
 			s.after(10 * time.Minute)
 			s.whole(2, 1)
 
 			// A success resets the back-off, so pauses are short again.
-			short := len(s.told(BackOffEvent, "nothing is made for 1s: "))
+			short := len(s.told(fleet.BackOffEvent, "nothing is made for 1s: "))
 			for range 2 { // the second ends soon after its start
 				s.do(func() { s.end(youngest(s.world), 1) })
 				s.after(5 * time.Second)
 			}
 			s.whole(2, 1)
-			if got := len(s.told(BackOffEvent, "nothing is made for 1s: ")); got != short+1 {
+			if got := len(s.told(fleet.BackOffEvent, "nothing is made for 1s: ")); got != short+1 {
 				t.Errorf("%d short pauses, want %d", got, short+1)
 			}
 		})
@@ -259,7 +262,7 @@ func TestCrashLoopBacksOff(t *testing.T) {
 
 // Runners that die together are replaced after the first pause.
 func TestKilledTogether(t *testing.T) {
-	supervise(t, Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+	supervise(t, fleet.Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
 		for range 3 {
 			s.after(5 * time.Second)
 			s.whole(4, 1)
@@ -288,20 +291,20 @@ func TestPhantoms(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			supervise(t, Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+			supervise(t, fleet.Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
 				s.after(5 * time.Second)
 				phantom := s.onlineNames()[0]
 				s.do(func() { test.make(s, phantom) })
 				s.after(3 * time.Minute)
 				s.whole(3, 1)
-				if len(s.told(RemovedEvent, "it runs, but GitHub")) != 1 {
+				if len(s.told(fleet.RemovedEvent, "it runs, but GitHub")) != 1 {
 					t.Errorf("%v", s.store.events)
 				}
 			})
 		})
 	}
 	t.Run("back in time", func(t *testing.T) {
-		supervise(t, Wish{Count: 3}, nil, func(s *supervised) {
+		supervise(t, fleet.Wish{Count: 3}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			late := s.onlineNames()[0]
 			s.do(func() { one := s.registrations[late]; one.Online = false; s.registrations[late] = one })
@@ -315,8 +318,8 @@ func TestPhantoms(t *testing.T) {
 		})
 	})
 	t.Run("only in the list", func(t *testing.T) {
-		supervise(t, Wish{Count: 3}, func(s *supervised) {
-			s.with = func(supervision *Supervision) { supervision.Forges[acme] = &lagging{world: s.world} }
+		supervise(t, fleet.Wish{Count: 3}, func(s *supervised) {
+			s.with = func(supervision *Controller) { supervision.Forges[acme] = &lagging{world: s.world} }
 		}, func(s *supervised) {
 			s.after(10 * time.Minute)
 			if s.count("remove") > 0 {
@@ -325,7 +328,7 @@ func TestPhantoms(t *testing.T) {
 		})
 	})
 	t.Run("busy", func(t *testing.T) {
-		supervise(t, Wish{Count: 3}, nil, func(s *supervised) {
+		supervise(t, fleet.Wish{Count: 3}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			busy := s.onlineNames()[0]
 			s.do(func() { one := s.registrations[busy]; one.Online, one.Busy = false, true; s.registrations[busy] = one })
@@ -344,10 +347,10 @@ type lagging struct {
 	asked int
 }
 
-func (l *lagging) Registrations(ctx context.Context) ([]Registration, error) {
+func (l *lagging) Registrations(ctx context.Context) ([]fleet.Registration, error) {
 	all, err := l.world.Registrations(ctx)
 	if l.asked++; l.asked > 5 {
-		all = slices.DeleteFunc(all, func(one Registration) bool { return one.Name == "ci-2222" })
+		all = slices.DeleteFunc(all, func(one fleet.Registration) bool { return one.Name == "ci-2222" })
 	}
 	return all, err
 }
@@ -365,9 +368,9 @@ func youngest(w *world) (name string) {
 // A list that was requested before a runner existed is no evidence about that runner.
 func TestListsOfBefore(t *testing.T) {
 	now := time.Now()
-	w := &witness{url: acme, asked: now, listed: map[string]Registration{}}
+	w := &witness{url: acme, asked: now, listed: map[string]fleet.Registration{}}
 	for since, missed := range map[time.Time]bool{now.Add(-time.Second): true, now.Add(time.Second): false} {
-		s := Sight{Runner: Runner{Name: "ci-2222", Agent: supervisedSpec.Agent}, Since: since}
+		s := fleet.Sight{Runner: fleet.Runner{Name: "ci-2222", Agent: supervisedSpec.Agent}, Since: since}
 		if w.shows(&s); s.Missed.IsZero() == missed {
 			t.Errorf("since %s: missed %t", since, !missed)
 		}
@@ -376,16 +379,16 @@ func TestListsOfBefore(t *testing.T) {
 
 func TestWhichEndsSpeakAgainstStarts(t *testing.T) {
 	now := time.Now()
-	young := Sight{Runner: Runner{Name: "ci-2222", State: Exited, ExitCode: 137, Agent: supervisedSpec.Agent}, Since: now.Add(-time.Second)}
+	young := fleet.Sight{Runner: fleet.Runner{Name: "ci-2222", State: fleet.Exited, ExitCode: 137, Agent: supervisedSpec.Agent}, Since: now.Add(-time.Second)}
 	through, working, grown := young, young, young
 	through.ExitCode = 0
 	working.Busy = true
 	grown.Since = now.Add(-2 * proven)
 	for name, test := range map[string]struct {
-		sight Sight
+		sight fleet.Sight
 		pause bool
 	}{"young": {young, true}, "through": {through, false}, "at work": {working, false}, "grown": {grown, false}} {
-		l := newLoop(t.Context(), Supervision{Fleet: "ci", Store: &memory{}}, Wish{})
+		l := newLoop(t.Context(), Controller{Fleet: "ci", Store: &memory{}}, fleet.Wish{})
 		if l.died(&test.sight, now); l.making.until.After(now) != test.pause {
 			t.Errorf("%s: a pause until %s", name, l.making.until)
 		}
@@ -393,8 +396,8 @@ func TestWhichEndsSpeakAgainstStarts(t *testing.T) {
 }
 
 func TestOrphansAreForgotten(t *testing.T) {
-	supervise(t, Wish{Count: 1}, func(s *supervised) {
-		for i, one := range []Registration{{Name: "ci-zzzz"}, {Name: "ci-yyyy", Online: true}, {Name: "ci-xxxx", Busy: true}, {Name: "other"}} {
+	supervise(t, fleet.Wish{Count: 1}, func(s *supervised) {
+		for i, one := range []fleet.Registration{{Name: "ci-zzzz"}, {Name: "ci-yyyy", Online: true}, {Name: "ci-xxxx", Busy: true}, {Name: "other"}} {
 			one.ID, one.URL = int64(900+i), acme
 			s.registrations[one.Name] = one
 		}
@@ -408,7 +411,7 @@ func TestOrphansAreForgotten(t *testing.T) {
 }
 
 func TestRoll(t *testing.T) {
-	supervise(t, Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+	supervise(t, fleet.Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
 		s.after(5 * time.Second)
 		before := s.onlineNames()
 		s.setBusy(before[0], true)
@@ -416,7 +419,7 @@ func TestRoll(t *testing.T) {
 		s.onRemove = func(w *world, _ string) {
 			online := 0
 			for name, one := range w.registrations {
-				if one.Online && w.runners[name].State == Running {
+				if one.Online && w.runners[name].State == fleet.Running {
 					online++
 				}
 			}
@@ -453,10 +456,10 @@ func TestRoll(t *testing.T) {
 }
 
 func TestOtherCounts(t *testing.T) {
-	supervise(t, Wish{Count: 4, Spares: 2}, nil, func(s *supervised) {
+	supervise(t, fleet.Wish{Count: 4, Spares: 2}, nil, func(s *supervised) {
 		reload := make(chan struct{})
 		s.stop()
-		s.with = func(supervision *Supervision) { supervision.Reload = reload }
+		s.with = func(supervision *Controller) { supervision.Reload = reload }
 		s.begin()
 		for _, counts := range [][2]int{{2, 0}, {6, 1}, {0, 0}, {3, 1}} {
 			next := *s.store.wish
@@ -470,7 +473,7 @@ func TestOtherCounts(t *testing.T) {
 }
 
 func TestForgeFails(t *testing.T) {
-	supervise(t, Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+	supervise(t, fleet.Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
 		s.after(5 * time.Second)
 		s.do(func() {
 			s.registerErr, s.unregisterErr = errors.New("500"), errors.New("500")
@@ -486,7 +489,7 @@ func TestForgeFails(t *testing.T) {
 		if got := s.count("register"); got > 25 {
 			t.Errorf("%d tries to register", got)
 		}
-		if got := s.told(FailedEvent, "what runs is kept"); len(got) != 1 {
+		if got := s.told(fleet.FailedEvent, "what runs is kept"); len(got) != 1 {
 			t.Errorf("%v", got)
 		}
 		s.do(func() { s.registerErr, s.unregisterErr, s.listErrs = nil, nil, nil })
@@ -496,7 +499,7 @@ func TestForgeFails(t *testing.T) {
 }
 
 func TestEngineGoneAndBack(t *testing.T) {
-	supervise(t, Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+	supervise(t, fleet.Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
 		s.after(5 * time.Second)
 		s.do(func() {
 			s.knownErr = errors.New("connection refused")
@@ -506,7 +509,7 @@ func TestEngineGoneAndBack(t *testing.T) {
 			s.listeners = nil
 		})
 		s.after(10 * time.Minute)
-		if got := s.told(FailedEvent, "the engine does not answer"); len(got) != 1 {
+		if got := s.told(fleet.FailedEvent, "the engine does not answer"); len(got) != 1 {
 			t.Errorf("%v", got)
 		}
 		s.do(func() {
@@ -522,15 +525,15 @@ func TestEngineGoneAndBack(t *testing.T) {
 
 // A killed process leaves operations unfinished, and the next supervisor completes them.
 func TestTakesOver(t *testing.T) {
-	supervise(t, Wish{Count: 3, Spares: 1}, func(s *supervised) {
+	supervise(t, fleet.Wish{Count: 3, Spares: 1}, func(s *supervised) {
 		s.standing("ci-aaaa", supervisedSpec.Agent)
 		s.start("ci-aaaa", supervisedSpec)
 		s.start("ci-bbbb", supervisedSpec) // registered, but no credential written
-		s.registrations["ci-bbbb"] = Registration{URL: acme, ID: 800, Name: "ci-bbbb"}
+		s.registrations["ci-bbbb"] = fleet.Registration{URL: acme, ID: 800, Name: "ci-bbbb"}
 		spare := s.start("ci-cccc", supervisedSpec)
 		spare.Spare, spare.Waiting = true, true
 		s.runners["ci-cccc"] = spare // registered, but its credential is lost
-		s.registrations["ci-cccc"] = Registration{URL: acme, ID: 801, Name: "ci-cccc"}
+		s.registrations["ci-cccc"] = fleet.Registration{URL: acme, ID: 801, Name: "ci-cccc"}
 		made := s.start("ci-dddd", supervisedSpec)
 		made.State = "created"
 		s.runners["ci-dddd"] = made
@@ -546,33 +549,33 @@ func TestTakesOver(t *testing.T) {
 		if !slices.Contains(runners, "ci-cccc") || s.count("unregister ci-cccc") != 1 {
 			t.Error("the spare was not used on")
 		}
-		if !slices.Contains(runners, "ci-aaaa") || len(s.told(OnlineEvent, "ci-aaaa")) > 0 {
+		if !slices.Contains(runners, "ci-aaaa") || len(s.told(fleet.OnlineEvent, "ci-aaaa")) > 0 {
 			t.Error("a good runner was replaced, or looked into")
 		}
 	})
 }
 
 func TestNamesTaken(t *testing.T) {
-	supervise(t, Wish{Count: 1}, func(s *supervised) {
+	supervise(t, fleet.Wish{Count: 1}, func(s *supervised) {
 		s.listErrs = []error{errors.New("500")} // otherwise it would know that the name is taken
-		s.registrations["ci-2222"] = Registration{URL: "elsewhere", ID: 900, Name: "ci-2222", Online: true}
+		s.registrations["ci-2222"] = fleet.Registration{URL: "elsewhere", ID: 900, Name: "ci-2222", Online: true}
 	}, func(s *supervised) {
 		s.after(5 * time.Second)
-		if got := len(s.told(FailedEvent, "another one instead")); got != 1 || s.count("create ci-2223") != 1 {
+		if got := len(s.told(fleet.FailedEvent, "another one instead")); got != 1 || s.count("create ci-2223") != 1 {
 			t.Errorf("%v %v", s.events, s.store.events)
 		}
 	})
 }
 
 func TestContainerTakenAway(t *testing.T) {
-	supervise(t, Wish{Count: 2}, nil, func(s *supervised) {
+	supervise(t, fleet.Wish{Count: 2}, nil, func(s *supervised) {
 		s.after(5 * time.Second)
 		s.do(func() {
 			delete(s.runners, "ci-2222")
 			one := s.registrations["ci-2222"]
 			one.Online = false
 			s.registrations["ci-2222"] = one
-			s.tell(Change{Runner: "ci-2222", Kind: Destroyed})
+			s.tell(fleet.Change{Runner: "ci-2222", Kind: fleet.Destroyed})
 		})
 		s.after(90 * time.Second)
 		s.whole(2, 0)
@@ -582,12 +585,12 @@ func TestContainerTakenAway(t *testing.T) {
 // A supervisor that is stopped leaves nothing half done.
 func TestStopsInTheMiddle(t *testing.T) {
 	for _, pause := range []time.Duration{0, 3 * time.Millisecond, 12 * time.Millisecond, 100 * time.Millisecond, 320 * time.Millisecond} {
-		supervise(t, Wish{Count: 3, Spares: 1}, func(s *supervised) { s.listErrs = []error{errors.New("slow")} }, func(s *supervised) {
+		supervise(t, fleet.Wish{Count: 3, Spares: 1}, func(s *supervised) { s.listErrs = []error{errors.New("slow")} }, func(s *supervised) {
 			s.after(pause)
 			s.stop()
 			runners, registrations := s.all()
 			for _, name := range registrations {
-				if s.runners[name].State != Running {
+				if s.runners[name].State != fleet.Running {
 					t.Errorf("after %s: %s is registered and has no runner", pause, name)
 				}
 			}
@@ -604,8 +607,8 @@ func TestStopsInTheMiddle(t *testing.T) {
 }
 
 func TestFleetWithoutAgents(t *testing.T) {
-	supervise(t, Wish{Count: 3, Spares: 1, Spec: Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1"}}, func(s *supervised) {
-		s.with = func(supervision *Supervision) { supervision.Forges = nil }
+	supervise(t, fleet.Wish{Count: 3, Spares: 1, Spec: fleet.Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1"}}, func(s *supervised) {
+		s.with = func(supervision *Controller) { supervision.Forges = nil }
 	}, func(s *supervised) {
 		s.after(5 * time.Second)
 		s.do(func() { s.end("ci-2222", 1) })
@@ -627,11 +630,11 @@ func (a *ageing) Deprecated(context.Context, string) (time.Time, error) { return
 
 func TestAgentAges(t *testing.T) {
 	for _, can := range []bool{true, false} {
-		supervise(t, Wish{Count: 2, Spares: 1, Agent: "2.330.0"}, func(s *supervised) {
-			s.with = func(supervision *Supervision) {
+		supervise(t, fleet.Wish{Count: 2, Spares: 1, Agent: "2.330.0"}, func(s *supervised) {
+			s.with = func(supervision *Controller) {
 				supervision.Forges[acme] = &ageing{s.world, time.Now().Add(10 * 24 * time.Hour)}
 				if can {
-					supervision.Rebuild = func(ctx context.Context, wish Wish) (Wish, error) {
+					supervision.Rebuild = func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
 						sleep(ctx, 5*time.Minute)
 						wish.Spec.ImageID, wish.Agent = "sha256:2", "2.331.0"
 						return wish, ctx.Err()
@@ -640,17 +643,17 @@ func TestAgentAges(t *testing.T) {
 			}
 		}, func(s *supervised) {
 			s.after(48 * time.Hour)
-			if got := s.told(ImageEvent, ""); len(got) > 0 {
+			if got := s.told(fleet.ImageEvent, ""); len(got) > 0 {
 				t.Errorf("8 days before: %v", got)
 			}
 			s.after(48 * time.Hour)
 			if !can {
-				if len(s.told(ImageEvent, "and the image can't be made anew from here: nobody can; runnerctl up does it")) == 0 {
+				if len(s.told(fleet.ImageEvent, "and the image can't be made anew from here: nobody can; runnerctl up does it")) == 0 {
 					t.Errorf("%v", s.store.events)
 				}
 				return
 			}
-			if got := s.told(ImageEvent, "made anew"); len(got) != 1 {
+			if got := s.told(fleet.ImageEvent, "made anew"); len(got) != 1 {
 				t.Errorf("6 days before: %v", got)
 			}
 			for name, runner := range s.runners {
@@ -667,10 +670,10 @@ func TestAgentAges(t *testing.T) {
 
 // A change of the Wish while the image is being rebuilt is not overwritten.
 func TestOtherWishWhileRenewing(t *testing.T) {
-	supervise(t, Wish{Count: 2, Agent: "2.330.0"}, func(s *supervised) {
-		s.with = func(supervision *Supervision) {
+	supervise(t, fleet.Wish{Count: 2, Agent: "2.330.0"}, func(s *supervised) {
+		s.with = func(supervision *Controller) {
 			supervision.Forges[acme] = &ageing{s.world, time.Now().Add(24 * time.Hour)}
-			supervision.Rebuild = func(ctx context.Context, wish Wish) (Wish, error) {
+			supervision.Rebuild = func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
 				if wish.Count == 2 {
 					other := wish
 					other.Count = 3
@@ -683,23 +686,23 @@ func TestOtherWishWhileRenewing(t *testing.T) {
 	}, func(s *supervised) {
 		s.after(time.Hour)
 		s.whole(3, 0)
-		if len(s.told(ImageEvent, "another wish came meanwhile")) != 1 {
+		if len(s.told(fleet.ImageEvent, "another wish came meanwhile")) != 1 {
 			t.Errorf("%v", s.store.events)
 		}
 	})
 }
 
 func TestRefusedAgentIsRenewed(t *testing.T) {
-	supervise(t, Wish{Count: 2, Spares: 1}, func(s *supervised) {
+	supervise(t, fleet.Wish{Count: 2, Spares: 1}, func(s *supervised) {
 		s.connect = func(w *world, name string) {
 			if w.runners[name].ImageID == "sha256:2" {
 				w.online(name)
 				return
 			}
-			w.end(name, versionRefused)
+			w.end(name, fleet.VersionRefused)
 		}
-		s.with = func(supervision *Supervision) {
-			supervision.Rebuild = func(_ context.Context, wish Wish) (Wish, error) {
+		s.with = func(supervision *Controller) {
+			supervision.Rebuild = func(_ context.Context, wish fleet.Wish) (fleet.Wish, error) {
 				wish.Spec.ImageID = "sha256:2"
 				return wish, nil
 			}
@@ -712,25 +715,25 @@ func TestRefusedAgentIsRenewed(t *testing.T) {
 
 func TestWithoutAWish(t *testing.T) {
 	var none *NoWishError
-	if err := Supervise(t.Context(), Supervision{Fleet: "ci", Store: &memory{}}); !errors.As(err, &none) {
+	if err := (Controller{Fleet: "ci", Store: &memory{}}).Supervise(t.Context()); !errors.As(err, &none) {
 		t.Error(err)
 	}
 }
 
 func TestNoSecretIsTold(t *testing.T) {
-	supervise(t, Wish{Count: 1, Spares: 1}, func(s *supervised) {
+	supervise(t, fleet.Wish{Count: 1, Spares: 1}, func(s *supervised) {
 		s.createErr = fmt.Errorf("bad %v", secret.New("hunter2"))
 	}, func(s *supervised) {
 		s.after(10 * time.Second)
-		if strings.Contains(fmt.Sprint(s.store.events, s.store.records), "hunter2") || len(s.told(FailedEvent, "[redacted]")) == 0 {
+		if strings.Contains(fmt.Sprint(s.store.events, s.store.records), "hunter2") || len(s.told(fleet.FailedEvent, "[redacted]")) == 0 {
 			t.Errorf("%v", s.store.events)
 		}
 	})
 }
 
 // thousand adds a thousand healthy runners, and returns the Wish for them.
-func thousand(w *world) Wish {
-	wish := Wish{Count: 1000, Spec: supervisedSpec, Ready: time.Minute}
+func thousand(w *world) fleet.Wish {
+	wish := fleet.Wish{Count: 1000, Spec: supervisedSpec, Ready: time.Minute}
 	names := &supervised{}
 	for range wish.Count {
 		name := names.newName()
@@ -744,7 +747,8 @@ func TestThousandRunnersCostFewCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		wish := thousand(w)
-		s := &supervised{world: w, t: t, store: &memory{wish: &wish, records: map[string]Record{}}}
+		s := &supervised{world: w, t: t, store: &memory{wish: &wish, records: map[string]fleet.Record{}}}
+		s.after(time.Second) // the runners are older than the first list
 		s.begin()
 		s.after(time.Minute)
 		before := w.paid()
@@ -756,7 +760,7 @@ func TestThousandRunnersCostFewCalls(t *testing.T) {
 		if made := w.count(""); made > 0 {
 			t.Errorf("%d things were done", made)
 		}
-		if got := s.told(OnlineEvent, ""); len(got) > 0 {
+		if got := s.told(fleet.OnlineEvent, ""); len(got) > 0 {
 			t.Errorf("%d were looked into, though GitHub says that they are online", len(got))
 		}
 		s.stop()
@@ -766,12 +770,12 @@ func TestThousandRunnersCostFewCalls(t *testing.T) {
 func TestThousandRunnersCostLittleTime(t *testing.T) {
 	w := newWorld()
 	wish := thousand(w)
-	l := newLoop(t.Context(), Supervision{Fleet: "ci", Engine: w, Forges: Forges{acme: w}, Store: &memory{}}, wish)
+	l := newLoop(t.Context(), Controller{Fleet: "ci", Engine: w, Forges: fleet.Forges{acme: w}, Store: &memory{}}, wish)
 	for _, runner := range w.runners {
-		l.sights[runner.Name] = &Sight{Runner: runner}
+		l.sights[runner.Name] = &fleet.Sight{Runner: runner}
 	}
 	list, _ := w.Registrations(t.Context())
-	seen := look{asked: time.Now(), list: map[string]Registration{}}
+	seen := look{asked: time.Now(), list: map[string]fleet.Registration{}}
 	for _, one := range list {
 		seen.list[one.Name] = one
 	}
@@ -796,7 +800,7 @@ func TestHeals(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
-			supervise(t, Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+			supervise(t, fleet.Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
 				any := func() string {
 					var names []string
 					for name := range s.runners {
@@ -815,7 +819,7 @@ func TestHeals(t *testing.T) {
 						name := any()
 						delete(s.runners, name)
 						s.disconnect(name)
-						s.tell(Change{Runner: name, Kind: Destroyed})
+						s.tell(fleet.Change{Runner: name, Kind: fleet.Destroyed})
 					},
 					func() { s.registerErr = broken },
 					func() { s.unregisterErr = broken },
@@ -865,8 +869,8 @@ type counted struct {
 	mu                    sync.Mutex
 	looks, failed, wanted int
 	spares, fresh         int
-	ended                 []Record
-	last                  map[Standing]int
+	ended                 []fleet.Record
+	last                  map[fleet.Standing]int
 }
 
 func (c *counted) Reconciled(_ time.Duration, err error) {
@@ -878,7 +882,7 @@ func (c *counted) Reconciled(_ time.Duration, err error) {
 	}
 }
 
-func (c *counted) Runners(count map[Standing]int, wanted int) {
+func (c *counted) Runners(count map[fleet.Standing]int, wanted int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last, c.wanted = count, wanted
@@ -894,7 +898,7 @@ func (c *counted) Started(_ time.Duration, fromSpare bool) {
 	}
 }
 
-func (c *counted) Ended(record Record) {
+func (c *counted) Ended(record fleet.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = append(c.ended, record)
@@ -912,20 +916,20 @@ func (q *queueing) Queued(_ context.Context, jobURL, runner string) (time.Durati
 
 func TestMeter(t *testing.T) {
 	var meter counted
-	supervise(t, Wish{Count: 3, Spares: 1}, func(s *supervised) {
-		s.with = func(supervision *Supervision) {
+	supervise(t, fleet.Wish{Count: 3, Spares: 1}, func(s *supervised) {
+		s.with = func(supervision *Controller) {
 			supervision.Meter = &meter
 			supervision.Forges[acme] = &queueing{s.world}
 		}
 	}, func(s *supervised) {
 		s.after(5 * time.Second)
-		if meter.fresh != 3 || meter.last[StandingIdle] != 3 || meter.last[StandingSpare] != 1 || meter.wanted != 3 {
+		if meter.fresh != 3 || meter.last[fleet.StandingIdle] != 3 || meter.last[fleet.StandingSpare] != 1 || meter.wanted != 3 {
 			t.Errorf("%+v", &meter)
 		}
 		s.setBusy("ci-2223", true)
 		s.do(func() { s.worked["ci-2222"] = true; s.through("ci-2222") })
 		s.after(2 * time.Minute)
-		if meter.spares != 1 || meter.last[StandingBusy] != 1 || meter.last[StandingIdle] != 2 || len(meter.ended) != 1 || meter.ended[0].Queued != 7 {
+		if meter.spares != 1 || meter.last[fleet.StandingBusy] != 1 || meter.last[fleet.StandingIdle] != 2 || len(meter.ended) != 1 || meter.ended[0].Queued != 7 {
 			t.Errorf("%+v", &meter)
 		}
 		s.do(func() { s.knownErr = errors.New("gone") })
@@ -940,7 +944,7 @@ func TestARunnerInTheMakingOutlivesItsSupervisor(t *testing.T) {
 	for name, spares := range map[string]int{"made": 0, "a spare given": 1} {
 		t.Run(name, func(t *testing.T) {
 			silent := func(*world, string) {}
-			supervise(t, Wish{Count: 1, Spares: spares}, func(s *supervised) {
+			supervise(t, fleet.Wish{Count: 1, Spares: spares}, func(s *supervised) {
 				s.connect = silent
 				if spares > 0 { // the spare gets its credential when the existing runner ends
 					s.connect = func(w *world, name string) {

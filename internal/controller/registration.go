@@ -1,4 +1,4 @@
-package fleet
+package controller
 
 import (
 	"context"
@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
 // register returns a runner's credential; an empty one if it has no agent.
-func (x *execution) register(ctx context.Context, runner Runner) (secret.Text, error) {
+func (x *executor) register(ctx context.Context, runner fleet.Runner) (secret.Text, error) {
 	forge, err := x.forgeOf(runner.Agent)
 	if err != nil || forge == nil {
 		return secret.Text{}, err
@@ -20,7 +21,7 @@ func (x *execution) register(ctx context.Context, runner Runner) (secret.Text, e
 
 // unregister removes a runner's registration, if there is one. Once started it runs to
 // completion, like the removal of the runner.
-func (x *execution) unregister(ctx context.Context, runner Runner) error {
+func (x *executor) unregister(ctx context.Context, runner fleet.Runner) error {
 	forge, err := x.forgeOf(runner.Agent)
 	if err != nil || forge == nil {
 		return err
@@ -34,13 +35,13 @@ func (x *execution) unregister(ctx context.Context, runner Runner) error {
 	return forge.Unregister(bounded, *found)
 }
 
-func (x *execution) forget(ctx context.Context, registration Registration) (string, error) {
+func (x *executor) forget(ctx context.Context, registration fleet.Registration) (string, error) {
 	defer x.working(registration.Name, "removing its registration")()
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
 	err := x.forges[registration.URL].Unregister(ctx, registration)
-	var busy *BusyError
+	var busy *fleet.BusyError
 	if errors.As(err, &busy) {
 		return x.left(registration.URL, registration.Name, "it has a job")
 	}
@@ -49,11 +50,11 @@ func (x *execution) forget(ctx context.Context, registration Registration) (stri
 
 // online waits until GitHub lists the runner as online, or bounded ends. A list that fails is
 // tried again. It returns what it saw as text.
-func (x *execution) online(ctx, bounded context.Context, runner Runner, started time.Time) (string, error) {
-	x.observer.Working(runner.Name, "waiting for GitHub to list it online")
+func (x *executor) online(ctx, bounded context.Context, runner fleet.Runner, started time.Time) (string, error) {
+	x.progress.Working(runner.Name, "waiting for GitHub to list it online")
 	watched := x.watches[runner.Agent.URL]
 	watched.hurry()
-	state := NotListed
+	state := fleet.NotListed
 	var failed error
 	for {
 		list, err := watched.next(bounded)
@@ -61,8 +62,8 @@ func (x *execution) online(ctx, bounded context.Context, runner Runner, started 
 		case ctx.Err() != nil:
 			return "", ctx.Err()
 		case bounded.Err() != nil:
-			return "", &NotOnlineError{Runner: runner.Name, URL: runner.Agent.URL, State: state, After: time.Since(started), Err: failed, Lines: x.last(ctx, runner)}
-		case errors.Is(err, ErrDenied):
+			return "", &fleet.NotOnlineError{Runner: runner.Name, URL: runner.Agent.URL, State: state, After: time.Since(started), Err: failed, Lines: x.last(ctx, runner)}
+		case errors.Is(err, fleet.ErrDenied):
 			return "", err
 		}
 		if failed = err; err == nil {
@@ -70,8 +71,8 @@ func (x *execution) online(ctx, bounded context.Context, runner Runner, started 
 			if listed && (one.Online || one.Busy) {
 				return "online", nil
 			}
-			if state = NotListed; listed {
-				state = Offline
+			if state = fleet.NotListed; listed {
+				state = fleet.Offline
 			}
 		}
 		if text, err := x.ended(ctx, runner); err != nil || text != "" {
@@ -81,7 +82,7 @@ func (x *execution) online(ctx, bounded context.Context, runner Runner, started 
 }
 
 // ended checks whether the agent has ended. It may already have had its one job.
-func (x *execution) ended(ctx context.Context, runner Runner) (string, error) {
+func (x *executor) ended(ctx context.Context, runner fleet.Runner) (string, error) {
 	code, ended, err := x.engine.Ended(ctx, runner)
 	switch {
 	case err != nil || !ended:
@@ -89,14 +90,14 @@ func (x *execution) ended(ctx context.Context, runner Runner) (string, error) {
 	case code == 0 && runner.Agent.OneJob():
 		return "had its job already", nil
 	}
-	return "", &EndedError{Runner: runner.Name, Code: code, Lines: x.last(ctx, runner)}
+	return "", &fleet.EndedError{Runner: runner.Name, Code: code, Lines: x.last(ctx, runner)}
 }
 
 // drain waits for the end of a runner's job and unregisters the runner before it gets another.
 // If GitHub fails meanwhile, drain tries again.
-func (x *execution) drain(ctx context.Context, runner Runner) error {
-	x.observer.Working(runner.Name, "waiting for its job")
-	bounded, cancel := context.WithTimeout(ctx, x.options.Wait)
+func (x *executor) drain(ctx context.Context, runner fleet.Runner) error {
+	x.progress.Working(runner.Name, "waiting for its job")
+	bounded, cancel := context.WithTimeout(ctx, x.wish.Policy.JobWait)
 	defer cancel()
 	watched := x.watches[runner.Agent.URL]
 	watched.hurry()
@@ -107,16 +108,16 @@ func (x *execution) drain(ctx context.Context, runner Runner) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case bounded.Err() != nil:
-			return &StillBusyError{Runner: runner.Name, After: x.options.Wait, Err: failed}
+			return &StillBusyError{Runner: runner.Name, After: x.wish.Policy.JobWait, Err: failed}
 		}
 		if err == nil && !list[runner.Name].Busy {
 			if err = x.unregister(ctx, runner); err == nil {
 				return nil
 			}
 		}
-		var busy *BusyError
+		var busy *fleet.BusyError
 		switch failed = err; {
-		case errors.Is(err, ErrDenied):
+		case errors.Is(err, fleet.ErrDenied):
 			return err
 		case errors.As(err, &busy):
 			failed = nil

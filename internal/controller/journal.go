@@ -1,10 +1,12 @@
-package fleet
+package controller
 
 import (
 	"context"
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
 const (
@@ -18,22 +20,25 @@ const (
 
 // journal reports events at once and writes them to the store in batches.
 type journal struct {
-	store   Store
-	observe func(Event)
+	store   fleet.Store
+	observe func(fleet.Event)
 
 	mu      sync.Mutex
-	waiting []Event
+	waiting []fleet.Event
 	some    chan struct{}
 }
 
-func newJournal(s Supervision) *journal {
-	return &journal{store: s.Store, observe: s.Observe, some: make(chan struct{}, 1)}
+func newJournal(c Controller) *journal {
+	return &journal{store: c.Store, observe: c.Observe, some: make(chan struct{}, 1)}
 }
 
-func (j *journal) add(event Event) {
+func (j *journal) add(event fleet.Event) {
 	event.Time = time.Now().UTC()
 	if j.observe != nil {
 		j.observe(event)
+	}
+	if j.store == nil {
+		return
 	}
 	j.mu.Lock()
 	j.waiting = append(j.waiting, event)
@@ -73,7 +78,7 @@ func (j *journal) write(ctx context.Context) {
 		j.waiting = append(events, j.waiting...)
 		j.waiting = j.waiting[max(0, len(j.waiting)-unwritten):]
 		if j.observe != nil {
-			j.observe(Event{Time: time.Now().UTC(), Fleet: events[0].Fleet, Kind: FailedEvent, Text: fmt.Sprintf("events are not kept: %v", err)})
+			j.observe(fleet.Event{Time: time.Now().UTC(), Fleet: events[0].Fleet, Kind: fleet.FailedEvent, Text: fmt.Sprintf("events are not kept: %v", err)})
 		}
 	}
 }

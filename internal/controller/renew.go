@@ -1,10 +1,12 @@
-package fleet
+package controller
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
 const (
@@ -43,42 +45,61 @@ func (r *renewal) due(now time.Time) bool {
 // day is near. The new Wish then rolls the fleet.
 func (l *loop) renew(ctx context.Context) {
 	now := time.Now()
-	ages, tells := l.Forges[l.wish.Spec.Agent.URL].(Ages)
+	ages, can := l.Forges[l.wish.Spec.Agent.URL].(fleet.Ages)
 	refused := !l.renewal.demanded.IsZero()
-	if !l.renewal.due(now) || !refused && (!tells || l.wish.Agent == "") {
+	if l.Rebuild == nil || !l.renewal.due(now) || !refused && (!can || l.wish.Agent == "") {
 		return
 	}
 	l.renewal.underWay, l.renewal.demanded = true, time.Time{}
-	wish := l.wish
-	l.steps.Go(func() {
-		r := result{Operation: Operation{Action: Renew}, begun: now}
-		if tells && wish.Agent != "" {
-			r.day, r.err = ages.Deprecated(ctx, wish.Agent)
-		}
-		near := !r.day.IsZero() && time.Until(r.day) < ahead
-		if r.rebuild = refused || near; r.rebuild {
-			var made Wish
-			if made, r.err = l.Rebuild(ctx, wish); r.err == nil {
-				r.basis, r.wish = wish, &made
-			}
-		}
-		l.results <- r
-	})
+	l.start(ctx, renew{begun: now, basis: l.wish, refused: refused, ages: ages, rebuild: l.Rebuild})
 }
 
-// renewed adopts the new image, unless the desired state was changed meanwhile.
-func (l *loop) renewed(r result, event Event) {
+// renew checks the age of the agent in the image, and rebuilds the image when the agent's last
+// day is near.
+type renew struct {
+	begun   time.Time
+	basis   fleet.Wish
+	refused bool       // an agent was refused
+	ages    fleet.Ages // nil if the target reports none
+	rebuild func(context.Context, fleet.Wish) (fleet.Wish, error)
+}
+
+func (a renew) run(ctx context.Context, _ *executor) outcome {
+	r := renewed{begun: a.begun, basis: a.basis}
+	if a.ages != nil && a.basis.Agent != "" {
+		r.day, r.err = a.ages.Deprecated(ctx, a.basis.Agent)
+	}
+	near := !r.day.IsZero() && time.Until(r.day) < ahead
+	if r.rebuilt = a.refused || near; r.rebuilt {
+		r.wish, r.err = a.rebuild(ctx, a.basis)
+	}
+	return r
+}
+
+// renewed reports the age of the agent, and the Wish with a new image.
+type renewed struct {
+	begun   time.Time
+	day     time.Time // first day on which the agent is refused
+	rebuilt bool      // the image needed a rebuild
+	basis   fleet.Wish
+	wish    fleet.Wish // only if rebuilt
+	err     error
+}
+
+// apply adopts the new image, unless the desired state was changed meanwhile.
+func (r renewed) apply(l *loop) {
 	now := time.Now()
+	event := fleet.Event{Kind: fleet.ImageEvent, Took: now.Sub(r.begun).Seconds()}
 	bounded, cancel := context.WithTimeout(context.Background(), writeLimit)
 	defer cancel()
 	l.reload(bounded)
 	l.renewal.underWay, l.renewal.next = false, now.Add(renewEvery)
-	var notHere *NotHereError
+	var notHere *fleet.NotHereError
 	elsewhere := errors.As(r.err, &notHere)
 	if r.err != nil && !elsewhere {
 		l.renewal.next = now.Add(demandEvery)
 	}
-	if !r.rebuild && r.err == nil {
+	if !r.rebuilt && r.err == nil {
 		return
 	}
 	l.renewal.last = now
@@ -86,24 +107,23 @@ func (l *loop) renewed(r result, event Event) {
 	if !r.day.IsZero() {
 		why += " from " + r.day.Format(time.DateOnly)
 	}
-	event.Kind = ImageEvent
 	switch {
-	case r.err != nil && !r.rebuild:
-		event.Kind, event.Text = FailedEvent, "the age of agent "+l.wish.Agent+" is not known: "+firstLine(r.err)
+	case r.err != nil && !r.rebuilt:
+		event.Kind, event.Text = fleet.FailedEvent, "the age of agent "+l.wish.Agent+" is not known: "+firstLine(r.err)
 	case elsewhere:
 		event.Text = why + ", and " + notHere.Error() + "; runnerctl up does it"
 	case r.err != nil:
-		event.Kind, event.Text = FailedEvent, "the image could not be made anew ("+why+"): "+firstLine(r.err)
-	case !l.wish.equal(r.basis):
+		event.Kind, event.Text = fleet.FailedEvent, "the image could not be made anew ("+why+"): "+firstLine(r.err)
+	case !l.wish.Equal(r.basis):
 		event.Text = "a new image is not used, as another wish came meanwhile"
 	case r.wish.Spec.ImageID == l.wish.Spec.ImageID:
 		event.Text = why + ", and there is no newer one"
 	default:
-		if err := l.Store.SaveWish(bounded, *r.wish); err != nil {
-			event.Kind, event.Text = FailedEvent, fmt.Sprintf("a new image is not used, as the wish can't be kept: %v", err)
+		if err := l.Store.SaveWish(bounded, r.wish); err != nil {
+			event.Kind, event.Text = fleet.FailedEvent, fmt.Sprintf("a new image is not used, as the wish can't be kept: %v", err)
 			break
 		}
-		l.wish = *r.wish
+		l.wish = r.wish
 		event.Text = "made anew as " + l.wish.Spec.Image + ", runners follow one by one: " + why
 	}
 	l.tell(event)

@@ -1,4 +1,4 @@
-package fleet
+package controller
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
 // GitHub notices the end of a busy runner late: after a crash, when the lease of its job has
@@ -15,12 +17,12 @@ func TestGitHubNoticesLate(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld()
 			crashed := w.standing("ci-a", jitSpec.Agent)
-			crashed.State, crashed.Ready, crashed.ExitCode = Exited, false, 137
+			crashed.State, crashed.Ready, crashed.ExitCode = fleet.Exited, false, 137
 			w.runners["ci-a"] = crashed
 			w.setBusy("ci-a", true)
 			time.AfterFunc(late, func() { w.setBusy("ci-a", false) })
 			begun := time.Now()
-			_, err := execute(t, w, RemoveAll([]Runner{crashed}, nil), Options{Wait: time.Minute})
+			_, err := execute(t, w, removes([]fleet.Runner{crashed}), fleet.Wish{Policy: fleet.Policy{JobWait: time.Minute}})
 			var left *LeftError
 			if errors.As(err, &left) != stays || !stays && err != nil || len(w.runners) > 0 {
 				t.Errorf("%s late: %v, %v is left", late, err, w.runners)
@@ -37,12 +39,12 @@ func TestNoticeIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		crashed := w.standing("ci-a", jitSpec.Agent)
-		crashed.State = Exited
+		crashed.State = fleet.Exited
 		w.setBusy("ci-a", true)
 		ctx, interrupt := context.WithCancel(t.Context())
 		time.AfterFunc(5*time.Second, interrupt)
 		begun := time.Now()
-		err := Execute(ctx, w, Forges{acme: w}, RemoveAll([]Runner{crashed}, nil), Options{Wait: time.Minute}, &told{})
+		err := executeIn(ctx, w, fleet.Forges{acme: w}, removes([]fleet.Runner{crashed}), fleet.Wish{Policy: fleet.Policy{JobWait: time.Minute}}, &told{})
 		if !errors.Is(err, context.Canceled) || time.Since(begun) > 10*time.Second {
 			t.Errorf("after %s: %v", time.Since(begun), err)
 		}

@@ -1,15 +1,14 @@
-package fleet
+package controller
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/runnerctl/runnerctl/internal/fleet"
 	"golang.org/x/time/rate"
 )
 
@@ -35,30 +34,8 @@ const (
 // Began starts the text of a supervisor's first event.
 const Began = "began: "
 
-// NoWishError reports that there is no desired state to supervise.
-type NoWishError struct{ Fleet string }
-
-func (e *NoWishError) Error() string {
-	return fmt.Sprintf("fleet %s has no wish to supervise", e.Fleet)
-}
-
-// Hint suggests what to do.
-func (e *NoWishError) Hint() string { return "runnerctl up says what is wished" }
-
-// Supervise keeps a fleet in its desired state until ctx ends, which is not an error: it then
-// winds up the operations in progress and leaves the runners. It acts on engine events, when
-// an operation ends, when the Wish may have changed, and once a minute.
-func Supervise(ctx context.Context, supervision Supervision) error {
-	wish, err := supervision.Store.Wish(ctx)
-	if err != nil {
-		return err
-	}
-	if wish == nil {
-		return &NoWishError{Fleet: supervision.Fleet}
-	}
-	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	l := newLoop(life, supervision, *wish)
+// supervise runs the loop until ctx ends. stop ends life, with which the events are written.
+func (l *loop) supervise(ctx, life context.Context, stop context.CancelFunc) {
 	var background sync.WaitGroup
 	defer background.Wait()
 	listening, deaf := context.WithCancel(ctx)
@@ -68,62 +45,95 @@ func Supervise(ctx context.Context, supervision Supervision) error {
 	background.Go(func() { l.journal.keep(life) })
 	defer stop()
 
-	l.tell(Event{Kind: SupervisorEvent, Text: Began + wish.String()})
+	l.tell(fleet.Event{Kind: fleet.SupervisorEvent, Text: Began + l.wish.String()})
 	l.firstLists(ctx)
 	for ctx.Err() == nil {
 		l.pass(ctx)
-		timer := time.NewTimer(time.Until(l.next()))
-		select {
-		case <-ctx.Done():
-		case <-wake:
-		case <-timer.C:
-		case _, open := <-l.Reload:
-			if !open {
-				l.Reload = nil
-			}
-			l.reload(ctx)
-		case ended := <-l.results:
-			l.took(ended)
-		case seen := <-l.looks:
-			l.saw(seen)
-		case seen := <-l.insides:
-			l.sawInside(seen)
-		}
-		timer.Stop()
+		l.wait(ctx, wake)
 		l.catchUp()
 	}
-	go func() {
-		l.steps.Wait()
-		close(l.results)
-	}()
-	for more := true; more; {
-		var ended result
+	l.windUp()
+	l.tell(fleet.Event{Kind: fleet.SupervisorEvent, Text: "ended; the runners stay"})
+}
+
+// converge runs the loop until there is nothing to do, or something failed.
+func (l *loop) converge(ctx context.Context) error {
+	if err := l.observe(ctx); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		plan, err := l.pass(ctx)
+		if err != nil {
+			l.failures = append(l.failures, err)
+			break
+		}
+		if l.underWay == 0 && !l.begins(plan) && !l.settling() {
+			break
+		}
+		l.wait(ctx, nil)
+		l.catchUp()
+	}
+	return l.finish(ctx)
+}
+
+// settling reports whether runners that do not answer may still do so.
+func (l *loop) settling() bool {
+	return len(l.failures) == 0 && slices.ContainsFunc(l.all(), func(s fleet.Sight) bool { return !s.Silent.IsZero() && s.MayBeSilent() })
+}
+
+// finish waits for the operations in progress. If ctx has ended, it removes the runners made.
+func (l *loop) finish(ctx context.Context) error {
+	l.windUp()
+	if ctx.Err() != nil {
+		return errors.Join(context.Cause(ctx), l.executor().undoAll(ctx, l.made))
+	}
+	return errors.Join(l.failures...)
+}
+
+// wait blocks until there may be something to do, and processes it.
+func (l *loop) wait(ctx context.Context, wake <-chan struct{}) {
+	timer := time.NewTimer(time.Until(l.next()))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-wake:
+	case <-timer.C:
+	case _, open := <-l.Reload:
+		if !open {
+			l.Reload = nil
+		}
+		l.reload(ctx)
+	case ended := <-l.outcomes:
+		l.took(ended)
+	case seen := <-l.looks:
+		l.saw(seen)
+	case seen := <-l.insides:
+		l.sawInside(seen)
+	}
+}
+
+// windUp waits for the operations in progress.
+func (l *loop) windUp() {
+	for l.underWay > 0 {
 		select {
 		case <-l.looks: // waiting operations get the list from the watch
-		case ended, more = <-l.results:
-			if more {
-				l.took(ended)
-			}
+		case ended := <-l.outcomes:
+			l.took(ended)
 		}
 	}
-	l.tell(Event{Kind: SupervisorEvent, Text: "ended; the runners stay"})
-	return nil
 }
 
-func (w Wish) String() string {
-	text := fmt.Sprintf("%d wanted", w.Count)
-	if w.Spares > 0 {
-		text += fmt.Sprintf(" and %d spare", w.Spares)
-	}
-	return text + ", of " + w.Spec.Image
+func (l *loop) took(ended outcome) {
+	l.underWay--
+	ended.apply(l)
 }
 
-// loop is a running supervisor. Only its own goroutine touches its notes. Operations run in
-// parallel and send it their results.
+// loop is a running Controller. Only its own goroutine touches its notes. Operations run in
+// parallel and send it their outcomes.
 type loop struct {
-	Supervision
-	wish      Wish
-	sights    map[string]*Sight
+	Controller
+	wish      fleet.Wish
+	sights    map[string]*fleet.Sight
 	witnesses map[string]*witness  // by target URL
 	settled   map[string]time.Time // when the last operation on a name ended
 	making    backOff              // for all operations that make runners
@@ -131,27 +141,32 @@ type loop struct {
 	taken     int // consecutive names that were taken
 	ticked    time.Time
 	renewal   renewal
+	underWay  int            // operations in progress
+	failures  []error        // policy Once only
+	made      []fleet.Runner // policy Once only
 
-	slots   chan struct{}
-	sample  *rate.Limiter
-	steps   sync.WaitGroup
-	results chan result
-	looks   chan lookAt
-	insides chan []Runner
-	looking bool // a look inside is in progress
-	journal *journal
+	slots    chan struct{}
+	sample   *rate.Limiter
+	outcomes chan outcome
+	looks    chan lookAt
+	insides  chan []fleet.Runner
+	looking  bool // a look inside is in progress
+	journal  *journal
 }
 
 // newLoop returns a loop without any notes yet. life bounds its requests to GitHub.
-func newLoop(life context.Context, supervision Supervision, wish Wish) *loop {
-	l := &loop{
-		Supervision: supervision, wish: wish,
-		sights: map[string]*Sight{}, witnesses: map[string]*witness{}, settled: map[string]time.Time{},
-		slots: make(chan struct{}, atOnce), results: make(chan result), looks: make(chan lookAt), insides: make(chan []Runner, 1),
-		sample:  rate.NewLimiter(rate.Every(sampleEvery), samplesAtOnce),
-		journal: newJournal(supervision),
+func newLoop(life context.Context, c Controller, wish fleet.Wish) *loop {
+	if c.Progress == nil {
+		c.Progress = Silent{}
 	}
-	for url, forge := range supervision.Forges {
+	l := &loop{
+		Controller: c, wish: wish,
+		sights: map[string]*fleet.Sight{}, witnesses: map[string]*witness{}, settled: map[string]time.Time{},
+		slots: make(chan struct{}, atOnce), outcomes: make(chan outcome), looks: make(chan lookAt), insides: make(chan []fleet.Runner, 1),
+		sample:  rate.NewLimiter(rate.Every(sampleEvery), samplesAtOnce),
+		journal: newJournal(c),
+	}
+	for url, forge := range c.Forges {
 		l.witnesses[url] = &witness{url: url, watch: &watch{forge: forge, life: life, budget: rate.NewLimiter(rate.Every(lookEvery), looksAtOnce), told: func(seen look) {
 			select {
 			case l.looks <- lookAt{url, seen}:
@@ -168,7 +183,7 @@ type witness struct {
 	url        string
 	asked      time.Time
 	asking     bool
-	listed     map[string]Registration
+	listed     map[string]fleet.Registration
 	forgetting map[string]bool
 	failing    bool
 }
@@ -178,7 +193,7 @@ type lookAt struct {
 	look
 }
 
-func (l *loop) tell(event Event) {
+func (l *loop) tell(event fleet.Event) {
 	event.Fleet = l.Fleet
 	l.journal.add(event)
 }
@@ -199,7 +214,7 @@ func (l *loop) listen(ctx context.Context, wake chan<- struct{}) {
 			poke()
 			for change := range changes {
 				switch change.Kind {
-				case Died, Destroyed, Stilled, Resumed:
+				case fleet.Died, fleet.Destroyed, fleet.Stilled, fleet.Resumed:
 					poke()
 				}
 			}
@@ -248,7 +263,7 @@ func (l *loop) ask(ctx context.Context) {
 func (l *loop) catchUp() {
 	for {
 		select {
-		case ended := <-l.results:
+		case ended := <-l.outcomes:
 			l.took(ended)
 		case seen := <-l.looks:
 			l.saw(seen)
@@ -273,11 +288,11 @@ func (l *loop) next() time.Time {
 	sooner(l.making.until)
 	for _, s := range l.sights {
 		sooner(s.Retry)
-		if s.mayBeSilent() {
-			sooner(s.nextInside())
+		if s.MayBeSilent() {
+			sooner(l.nextInside(s))
 		}
 		if !s.Ended.IsZero() {
-			sooner(s.Ended.Add(burialLimit))
+			sooner(s.Ended.Add(fleet.BurialLimit))
 		}
 	}
 	for _, one := range l.witnesses {
@@ -286,26 +301,27 @@ func (l *loop) next() time.Time {
 	return next
 }
 
-// pass observes the fleet, decides, and starts the planned operations.
-func (l *loop) pass(ctx context.Context) {
+// pass observes the fleet, decides, and starts the planned operations. It returns an error
+// only if the policy is Once: a supervisor tries again.
+func (l *loop) pass(ctx context.Context) (fleet.Plan, error) {
 	started := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, engineLimit)
 	defer cancel()
 	runners, err := l.Engine.Known(bounded, l.Fleet)
 	if ctx.Err() != nil {
-		return
+		return fleet.Plan{}, nil
 	}
 	if err != nil {
-		if pause, _ := l.engine.failed(started, time.Now()); l.engine.level == 1 {
-			l.tell(Event{Kind: FailedEvent, Text: fmt.Sprintf("the engine does not answer, asked again in %s and so on: %v", pause, err)})
+		l.noEngine(started, err)
+		if l.wish.Policy.Once {
+			return fleet.Plan{}, err
 		}
-		l.measure(started, err)
-		return
+		return fleet.Plan{}, nil
 	}
 	if l.engine.level > 0 {
 		l.engine.reset()
 		l.making.reset()
-		l.tell(Event{Kind: SupervisorEvent, Text: "the engine answers again"})
+		l.tell(fleet.Event{Kind: fleet.SupervisorEvent, Text: "the engine answers again"})
 	}
 	l.merge(runners)
 	l.ask(ctx)
@@ -314,11 +330,61 @@ func (l *loop) pass(ctx context.Context) {
 		l.tick(bounded)
 		l.renew(ctx) // not bounded: it takes longer than a pass
 	}
-	plan := Reconcile(l.view())
+	plan := fleet.Reconcile(l.view())
 	l.measure(started, nil)
-	for _, operation := range plan.Operations {
-		l.begin(ctx, operation)
+	if !l.begins(plan) {
+		return plan, nil
 	}
+	l.tell(fleet.Event{Kind: fleet.PlanEvent, Text: plan.String()})
+	for _, operation := range plan.Operations {
+		if !operation.Deferred {
+			l.begin(ctx, operation)
+		}
+	}
+	return plan, nil
+}
+
+// begins reports whether there is something to do now. Spares are made by supervisors only, so
+// that nobody waits for them.
+func (l *loop) begins(plan fleet.Plan) bool {
+	return slices.ContainsFunc(plan.Operations, func(o fleet.Operation) bool {
+		return !o.Deferred && !(l.wish.Policy.Once && o.Action == fleet.MakeSpare)
+	})
+}
+
+// begin starts an operation in parallel to the loop.
+func (l *loop) begin(ctx context.Context, operation fleet.Operation) {
+	now := time.Now()
+	switch operation.Action {
+	case fleet.Forget, fleet.Leave:
+		l.witnesses[operation.Registration.URL].forgetting[operation.Name] = true
+	case fleet.Renew:
+	default:
+		s := l.sights[operation.Name]
+		if s == nil {
+			s = &fleet.Sight{Runner: fleet.Runner{Name: operation.Name, Fleet: l.Fleet, Agent: l.wish.Spec.Agent, Created: now}, Since: now}
+			l.sights[operation.Name] = s
+		}
+		if operation.Action == fleet.Give {
+			s.Since = now
+		}
+		s.Doing = operation.Action
+	}
+	l.start(ctx, actionOf(operation, now))
+}
+
+// start runs an action in parallel to the loop.
+func (l *loop) start(ctx context.Context, act action) {
+	l.underWay++
+	x := l.executor()
+	go func() { l.outcomes <- act.run(ctx, x) }()
+}
+
+func (l *loop) noEngine(started time.Time, err error) {
+	if pause, _ := l.engine.failed(started, time.Now()); l.engine.level == 1 {
+		l.tell(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("the engine does not answer, asked again in %s and so on: %v", pause, err)})
+	}
+	l.measure(started, err)
 }
 
 // tick runs the periodic tasks.
@@ -332,15 +398,16 @@ func (l *loop) tick(ctx context.Context) {
 	}
 	// A volume is created before its container, so it may look orphaned while a runner is
 	// made.
-	if !slices.ContainsFunc(l.all(), func(s Sight) bool { return s.Doing == Create || s.Doing == MakeSpare }) {
+	if !slices.ContainsFunc(l.all(), func(s fleet.Sight) bool { return s.Doing == fleet.Create || s.Doing == fleet.MakeSpare }) {
 		if err := l.Engine.RemoveOrphans(ctx, l.Fleet); err != nil {
-			l.tell(Event{Kind: FailedEvent, Text: fmt.Sprintf("volumes without a runner stay: %v", err)})
+			l.fail(err)
+			l.tell(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("volumes without a runner stay: %v", err)})
 		}
 	}
 }
 
-func (l *loop) all() []Sight {
-	all := make([]Sight, 0, len(l.sights))
+func (l *loop) all() []fleet.Sight {
+	all := make([]fleet.Sight, 0, len(l.sights))
 	for _, s := range l.sights {
 		all = append(all, *s)
 	}
@@ -348,14 +415,14 @@ func (l *loop) all() []Sight {
 }
 
 // merge updates the notes with the engine's list, and judges runners that have ended since.
-func (l *loop) merge(runners []Runner) {
+func (l *loop) merge(runners []fleet.Runner) {
 	now := time.Now()
 	listed := make(map[string]bool, len(runners))
 	for _, runner := range runners {
 		listed[runner.Name] = true
 		s := l.sights[runner.Name]
 		if s == nil {
-			s = &Sight{Runner: runner, Since: runner.Created}
+			s = &fleet.Sight{Runner: runner, Since: runner.Created}
 			if s.Since.After(now) { // the engine's clock differs
 				s.Since = now
 			}
@@ -363,19 +430,19 @@ func (l *loop) merge(runners []Runner) {
 			l.witnesses[runner.Agent.URL].shows(s)
 			l.sights[runner.Name] = s
 		}
-		ran := s.State == Running
-		if runner.State == Running {
+		ran := s.State == fleet.Running
+		if runner.State == fleet.Running {
 			runner.Ready, runner.DockerVersion, runner.Waiting, runner.Problem = s.Ready, s.DockerVersion, s.Waiting, s.Problem
 		}
 		runner.Listing, runner.Busy = s.Listing, s.Busy
 		s.Runner = runner
 		switch {
-		case !ended[s.State]: // or the engine restarted it
+		case !s.State.Ended(): // or the engine restarted it
 			s.Ended = time.Time{}
 		case s.Ended.IsZero():
 			s.Ended = now
 		}
-		if s.Doing == "" && ran && ended[s.State] {
+		if s.Doing == "" && ran && s.State.Ended() && !l.wish.Policy.Once {
 			l.died(s, now)
 		}
 		if !s.Online.IsZero() && s.Missed.IsZero() && now.Sub(s.Online) >= proven && s.Online.After(l.making.last) {
@@ -385,24 +452,24 @@ func (l *loop) merge(runners []Runner) {
 	for name, s := range l.sights {
 		if !listed[name] && s.Doing == "" {
 			delete(l.sights, name)
-			l.tell(Event{Kind: EndedEvent, Runner: name, Text: "its container was removed by somebody else"})
+			l.tell(fleet.Event{Kind: fleet.EndedEvent, Runner: name, Text: "its container was removed by somebody else"})
 		}
 	}
 }
 
 // died judges a runner's end: an end soon after the start delays the next start. An end caused
 // by a job is not the start's fault, but that is only known later.
-func (l *loop) died(s *Sight, now time.Time) {
+func (l *loop) died(s *fleet.Sight, now time.Time) {
 	if s.ExitCode == 0 && s.Agent.OneJob() || s.Busy || now.Sub(s.Since) > proven || s.State == "created" {
 		return
 	}
-	l.backOff(s.Since, now, fmt.Sprintf("%s ended soon after its start: %s", s.Name, Verdict(s.ExitCode, s.OutOfMemory)), nil)
+	l.backOff(s.Since, now, fmt.Sprintf("%s ended soon after its start: %s", s.Name, fleet.Verdict(s.ExitCode, s.OutOfMemory)), nil)
 }
 
 // backOff delays the next creation.
 func (l *loop) backOff(begun, now time.Time, why string, last []string) {
 	if pause, fresh := l.making.failed(begun, now); fresh {
-		l.tell(Event{Kind: BackOffEvent, Text: fmt.Sprintf("nothing is made for %s: %s", pause, why), Last: last})
+		l.tell(fleet.Event{Kind: fleet.BackOffEvent, Text: fmt.Sprintf("nothing is made for %s: %s", pause, why), Last: last})
 	}
 }
 
@@ -412,14 +479,14 @@ func (l *loop) saw(seen lookAt) {
 	one.asked, one.asking = seen.asked, false
 	if seen.err != nil {
 		if !one.failing {
-			l.tell(Event{Kind: FailedEvent, Text: fmt.Sprintf("no list of %s, what runs is kept: %v", seen.url, seen.err)})
+			l.tell(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("no list of %s, what runs is kept: %v", seen.url, seen.err)})
 		}
 		one.failing = true
 		return
 	}
 	if one.failing {
 		one.failing = false
-		l.tell(Event{Kind: SupervisorEvent, Text: seen.url + " lists its runners again"})
+		l.tell(fleet.Event{Kind: fleet.SupervisorEvent, Text: seen.url + " lists its runners again"})
 	}
 	one.listed = seen.list
 	for _, s := range l.sights {
@@ -429,18 +496,18 @@ func (l *loop) saw(seen lookAt) {
 
 // shows updates a Sight from the latest list, if the list is recent enough to include the
 // runner.
-func (w *witness) shows(s *Sight) {
-	if w == nil || w.listed == nil || s.Agent.Mode == NoAgent || !s.Since.Before(w.asked) || s.Agent.URL != w.url {
+func (w *witness) shows(s *fleet.Sight) {
+	if w == nil || w.listed == nil || s.Agent.Mode == fleet.NoAgent || !s.Since.Before(w.asked) || s.Agent.URL != w.url {
 		return
 	}
 	registration, listed := w.listed[s.Name]
-	s.Listing = &Listing{State: NotListed}
+	s.Listing = &fleet.Listing{State: fleet.NotListed}
 	if listed {
-		s.Listing = registration.listing()
+		s.Listing = registration.Listing()
 	}
-	s.Looked, s.Busy = w.asked, s.hasJob()
+	s.Looked, s.Busy = w.asked, s.HasJob()
 	switch {
-	case s.Doing != "" && s.Doing != Adopt:
+	case s.Doing != "" && s.Doing != fleet.Adopt:
 	case listed && (registration.Online || registration.Busy):
 		s.Missed, s.Waiting = time.Time{}, false
 		if s.Online.IsZero() {
@@ -451,16 +518,16 @@ func (w *witness) shows(s *Sight) {
 	}
 }
 
-func (l *loop) view() View {
-	view := View{Now: time.Now(), Wish: l.wish, Runners: l.all(), NotBefore: l.making.until, NewName: l.freeName}
+func (l *loop) view() fleet.View {
+	view := fleet.View{Now: time.Now(), Wish: l.wish, Runners: l.all(), NotBefore: l.making.until, NewName: l.freeName}
 	for _, one := range l.witnesses {
 		for name, registration := range one.listed {
-			if l.sights[name] == nil && !one.forgetting[name] && l.settled[name].Before(one.asked) && IsName(l.Fleet, name) {
+			if l.sights[name] == nil && !one.forgetting[name] && l.settled[name].Before(one.asked) && fleet.IsName(l.Fleet, name) {
 				view.Orphans = append(view.Orphans, registration)
 			}
 		}
 	}
-	slices.SortFunc(view.Orphans, func(a, b Registration) int { return int(a.ID - b.ID) })
+	slices.SortFunc(view.Orphans, func(a, b fleet.Registration) int { return int(a.ID - b.ID) })
 	return view
 }
 
@@ -484,45 +551,26 @@ func (l *loop) measure(started time.Time, err error) {
 		return
 	}
 	l.Meter.Reconciled(time.Since(started), err)
-	count := map[Standing]int{}
+	count := map[fleet.Standing]int{}
 	for _, s := range l.sights {
-		count[s.standing()]++
+		count[s.Standing()]++
 	}
 	l.Meter.Runners(count, l.wish.Count)
 }
 
-func (s Sight) standing() Standing {
-	switch {
-	case s.Doing == Remove || s.lost() != "":
-		return StandingGoing
-	case s.Waiting && s.Doing == "":
-		return StandingSpare
-	case s.hasListedJob():
-		return StandingBusy
-	case s.connected():
-		return StandingIdle
-	case s.Online.IsZero():
-		return StandingStarting
-	}
-	return StandingOffline
-}
-
 // reload adopts the stored Wish if it has changed.
 func (l *loop) reload(ctx context.Context) {
+	if l.Store == nil {
+		return
+	}
 	wish, err := l.Store.Wish(ctx)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		l.tell(Event{Kind: FailedEvent, Text: fmt.Sprintf("the wish can't be read, the old one holds: %v", err)})
-	case wish != nil && !wish.equal(l.wish):
+		l.tell(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("the wish can't be read, the old one holds: %v", err)})
+	case wish != nil && !wish.Equal(l.wish):
 		l.wish = *wish
 		l.making.reset()
-		l.tell(Event{Kind: SupervisorEvent, Text: "has a new wish: " + wish.String()})
+		l.tell(fleet.Event{Kind: fleet.SupervisorEvent, Text: "has a new wish: " + wish.String()})
 	}
-}
-
-func (w Wish) equal(other Wish) bool {
-	one, err := json.Marshal(w)
-	two, otherErr := json.Marshal(other)
-	return errors.Join(err, otherErr) == nil && bytes.Equal(one, two)
 }

@@ -1,10 +1,11 @@
-package fleet
+package controller
 
 import (
 	"context"
 	"sync"
 	"time"
 
+	"github.com/runnerctl/runnerctl/internal/fleet"
 	"golang.org/x/time/rate"
 )
 
@@ -17,22 +18,23 @@ const (
 // watch requests GitHub's list once for all callers that wait for a change in it, at growing
 // intervals.
 type watch struct {
-	forge  Forge
+	forge  fleet.Forge
 	life   context.Context // lifetime of all waiting callers
 	budget *rate.Limiter   // in pages; nil: none
 	told   func(look)      // called with each list; nil: not called
 
 	mu      sync.Mutex
 	pending chan struct{} // closed when the requested list has arrived; nil: none requested
+	begun   bool          // a list was requested before
 	pause   time.Duration
-	list    map[string]Registration
+	list    map[string]fleet.Registration
 	err     error
 }
 
 // look is one list from GitHub, by runner name.
 type look struct {
 	asked time.Time // runners made later may be missing
-	list  map[string]Registration
+	list  map[string]fleet.Registration
 	err   error
 }
 
@@ -45,11 +47,14 @@ func (w *watch) hurry() {
 
 // next waits for the next list. ctx ends only this wait, not the request, because others wait
 // for it too.
-func (w *watch) next(ctx context.Context) (map[string]Registration, error) {
+func (w *watch) next(ctx context.Context) (map[string]fleet.Registration, error) {
 	w.mu.Lock()
 	if w.pending == nil {
 		w.pending = make(chan struct{})
 		pause := max(w.pause, firstLook)
+		if !w.begun {
+			pause, w.begun = 0, true
+		}
 		w.pause = min(pause*13/10, slowLook)
 		go w.ask(pause, w.pending)
 	}
@@ -78,7 +83,7 @@ func (w *watch) ask(pause time.Duration, pending chan struct{}) {
 	}
 	asked := time.Now()
 	all, err := w.forge.Registrations(w.life)
-	byName := map[string]Registration{}
+	byName := map[string]fleet.Registration{}
 	for _, one := range all {
 		byName[one.Name] = one
 	}
