@@ -4,7 +4,7 @@ ARCH ?= $(shell go env GOARCH)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build image agent man demo test test-long test-commands test-aside test-packages test-hosts test-vm chaos jobs bench bench-quick vet lint golden
+.PHONY: help setup build image agent man demo picture test test-long test-commands test-aside test-packages test-hosts test-vm chaos jobs bench bench-quick vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
@@ -24,10 +24,14 @@ man: build ## bin/runnerctl.1, the man page
 demo: setup build agent ## the whole thing: a stand-in GitHub, three runners, nine jobs in three waves
 	$(WITH_DOCKER) bin/runnerctl demo --bootstrap-base
 
+picture: setup build image ## the README's picture, from a real run
+	$(WITH_DOCKER) scripts/picture.sh
+
 vet: ## go vet for every system that a client may have, shellcheck
 	go vet ./...
 	go vet -tags long,vm ./...
 	go -C testagent vet ./...
+	go -C tools/terminal vet ./...
 	GOOS=linux GOARCH=arm64 go vet ./...
 	GOOS=darwin go vet ./...
 	GOOS=windows go vet ./...
@@ -59,6 +63,7 @@ test-aside:
 	$(GO_TEST) -run '$(ASIDE)' ./commands
 
 test-packages:
+	go -C tools/terminal test -count=1 ./...
 	$(GO_TEST) $$(go list ./... | grep -v /commands$$)
 
 test-hosts: FOR := --tests
