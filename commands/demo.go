@@ -23,6 +23,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/prune"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -368,7 +369,7 @@ func (r *demo) nothingLeft(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	volumes := slices.DeleteFunc(inventory.Volumes, func(one fleet.Volume) bool { return one.Fleet != r.config.Name })
+	volumes := slices.DeleteFunc(inventory.Volumes, func(one prune.Volume) bool { return one.Fleet != r.config.Name })
 	if listed := r.github.Runners(); len(listed) > 0 || len(runners) > 0 || len(volumes) > 0 {
 		return &demoError{problem: fmt.Sprintf("left behind: %d registrations, %d runners, %d volumes", len(listed), len(runners), len(volumes))}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/controller"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/prune"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -137,7 +138,7 @@ func printDown(ctx context.Context, d deps, engine *dockerx.Engine, fleets []str
 	if options.fleet == "" {
 		inventory, err := engine.Inventory(ctx, false)
 		failures = append(failures, err)
-		for _, one := range fleet.Leftovers(inventory) {
+		for _, one := range prune.Leftovers(inventory) {
 			fmt.Fprintf(d.streams.Out, "remove  %s  (%s)\n", one.Name, one.Cause)
 		}
 	}
@@ -151,7 +152,7 @@ func removeLeftovers(ctx context.Context, d deps, engine *dockerx.Engine, theme 
 	if err != nil {
 		return 0, err
 	}
-	left := fleet.Leftovers(inventory)
+	left := prune.Leftovers(inventory)
 	for _, one := range left {
 		if err := engine.Prune(context.WithoutCancel(ctx), one); err != nil {
 			return 0, err

@@ -11,8 +11,8 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
-	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/prune"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -79,7 +79,7 @@ func runPrune(ctx context.Context, d deps, options pruneOptions) error {
 	} else if err != nil {
 		return err
 	}
-	plan := fleet.MakePrune(inventory, fleet.PruneOptions{ImagesOnly: options.images, Kept: options.kept, Current: current, Repository: repository})
+	plan := prune.NewPlan(inventory, prune.Options{ImagesOnly: options.images, Kept: options.kept, Current: current, Repository: repository})
 	out := d.streams.Err
 	if options.dryRun {
 		out = d.streams.Out
@@ -117,7 +117,7 @@ func confirm(d deps, question string) (bool, error) {
 
 // carryOutPrune makes the removals one by one, and holds a fleet's lock for the fleet's own
 // objects. If a removal fails, the object stays and the others are still removed.
-func carryOutPrune(ctx context.Context, d deps, engine *dockerx.Engine, plan fleet.PrunePlan, theme ui.Theme) (reclaimed int64, err error) {
+func carryOutPrune(ctx context.Context, d deps, engine *dockerx.Engine, plan prune.Plan, theme ui.Theme) (reclaimed int64, err error) {
 	image, err := engine.AnyImage(ctx) // without one, neither a runner nor the lock's container can be made
 	if err != nil {
 		return 0, err

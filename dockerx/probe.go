@@ -27,6 +27,7 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/prune"
 )
 
 // ProbeOptions selects the things that a probe container looks at.
@@ -229,7 +230,7 @@ func (e *Engine) removeStaleProbes(ctx context.Context, images []image.Summary) 
 	if err != nil {
 		return err
 	}
-	stale := func(made int64) bool { return now.Sub(time.Unix(made, 0)) > fleet.ProbeGrace }
+	stale := func(made int64) bool { return now.Sub(time.Unix(made, 0)) > prune.ProbeGrace }
 	var failures []error
 	for _, one := range containers {
 		if stale(one.Created) && strings.HasPrefix(one.Names[0], "/"+probeName) && checkSchema("", one.Labels) == nil {

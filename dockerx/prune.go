@@ -15,12 +15,13 @@ import (
 	"github.com/docker/docker/api/types/volume"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/prune"
 )
 
 // Inventory lists runnerctl's objects on the engine. It leaves out objects without
 // runnerctl's labels, and objects that a newer runnerctl created. Sizes make the engine walk
 // through its disk.
-func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory, err error) {
+func (e *Engine) Inventory(ctx context.Context, sizes bool) (all prune.Inventory, err error) {
 	all.InUse = map[string][]string{}
 	var usage bytesOf
 	if sizes {
@@ -37,7 +38,7 @@ func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory
 	}
 	for _, one := range volumes.Volumes {
 		if checkSchema("", one.Labels) == nil {
-			all.Volumes = append(all.Volumes, fleet.Volume{
+			all.Volumes = append(all.Volumes, prune.Volume{
 				Name: one.Name, Fleet: one.Labels[labelFleet], Role: fleet.Role(one.Labels[labelRole]), Runner: one.Labels[labelRunner], Size: usage.volumes[one.Name],
 			})
 		}
@@ -51,7 +52,7 @@ func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory
 		if len(tags) == 1 && tags[0] == "<none>:<none>" { // engines before 28
 			tags = nil
 		}
-		all.Images = append(all.Images, fleet.Image{ID: one.ID, Tags: tags, Created: time.Unix(one.Created, 0), Size: usage.images[one.ID]})
+		all.Images = append(all.Images, prune.Image{ID: one.ID, Tags: tags, Created: time.Unix(one.Created, 0), Size: usage.images[one.ID]})
 	}
 	probes, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelRole+"="+string(fleet.Probe)))})
 	if err != nil {
@@ -59,7 +60,7 @@ func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory
 	}
 	for _, one := range probes {
 		if isProbe(one) {
-			all.Probes = append(all.Probes, fleet.Image{ID: one.ID, Tags: one.RepoTags, Created: time.Unix(one.Created, 0), Size: usage.images[one.ID]})
+			all.Probes = append(all.Probes, prune.Image{ID: one.ID, Tags: one.RepoTags, Created: time.Unix(one.Created, 0), Size: usage.images[one.ID]})
 		}
 	}
 	supervisors, err := e.supervisorImages(ctx)
@@ -67,7 +68,7 @@ func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory
 		return all, err
 	}
 	for _, one := range supervisors {
-		all.Supervisors = append(all.Supervisors, fleet.Image{ID: one.ID, Tags: one.RepoTags, Created: time.Unix(one.Created, 0), Size: usage.images[one.ID]})
+		all.Supervisors = append(all.Supervisors, prune.Image{ID: one.ID, Tags: one.RepoTags, Created: time.Unix(one.Created, 0), Size: usage.images[one.ID]})
 	}
 	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
@@ -80,7 +81,7 @@ func (e *Engine) Inventory(ctx context.Context, sizes bool) (all fleet.Inventory
 		if role == "" || checkSchema("", one.Labels) != nil || runnerRoles[role] && !isRunner(one) || !runnerRoles[role] && !strings.HasPrefix(name, "runnerctl-") {
 			continue
 		}
-		all.Containers = append(all.Containers, fleet.Container{
+		all.Containers = append(all.Containers, prune.Container{
 			Name: name, ID: one.ID, Fleet: one.Labels[labelFleet], Role: fleet.Role(role), Runner: one.Labels[labelRunner],
 			State: fleet.State(one.State), Created: time.Unix(one.Created, 0), Size: usage.containers[one.ID],
 		})
@@ -135,10 +136,10 @@ func (e *Engine) usage(ctx context.Context) (bytesOf, error) {
 }
 
 // Prune carries out one removal. It is no error if the object is already gone.
-func (e *Engine) Prune(ctx context.Context, removal fleet.Removal) error {
+func (e *Engine) Prune(ctx context.Context, removal prune.Removal) error {
 	var err error
 	switch removal.Kind {
-	case fleet.KindContainer:
+	case prune.KindContainer:
 		if removal.Force {
 			return e.Discard(ctx, removal.Name)
 		}
@@ -146,9 +147,9 @@ func (e *Engine) Prune(ctx context.Context, removal fleet.Removal) error {
 		if err == nil || cerrdefs.IsNotFound(err) {
 			return e.removeVolume(ctx, removal.Name)
 		}
-	case fleet.KindVolume:
+	case prune.KindVolume:
 		err = e.api.VolumeRemove(ctx, removal.Name, false)
-	case fleet.KindImage:
+	case prune.KindImage:
 		references := removal.Tags
 		if len(references) == 0 {
 			references = []string{removal.ID}

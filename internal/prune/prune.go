@@ -1,4 +1,6 @@
-package fleet
+// Package prune decides which of runnerctl's objects on an engine nobody needs any more. It
+// imports fleet only.
+package prune
 
 import (
 	"fmt"
@@ -7,6 +9,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
 // Inventory lists our objects on an engine, and which containers use them.
@@ -26,9 +30,9 @@ type Container struct {
 	Name    string
 	ID      string
 	Fleet   string
-	Role    Role
+	Role    fleet.Role
 	Runner  string // for holds: the runner held
-	State   State
+	State   fleet.State
 	Created time.Time
 	Size    int64 // bytes of its writable layer
 }
@@ -37,7 +41,7 @@ type Container struct {
 type Volume struct {
 	Name   string
 	Fleet  string
-	Role   Role
+	Role   fleet.Role
 	Runner string // the runner that it belongs to
 	Size   int64  // bytes
 }
@@ -50,8 +54,8 @@ type Image struct {
 	Size    int64 // bytes not shared with other images
 }
 
-// PruneOptions select what may be removed.
-type PruneOptions struct {
+// Options select what may be removed.
+type Options struct {
 	ImagesOnly bool
 	Kept       bool   // also remove runners left by run --keep
 	Current    string // id of the image that up would use; "" if it is not built
@@ -73,22 +77,22 @@ type Removal struct {
 	Kind  Kind
 	Name  string
 	ID    string
-	Tags  []string // of images; all are removed
-	Role  Role     // of containers and volumes, and of a probe's image
-	Fleet string   // fleet whose lock must be held; "" for none
-	Force bool     // remove it even if it is running
-	Size  int64    // bytes
+	Tags  []string   // of images; all are removed
+	Role  fleet.Role // of containers and volumes, and of a probe's image
+	Fleet string     // fleet whose lock must be held; "" for none
+	Force bool       // remove it even if it is running
+	Size  int64      // bytes
 	Cause string
 }
 
-// PrunePlan lists what a prune removes.
-type PrunePlan struct {
+// Plan lists what a prune removes.
+type Plan struct {
 	Removals []Removal
 	Skipped  []string // fleets that another runnerctl is currently changing
 }
 
 // Size returns the total size in bytes.
-func (p PrunePlan) Size() (sum int64) {
+func (p Plan) Size() (sum int64) {
 	for _, one := range p.Removals {
 		sum += one.Size
 	}
@@ -96,7 +100,7 @@ func (p PrunePlan) Size() (sum int64) {
 }
 
 // Write prints the plan, one line per removal.
-func (p PrunePlan) Write(w io.Writer, size func(int64) string) {
+func (p Plan) Write(w io.Writer, size func(int64) string) {
 	for _, one := range p.Removals {
 		fmt.Fprintf(w, "remove  %-9s  %s  %s  (%s)\n", one.Kind, one.Name, size(one.Size), one.Cause)
 	}
@@ -111,10 +115,10 @@ const lockGrace = 20 * time.Second
 // ProbeGrace is the age at which the process that made a probe's image must be gone.
 const ProbeGrace = 2 * time.Minute
 
-// MakePrune selects the objects that are no longer needed. It removes only objects in the
+// NewPlan selects the objects that are no longer needed. It removes only objects in the
 // inventory: objects without our label are never considered.
-func MakePrune(all Inventory, options PruneOptions) PrunePlan {
-	var plan PrunePlan
+func NewPlan(all Inventory, options Options) Plan {
+	var plan Plan
 	gone := map[string]bool{} // containers by id
 	if !options.ImagesOnly {
 		plan = pruneRunners(all, options.Kept)
@@ -125,7 +129,7 @@ func MakePrune(all Inventory, options PruneOptions) PrunePlan {
 	plan.Removals = append(plan.Removals, pruneImages(all, gone, options)...)
 	for _, one := range all.Supervisors {
 		if all.Now.Sub(one.Created) >= ProbeGrace && !all.used(one, gone) {
-			plan.Removals = append(plan.Removals, Removal{Kind: KindImage, Name: strings.Join(one.Tags, " "), ID: one.ID, Tags: one.Tags, Role: Supervisor, Size: one.Size, Cause: "no supervisor uses it"})
+			plan.Removals = append(plan.Removals, Removal{Kind: KindImage, Name: strings.Join(one.Tags, " "), ID: one.ID, Tags: one.Tags, Role: fleet.Supervisor, Size: one.Size, Cause: "no supervisor uses it"})
 		}
 	}
 	return plan
@@ -136,28 +140,28 @@ func MakePrune(all Inventory, options PruneOptions) PrunePlan {
 func Leftovers(all Inventory) []Removal {
 	var left []Removal
 	for _, one := range pruneRunners(all, true).Removals {
-		if one.Role == ThrowAway || one.Role == Kept || one.Role == Probe {
+		if one.Role == fleet.ThrowAway || one.Role == fleet.Kept || one.Role == fleet.Probe {
 			left = append(left, one)
 		}
 	}
 	return left
 }
 
-func pruneRunners(all Inventory, kept bool) PrunePlan {
-	var plan PrunePlan
+func pruneRunners(all Inventory, kept bool) Plan {
+	var plan Plan
 	alive := map[string]bool{}  // fleets with a running runner, or with a supervisor, which makes runners
 	held := map[string]bool{}   // throw-away runners whose runnerctl is alive
 	locked := map[string]bool{} // fleets
 	exists := map[string]bool{} // containers
 	for _, one := range all.Containers {
 		exists[one.Name] = true
-		fresh := one.State == Running || all.Now.Sub(one.Created) < lockGrace
+		fresh := one.State == fleet.Running || all.Now.Sub(one.Created) < lockGrace
 		switch {
-		case one.Role == Lock && fresh:
+		case one.Role == fleet.Lock && fresh:
 			locked[one.Fleet] = true
-		case one.Role == Hold && fresh:
+		case one.Role == fleet.Hold && fresh:
 			held[one.Runner] = true
-		case one.Role == Member && !one.State.Ended(), one.Role == Supervisor && (fresh || !one.State.Ended()):
+		case one.Role == fleet.Member && !one.State.Ended(), one.Role == fleet.Supervisor && (fresh || !one.State.Ended()):
 			alive[one.Fleet] = true
 		}
 	}
@@ -176,22 +180,22 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 	for _, one := range all.Containers {
 		removal := Removal{Kind: KindContainer, Name: one.Name, ID: one.ID, Role: one.Role, Size: one.Size + data[one.Name]}
 		switch one.Role {
-		case Lock, Hold, Probe:
-			if one.State != Running && all.Now.Sub(one.Created) >= lockGrace {
+		case fleet.Lock, fleet.Hold, fleet.Probe:
+			if one.State != fleet.Running && all.Now.Sub(one.Created) >= lockGrace {
 				removal.Cause = "stale " + string(one.Role)
 				add(removal)
 			}
-		case ThrowAway:
+		case fleet.ThrowAway:
 			if !held[one.Name] {
 				removal.Force, removal.Cause = true, "its runnerctl run is gone"
 				add(removal)
 			}
-		case Kept:
+		case fleet.Kept:
 			if kept && !held[one.Name] {
 				removal.Force, removal.Cause = true, "left by run --keep"
 				add(removal)
 			}
-		case Member, Supervisor:
+		case fleet.Member, fleet.Supervisor:
 			if one.State.Ended() && !alive[one.Fleet] {
 				removal.Fleet, removal.Cause = one.Fleet, fmt.Sprintf("it is %s, and so is all of fleet %s", one.State, one.Fleet)
 				add(removal)
@@ -199,7 +203,7 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 		}
 	}
 	for _, one := range all.Volumes {
-		if (one.Role == StateRole || one.Role == Credential) && !alive[one.Fleet] {
+		if (one.Role == fleet.StateRole || one.Role == fleet.Credential) && !alive[one.Fleet] {
 			add(Removal{Kind: KindVolume, Name: one.Name, Role: one.Role, Fleet: one.Fleet, Size: one.Size, Cause: fmt.Sprintf("nothing of fleet %s runs", one.Fleet)})
 		}
 		// The volume of a removed runner is removed with it.
@@ -207,14 +211,14 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 			continue
 		}
 		removal := Removal{Kind: KindVolume, Name: one.Name, Role: one.Role, Size: one.Size, Cause: fmt.Sprintf("runner %s is gone", one.Runner)}
-		if one.Role == Member {
+		if one.Role == fleet.Member {
 			removal.Fleet = one.Fleet
 		}
 		add(removal)
 	}
 	for _, one := range all.Probes {
 		if all.Now.Sub(one.Created) >= ProbeGrace {
-			plan.Removals = append(plan.Removals, Removal{Kind: KindImage, Name: strings.Join(one.Tags, " "), ID: one.ID, Tags: one.Tags, Role: Probe, Size: one.Size, Cause: "its runnerctl doctor is gone"})
+			plan.Removals = append(plan.Removals, Removal{Kind: KindImage, Name: strings.Join(one.Tags, " "), ID: one.ID, Tags: one.Tags, Role: fleet.Probe, Size: one.Size, Cause: "its runnerctl doctor is gone"})
 		}
 	}
 	// One fleet after another, because each has a lock.
@@ -229,7 +233,7 @@ func pruneRunners(all Inventory, kept bool) PrunePlan {
 // pruneImages keeps the image that up would use (if unknown, the newest), images that a
 // container needs, and images that a user tagged with another name: an image built on ours
 // inherits the label.
-func pruneImages(all Inventory, gone map[string]bool, options PruneOptions) []Removal {
+func pruneImages(all Inventory, gone map[string]bool, options Options) []Removal {
 	keep := options.Current
 	if keep == "" {
 		var newest time.Time
