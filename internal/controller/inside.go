@@ -76,7 +76,7 @@ func (l *loop) sawInside(seen []fleet.Runner) {
 }
 
 // observe asks GitHub for its lists and looks into every runner, so that the first plan rests on
-// fresh facts.
+// fresh facts: those of a single run are not corrected later.
 func (l *loop) observe(ctx context.Context) error {
 	for _, one := range l.witnesses {
 		one.asking = true
@@ -93,25 +93,35 @@ func (l *loop) observe(ctx context.Context) error {
 			l.saw(seen)
 		}
 	}
+	return l.lookAtFirst(ctx, func(fleet.Runner) bool { return true })
+}
+
+// lookAtFirst looks into the selected runners before the first plan.
+func (l *loop) lookAtFirst(ctx context.Context, selected func(fleet.Runner) bool) error {
 	runners, err := l.Engine.Known(ctx, l.Fleet)
 	if err != nil {
 		return err
 	}
 	var group errgroup.Group
 	group.SetLimit(looksAtATime)
-	for i := range runners {
-		group.Go(func() error {
-			runners[i] = l.Engine.Look(ctx, runners[i])
-			return nil
-		})
+	inside := make([]fleet.Runner, len(runners))
+	for i, runner := range runners {
+		if selected(runner) {
+			group.Go(func() error {
+				inside[i] = l.Engine.Look(ctx, runner)
+				return nil
+			})
+		}
 	}
 	_ = group.Wait() // looks don't fail
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	l.merge(runners)
-	for _, runner := range runners {
-		seenInside(l.sights[runner.Name], runner)
+	for _, runner := range inside {
+		if runner.Name != "" {
+			seenInside(l.sights[runner.Name], runner)
+		}
 	}
 	return nil
 }

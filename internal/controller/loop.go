@@ -47,6 +47,7 @@ func (l *loop) supervise(ctx, life context.Context, stop context.CancelFunc) {
 
 	l.tell(fleet.Event{Kind: fleet.SupervisorEvent, Text: Began + l.wish.String()})
 	l.firstLists(ctx)
+	l.firstSpares(ctx)
 	for ctx.Err() == nil {
 		l.pass(ctx)
 		l.wait(ctx, wake)
@@ -247,6 +248,14 @@ func (l *loop) firstLists(ctx context.Context) {
 			l.saw(seen)
 		}
 	}
+}
+
+// firstSpares finds out which spares wait for their credential, so that the first plan can use
+// them. If the engine does not answer, the first pass reports it.
+func (l *loop) firstSpares(ctx context.Context) {
+	bounded, cancel := context.WithTimeout(ctx, engineLimit)
+	defer cancel()
+	_ = l.lookAtFirst(bounded, func(runner fleet.Runner) bool { return runner.Spare && runner.State == fleet.Running })
 }
 
 // ask requests GitHub's lists in the background, unless that was just done.

@@ -537,6 +537,7 @@ func TestTakesOver(t *testing.T) {
 		made := s.start("ci-dddd", supervisedSpec)
 		made.State = "created"
 		s.runners["ci-dddd"] = made
+		s.after(time.Second) // they are older than the first list
 	}, func(s *supervised) {
 		s.after(3 * time.Minute)
 		s.whole(3, 1)

@@ -35,11 +35,7 @@ type Operation struct {
 
 // String returns the operation as one line, as plans, events and errors show it.
 func (o Operation) String() string {
-	cause := o.Cause
-	if o.Deferred {
-		cause += ", once the others are ready"
-	}
-	return fmt.Sprintf("%-7s %s  (%s)", o.Action, o.Name, cause)
+	return fmt.Sprintf("%-7s %s  (%s)", o.Action, o.Name, o.Cause)
 }
 
 // Plan turns the observed fleet into the desired one. No operation waits for another of the

@@ -149,6 +149,9 @@ func (d *decision) classify() {
 			d.underWay++
 		case s.Waiting && old != "":
 			d.remove(s, old)
+		case s.Waiting && s.registered() && !d.Now.Before(s.Retry):
+			d.add(Operation{Action: Adopt, Name: s.Name, Cause: "its credential was issued and not delivered", Runner: s.Runner})
+			d.preparing++
 		case s.Waiting:
 			d.waiting = append(d.waiting, s)
 		case policy.Once && s.Online.IsZero() && !s.Spare && s.unlisted():
@@ -355,6 +358,8 @@ func (s Sight) old(spec Spec, hash string) string {
 func (s Sight) Connected() bool { return !s.Online.IsZero() && s.Missed.IsZero() }
 
 func (s Sight) hasListedJob() bool { return s.Listing != nil && s.Listing.Busy }
+
+func (s Sight) registered() bool { return s.Listing != nil && s.Listing.State != NotListed }
 
 func (s Sight) removable(now time.Time) bool {
 	return s.Doing == "" && !s.hasListedJob() && !now.Before(s.Retry)

@@ -47,9 +47,9 @@ func TestReconcile(t *testing.T) {
 		{"a spare when all others are made", 1, 1, []Sight{good("a")}, false, "spare   new-1  (spare 1 of 1)\n"},
 		{"no spare while others are made", 2, 1, []Sight{good("a"), good("b", doing(Create))}, false, ""},
 		{"as wished", 1, 1, []Sight{good("a"), good("s", spare)}, false, ""},
-		{"one ended: its successor comes first", 2, 1, []Sight{good("a"), good("b", exited), good("s", spare)}, false, "give    s  (2 of 2)\nremove  b  (it ended: killed by its job or from outside, or not stopped in time, once the others are ready)\n"},
+		{"one ended: its successor comes first", 2, 1, []Sight{good("a"), good("b", exited), good("s", spare)}, false, "give    s  (2 of 2)\nremove  b  (it ended: killed by its job or from outside, or not stopped in time) deferred\n"},
 		{"one ended, its successor is being made", 2, 0, []Sight{good("a"), good("b", exited), good("c", doing(Create))}, false,
-			"remove  b  (it ended: killed by its job or from outside, or not stopped in time, once the others are ready)\n"},
+			"remove  b  (it ended: killed by its job or from outside, or not stopped in time) deferred\n"},
 		{"one ended, its successor takes long", 2, 0, []Sight{good("a"), good("b", exited, long), good("c", doing(Create))}, false,
 			"remove  b  (it ended: killed by its job or from outside, or not stopped in time)\n"},
 		{"one ended, its successor is there", 2, 1, []Sight{good("a"), good("b", exited), good("c")}, false,
@@ -98,7 +98,13 @@ func TestReconcile(t *testing.T) {
 				view.NotBefore = now.Add(time.Second)
 			}
 			var got strings.Builder
-			Plan{Operations: Reconcile(view).Operations}.Write(&got)
+			for _, operation := range Reconcile(view).Operations {
+				got.WriteString(operation.String())
+				if operation.Deferred {
+					got.WriteString(" deferred")
+				}
+				got.WriteString("\n")
+			}
 			if got.String() != test.want {
 				t.Errorf("got:\n%s\nwant:\n%s", got.String(), test.want)
 			}

@@ -1,0 +1,151 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/runnerctl/runnerctl/internal/fleet"
+)
+
+// up ends although the jobs in GitHub's queue end each new runner at once.
+func TestConvergeWithALongQueue(t *testing.T) {
+	w := newWorld()
+	w.connect = (*world).through
+	done, err := converge(t, w, fleet.Wish{Count: 2, Spec: jitSpec, Ready: time.Second})
+	if err != nil || w.count("create") != 2 || done["ci-b"] != "daemon 26.1, had its job already" {
+		t.Errorf("error %v, %d runners made, reports %v; want 2 runners that had their job", err, w.count("create"), done)
+	}
+}
+
+// A single run does not try again, and the other operations go on.
+func TestConvergeFails(t *testing.T) {
+	w := newWorld()
+	w.connect = func(w *world, name string) {
+		if name != "ci-b" {
+			w.online(name)
+		}
+	}
+	done, err := converge(t, w, fleet.Wish{Count: 3, Spec: jitSpec, Ready: time.Second})
+	var late *fleet.NotOnlineError
+	if !errors.As(err, &late) || late.Runner != "ci-b" || w.count("create") != 3 || done["ci-c"] != "daemon 26.1, online" {
+		t.Errorf("error %v, %d runners made, reports %v; want ci-b to fail alone", err, w.count("create"), done)
+	}
+	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-c", "ci-d"}) || !slices.Equal(registrations, runners) {
+		t.Errorf("runners %v, registrations %v; want ci-c and ci-d", runners, registrations)
+	}
+}
+
+func TestConvergeWithoutGitHub(t *testing.T) {
+	w := newWorld()
+	w.listErrs = []error{errors.New("502")}
+	var list *ListError
+	if _, err := converge(t, w, fleet.Wish{Count: 1, Spec: jitSpec, Ready: time.Second}); !errors.As(err, &list) || list.URL != acme || len(w.events) > 0 {
+		t.Errorf("error %v after %v; want a ListError before anything is done", err, w.events)
+	}
+}
+
+// Runners of another spec are replaced one by one or at once, as the policy says. Down removes
+// all.
+func TestConvergePolicies(t *testing.T) {
+	for name, test := range map[string]struct {
+		policy fleet.Policy
+		least  int // runners online during the change
+		left   int
+	}{
+		"one by one": {fleet.Policy{}, 3, 3},
+		"at once":    {fleet.Policy{AtOnce: true}, 0, 3},
+		"down":       {fleet.Policy{Down: true, JobWait: time.Minute}, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			old := jitSpec
+			old.ImageID = "sha256:0"
+			for _, name := range []string{"ci-x", "ci-y", "ci-z"} {
+				w.start(name, old)
+				w.online(name)
+			}
+			least := 3
+			w.onRemove = func(w *world, _ string) {
+				online := 0
+				for name, one := range w.registrations {
+					if one.Online && w.runners[name].State == fleet.Running {
+						online++
+					}
+				}
+				least = min(least, online)
+			}
+			spec := jitSpec
+			spec.ImageID = "sha256:1"
+			if _, err := converge(t, w, fleet.Wish{Count: 3, Spec: spec, Ready: time.Second, Policy: test.policy}); err != nil {
+				t.Fatal(err)
+			}
+			runners, registrations := w.all()
+			if len(runners) != test.left || !slices.Equal(runners, registrations) || least < test.least || slices.Contains(runners, "ci-x") {
+				t.Errorf("runners %v, registrations %v, %d online at the least; want %d new ones, %d online", runners, registrations, least, test.left, test.least)
+			}
+		})
+	}
+}
+
+// After a supervisor is gone, up and another supervisor make the same next plan.
+func TestSameNextPlan(t *testing.T) {
+	for name, happens := range map[string]func(s *supervised, wish *fleet.Wish){
+		"a larger count":   func(_ *supervised, wish *fleet.Wish) { wish.Count = 5 },
+		"a smaller count":  func(_ *supervised, wish *fleet.Wish) { wish.Count = 2 },
+		"another image":    func(_ *supervised, wish *fleet.Wish) { wish.Spec.ImageID = "sha256:2" },
+		"a runner ended":   func(s *supervised, _ *fleet.Wish) { s.through("ci-2222") },
+		"a runner crashed": func(s *supervised, _ *fleet.Wish) { s.end("ci-2223", 137) },
+		"a registration without a runner": func(s *supervised, _ *fleet.Wish) {
+			s.registrations["ci-9999"] = fleet.Registration{URL: acme, ID: 99, Name: "ci-9999"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			supervise(t, fleet.Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+				s.after(5 * time.Second)
+				s.stop()
+				wish := *s.store.wish
+				s.do(func() { happens(s, &wish) })
+				s.do(func() { s.store.wish = &wish })
+				s.after(time.Second)
+
+				wish.Policy.Once = true
+				named := s.named
+				up := Controller{Fleet: "ci", Engine: s.world, Forges: fleet.Forges{acme: s.world}, NewName: s.newName}
+				plan, err := up.Plan(context.Background(), wish)
+				if err != nil {
+					s.t.Fatal(err)
+				}
+				s.named = named // the same names for the supervisor
+				before := len(s.told(fleet.PlanEvent, ""))
+				s.begin()
+				s.after(5 * time.Second)
+				events := s.told(fleet.PlanEvent, "")
+				if got, want := plan.String(), events[before].Text; got != want || got == "" {
+					s.t.Errorf("up plans\n%s\nand the supervisor\n%s", got, want)
+				}
+			})
+		})
+	}
+}
+
+// Ctrl-C ends the wait for a runner that does not answer.
+func TestConvergeIsInterruptedWhileSettling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		one := w.standing("ci-a", jitSpec.Agent)
+		one.Problem = "dockerd does not run"
+		w.runners["ci-a"] = one
+		ctx, interrupt := context.WithCancel(t.Context())
+		time.AfterFunc(2*time.Second, interrupt)
+		c := Controller{Fleet: "ci", Engine: w, Forges: fleet.Forges{acme: w}, NewName: func() string { return "ci-b" }}
+		started := time.Now()
+		err := c.Converge(ctx, fleet.Wish{Count: 1, Spec: jitSpec, Ready: time.Minute, Policy: fleet.Policy{Once: true}})
+		if !errors.Is(err, context.Canceled) || time.Since(started) > 3*time.Second || len(w.runners) != 1 {
+			t.Errorf("error %v after %s, runners %v; want it canceled and the runner kept", err, time.Since(started), w.runners)
+		}
+	})
+}
