@@ -348,7 +348,7 @@ const lateDaemon = `RUN mv /usr/sbin/dockerd /usr/sbin/dockerd.real && printf '#
 // hooks run.
 func TestJobStartedHook(t *testing.T) {
 	f := newAgentFleet(t, func(loaded *config.Config) {
-		for _, folder := range hookFolders {
+		for _, folder := range []string{"hooks/job-started.d", "hooks/job-completed.d"} {
 			if err := os.MkdirAll(folder, 0o755); err != nil {
 				t.Fatal(err)
 			}

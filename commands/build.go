@@ -2,27 +2,19 @@ package commands
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
-	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/image"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
-
-const repository = "runnerctl/runner"
 
 type buildOptions struct {
 	config        config.Config
@@ -84,25 +76,19 @@ func buildOptionsOf(c *cli.Context, loaded config.Config) (buildOptions, error) 
 
 func runBuild(ctx context.Context, d deps, options buildOptions) error {
 	if options.print || options.out != "" {
-		wanted, err := recipeOf(ctx, d, nil, options.config)
+		wanted, err := imageSource(d, nil, options.config).Recipe(ctx)
 		if err != nil {
 			return err
 		}
-		var large map[string]string
 		if !options.print {
-			if wanted, large, err = wanted.completed(ctx, d, options.config, runtime.GOARCH); err != nil {
-				return err
-			}
+			return options.builder(d, nil).WriteContext(ctx, wanted, options.out)
 		}
-		files, err := wanted.context("")
+		files, err := wanted.Context()
 		if err != nil {
 			return err
 		}
-		if options.print {
-			_, err := d.streams.Out.Write(files["Dockerfile"])
-			return err
-		}
-		return writeContext(options.out, files, large)
+		_, err = d.streams.Out.Write(files["Dockerfile"])
+		return err
 	}
 	engine, _, err := connect(d)
 	if err != nil {
@@ -123,178 +109,33 @@ func runBuild(ctx context.Context, d deps, options buildOptions) error {
 	return nil
 }
 
-// imageHash covers everything that determines the image's content: the rendered Dockerfile,
-// every file sent, the ids of the base images, and the release of buildx to look up.
-func imageHash(files dockerx.Context, baseIDs ...string) string {
-	sum := sha256.New()
-	for _, path := range files.Paths() {
-		fmt.Fprintf(sum, "%s %o %d\n", path, files.Mode(path), len(files[path]))
-		sum.Write(files[path])
+// imageSource returns the source of the image's recipe. If engine is nil, it connects to one
+// only if the engine's architecture matters.
+func imageSource(d deps, engine *dockerx.Engine, loaded config.Config) image.Source {
+	return image.Source{Settings: loaded, GitHub: d.opener(), Engine: engine, Connect: func() (*dockerx.Engine, error) {
+		own, _, err := connect(d)
+		return own, err
+	}}
+}
+
+// builder returns the builder of the image. engine may be nil to write the context only.
+func (o buildOptions) builder(d deps, engine *dockerx.Engine) image.Builder {
+	builder := image.Builder{
+		Engine: engine, Reach: func() (ghapi.Options, error) { return d.opener().Reach(o.config) }, Version: Version,
+		Pull: o.pull, NoCache: o.noCache, BootstrapBase: o.bootstrapBase, Progress: o.progress,
+		Out: d.streams.Err, Redraw: d.redraws(),
 	}
-	for _, id := range baseIDs {
-		fmt.Fprintln(sum, id)
+	if builder.Progress == "auto" && (!builder.Redraw || d.color == "never") {
+		builder.Progress = "plain" // BuildKit's own display on terminals supports neither
 	}
-	return hex.EncodeToString(sum.Sum(nil))[:12]
+	return builder
 }
 
 // ensureImage builds the image unless the engine has one with the same hash.
 func ensureImage(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions) (tag, id string, built bool, err error) {
-	wanted, err := recipeOf(ctx, d, engine, options.config)
+	wanted, err := imageSource(d, engine, options.config).Recipe(ctx)
 	if err != nil {
 		return "", "", false, err
 	}
-	return wanted.ensure(ctx, d, engine, options, func(arch string) (recipe, map[string]string, error) {
-		return wanted.completed(ctx, d, options.config, arch)
-	})
-}
-
-// ensure is ensureImage for a recipe. complete adds the parts that only a build needs, for an
-// architecture.
-func (r recipe) ensure(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions, complete func(arch string) (recipe, map[string]string, error)) (tag, id string, built bool, err error) {
-	var baseIDs []string
-	for _, base := range r.image.Bases() {
-		id, err := ensureBase(ctx, d, engine, base, options)
-		if err == nil {
-			err = engine.Fits(ctx, base)
-		}
-		if err != nil {
-			return "", "", false, err
-		}
-		baseIDs = append(baseIDs, id)
-	}
-	files, err := r.context("")
-	if err != nil {
-		return "", "", false, err
-	}
-	hash := imageHash(files, append(baseIDs, r.lateBuildx())...)
-	tag = repository + ":" + hash
-	if !options.noCache {
-		id, err := engine.ImageID(ctx, tag)
-		if err != nil || id != "" {
-			return tag, id, false, err
-		}
-	}
-	facts, err := engine.Facts(ctx)
-	if err != nil {
-		return "", "", false, fmt.Errorf("engine: %w", err)
-	}
-	r, archives, err := complete(facts.Arch)
-	if err != nil {
-		return "", "", false, err
-	}
-	if files, err = r.context(hash); err != nil {
-		return "", "", false, err
-	}
-	progress := options.progress
-	if progress == "auto" && (!d.redraws() || d.color == "never") {
-		progress = "plain" // BuildKit's own display on terminals supports neither
-	}
-	err = engine.Build(ctx, files, dockerx.BuildOptions{Tag: tag, NoCache: options.noCache, Large: archives, Progress: progress, Out: d.streams.Err})
-	if err != nil {
-		return "", "", false, err
-	}
-	id, err = engine.ImageID(ctx, tag)
-	return tag, id, true, err
-}
-
-// imageAtHand is ensureImage without requests to GitHub or a build: anything that is missing
-// is an error.
-func imageAtHand(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions) (tag, id string, built bool, err error) {
-	if options.config.Target != "" && options.config.Image.Agent.Archive == "" {
-		return "", "", false, hint.Add(errors.New("only GitHub tells which agent the image is to hold, and --offline asks nobody"), "leave out --offline, or name an archive in image.agent")
-	}
-	wanted, err := recipeOf(ctx, d, engine, options.config)
-	if err != nil {
-		return "", "", false, err
-	}
-	tag, id, base, err := wanted.find(ctx, engine)
-	if err != nil || id != "" {
-		return tag, id, false, err
-	}
-	missing := "runner image " + tag
-	if base != "" {
-		missing = "base image " + base
-	}
-	return "", "", false, hint.Add(fmt.Errorf("the engine has no %s, and --offline makes none", missing), "runnerctl build")
-}
-
-func unique(names ...string) []string {
-	var out []string
-	seen := map[string]bool{}
-	for _, name := range names {
-		if !seen[name] {
-			seen[name] = true
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
-func ensureBase(ctx context.Context, d deps, engine *dockerx.Engine, base string, options buildOptions) (string, error) {
-	id, err := engine.ImageID(ctx, base)
-	if err != nil {
-		return "", err
-	}
-	if id != "" && !options.pull {
-		return id, nil
-	}
-	progress := d.streams.Err
-	if options.progress == "quiet" {
-		progress = io.Discard
-	}
-	fmt.Fprintf(progress, "base   pulling %s\n", base)
-	pullErr := engine.Pull(ctx, base, progress)
-	if pullErr == nil {
-		return engine.ImageID(ctx, base)
-	}
-	if ctx.Err() != nil || id != "" {
-		return id, pullErr
-	}
-	if !options.bootstrapBase {
-		if dockerx.Bootstrappable(base) {
-			return "", hint.Add(pullErr, "no registry here? --bootstrap-base makes "+base+" from the distribution's packages")
-		}
-		return "", hint.Add(pullErr, "check image.base; where mmdebstrap is installed, --bootstrap-base can make debian and ubuntu bases")
-	}
-	fmt.Fprintf(progress, "base   %s can't be pulled, bootstrapping it from packages\n", base)
-	if err := engine.Bootstrap(ctx, base, progress); err != nil {
-		err = fmt.Errorf("%w; before that, %w", err, pullErr)
-		if hint.Of(err) == "" {
-			err = hint.Add(err, "check image.base, and that its registry can be reached from the engine")
-		}
-		return "", err
-	}
-	return engine.ImageID(ctx, base)
-}
-
-func writeContext(dir string, files dockerx.Context, large map[string]string) error {
-	for _, path := range files.Paths() {
-		target := filepath.Join(dir, filepath.FromSlash(path))
-		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-			return fmt.Errorf("build context: %w", err)
-		}
-		if err := os.WriteFile(target, files[path], files.Mode(path)); err != nil {
-			return fmt.Errorf("build context: %w", err)
-		}
-	}
-	for path, source := range large {
-		if err := copyFile(source, filepath.Join(dir, filepath.FromSlash(path))); err != nil {
-			return fmt.Errorf("build context: %w", err)
-		}
-	}
-	return nil
-}
-
-func copyFile(source, target string) error {
-	from, err := os.Open(source)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	to, err := os.Create(target)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(to, from)
-	return errors.Join(err, to.Close())
+	return options.builder(d, engine).Ensure(ctx, wanted)
 }

@@ -96,3 +96,16 @@ func lookUpNames(ctx context.Context, d deps, kind string) []string {
 	})
 	return unique(all...)
 }
+
+// unique returns the names without repetitions, in their order.
+func unique(names ...string) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, name := range names {
+		if !seen[name] {
+			seen[name] = true
+			out = append(out, name)
+		}
+	}
+	return out
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/image"
 	"github.com/runnerctl/runnerctl/internal/selftest"
 	"github.com/runnerctl/runnerctl/internal/spelling"
 	"github.com/runnerctl/runnerctl/internal/ui"
@@ -247,6 +248,23 @@ func selfTest(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.En
 		Spec: spec, Ready: time.Duration(options.config.Runners.ReadyTimeout),
 		Target: options.config.Target, Offline: options.offline, Local: env.Known.Local,
 	}, observe)
+}
+
+// imageAtHand is ensureImage without requests to GitHub or a build: anything that is missing
+// is an error.
+func imageAtHand(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions) (tag, id string, built bool, err error) {
+	if image.NeedsGitHub(options.config) {
+		return "", "", false, hint.Add(errors.New("only GitHub tells which agent the image is to hold, and --offline asks nobody"), "leave out --offline, or name an archive in image.agent")
+	}
+	wanted, err := imageSource(d, engine, options.config).Recipe(ctx)
+	if err != nil {
+		return "", "", false, err
+	}
+	found, err := wanted.Find(ctx, engine)
+	if err == nil && found.Missing != "" {
+		err = hint.Add(fmt.Errorf("the engine has no %s, and --offline makes none", found.Missing), "runnerctl build")
+	}
+	return found.Tag, found.ID, false, err
 }
 
 // unfit prints the checks and returns the error that keeps a command from starting. If no

@@ -14,6 +14,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/image"
 )
 
 // runnerImage returns the tag of the default image, and builds it if it is missing.
@@ -49,7 +50,7 @@ func TestImage(t *testing.T) {
 	if info.Config.User != "1001:1001" {
 		t.Errorf("user %q", info.Config.User)
 	}
-	hash := strings.TrimPrefix(tag, repository+":")
+	hash := strings.TrimPrefix(tag, image.Repository+":")
 	if got := info.Config.Labels[dockerx.LabelImage]; got != hash {
 		t.Errorf("labelled %q, want %q", got, hash)
 	}
@@ -177,7 +178,11 @@ func TestFailingStepBesideAnother(t *testing.T) {
 func TestOutWritesTheContext(t *testing.T) {
 	t.Chdir(t.TempDir())
 	must(t, "build", "--out", "context")
-	files, err := recipe{image: config.Default().Image, ids: config.NarrowIDs}.context("")
+	wanted, err := image.Source{Settings: config.Default()}.Recipe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := wanted.Context()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/image"
 	"github.com/runnerctl/runnerctl/internal/prune"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -73,13 +74,13 @@ func runPrune(ctx context.Context, d deps, options pruneOptions) error {
 		return interrupted(ctx, err)
 	}
 	_, current, err := plannedImage(ctx, d, engine, options.config)
-	var unoffered *unofferedError
+	var unoffered *image.UnofferedError
 	if errors.As(err, &unoffered) {
 		fmt.Fprintf(d.streams.Err, "GitHub does not tell which agent it offers, so the newest runner image stays: %s\n", hint.FirstLine(err))
 	} else if err != nil {
 		return err
 	}
-	plan := prune.NewPlan(inventory, prune.Options{ImagesOnly: options.images, Kept: options.kept, Current: current, Repository: repository})
+	plan := prune.NewPlan(inventory, prune.Options{ImagesOnly: options.images, Kept: options.kept, Current: current, Repository: image.Repository})
 	out := d.streams.Err
 	if options.dryRun {
 		out = d.streams.Out

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -22,8 +23,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/controller"
-	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/image"
 	"github.com/runnerctl/runnerctl/internal/metrics"
 )
 
@@ -124,10 +125,13 @@ func runSupervise(ctx context.Context, d deps, options superviseOptions) error {
 		}
 	}
 	s.rebuild = func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
-		again := options.up.build
-		again.progress = "quiet"
-		tag, id, _, err := ensureImage(ctx, d.silent(), engine, again)
-		return s.madeOf(ctx, wish, tag, id, err)
+		wanted, err := imageSource(d, engine, options.up.build.config).Recipe(ctx)
+		if err != nil {
+			return wish, err
+		}
+		builder := options.up.build.builder(d, engine)
+		builder.Progress, builder.Out, builder.Redraw = "quiet", io.Discard, false // its output does not belong in the supervisor's log
+		return builder.Renew(ctx, wanted, wish)
 	}
 	life, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -157,11 +161,11 @@ func (h host) wish(ctx context.Context, options upOptions, tag, id string) (flee
 		return fleet.Wish{}, err
 	}
 	wish := options.wish(spec)
-	if wish.Agent, err = agentIn(ctx, h.engine, tag); err != nil {
+	if wish.Agent, err = image.AgentIn(ctx, h.engine, tag); err != nil {
 		return wish, err
 	}
-	ingredients := ingredients{Image: options.config.Image, IDs: options.config.Runners.IDRange}
-	if ingredients.Hooks, err = hooksBeside(options.config); err != nil {
+	ingredients, err := image.IngredientsOf(options.config)
+	if err != nil {
 		return wish, err
 	}
 	wish.Rebuild, err = json.Marshal(ingredients)
@@ -175,16 +179,6 @@ func (o upOptions) wish(spec fleet.Spec) fleet.Wish {
 		wish.Spares = o.config.Runners.Spares
 	}
 	return wish
-}
-
-// agentIn returns the version of the agent in an image, or "" if the agent is not GitHub's
-// own.
-func agentIn(ctx context.Context, engine *dockerx.Engine, tag string) (string, error) {
-	version, err := engine.ImageAgent(ctx, tag)
-	if err != nil || !facts.IsVersion(version) {
-		return "", err
-	}
-	return version, nil
 }
 
 // engineSocket returns the path of the engine's socket on the engine's machine.
@@ -214,13 +208,21 @@ func insideCommand(d deps) verb {
 			defer engine.Close()
 			s := newSupervisor(d, engine, args[0], telling{logFormat: args[1], metrics: args[2]})
 			_ = os.RemoveAll(dockerx.ScratchFolder) // left by a supervisor that was killed
-			s.rebuild = func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
-				return s.rebuildHere(ctx, d.silent(), wish)
-			}
+			s.rebuild = s.rebuildHere
 			s.serve(c.Context)
 			return s.inside(c.Context, dockerx.CredentialFile)
 		},
 	}}
+}
+
+// rebuildHere rebuilds a wish's image with nothing but the engine and GitHub.
+func (s *supervisor) rebuildHere(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
+	defer os.RemoveAll(dockerx.ScratchFolder)
+	builder := image.Builder{
+		Engine: s.engine, Reach: func() (ghapi.Options, error) { return s.reach, nil }, Cache: dockerx.ScratchFolder, Version: Version,
+		Progress: "quiet", Out: io.Discard,
+	}
+	return builder.Rebuild(ctx, s.client, s.arch, wish)
 }
 
 // inside starts over if the credential changes, and ends if its engine does not answer. The

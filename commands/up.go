@@ -399,15 +399,12 @@ func (h host) dryTell(ctx context.Context, d deps, name string, wish fleet.Wish)
 // plannedImage returns the image that up would use. The id is empty if the image must be
 // built.
 func plannedImage(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config) (tag, id string, err error) {
-	wanted, err := recipeOf(ctx, d, engine, loaded)
+	wanted, err := imageSource(d, engine, loaded).Recipe(ctx)
 	if err != nil {
 		return "", "", err
 	}
-	tag, id, missing, err := wanted.find(ctx, engine)
-	if missing != "" {
-		tag = repository
-	}
-	return tag, id, err
+	found, err := wanted.Find(ctx, engine)
+	return found.Tag, found.ID, err
 }
 
 func specOf(ctx context.Context, engine *dockerx.Engine, wanted config.Config, tag, id string, env doctor.Env) (fleet.Spec, error) {

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/runnerctl/runnerctl/internal/config"
 )
 
 // variables returns the lines NAME=VALUE of env's output as a map.
@@ -172,40 +170,5 @@ func TestRunnersProxy(t *testing.T) {
 	}
 	if out, _ := script(`echo "$OWN"; jq -c '.proxies.default | keys' ~/.docker/config.json`); out != "value\n[\"httpProxy\",\"httpsProxy\",\"noProxy\"]\n" {
 		t.Errorf("%q", out)
-	}
-}
-
-// The profiles that the settings accept are those that the recipe knows.
-func TestProfilesOfSettings(t *testing.T) {
-	d := deps{env: func(string) string { return "" }, goos: "linux"}
-	for _, profile := range append(config.Profiles, "") {
-		loaded := config.Default()
-		loaded.Image.Profile = profile
-		loaded.Image.Buildx.Version = "distribution"
-		wanted, err := recipeOf(t.Context(), d, nil, loaded)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if files, err := wanted.context(""); err != nil || !strings.Contains(string(files["profile"]), "\njq ! jq\n") {
-			t.Errorf("%q: %v\n%s", profile, err, files["profile"])
-		}
-	}
-}
-
-// The hash of an image depends on the settings for buildx, not on the release that a build
-// would find, so an existing image needs no lookup. Other settings give another image.
-func TestHashIsOfTheWish(t *testing.T) {
-	hashes := map[string]string{}
-	for _, settings := range []config.Buildx{{Version: "latest"}, {Version: "0.31.1"}, {Version: "distribution"}, {}} {
-		wanted := recipe{image: config.Default().Image, ids: config.NarrowIDs}
-		wanted.image.Buildx = settings
-		files, err := wanted.context("")
-		if err != nil {
-			t.Fatal(err)
-		}
-		hashes[settings.Version] = imageHash(files, wanted.lateBuildx())
-	}
-	if hashes["latest"] == hashes["0.31.1"] || hashes["latest"] == hashes["distribution"] || hashes[""] != hashes["latest"] {
-		t.Errorf("%v", hashes)
 	}
 }

@@ -1,0 +1,96 @@
+package image
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/ghapi"
+	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/facts"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/release"
+)
+
+// Ingredients are the part of a wish from which a supervisor on the engine can rebuild the
+// image. Nothing in them is secret: all of it goes into the image.
+type Ingredients struct {
+	Image config.Image    `json:"image"`
+	IDs   int64           `json:"ids,omitempty"`   // 0 in older wishes means config.NarrowIDs
+	Hooks dockerx.Context `json:"hooks,omitempty"` // the operator's hooks
+}
+
+// IngredientsOf returns the ingredients of the image that the settings ask for.
+func IngredientsOf(settings config.Config) (Ingredients, error) {
+	hooks, err := hooksBeside(settings)
+	return Ingredients{Image: settings.Image, IDs: settings.Runners.IDRange, Hooks: hooks}, err
+}
+
+// recipe returns the recipe of a rebuild. newest returns the agent that GitHub offers now; it
+// is called only if the ingredients name no archive.
+func (i Ingredients) recipe(newest func(config.Agent) (release.Archive, error)) (Recipe, error) {
+	wanted := Recipe{image: i.Image, ids: cmp.Or(i.IDs, config.NarrowIDs), hooks: i.Hooks}
+	var archive release.Archive
+	var err error
+	switch agent := i.Image.Agent; {
+	case i.Image.Base == "":
+		return wanted, &fleet.NotHereError{Why: "the wish does not tell what it is made from"}
+	case agent.Archive == "":
+		archive, err = newest(agent)
+	case release.Remote(agent.Archive):
+		archive, err = release.Given(agent.Archive, agent.SHA256)
+	default:
+		return wanted, &fleet.NotHereError{Why: "its agent is a file of the machine that up ran on (image.agent.archive: " + agent.Archive + ")"}
+	}
+	wanted.agent = &archive
+	if buildx := i.Image.Buildx; err == nil && buildx.Archive != "" {
+		if !release.Remote(buildx.Archive) {
+			return wanted, &fleet.NotHereError{Why: "its buildx is a file of the machine that up ran on (image.buildx.archive: " + buildx.Archive + ")"}
+		}
+		given, err := release.GivenBuildx(buildx.Archive, buildx.SHA256)
+		wanted.buildx = &given
+		return wanted, err
+	}
+	return wanted, err
+}
+
+// Rebuild rebuilds a wish's image from the ingredients in the wish, with nothing but the
+// engine and GitHub. arch is the architecture of the engine's machine.
+func (b Builder) Rebuild(ctx context.Context, github *ghapi.Client, arch string, wish fleet.Wish) (fleet.Wish, error) {
+	var kept Ingredients
+	if len(wish.Rebuild) > 0 {
+		if err := json.Unmarshal(wish.Rebuild, &kept); err != nil {
+			return wish, fmt.Errorf("what the image is made from: %w", err)
+		}
+	}
+	wanted, err := kept.recipe(func(agent config.Agent) (release.Archive, error) {
+		return newestAgent(ctx, github, arch, agent)
+	})
+	if err != nil {
+		return wish, err
+	}
+	return b.Renew(ctx, wanted, wish)
+}
+
+// Renew makes sure that the recipe's image exists, and returns the wish for that image.
+func (b Builder) Renew(ctx context.Context, wanted Recipe, wish fleet.Wish) (fleet.Wish, error) {
+	tag, id, _, err := b.Ensure(ctx, wanted)
+	if err != nil {
+		return wish, err
+	}
+	wish.Spec.Image, wish.Spec.ImageID = tag, id
+	wish.Agent, err = AgentIn(ctx, b.Engine, tag)
+	return wish, err
+}
+
+// AgentIn returns the version of the agent in an image, or "" if the agent is not GitHub's
+// own.
+func AgentIn(ctx context.Context, engine *dockerx.Engine, tag string) (string, error) {
+	version, err := engine.ImageAgent(ctx, tag)
+	if err != nil || !facts.IsVersion(version) {
+		return "", err
+	}
+	return version, nil
+}
