@@ -23,7 +23,9 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/lifecycle"
 	"github.com/runnerctl/runnerctl/internal/secret"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 //go:embed testdata/Runner.Listener
@@ -72,18 +74,19 @@ func newAgentFleet(t *testing.T, change func(*config.Config)) *agentFleet {
 	if change != nil {
 		change(&loaded)
 	}
-	d := deps{env: os.Getenv, goos: "linux"}
-	d.streams.Err = t.Output()
-	engine, endpoint, err := connect(d)
+	s := session.Session{Env: os.Getenv, GOOS: "linux"}
+	s.Streams.Err = t.Output()
+	engine, endpoint, err := s.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = engine.Close() })
-	tag, id, _, err := ensureImage(t.Context(), d, engine, buildOptions{config: loaded, bootstrapBase: true, progress: "plain"})
+	of := lifecycle.Fleet{Settings: loaded, Build: lifecycle.Build{BootstrapBase: true, Progress: "plain"}}
+	made, err := of.EnsureImage(t.Context(), s, engine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec, err := specOf(t.Context(), engine, loaded, tag, id, d.facts(engine, endpoint, loaded).Env(t.Context(), facts.ForUp))
+	spec, err := lifecycle.Host{Session: s, Fleet: of, Engine: engine, Env: s.Facts(engine, endpoint, loaded).Env(t.Context(), facts.ForUp)}.Spec(t.Context(), made)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ package commands
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +17,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -31,9 +32,6 @@ const (
 	exitAuth        = 4
 	exitInterrupted = 130
 )
-
-// errFailed ends a command with code 1 if the problem is already reported.
-var errFailed = errors.New("failed")
 
 // exitCode passes on the exit code of a command that ran inside a runner.
 type exitCode int
@@ -50,23 +48,6 @@ type verb struct {
 
 // anyNumber stands for any number of arguments.
 const anyNumber = 1 << 10
-
-// deps holds everything that a command gets from outside.
-type deps struct {
-	streams ui.Streams
-	env     func(string) string
-	prompt  ui.Prompter
-	goos    string // this client's operating system
-	color   ui.ColorMode
-	host    string // value of --host; "" for the settings' hosts, else docker's own choice
-	hosts   inventory
-}
-
-// asks reports whether a user can be asked, on a terminal that supports questions.
-func (d deps) asks() bool { return d.streams.InTTY && d.redraws() }
-
-// redraws reports whether stderr is a terminal that can move its cursor.
-func (d deps) redraws() bool { return d.streams.ErrTTY && d.env("TERM") != "dumb" }
 
 // Main runs the program on the process's own streams and returns its exit code. The first
 // Ctrl-C cancels and lets commands clean up; the second ends the process at once.
@@ -85,28 +66,28 @@ func Main(args []string) int {
 		<-signals
 		os.Exit(exitInterrupted)
 	}()
-	return run(ctx, deps{
-		streams: ui.System(os.Stdin, os.Stdout, os.Stderr), env: os.Getenv,
-		prompt: ui.NewPrompter(os.Stdin, os.Stderr), goos: runtime.GOOS,
+	return run(ctx, session.Session{
+		Streams: ui.System(os.Stdin, os.Stdout, os.Stderr), Env: os.Getenv,
+		Prompt: ui.NewPrompter(os.Stdin, os.Stderr), GOOS: runtime.GOOS, Version: Version,
 	}, args)
 }
 
 var errInterrupted = errors.New("interrupted")
 
 // run is Main with its dependencies passed in.
-func run(ctx context.Context, d deps, args []string) int {
-	out := &output{Writer: d.streams.Out}
-	d.streams.Out = out
-	words := newApp(d) // knows which words are flags
-	d.color = wantedColor(words, args, d.env)
-	d.host, d.hosts = wantedHost(words, args, d.env)
-	ui.PromptColor(d.color != "never")
-	app := newApp(d)
+func run(ctx context.Context, s session.Session, args []string) int {
+	out := &output{Writer: s.Streams.Out}
+	s.Streams.Out = out
+	words := newApp(s) // knows which words are flags
+	s.Color = wantedColor(words, args, s.Env)
+	s.Host, s.Hosts = wantedHost(words, args, s.Env)
+	ui.PromptColor(s.Color != "never")
+	app := newApp(s)
 	err := app.RunContext(ctx, app.Arrange(args))
 	if err == nil && out.err != nil {
 		err = fmt.Errorf("standard output: %w", out.err)
 	}
-	return report(ctx, d, err)
+	return report(ctx, s, err)
 }
 
 // output remembers a failed write, for example to a file on a full disk: the code that prints
@@ -138,7 +119,7 @@ func (o *output) Fd() uintptr {
 	return ^uintptr(0)
 }
 
-func report(ctx context.Context, d deps, err error) int {
+func report(ctx context.Context, s session.Session, err error) int {
 	var code exitCode
 	var usage *cmdline.UsageError
 	switch {
@@ -149,12 +130,12 @@ func report(ctx context.Context, d deps, err error) int {
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
 	}
-	theme := ui.NewTheme(d.color, d.streams.ErrTTY, d.env)
-	for _, one := range flatten(err) {
-		if errors.Is(one, errFailed) {
+	theme := ui.NewTheme(s.Color, s.Streams.ErrTTY, s.Env)
+	for _, one := range session.Flatten(err) {
+		if errors.Is(one, session.ErrFailed) {
 			continue
 		}
-		ui.Error(d.streams.Err, theme, advised(one))
+		ui.Error(s.Streams.Err, theme, advised(one))
 	}
 	if errors.As(err, &usage) {
 		return exitUsage
@@ -169,19 +150,6 @@ func report(ctx context.Context, d deps, err error) int {
 	return exitFailure
 }
 
-// flatten splits the errors of errors.Join, so that each is printed with its own hint.
-func flatten(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the outermost only
-	if !ok {
-		return []error{err}
-	}
-	var all []error
-	for _, one := range joined.Unwrap() {
-		all = append(all, flatten(one)...)
-	}
-	return all
-}
-
 // helpText is what help and the man page show about the whole program.
 func helpText() cmdline.Text {
 	return cmdline.Text{
@@ -193,13 +161,13 @@ func helpText() cmdline.Text {
 	}
 }
 
-func newApp(d deps) *cmdline.App {
+func newApp(s session.Session) *cmdline.App {
 	verbs := []verb{
-		initCommand(d), doctorCommand(d), buildCommand(d), hostCommand(d),
-		upCommand(d), downCommand(d), psCommand(d), runCommand(d), superviseCommand(d), insideCommand(d),
-		logsCommand(d), execCommand(d), cpCommand(d), inspectCommand(d), eventsCommand(d),
-		pruneCommand(d),
-		demoCommand(d), versionCommand(d), completionCommand(d), completeCommand(d), helpCommand(d), probeCommand(d), manCommand(d), simCommand(d),
+		initCommand(s), doctorCommand(s), buildCommand(s), hostCommand(s),
+		upCommand(s), downCommand(s), psCommand(s), runCommand(s), superviseCommand(s), insideCommand(s),
+		logsCommand(s), execCommand(s), cpCommand(s), inspectCommand(s), eventsCommand(s),
+		pruneCommand(s),
+		demoCommand(s), versionCommand(s), completionCommand(s), completeCommand(s), helpCommand(s), probeCommand(s), manCommand(s), simCommand(s),
 	}
 	commands := make([]cmdline.Command, len(verbs))
 	for i, one := range verbs {
@@ -211,8 +179,8 @@ func newApp(d deps) *cmdline.App {
 	return cmdline.New(&cli.App{
 		Name:      "runnerctl",
 		Usage:     "self-hosted GitHub Actions runners with Docker inside, never privileged",
-		Writer:    d.streams.Out,
-		ErrWriter: d.streams.Err,
+		Writer:    s.Streams.Out,
+		ErrWriter: s.Streams.Err,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help, of a command: runnerctl COMMAND --help"},
 			&cli.BoolFlag{Name: "version", Usage: "print runnerctl's own version"},
@@ -226,12 +194,12 @@ func newApp(d deps) *cmdline.App {
 		Action: func(c *cli.Context) error {
 			switch name := c.Args().First(); {
 			case c.Bool("version"):
-				fmt.Fprintln(d.streams.Out, "runnerctl", Version)
+				fmt.Fprintln(s.Streams.Out, "runnerctl", Version)
 				return nil
 			case name != "":
 				return cmdline.From(c).UnknownCommand(name)
 			}
-			cmdline.From(c).WriteOverview(d.streams.Out)
+			cmdline.From(c).WriteOverview(s.Streams.Out)
 			return nil
 		},
 	}, commands, []string{"Prepare", "Run", "Look inside", "Clean up", "More"}, helpText())
@@ -240,10 +208,10 @@ func newApp(d deps) *cmdline.App {
 // addCommonFlags adds the flags that every command has.
 func addCommonFlags(of verb) {
 	if !slices.ContainsFunc(of.Flags, func(flag cli.Flag) bool { return flag.Names()[0] == "color" }) {
-		of.Flags = append(of.Flags, colorFlag())
+		of.Flags = append(of.Flags, flags.Color())
 	}
 	if !of.offline {
-		of.Flags = append(of.Flags, hostFlag())
+		of.Flags = append(of.Flags, flags.Host())
 	}
 	of.Before = func(c *cli.Context) error {
 		if _, err := ui.ParseColorMode(c.String("color")); err != nil {
@@ -263,79 +231,14 @@ func wantedColor(app *cmdline.App, args []string, env func(string) string) ui.Co
 	return mode
 }
 
-// Flags that several commands share.
-func configFlag() cli.Flag {
-	return &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read settings from `FILE`; none is needed", DefaultText: "./" + config.DefaultFile, EnvVars: []string{"RUNNERCTL_CONFIG"}, Category: "Settings"}
-}
-
-func configFlags() []cli.Flag {
-	return []cli.Flag{
-		configFlag(),
-		&cmdline.Choice{Flag: &cli.StringFlag{Name: "fleet", Usage: "`NAME` of the fleet", DefaultText: "the file's name:, else ci", EnvVars: []string{"RUNNERCTL_FLEET"}, Category: "Settings"}, Candidates: cmdline.Candidates{Kind: fleetNames}},
+// wantedHost finds the host before the command line is parsed: every command connects, but not
+// every command has the settings at hand.
+func wantedHost(app *cmdline.App, args []string, env func(string) string) (string, session.Inventory) {
+	file := cmp.Or(app.FlagValue(args, "config", "c"), env("RUNNERCTL_CONFIG"))
+	host := cmp.Or(app.FlagValue(args, "host"), env("RUNNERCTL_HOST"))
+	if _, err := os.Stat(config.DefaultFile); file == "" && err != nil {
+		return host, session.Inventory{}
 	}
-}
-
-func colorFlag() cli.Flag {
-	return &cmdline.Choice{Flag: &cli.StringFlag{Name: "color", Usage: "colour `WHEN`: auto, always or never", Value: "auto", EnvVars: []string{"RUNNERCTL_COLOR"}, Category: "Output"}, Candidates: cmdline.Candidates{Words: []string{"auto", "always", "never"}}}
-}
-
-func outputFlag() cli.Flag {
-	return &cmdline.Choice{Flag: &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table or json", Value: "table", EnvVars: []string{"RUNNERCTL_OUTPUT"}, Category: "Output"}, Candidates: cmdline.Candidates{Words: []string{"table", "json"}}}
-}
-
-// settings merges flags over environment over file over defaults.
-func settings(c *cli.Context) (config.Config, error) {
-	path := c.String("config")
-	loaded := config.Default()
-	_, statErr := os.Stat(config.DefaultFile)
-	switch {
-	case path != "":
-		var err error
-		if loaded, err = config.Load(path); err != nil {
-			return loaded, err
-		}
-	case statErr == nil:
-		var err error
-		if loaded, err = config.Load(config.DefaultFile); err != nil {
-			return loaded, err
-		}
-	}
-	if c.IsSet("fleet") {
-		loaded.Name = c.String("fleet")
-	}
-	if c.IsSet("count") {
-		loaded.Runners.Count = c.Int("count")
-	}
-	githubSettings(c, &loaded)
-	err := loaded.Validate()
-	var problem *config.Error
-	if errors.As(err, &problem) && problem.Field == "name" && c.IsSet("fleet") {
-		err = &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: "--fleet " + problem.Problem}
-	}
-	return loaded, err
-}
-
-func theme(c *cli.Context, d deps, tty bool) (ui.Theme, error) {
-	mode, err := ui.ParseColorMode(c.String("color"))
-	if err != nil {
-		return ui.Theme{}, &cmdline.UsageError{Command: c.Command.Name, Problem: err.Error()}
-	}
-	return ui.NewTheme(mode, tty, d.env), nil
-}
-
-func wantJSON(c *cli.Context) (bool, error) {
-	switch c.String("output") {
-	case "table", "": // "" if the variable is empty
-		return false, nil
-	case "json":
-		return true, nil
-	}
-	return false, &cmdline.UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("--output %q: table or json", c.String("output"))}
-}
-
-// writeJSON prints the single document of -o json.
-func writeJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
+	loaded, err := config.Load(cmp.Or(file, config.DefaultFile))
+	return host, session.Inventory{All: loaded.Hosts, Err: err}
 }

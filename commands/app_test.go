@@ -10,11 +10,12 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 func TestFlagsFirst(t *testing.T) {
-	app := newApp(deps{})
+	app := newApp(session.Session{})
 	tests := []struct{ in, want string }{
 		{"runnerctl up --count 3", "runnerctl up --count 3"},
 		{"runnerctl up x --count 3 --dry-run", "runnerctl up --count 3 --dry-run x"},
@@ -148,8 +149,8 @@ func TestOutputThatCanNotBeWritten(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
 	for _, line := range []string{"version", "version -o json", "man", "help", "completion bash", "up --help"} {
 		var errs bytes.Buffer
-		d := deps{streams: ui.Streams{In: strings.NewReader(""), Out: fullWriter{}, Err: &errs}, env: os.Getenv, goos: "linux"}
-		code := run(t.Context(), d, append([]string{"runnerctl"}, strings.Fields(line)...))
+		s := session.Session{Streams: ui.Streams{In: strings.NewReader(""), Out: fullWriter{}, Err: &errs}, Env: os.Getenv, GOOS: "linux"}
+		code := run(t.Context(), s, append([]string{"runnerctl"}, strings.Fields(line)...))
 		if code != exitFailure || !strings.Contains(errs.String(), "write report.txt: no space left on device\n  hint   this side has no room for report.txt\n") {
 			t.Errorf("%s: code %d: %s", line, code, &errs)
 		}
@@ -181,8 +182,8 @@ func TestLocalEngineElsewhere(t *testing.T) {
 	for goos, name := range map[string]string{"darwin": "macOS", "windows": "Windows"} {
 		for _, command := range []string{"up", "build", "ps", "down", "doctor"} {
 			var out, errs bytes.Buffer
-			d := deps{streams: ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, env: os.Getenv, goos: goos}
-			code := run(t.Context(), d, []string{"runnerctl", command})
+			s := session.Session{Streams: ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, Env: os.Getenv, GOOS: goos}
+			code := run(t.Context(), s, []string{"runnerctl", command})
 			all := out.String() + errs.String()
 			if code != exitFailure || !strings.Contains(all, name+" has no Linux kernel of its own") || !strings.Contains(all, "DOCKER_HOST=ssh://") {
 				t.Errorf("%s %s: code %d: %s", goos, command, code, all)

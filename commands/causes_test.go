@@ -24,6 +24,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/golden"
 	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/selftest"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 // byHand starts the runner image as a person would who leaves something out.
@@ -41,7 +42,7 @@ func handOf(t *testing.T, api *client.Client, runner string) byHand {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}

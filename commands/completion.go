@@ -11,13 +11,15 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/scripts"
 )
 
 var shells = []string{"bash", "zsh", "fish"}
 
-func completionCommand(d deps) verb {
+func completionCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "completion",
 		Category:  "More",
@@ -36,7 +38,7 @@ func completionCommand(d deps) verb {
 			if err != nil {
 				return err
 			}
-			_, err = d.streams.Out.Write(script)
+			_, err = s.Streams.Out.Write(script)
 			return err
 		},
 	}, arguments: cmdline.Candidates{Words: shells, Most: 1}, offline: true}
@@ -47,45 +49,38 @@ const completeLimit = time.Second
 
 // completeCommand answers the completion scripts. It prints one line for each possible
 // completion of the last word, with its meaning after a tab.
-func completeCommand(d deps) verb {
+func completeCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:            "__complete",
 		Usage:           "answer the completion scripts",
 		Hidden:          true,
 		SkipFlagParsing: true,
 		Action: func(c *cli.Context) error {
-			for _, one := range cmdline.From(c).Complete(c.Args().Slice(), func(kind string) []string { return lookUpNames(c.Context, d, kind) }) {
-				fmt.Fprintln(d.streams.Out, strings.TrimSuffix(one.Term+"\t"+one.Text, "\t"))
+			for _, one := range cmdline.From(c).Complete(c.Args().Slice(), func(kind string) []string { return lookUpNames(c.Context, s, kind) }) {
+				fmt.Fprintln(s.Streams.Out, strings.TrimSuffix(one.Term+"\t"+one.Text, "\t"))
 			}
 			return nil
 		},
 	}}
 }
 
-// Kinds of names that completion looks up.
-const (
-	runnerNames = "runners"
-	fleetNames  = "fleets"
-	hostNames   = "hosts"
-)
-
 // lookUpNames returns no names if no engine answers: then there is nothing to complete.
-func lookUpNames(ctx context.Context, d deps, kind string) []string {
-	if kind == hostNames {
-		return d.hosts.names()
+func lookUpNames(ctx context.Context, s session.Session, kind string) []string {
+	if kind == flags.HostNames {
+		return s.Hosts.Names()
 	}
 	ctx, cancel := context.WithTimeout(ctx, completeLimit)
 	defer cancel()
 	var mu sync.Mutex
 	var all []string
-	_ = onEach(eachHost(d), func(d deps) error { // offer the names from the engines that answer
-		engine, _, err := connect(d)
+	_ = session.OnEach(s.Each(), func(s session.Session) error { // offer the names from the engines that answer
+		engine, _, err := s.Connect()
 		if err != nil {
 			return err
 		}
 		defer engine.Close()
 		list := engine.Fleets
-		if kind == runnerNames {
+		if kind == flags.RunnerNames {
 			list = engine.RunnerNames
 		}
 		found, err := list(ctx)

@@ -9,13 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 func TestComplete(t *testing.T) {
-	app := newApp(deps{})
+	app := newApp(session.Session{})
 	lookUp := func(kind string) []string {
-		return map[string][]string{runnerNames: {"ci-7k2p", "ci-9xqd"}, fleetNames: {"blue", "ci"}, hostNames: {"vm1", "vm2"}}[kind]
+		return map[string][]string{flags.RunnerNames: {"ci-7k2p", "ci-9xqd"}, flags.FleetNames: {"blue", "ci"}, flags.HostNames: {"vm1", "vm2"}}[kind]
 	}
 	for line, want := range map[string]string{
 		"ver":                         "version",

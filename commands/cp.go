@@ -14,10 +14,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/archive"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -66,7 +68,7 @@ func atHome(path string) string {
 	return path
 }
 
-func cpCommand(d deps) verb {
+func cpCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "cp",
 		Category:  "Look inside",
@@ -95,12 +97,12 @@ func cpCommand(d deps) verb {
 				return wrong("one of the places must be on this machine")
 			case options.from.path == "" || options.to.path == "":
 				return wrong("a path is missing")
-			case options.to.runner == "" && options.to.path == "-" && d.streams.OutTTY:
+			case options.to.runner == "" && options.to.path == "-" && s.Streams.OutTTY:
 				return wrong("a tar stream is nothing for a terminal: pipe it somewhere")
 			}
-			return runCp(c.Context, d, options)
+			return runCp(c.Context, s, options)
 		},
-	}, arguments: cmdline.Candidates{Kind: runnerNames, Suffix: ":", Files: true, Most: 2}}
+	}, arguments: cmdline.Candidates{Kind: flags.RunnerNames, Suffix: ":", Files: true, Most: 2}}
 }
 
 // runCp streams tar through a command inside the runner's machine, not through the engine's
@@ -108,8 +110,8 @@ func cpCommand(d deps) verb {
 // (/var/run → /run is enough) would lead into the outer tree. It also sees none of the
 // machine's own mounts. Inside, the kernel resolves each path in the job root filesystem and
 // with the rights of the user runner.
-func runCp(ctx context.Context, d deps, options cpOptions) error {
-	engine, runner, err := connectTo(ctx, d, options.from.runner+options.to.runner)
+func runCp(ctx context.Context, s session.Session, options cpOptions) error {
+	engine, runner, err := s.FindRunner(ctx, options.from.runner+options.to.runner)
 	if err != nil {
 		return err
 	}
@@ -120,9 +122,9 @@ func runCp(ctx context.Context, d deps, options cpOptions) error {
 	machine := inside{engine, runner, options.root}
 	var summary archive.Summary
 	if options.from.runner != "" {
-		summary, err = copyOut(ctx, d, machine, options)
+		summary, err = copyOut(ctx, s, machine, options)
 	} else {
-		summary, err = copyIn(ctx, d, machine, options)
+		summary, err = copyIn(ctx, s, machine, options)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -130,18 +132,18 @@ func runCp(ctx context.Context, d deps, options cpOptions) error {
 		}
 		return fmt.Errorf("copy %s to %s: %w", options.from, options.to, err)
 	}
-	tellSkipped(d, summary)
-	fmt.Fprintf(d.streams.Err, "copied %d file%s (%s) to %s\n", summary.Files, plural(summary.Files), ui.Bytes(summary.Bytes), options.to)
+	tellSkipped(s, summary)
+	fmt.Fprintf(s.Streams.Err, "copied %d file%s (%s) to %s\n", summary.Files, ui.Plural(summary.Files), ui.Bytes(summary.Bytes), options.to)
 	return nil
 }
 
-func tellSkipped(d deps, summary archive.Summary) {
+func tellSkipped(s session.Session, summary archive.Summary) {
 	const most = 10
 	for _, one := range summary.Skipped[:min(most, len(summary.Skipped))] {
-		fmt.Fprintf(d.streams.Err, "left out %s\n", ui.Plain(one))
+		fmt.Fprintf(s.Streams.Err, "left out %s\n", ui.Plain(one))
 	}
 	if more := len(summary.Skipped) - most; more > 0 {
-		fmt.Fprintf(d.streams.Err, "left out %d more\n", more)
+		fmt.Fprintf(s.Streams.Err, "left out %d more\n", more)
 	}
 }
 
@@ -205,7 +207,7 @@ func destine(found, to, base string, contents bool, split func(string) (string, 
 	return dir, name
 }
 
-func copyIn(ctx context.Context, d deps, machine inside, options cpOptions) (archive.Summary, error) {
+func copyIn(ctx context.Context, s session.Session, machine inside, options cpOptions) (archive.Summary, error) {
 	var answer dockerx.Head
 	answer.Limit = 64 << 10
 	if err := machine.run(ctx, nil, &answer, "sh", "-c", probe, "sh", options.to.path); err != nil {
@@ -217,7 +219,7 @@ func copyIn(ctx context.Context, d deps, machine inside, options cpOptions) (arc
 			return archive.Summary{}, errors.New("a tar stream needs a folder that is there")
 		}
 		return send(ctx, machine, options.to.path, func(out *tar.Writer) (archive.Summary, error) {
-			in, err := archive.Stream(d.streams.In)
+			in, err := archive.Stream(s.Streams.In)
 			if err != nil {
 				return archive.Summary{}, fmt.Errorf("standard input: %w", err)
 			}
@@ -289,7 +291,7 @@ func send(ctx context.Context, machine inside, dir string, pack func(*tar.Writer
 	}
 }
 
-func copyOut(ctx context.Context, d deps, machine inside, options cpOptions) (archive.Summary, error) {
+func copyOut(ctx context.Context, s session.Session, machine inside, options cpOptions) (archive.Summary, error) {
 	source := strings.TrimRight(options.from.path, "/")
 	if source == "" {
 		source = "/"
@@ -298,7 +300,7 @@ func copyOut(ctx context.Context, d deps, machine inside, options cpOptions) (ar
 	pack := []string{"sh", "-c", packOut, "sh", source, yesNo[options.follow], yesNo[options.from.contents()]}
 
 	unpack := func(in io.Reader) (archive.Summary, error) {
-		out := tar.NewWriter(d.streams.Out)
+		out := tar.NewWriter(s.Streams.Out)
 		summary, err := archive.Copy(out, tar.NewReader(in), 0)
 		if err == nil {
 			err = out.Close()

@@ -19,6 +19,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -134,7 +135,7 @@ func TestCp(t *testing.T) {
 	}
 	var errs bytes.Buffer
 	streams := ui.Streams{In: strings.NewReader(stream), Out: io.Discard, Err: &errs}
-	if code := run(t.Context(), deps{streams: streams, env: os.Getenv, goos: "linux"}, []string{"runnerctl", "cp", "-", runner + ":new"}); code != 0 {
+	if code := run(t.Context(), session.Session{Streams: streams, Env: os.Getenv, GOOS: "linux"}, []string{"runnerctl", "cp", "-", runner + ":new"}); code != 0 {
 		t.Error(errs.String())
 	}
 	if got := inside("cat new/job/sub/result; stat -c '%U %a' new/job/sub/result"); got != "result\nrunner 755\n" {
@@ -208,8 +209,8 @@ func TestCpOfStandardInput(t *testing.T) {
 	runner := list(t, name)[0].Name
 	cp := func(ctx context.Context, in io.Reader) (code int, stderr string) {
 		var errs bytes.Buffer
-		d := deps{streams: ui.Streams{In: in, Out: io.Discard, Err: &errs}, env: os.Getenv, goos: "linux"}
-		code = run(ctx, d, []string{"runnerctl", "cp", "-", runner + ":"})
+		s := session.Session{Streams: ui.Streams{In: in, Out: io.Discard, Err: &errs}, Env: os.Getenv, GOOS: "linux"}
+		code = run(ctx, s, []string{"runnerctl", "cp", "-", runner + ":"})
 		return code, errs.String()
 	}
 	var packed bytes.Buffer

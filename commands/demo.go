@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
@@ -23,7 +24,9 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/lifecycle"
 	"github.com/runnerctl/runnerctl/internal/prune"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -35,14 +38,14 @@ const (
 
 type demoOptions struct {
 	config config.Config
-	build  buildOptions
+	build  lifecycle.Build
 	agent  string // file; "" for the one next to this program
 	waves  [][]demoJob
 	json   bool
 	theme  ui.Theme
 }
 
-func demoCommand(d deps) verb {
+func demoCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:     "demo",
 		Category: "More",
@@ -53,17 +56,17 @@ func demoCommand(d deps) verb {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read settings from `FILE`; none is needed", DefaultText: "./" + config.DefaultFile, EnvVars: []string{"RUNNERCTL_CONFIG"}, Category: "Settings"},
 			&cli.StringFlag{Name: "agent", Usage: "`FILE` with the agent for the image", DefaultText: "the test agent beside runnerctl: make agent", EnvVars: []string{"RUNNERCTL_DEMO_AGENT"}, Category: "Settings"},
-		}, buildFlags(), []cli.Flag{outputFlag(), colorFlag()}),
+		}, flags.Build(), []cli.Flag{flags.Output(), flags.Color()}),
 		Action: func(c *cli.Context) error {
 			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
-			loaded, err := settings(c)
+			loaded, err := flags.Settings(c)
 			if err != nil {
 				return err
 			}
 			options := demoOptions{agent: c.String("agent"), waves: demoWaves()}
-			if options.json, err = wantJSON(c); err != nil {
+			if options.json, err = flags.JSON(c); err != nil {
 				return err
 			}
 			// Each demo has a fleet of its own, so that two demos on one engine don't meet.
@@ -71,13 +74,13 @@ func demoCommand(d deps) verb {
 			loaded.Name, loaded.Runners = fleet.NewName("demo", map[string]bool{}), config.Default().Runners
 			loaded.Runners.Count = demoRunners
 			options.config = loaded
-			if options.build, err = buildOptionsOf(c, loaded); err != nil {
+			if options.build, err = flags.BuildOptions(c); err != nil {
 				return err
 			}
-			if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+			if options.theme, err = flags.Theme(c, s, s.Streams.OutTTY); err != nil {
 				return err
 			}
-			return runDemo(c.Context, d, options)
+			return runDemo(c.Context, s, options)
 		},
 	}}
 }
@@ -102,7 +105,7 @@ func demoAgent(given string) (config.Agent, error) {
 
 // demo is a running demo.
 type demo struct {
-	deps
+	session.Session
 	demoOptions
 	engine *dockerx.Engine
 	github *ghsim.Server
@@ -110,20 +113,20 @@ type demo struct {
 	roots  []string  // the counts of root processes
 }
 
-func runDemo(ctx context.Context, d deps, options demoOptions) error {
-	out := d.streams.Out
-	run := &demo{deps: d, demoOptions: options, rows: []demoRow{}}
+func runDemo(ctx context.Context, s session.Session, options demoOptions) error {
+	out := s.Streams.Out
+	run := &demo{Session: s, demoOptions: options, rows: []demoRow{}}
 	if options.json { // stdout has one document and nothing else
-		run.streams.Out = d.streams.Err
+		run.Streams.Out = s.Streams.Err
 	}
 	started := time.Now()
 	err := run.all(ctx)
 	if options.json {
-		return errors.Join(err, writeJSON(out, run.rows))
+		return errors.Join(err, flags.WriteJSON(out, run.rows))
 	}
 	if len(run.rows) > 0 {
 		fmt.Fprintln(out)
-		writeDemo(d, run.rows, options.theme)
+		writeDemo(s, run.rows, options.theme)
 		fmt.Fprintf(out, "\n%s\n", strings.Join(run.roots, "\n"))
 	}
 	if err != nil {
@@ -139,12 +142,11 @@ func (r *demo) all(ctx context.Context) (err error) {
 	if r.config.Image.Agent, err = demoAgent(r.agent); err != nil {
 		return err
 	}
-	r.build.config = r.config
-	if err := runDoctor(ctx, r.deps, doctorOptions{config: r.config, checks: doctor.Catalogue(), theme: r.theme}); err != nil {
+	if err := runDoctor(ctx, r.Session, doctorOptions{config: r.config, checks: doctor.Catalogue(), theme: r.theme}); err != nil {
 		return err
 	}
-	fmt.Fprintln(r.streams.Out)
-	if r.engine, _, err = connect(r.deps); err != nil {
+	fmt.Fprintln(r.Streams.Out)
+	if r.engine, _, err = r.Connect(); err != nil {
 		return err
 	}
 	defer r.engine.Close()
@@ -157,8 +159,8 @@ func (r *demo) all(ctx context.Context) (err error) {
 	err = r.runWaves(ctx)
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
-	down := downOptions{config: r.config, fleet: r.config.Name, wait: endLimit, force: true, theme: r.theme}
-	return errors.Join(err, runDown(whole, r.deps, down), r.nothingLeft(whole))
+	down := lifecycle.Down{Settings: r.config, Fleet: r.config.Name, Wait: endLimit, Force: true, Theme: r.theme}
+	return errors.Join(err, down.Run(whole, r.Session), r.nothingLeft(whole))
 }
 
 // startDemoGitHub starts the stand-in at an address that the runners reach, and points the
@@ -193,10 +195,10 @@ func startDemoGitHub(ctx context.Context, engine *dockerx.Engine, settings *conf
 // runWaves runs all waves. Before each wave, up converges to three runners again, because each
 // runner is gone after its job.
 func (r *demo) runWaves(ctx context.Context) error {
-	up := upOptions{config: r.config, build: r.build, timeout: time.Duration(r.config.Runners.ReadyTimeout), theme: r.theme}
+	up := lifecycle.Up{Fleet: lifecycle.Fleet{Settings: r.config, Build: r.build, Ready: time.Duration(r.config.Runners.ReadyTimeout), Theme: r.theme}}
 	var failures []error
 	for i, jobs := range r.waves {
-		if err := runUp(ctx, r.deps, up); err != nil {
+		if err := up.Run(ctx, r.Session); err != nil {
 			return err
 		}
 		bounded, cancel := context.WithTimeout(ctx, waveLimit)
@@ -222,7 +224,7 @@ func (r *demo) wave(ctx context.Context, number int, jobs []demoJob) error {
 			return err
 		}
 	}
-	show := newProgress(r.deps, "auto", r.theme)
+	show := r.NewProgress("auto", r.theme)
 	defer show.Close()
 	ids := make([]int64, len(jobs))
 	for i, job := range jobs {

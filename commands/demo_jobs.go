@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 	"github.com/runnerctl/runnerctl/scripts"
 )
@@ -159,7 +160,7 @@ func medianStart(rows []demoRow) time.Duration {
 	return time.Duration(all[len(all)/2] * float64(time.Second))
 }
 
-func writeDemo(d deps, rows []demoRow, theme ui.Theme) {
+func writeDemo(s session.Session, rows []demoRow, theme ui.Theme) {
 	var table [][]string
 	for _, row := range rows {
 		mark := theme.Check()
@@ -171,5 +172,5 @@ func writeDemo(d deps, rows []demoRow, theme ui.Theme) {
 			ui.Duration(time.Duration(row.Total * float64(time.Second))), row.Runner, row.Daemon,
 		})
 	}
-	ui.Table(d.streams.Out, []string{"JOB", "RESULT", "EXPECTED", "STARTED AFTER", "TOTAL", "RUNNER", "DOCKER DAEMON"}, table)
+	ui.Table(s.Streams.Out, []string{"JOB", "RESULT", "EXPECTED", "STARTED AFTER", "TOTAL", "RUNNER", "DOCKER DAEMON"}, table)
 }

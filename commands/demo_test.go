@@ -16,6 +16,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/lifecycle"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -49,11 +51,11 @@ func oneWave(t *testing.T) string {
 	loaded := config.Default()
 	loaded.Name, loaded.Runners.Count = fleet.NewName("demo", map[string]bool{}), demoRunners
 	options := demoOptions{
-		config: loaded, build: buildOptions{config: loaded, bootstrapBase: true, progress: "plain"},
+		config: loaded, build: lifecycle.Build{BootstrapBase: true, Progress: "plain"},
 		agent: agenttest.Archive(t), waves: demoWaves()[1:2], json: true, theme: ui.NewTheme("never", false, os.Getenv),
 	}
-	d := deps{streams: ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, env: os.Getenv, goos: runtime.GOOS}
-	if err := runDemo(t.Context(), d, options); err != nil {
+	s := session.Session{Streams: ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, Env: os.Getenv, GOOS: runtime.GOOS}
+	if err := runDemo(t.Context(), s, options); err != nil {
 		t.Fatalf("%v\n%s", err, errs.String())
 	}
 	return out.String()

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
@@ -18,9 +17,12 @@ import (
 	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/image"
+	"github.com/runnerctl/runnerctl/internal/lifecycle"
 	"github.com/runnerctl/runnerctl/internal/selftest"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/spelling"
 	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/internal/view"
 )
 
 type doctorOptions struct {
@@ -32,11 +34,11 @@ type doctorOptions struct {
 	fixScript bool
 	json      bool
 	deep      bool
-	build     buildOptions // for deep
+	build     lifecycle.Build // for deep
 	theme     ui.Theme
 }
 
-func doctorCommand(d deps) verb {
+func doctorCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "doctor",
 		Category:  "Prepare",
@@ -48,14 +50,14 @@ func doctorCommand(d deps) verb {
 			"   runnerctl doctor --fix-script | sudo sh\n" +
 			"   runnerctl doctor --image docker:dind-rootless\n" +
 			"   runnerctl doctor --deep -o json",
-		Flags: slices.Concat(configFlags(), githubFlags(), buildFlags(), []cli.Flag{
+		Flags: slices.Concat(flags.Config(), flags.GitHub(), flags.Build(), []cli.Flag{
 			&cli.BoolFlag{Name: "list", Usage: "list the checks, run none", Category: "Checks"},
 			&cli.StringSliceFlag{Name: "ignore", Usage: "take what the check `ID` finds for a warning", EnvVars: []string{"RUNNERCTL_IGNORE"}, Category: "Checks"},
 			&cli.BoolFlag{Name: "offline", Usage: "ask nothing beyond the engine's machine", EnvVars: []string{"RUNNERCTL_OFFLINE"}, Category: "Checks"},
 			&cli.StringFlag{Name: "image", Usage: "judge the image `NAME`, anybody's, in place of the machine", Category: "Checks"},
 			&cli.BoolFlag{Name: "deep", Usage: "then start a real runner, let it show all that a job needs, and try to get out of it", Category: "Checks"},
 			&cli.BoolFlag{Name: "fix-script", Usage: "print a shell script that mends what can be mended, for root on the engine's machine", Category: "Output"},
-			outputFlag(), colorFlag()}),
+			flags.Output(), flags.Color()}),
 		Action: func(c *cli.Context) error {
 			options := doctorOptions{image: c.String("image"), offline: c.Bool("offline"), fixScript: c.Bool("fix-script")}
 			catalogue := doctor.Catalogue()
@@ -72,16 +74,16 @@ func doctorCommand(d deps) verb {
 			if options.ignored, err = checksNamed(catalogue, c.StringSlice("ignore")); err != nil {
 				return err
 			}
-			if options.json, err = wantJSON(c); err != nil {
+			if options.json, err = flags.JSON(c); err != nil {
 				return err
 			}
-			if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+			if options.theme, err = flags.Theme(c, s, s.Streams.OutTTY); err != nil {
 				return err
 			}
 			if c.Bool("list") {
-				return listChecks(d, options)
+				return listChecks(s, options)
 			}
-			if options.config, err = settings(c); err != nil {
+			if options.config, err = flags.Settings(c); err != nil {
 				return err
 			}
 			if c.Bool("deep") {
@@ -89,11 +91,11 @@ func doctorCommand(d deps) verb {
 					return &cmdline.UsageError{Command: "doctor", Problem: "--deep goes with neither --image nor --fix-script"}
 				}
 				options.deep = true
-				if options.build, err = buildOptionsOf(c, options.config); err != nil {
+				if options.build, err = flags.BuildOptions(c); err != nil {
 					return err
 				}
 			}
-			return doctorEverywhere(c.Context, d, options)
+			return doctorEverywhere(c.Context, s, options)
 		},
 	}}
 }
@@ -124,7 +126,7 @@ type checkEntry struct {
 	Why      string          `json:"why"`
 }
 
-func listChecks(d deps, options doctorOptions) error {
+func listChecks(s session.Session, options doctorOptions) error {
 	var entries []checkEntry
 	var rows [][]string
 	for _, check := range options.checks {
@@ -132,19 +134,19 @@ func listChecks(d deps, options doctorOptions) error {
 		rows = append(rows, []string{check.ID, string(check.Severity), check.Title})
 	}
 	if options.json {
-		return writeJSON(d.streams.Out, entries)
+		return flags.WriteJSON(s.Streams.Out, entries)
 	}
-	ui.Table(d.streams.Out, []string{"ID", "SEVERITY", "WHAT"}, rows)
+	ui.Table(s.Streams.Out, []string{"ID", "SEVERITY", "WHAT"}, rows)
 	return nil
 }
 
-func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
-	engine, endpoint, err := connect(d)
+func runDoctor(ctx context.Context, s session.Session, options doctorOptions) error {
+	engine, endpoint, err := s.Connect()
 	var refusal *doctor.LocalRefusal
 	var env doctor.Env
 	switch {
 	case errors.As(err, &refusal): // no engine is asked; the report explains why
-		env.Known = doctor.Facts{Client: doctor.Client{OS: d.goos}, Endpoint: endpoint.Host, EngineErr: refusal}
+		env.Known = doctor.Facts{Client: doctor.Client{OS: s.GOOS}, Endpoint: endpoint.Host, EngineErr: refusal}
 	case err != nil:
 		return err
 	default:
@@ -153,7 +155,7 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		if options.offline {
 			depth = facts.Machine
 		}
-		env = d.facts(engine, endpoint, options.config).Env(ctx, depth)
+		env = s.Facts(engine, endpoint, options.config).Env(ctx, depth)
 	}
 	if options.image != "" && env.Known.EngineErr == nil {
 		bounded, cancel := context.WithTimeout(ctx, facts.EngineLimit)
@@ -172,17 +174,17 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		return err
 	}
 	if !options.json && !options.fixScript {
-		writeReport(d.streams.Out, report, options.theme, env)
+		view.WriteReport(s.Streams.Out, report, options.theme, env)
 	}
 	var deepErr error
 	if options.deep {
-		report.Deep, deepErr = goDeep(ctx, d, engine, env, options, report.Failed())
+		report.Deep, deepErr = goDeep(ctx, s, engine, env, options, report.Failed())
 	}
 	switch {
 	case options.fixScript:
-		report.Script(d.streams.Out, machineOf(env, "this machine"))
+		report.Script(s.Streams.Out, view.MachineOf(env, "this machine"))
 	case options.json:
-		if err := writeJSON(d.streams.Out, report); err != nil {
+		if err := flags.WriteJSON(s.Streams.Out, report); err != nil {
 			return err
 		}
 	}
@@ -190,38 +192,26 @@ func runDoctor(ctx context.Context, d deps, options doctorOptions) error {
 		return deepErr
 	}
 	if report.Failed() && !options.fixScript {
-		return errFailed
+		return session.ErrFailed
 	}
 	return nil
 }
 
-// machineOf returns the name of the engine's machine, or here if it is this machine.
-func machineOf(env doctor.Env, here string) string {
-	known := env.Known
-	switch {
-	case known.Local, known.Engine.Name == "" && strings.HasPrefix(known.Endpoint, "unix://"):
-		return here
-	case known.Engine.Name != "":
-		return known.Engine.Name
-	}
-	return known.Endpoint
-}
-
 // goDeep prints each step as it ends, unless the output is JSON. If it returns an error, its
 // result still holds everything found so far.
-func goDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env, options doctorOptions, unfit bool) (*doctor.Deep, error) {
+func goDeep(ctx context.Context, s session.Session, engine *dockerx.Engine, env doctor.Env, options doctorOptions, unfit bool) (*doctor.Deep, error) {
 	observe := func(doctor.Step) {}
 	if !options.json {
-		style := doctorStyle(d.streams.Out, options.theme, env)
-		fmt.Fprintln(d.streams.Out, style.Bold("A real runner"))
-		observe = func(step doctor.Step) { doctor.WriteStep(d.streams.Out, step, style) }
+		style := view.DoctorStyle(s.Streams.Out, options.theme, env)
+		fmt.Fprintln(s.Streams.Out, style.Bold("A real runner"))
+		observe = func(step doctor.Step) { doctor.WriteStep(s.Streams.Out, step, style) }
 	}
 	if unfit {
 		deep := doctor.NotTried("a required check failed")
 		observe(deep.Steps[0])
 		return &deep, nil
 	}
-	deep, err := selfTest(ctx, d, engine, env, options, observe)
+	deep, err := selfTest(ctx, s, engine, env, options, observe)
 	if err != nil {
 		deep.Reason = err.Error()
 	}
@@ -229,19 +219,22 @@ func goDeep(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env,
 }
 
 // selfTest makes sure that the image exists, then runs the self-test.
-func selfTest(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.Env, options doctorOptions, observe func(doctor.Step)) (doctor.Deep, error) {
+func selfTest(ctx context.Context, s session.Session, engine *dockerx.Engine, env doctor.Env, options doctorOptions, observe func(doctor.Step)) (doctor.Deep, error) {
 	none := doctor.Deep{Steps: []doctor.Step{}, Attempts: []doctor.Attempt{}}
-	image := ensureImage
+	own := lifecycle.Fleet{Settings: options.config, Build: options.build}
+	var found lifecycle.Image
+	var err error
 	if options.offline {
-		image = imageAtHand
+		found, err = imageAtHand(ctx, s, engine, own)
+	} else {
+		found, err = own.EnsureImage(ctx, s, engine)
 	}
-	tag, id, _, err := image(ctx, d, engine, options.build)
 	if err != nil {
 		return none, err
 	}
-	spec, err := specOf(ctx, engine, options.config, tag, id, env)
+	spec, err := lifecycle.Host{Session: s, Fleet: own, Engine: engine, Env: env}.Spec(ctx, found)
 	if err != nil {
-		none.Image = tag
+		none.Image = found.Tag
 		return none, err
 	}
 	return selftest.Run(ctx, engine, selftest.Options{
@@ -250,42 +243,19 @@ func selfTest(ctx context.Context, d deps, engine *dockerx.Engine, env doctor.En
 	}, observe)
 }
 
-// imageAtHand is ensureImage without requests to GitHub or a build: anything that is missing
-// is an error.
-func imageAtHand(ctx context.Context, d deps, engine *dockerx.Engine, options buildOptions) (tag, id string, built bool, err error) {
-	if image.NeedsGitHub(options.config) {
-		return "", "", false, hint.Add(errors.New("only GitHub tells which agent the image is to hold, and --offline asks nobody"), "leave out --offline, or name an archive in image.agent")
+// imageAtHand returns the fleet's image without requests to GitHub and without a build: anything
+// that is missing is an error.
+func imageAtHand(ctx context.Context, s session.Session, engine *dockerx.Engine, of lifecycle.Fleet) (lifecycle.Image, error) {
+	if image.NeedsGitHub(of.Settings) {
+		return lifecycle.Image{}, hint.Add(errors.New("only GitHub knows which agent the image needs, and --offline asks nobody"), "leave out --offline, or name an archive in image.agent")
 	}
-	wanted, err := imageSource(d, engine, options.config).Recipe(ctx)
+	wanted, err := of.Source(s, engine).Recipe(ctx)
 	if err != nil {
-		return "", "", false, err
+		return lifecycle.Image{}, err
 	}
 	found, err := wanted.Find(ctx, engine)
 	if err == nil && found.Missing != "" {
 		err = hint.Add(fmt.Errorf("the engine has no %s, and --offline makes none", found.Missing), "runnerctl build")
 	}
-	return found.Tag, found.ID, false, err
-}
-
-// unfit prints the checks and returns the error that keeps a command from starting. If no
-// engine answers, the other checks have nothing to show.
-func unfit(d deps, checks doctor.Report, theme ui.Theme, env doctor.Env) error {
-	if known := env.Known; known.EngineErr != nil {
-		return fmt.Errorf("no engine: %w", known.EngineErr)
-	}
-	writeReport(d.streams.Err, checks, theme, env)
-	return errFailed
-}
-
-// writeReport prints the checks at the width of w.
-func writeReport(w io.Writer, report doctor.Report, theme ui.Theme, env doctor.Env) {
-	doctor.WriteText(w, report, doctorStyle(w, theme, env))
-}
-
-func doctorStyle(w io.Writer, theme ui.Theme, env doctor.Env) doctor.Style {
-	columns := ui.Columns(w)
-	return doctor.Style{
-		OK: theme.OK, Fail: theme.Fail, Warn: theme.Warn, Dim: theme.Dim, Bold: theme.Bold,
-		Narrow: columns > 0 && columns < ui.Narrow, Machine: machineOf(env, ""),
-	}
+	return lifecycle.Image{Tag: found.Tag, ID: found.ID}, err
 }

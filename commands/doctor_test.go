@@ -33,6 +33,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 // doctorReport runs doctor and parses its JSON report.
@@ -175,7 +176,7 @@ func TestProbe(t *testing.T) {
 	port := canary.Addr().(*net.TCPAddr).Port //nolint:errorlint // Listen's type for "tcp"
 	open, closed := net.JoinHostPort(gateway, strconv.Itoa(port)), net.JoinHostPort(gateway, "1")
 
-	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
-	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
 // hostLine is a line of hosts: that gets an engine of its own.
@@ -137,17 +136,5 @@ func TestDoctorOfSeveralHosts(t *testing.T) {
 	code, stdout, _ = runnerctl(t.Context(), "doctor", "engine.reachable", "-o", "json")
 	if code != exitFailure || !strings.Contains(stdout, `"gone": {`) || !strings.Contains(stdout, `"here": {`) {
 		t.Errorf("code %d:\n%s", code, stdout)
-	}
-}
-
-// Engines with the same id would remove each other's registrations.
-func TestNoTwins(t *testing.T) {
-	host := func(name, id string) *hostEngine { return &hostEngine{deps: deps{host: name}, own: id} }
-	if err := noTwins([]*hostEngine{host("one", "A"), host("two", "B")}); err != nil {
-		t.Error(err)
-	}
-	err := noTwins([]*hostEngine{host("one", "A"), host("two", "B"), host("three", "A")})
-	if err == nil || !strings.Contains(err.Error(), "hosts one and three: both engines have the id A") || !strings.Contains(hint.Of(err), "rm /etc/docker/key.json") {
-		t.Error(err)
 	}
 }

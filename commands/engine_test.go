@@ -23,6 +23,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -37,7 +38,7 @@ func realEngine(t *testing.T) *client.Client {
 func runnerctl(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	streams := ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}
-	code = run(ctx, deps{streams: streams, env: os.Getenv, goos: runtime.GOOS}, append([]string{"runnerctl"}, args...))
+	code = run(ctx, session.Session{Streams: streams, Env: os.Getenv, GOOS: runtime.GOOS}, append([]string{"runnerctl"}, args...))
 	return code, out.String(), errs.String()
 }
 

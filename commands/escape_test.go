@@ -28,6 +28,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/selftest"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/scripts"
 	"github.com/runnerctl/runnerctl/templates"
 )
@@ -54,7 +55,7 @@ func TestEveryAttemptCanSucceed(t *testing.T) {
 	t.Chdir(t.TempDir())
 	must(t, "up", "--progress", "quiet")
 	runner := list(t, "ci")[0]
-	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -344,7 +345,7 @@ func TestNobodyOpensADisk(t *testing.T) {
 	name := newFleet(t, api)
 	must(t, up(name)...)
 	runner := list(t, name)[0]
-	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,9 +9,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -22,7 +24,7 @@ type eventsOptions struct {
 	theme  ui.Theme
 }
 
-func eventsCommand(d deps) verb {
+func eventsCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:     "events",
 		Category: "Look inside",
@@ -30,25 +32,25 @@ func eventsCommand(d deps) verb {
 		Description: "Examples:\n" +
 			"   runnerctl events -f\n" +
 			"   runnerctl events -o json",
-		Flags: append(configFlags(),
+		Flags: append(flags.Config(),
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until Ctrl-C"},
-			colorFlag(), outputFlag()),
+			flags.Color(), flags.Output()),
 		Action: func(c *cli.Context) error {
 			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
-			loaded, err := settings(c)
+			loaded, err := flags.Settings(c)
 			if err != nil {
 				return err
 			}
 			options := eventsOptions{fleet: loaded.Name, follow: c.Bool("follow")}
-			if options.json, err = wantJSON(c); err != nil {
+			if options.json, err = flags.JSON(c); err != nil {
 				return err
 			}
-			if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+			if options.theme, err = flags.Theme(c, s, s.Streams.OutTTY); err != nil {
 				return err
 			}
-			return runEvents(c.Context, d, options)
+			return runEvents(c.Context, s, options)
 		},
 	}}
 }
@@ -56,8 +58,8 @@ func eventsCommand(d deps) verb {
 // eventsPause is the time between two looks of --follow.
 const eventsPause = 2 * time.Second
 
-func runEvents(ctx context.Context, d deps, options eventsOptions) error {
-	engine, _, err := connect(d)
+func runEvents(ctx context.Context, s session.Session, options eventsOptions) error {
+	engine, _, err := s.Connect()
 	if err != nil {
 		return err
 	}
@@ -65,12 +67,12 @@ func runEvents(ctx context.Context, d deps, options eventsOptions) error {
 	state := engine.State(options.fleet)
 	events, err := state.Events(ctx)
 	if err != nil {
-		return interrupted(ctx, err)
+		return session.Interrupted(ctx, err)
 	}
 	if len(events) == 0 && !options.follow {
-		return noEvents(ctx, d, engine, options.fleet)
+		return noEvents(ctx, s, engine, options.fleet)
 	}
-	show := printEvents(d.streams.Out, options)
+	show := printEvents(s.Streams.Out, options)
 	show(events)
 	for options.follow {
 		select {
@@ -80,9 +82,9 @@ func runEvents(ctx context.Context, d deps, options eventsOptions) error {
 		}
 		now, err := state.Events(ctx)
 		if err != nil {
-			return interrupted(ctx, err)
+			return session.Interrupted(ctx, err)
 		}
-		show(since(events, now))
+		show(fleet.EventsAfter(events, now))
 		if len(now) > 0 {
 			events = now
 		}
@@ -90,30 +92,16 @@ func runEvents(ctx context.Context, d deps, options eventsOptions) error {
 	return nil
 }
 
-// since returns the events of now that came after the last one in seen.
-func since(seen, now []fleet.Event) []fleet.Event {
-	if len(seen) == 0 {
-		return now
-	}
-	last := seen[len(seen)-1]
-	for i := len(now) - 1; i >= 0; i-- {
-		if now[i].Time.Equal(last.Time) && now[i].Text == last.Text && now[i].Runner == last.Runner {
-			return now[i+1:]
-		}
-	}
-	return now
-}
-
-func noEvents(ctx context.Context, d deps, engine *dockerx.Engine, name string) error {
+func noEvents(ctx context.Context, s session.Session, engine *dockerx.Engine, name string) error {
 	found, err := engine.Supervisor(ctx, name)
 	if err != nil {
-		return interrupted(ctx, err)
+		return session.Interrupted(ctx, err)
 	}
 	if found.ContainerID == "" {
-		fmt.Fprintf(d.streams.Err, "fleet %s has no supervisor, and no events\n", name)
+		fmt.Fprintf(s.Streams.Err, "fleet %s has no supervisor, and no events\n", name)
 		return nil
 	}
-	fmt.Fprintf(d.streams.Err, "the supervisor of fleet %s has told nothing yet\n", name)
+	fmt.Fprintf(s.Streams.Err, "the supervisor of fleet %s has told nothing yet\n", name)
 	return nil
 }
 

@@ -30,22 +30,3 @@ func TestPrintEvents(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", lines.String(), want)
 	}
 }
-
-// Following continues after the last event seen, or prints all events if that one is gone.
-func TestEventsSince(t *testing.T) {
-	a, b, c := event(1, "a"), event(1, "b"), event(2, "c")
-	for _, test := range []struct {
-		seen, now []fleet.Event
-		want      int
-	}{
-		{nil, []fleet.Event{a, b}, 2},
-		{[]fleet.Event{a}, []fleet.Event{a, b, c}, 2},
-		{[]fleet.Event{a, b}, []fleet.Event{a, b}, 0},
-		{[]fleet.Event{a}, []fleet.Event{b, c}, 2},
-		{[]fleet.Event{a}, nil, 0},
-	} {
-		if got := since(test.seen, test.now); len(got) != test.want {
-			t.Errorf("%v after %v: %v", test.now, test.seen, got)
-		}
-	}
-}

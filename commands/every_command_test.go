@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/internal/cmdline"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 // visible returns the commands that an operator sees. A rule for one must hold for all,
@@ -18,7 +19,7 @@ import (
 func visible(t *testing.T) []*cli.Command {
 	t.Helper()
 	var all []*cli.Command
-	for _, command := range newApp(deps{}).Commands {
+	for _, command := range newApp(session.Session{}).Commands {
 		if !command.Hidden {
 			all = append(all, command)
 		}

@@ -9,10 +9,12 @@ import (
 	"github.com/moby/term"
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 type execOptions struct {
@@ -22,7 +24,7 @@ type execOptions struct {
 	noTTY   bool
 }
 
-func execCommand(d deps) verb {
+func execCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "exec",
 		Category:  "Look inside",
@@ -31,7 +33,7 @@ func execCommand(d deps) verb {
 		Description: "Its exit code is passed on.\n\nExamples:\n" +
 			"   runnerctl exec ci-7k2p -- docker ps\n" +
 			"   runnerctl exec --root ci-7k2p -- bash",
-		Flags: append(configFlags(),
+		Flags: append(flags.Config(),
 			&cli.BoolFlag{Name: "root", Usage: "as the machine's own root (no one on the host)"},
 			&cli.BoolFlag{Name: "no-tty", Aliases: []string{"T"}, Usage: "no terminal, even if this is one"}),
 		Action: func(c *cli.Context) error {
@@ -42,13 +44,13 @@ func execCommand(d deps) verb {
 			if len(args) < 2 {
 				return &cmdline.UsageError{Command: "exec", Problem: "a runner's name and a command are needed: runnerctl exec NAME -- CMD"}
 			}
-			return runExec(c.Context, d, execOptions{name: args[0], command: args[1:], root: c.Bool("root"), noTTY: c.Bool("no-tty")})
+			return runExec(c.Context, s, execOptions{name: args[0], command: args[1:], root: c.Bool("root"), noTTY: c.Bool("no-tty")})
 		},
-	}, passThrough: 2, arguments: cmdline.Candidates{Kind: runnerNames, Most: 1}}
+	}, passThrough: 2, arguments: cmdline.Candidates{Kind: flags.RunnerNames, Most: 1}}
 }
 
-func runExec(ctx context.Context, d deps, options execOptions) error {
-	engine, runner, err := connectTo(ctx, d, options.name)
+func runExec(ctx context.Context, s session.Session, options execOptions) error {
+	engine, runner, err := s.FindRunner(ctx, options.name)
 	if err != nil {
 		return err
 	}
@@ -56,7 +58,7 @@ func runExec(ctx context.Context, d deps, options execOptions) error {
 	if runner.State != fleet.Running {
 		return notRunning(runner)
 	}
-	return execIn(ctx, d, engine, runner, options)
+	return execIn(ctx, s, engine, runner, options)
 }
 
 // notRunning returns the error of a command that needs a running runner.
@@ -72,13 +74,13 @@ func notRunning(runner fleet.Runner) error {
 }
 
 // execIn runs a command on this process's own streams.
-func execIn(ctx context.Context, d deps, engine *dockerx.Engine, runner fleet.Runner, options execOptions) error {
+func execIn(ctx context.Context, s session.Session, engine *dockerx.Engine, runner fleet.Runner, options execOptions) error {
 	command := dockerx.Command{
-		Args: options.command, Root: options.root, Stdin: d.streams.In, Stdout: d.streams.Out, Stderr: d.streams.Err,
-		TTY: d.streams.InTTY && d.streams.OutTTY && !options.noTTY,
+		Args: options.command, Root: options.root, Stdin: s.Streams.In, Stdout: s.Streams.Out, Stderr: s.Streams.Err,
+		TTY: s.Streams.InTTY && s.Streams.OutTTY && !options.noTTY,
 	}
 	if command.TTY {
-		restore, err := rawTerminal(d, &command)
+		restore, err := rawTerminal(s, &command)
 		if err != nil {
 			return err
 		}
@@ -95,8 +97,8 @@ func execIn(ctx context.Context, d deps, engine *dockerx.Engine, runner fleet.Ru
 }
 
 // rawTerminal passes every key to the command and follows the window's size.
-func rawTerminal(d deps, command *dockerx.Command) (restore func(), err error) {
-	in, ok := d.streams.In.(*os.File)
+func rawTerminal(s session.Session, command *dockerx.Command) (restore func(), err error) {
+	in, ok := s.Streams.In.(*os.File)
 	if !ok {
 		return func() {}, nil
 	}

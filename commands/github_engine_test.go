@@ -17,6 +17,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/agenttest"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 // withGitHub names a fleet whose runners hold the test agent and take their jobs from a
@@ -34,7 +35,7 @@ func withGitHub(t *testing.T, options ghsim.Options, target string, more ...stri
 // bridgeAddress returns the address at which containers reach this machine.
 func bridgeAddress(t *testing.T) string {
 	t.Helper()
-	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 // startGitHub starts a stand-in and puts a token for it into the environment. up leaves no
@@ -236,7 +237,7 @@ func githubOf(t *testing.T) *ghapi.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := deps{env: os.Getenv}.opener().Client(t.Context(), loaded, loaded.Target)
+	client, err := session.Session{Env: os.Getenv}.Opener().Client(t.Context(), loaded, loaded.Target)
 	if err != nil {
 		t.Fatal(err)
 	}

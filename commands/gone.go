@@ -1,30 +1,14 @@
 package commands
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
-	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
-
-// foundOrGone finds a runner, otherwise the record that its fleet's supervisor kept. Finding
-// neither is no error.
-func foundOrGone(ctx context.Context, engine *dockerx.Engine, name string) (fleet.Runner, *fleet.Record, error) {
-	runner, err := engine.Runner(ctx, name)
-	if err != nil || runner.ContainerID != "" || fleet.NamedIn(name) == "" {
-		return runner, nil, err
-	}
-	record, err := engine.State(fleet.NamedIn(name)).Record(ctx, name)
-	if err != nil || record == nil {
-		return runner, nil, err
-	}
-	return fleet.Runner{Name: record.Name, Fleet: record.Fleet, State: fleet.Exited}, record, nil
-}
 
 // lastOfRecord is how many of a runner's last log lines inspect shows.
 const lastOfRecord = 10

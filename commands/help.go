@@ -6,9 +6,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/internal/cmdline"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
-func helpCommand(d deps) verb {
+func helpCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "help",
 		Category:  "More",
@@ -23,14 +24,14 @@ func helpCommand(d deps) verb {
 				return &cmdline.UsageError{Command: "help", Problem: fmt.Sprintf("unexpected argument %q", c.Args().Get(1))}
 			}
 			if name == "" {
-				cmdline.From(c).WriteOverview(d.streams.Out)
+				cmdline.From(c).WriteOverview(s.Streams.Out)
 				return nil
 			}
 			command := c.App.Command(name)
 			if command == nil {
 				return cmdline.From(c).UnknownCommand(name)
 			}
-			cmdline.WriteHelp(d.streams.Out, command)
+			cmdline.WriteHelp(s.Streams.Out, command)
 			return nil
 		},
 	}, arguments: cmdline.Candidates{Kind: cmdline.Commands, Most: 1}, offline: true}

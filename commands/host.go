@@ -10,9 +10,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/lifecycle"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/spelling"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -25,7 +28,7 @@ var hostVerbs = map[string][]string{
 	"cloud-init": {"allow-metadata"},
 }
 
-func hostCommand(d deps) verb {
+func hostCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "host",
 		Category:  "Prepare",
@@ -39,20 +42,20 @@ func hostCommand(d deps) verb {
 			"   runnerctl host drain vm2\n" +
 			"   runnerctl host prepare ssh://admin@vm --dry-run\n" +
 			"   runnerctl host cloud-init >user-data",
-		Flags: slices.Concat(configFlags(), githubFlags(), []cli.Flag{
+		Flags: slices.Concat(flags.Config(), flags.GitHub(), []cli.Flag{
 			&cli.DurationFlag{Name: "wait", Usage: "drain: `LIMIT` for jobs to end", Value: jobsWait, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
 			&cli.BoolFlag{Name: "force", Usage: "drain: cancel jobs, and go on though GitHub can't be asked", Category: "GitHub"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "prepare: print the plan only", Category: "Plan"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "prepare: don't ask", Category: "Plan"},
 			&cli.BoolFlag{Name: "allow-metadata", Usage: "prepare, cloud-init: let containers reach the cloud's metadata service", Category: "Plan"},
-			outputFlag(), colorFlag(),
+			flags.Output(), flags.Color(),
 		}),
 		Action: func(c *cli.Context) error {
 			verb, args := c.Args().First(), c.Args().Tail()
 			if err := checkHostWords(c, verb); err != nil {
 				return err
 			}
-			loaded, err := settings(c)
+			loaded, err := flags.Settings(c)
 			if err != nil {
 				return err
 			}
@@ -61,33 +64,33 @@ func hostCommand(d deps) verb {
 				if len(args) != 1 {
 					return &cmdline.UsageError{Command: "host", Problem: "one host's name is needed: runnerctl host drain NAME"}
 				}
-				options := downOptions{config: loaded, fleet: loaded.Name, wait: c.Duration("wait"), force: c.Bool("force")}
-				if options.theme, err = theme(c, d, d.streams.ErrTTY); err != nil {
+				options := lifecycle.Down{Settings: loaded, Fleet: loaded.Name, Wait: c.Duration("wait"), Force: c.Bool("force")}
+				if options.Theme, err = flags.Theme(c, s, s.Streams.ErrTTY); err != nil {
 					return err
 				}
-				return runDrain(c.Context, d, args[0], options)
+				return runDrain(c.Context, s, args[0], options)
 			case "prepare":
 				if len(args) != 1 {
 					return &cmdline.UsageError{Command: "host", Problem: "one machine is needed: runnerctl host prepare ssh://USER@VM"}
 				}
 				options := prepareOptions{config: loaded, dryRun: c.Bool("dry-run"), yes: c.Bool("yes"), allowMetadata: c.Bool("allow-metadata")}
-				if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+				if options.theme, err = flags.Theme(c, s, s.Streams.OutTTY); err != nil {
 					return err
 				}
-				return runPrepare(c.Context, d, args[0], options)
+				return runPrepare(c.Context, s, args[0], options)
 			}
 			if len(args) > 0 {
 				return &cmdline.UsageError{Command: "host", Problem: fmt.Sprintf("unexpected argument %q", args[0])}
 			}
 			switch verb {
 			case "cloud-init":
-				return writeCloudInit(d.streams.Out, c.Bool("allow-metadata"))
+				return writeCloudInit(s.Streams.Out, c.Bool("allow-metadata"))
 			default:
-				json, err := wantJSON(c)
+				json, err := flags.JSON(c)
 				if err != nil {
 					return err
 				}
-				return runHostLs(c.Context, d, loaded, json)
+				return runHostLs(c.Context, s, loaded, json)
 			}
 		},
 	}}
@@ -115,8 +118,8 @@ func checkHostWords(c *cli.Context, verb string) error {
 }
 
 // runDrain empties one host of the settings.
-func runDrain(ctx context.Context, d deps, name string, options downOptions) error {
-	names := d.hosts.names()
+func runDrain(ctx context.Context, s session.Session, name string, options lifecycle.Down) error {
+	names := s.Hosts.Names()
 	if !slices.Contains(names, name) {
 		problem := fmt.Sprintf("the settings have no host %q", name)
 		if near := spelling.Nearest(name, names); near != "" {
@@ -124,12 +127,12 @@ func runDrain(ctx context.Context, d deps, name string, options downOptions) err
 		}
 		return &cmdline.UsageError{Command: "host", Problem: problem}
 	}
-	d.host = name
-	if err := runDown(ctx, d, options); err != nil {
+	s.Host = name
+	if err := options.Run(ctx, s); err != nil {
 		return err
 	}
-	if options.config.CountOn(name) > 0 {
-		fmt.Fprintf(d.streams.Err, "the next up fills %s again, unless its count: is 0\n", name)
+	if options.Settings.CountOn(name) > 0 {
+		fmt.Fprintf(s.Streams.Err, "the next up fills %s again, unless its count: is 0\n", name)
 	}
 	return nil
 }
@@ -147,20 +150,20 @@ type hostEntry struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-func runHostLs(ctx context.Context, d deps, loaded config.Config, json bool) error {
+func runHostLs(ctx context.Context, s session.Session, loaded config.Config, json bool) error {
 	entries := []hostEntry{}
 	var mu sync.Mutex
-	failed := onEach(eachHost(d), func(d deps) error {
-		entry, err := lookAtHost(ctx, d, loaded)
+	failed := session.OnEach(s.Each(), func(s session.Session) error {
+		entry, err := lookAtHost(ctx, s, loaded)
 		mu.Lock()
 		defer mu.Unlock()
 		entries = append(entries, entry)
 		return err
 	})
-	order := d.hosts.names()
+	order := s.Hosts.Names()
 	slices.SortFunc(entries, func(a, b hostEntry) int { return slices.Index(order, a.Name) - slices.Index(order, b.Name) })
 	if json {
-		return errors.Join(writeJSON(d.streams.Out, entries), failed)
+		return errors.Join(flags.WriteJSON(s.Streams.Out, entries), failed)
 	}
 	var rows [][]string
 	for _, one := range entries {
@@ -170,12 +173,12 @@ func runHostLs(ctx context.Context, d deps, loaded config.Config, json bool) err
 		}
 		rows = append(rows, row)
 	}
-	ui.Table(d.streams.Out, []string{"NAME", "ADDRESS", "RUNNERS", "DOCKER", "KERNEL", "CPUS", "MEMORY"}, rows)
+	ui.Table(s.Streams.Out, []string{"NAME", "ADDRESS", "RUNNERS", "DOCKER", "KERNEL", "CPUS", "MEMORY"}, rows)
 	return failed
 }
 
-func lookAtHost(ctx context.Context, d deps, loaded config.Config) (entry hostEntry, err error) {
-	endpoint, err := endpointOf(d)
+func lookAtHost(ctx context.Context, s session.Session, loaded config.Config) (entry hostEntry, err error) {
+	endpoint, err := s.Endpoint()
 	entry = hostEntry{Name: endpoint.Name, Address: endpoint.Host, Count: loaded.CountOn(endpoint.Name)}
 	defer func() {
 		if err != nil {
@@ -183,10 +186,10 @@ func lookAtHost(ctx context.Context, d deps, loaded config.Config) (entry hostEn
 		}
 	}()
 	if err != nil {
-		entry.Name = d.host
+		entry.Name = s.Host
 		return entry, err
 	}
-	engine, _, err := connect(d)
+	engine, _, err := s.Connect()
 	if err != nil {
 		return entry, err
 	}

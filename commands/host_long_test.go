@@ -16,6 +16,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/agenttest"
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 // host prepare by ssh does what its plan lists and shows doctor's report of that machine. A
@@ -56,8 +57,8 @@ func TestSilenceIsWaitedForOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for address, inside := range tests {
 		all.Go(func() {
-			d := deps{env: os.Getenv, goos: "linux", host: address}
-			engine, _, err := connect(d)
+			s := session.Session{Env: os.Getenv, GOOS: "linux", Host: address}
+			engine, _, err := s.Connect()
 			if err != nil {
 				t.Error(err)
 				return

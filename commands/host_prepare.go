@@ -8,14 +8,15 @@ import (
 	"io/fs"
 	"path"
 	"strings"
-	"sync"
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/facts"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/internal/view"
 	"github.com/runnerctl/runnerctl/scripts"
 )
 
@@ -59,9 +60,9 @@ func writeCloudInit(w io.Writer, allowMetadata bool) error {
 
 // runPrepare turns a machine behind ssh into a host. It shows the changes of the script, asks,
 // and makes them, and then does the same with doctor's fixes.
-func runPrepare(ctx context.Context, d deps, address string, options prepareOptions) error {
-	d.host = address
-	endpoint, err := endpointOf(d)
+func runPrepare(ctx context.Context, s session.Session, address string, options prepareOptions) error {
+	s.Host = address
+	endpoint, err := s.Endpoint()
 	if err != nil {
 		return err
 	}
@@ -84,79 +85,79 @@ func runPrepare(ctx context.Context, d deps, address string, options prepareOpti
 		return err
 	}
 	for line := range strings.Lines(plan.String()) {
-		fmt.Fprintf(d.streams.Err, "will %s\n", ui.Plain(strings.TrimSuffix(line, "\n")))
+		fmt.Fprintf(s.Streams.Err, "will %s\n", ui.Plain(strings.TrimSuffix(line, "\n")))
 	}
 	switch {
 	case plan.Len() == 0:
-		fmt.Fprintf(d.streams.Err, "%s is prepared already\n", endpoint.Name)
+		fmt.Fprintf(s.Streams.Err, "%s is prepared already\n", endpoint.Name)
 	case options.dryRun:
 		return nil
 	default:
-		if err := sure(d, options, "Do this on "+endpoint.Name+"?"); err != nil {
+		if err := sure(s, options, "Do this on "+endpoint.Name+"?"); err != nil {
 			return err
 		}
-		show := &labelled{w: d.streams.Err, mu: new(sync.Mutex), prefix: "       "}
+		show := session.Indented(s.Streams.Err, "       ")
 		if err := dockerx.RunAsRoot(ctx, endpoint, script, show, append([]string{"--apply"}, args...)...); err != nil {
 			return err
 		}
 	}
-	return mend(ctx, d, endpoint, options)
+	return mend(ctx, s, endpoint, options)
 }
 
 // sure asks for confirmation, unless --yes is set.
-func sure(d deps, options prepareOptions, question string) error {
+func sure(s session.Session, options prepareOptions, question string) error {
 	if options.yes {
 		return nil
 	}
-	if !d.asks() {
+	if !s.Asks() {
 		return &cmdline.UsageError{Command: "host", Problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
 	}
-	yes, err := confirm(d, question)
+	yes, err := confirm(s, question)
 	if err == nil && !yes {
-		return errFailed
+		return session.ErrFailed
 	}
 	return err
 }
 
 // mend runs doctor on the machine, then doctor's fixes, then doctor again.
-func mend(ctx context.Context, d deps, endpoint dockerx.Endpoint, options prepareOptions) error {
-	report, env, err := examine(ctx, d, options.config)
+func mend(ctx context.Context, s session.Session, endpoint dockerx.Endpoint, options prepareOptions) error {
+	report, env, err := examine(ctx, s, options.config)
 	if err != nil {
 		return err
 	}
 	var fixes bytes.Buffer
-	report.Script(&fixes, machineOf(env, endpoint.Name))
+	report.Script(&fixes, view.MachineOf(env, endpoint.Name))
 	if commands := report.Commands(); len(commands) > 0 {
 		for _, line := range commands {
-			fmt.Fprintf(d.streams.Err, "will run %s\n", line)
+			fmt.Fprintf(s.Streams.Err, "will run %s\n", line)
 		}
 		if options.dryRun {
 			return nil
 		}
-		if err := sure(d, options, "Mend this on "+endpoint.Name+"?"); err != nil {
+		if err := sure(s, options, "Mend this on "+endpoint.Name+"?"); err != nil {
 			return err
 		}
-		if err := dockerx.RunAsRoot(ctx, endpoint, fixes.String(), d.streams.Err); err != nil {
+		if err := dockerx.RunAsRoot(ctx, endpoint, fixes.String(), s.Streams.Err); err != nil {
 			return err
 		}
-		if report, env, err = examine(ctx, d, options.config); err != nil {
+		if report, env, err = examine(ctx, s, options.config); err != nil {
 			return err
 		}
 	}
-	writeReport(d.streams.Out, report, options.theme, env)
+	view.WriteReport(s.Streams.Out, report, options.theme, env)
 	if report.Failed() {
-		return errFailed
+		return session.ErrFailed
 	}
 	return nil
 }
 
-func examine(ctx context.Context, d deps, wanted config.Config) (doctor.Report, doctor.Env, error) {
-	engine, endpoint, err := connect(d)
+func examine(ctx context.Context, s session.Session, wanted config.Config) (doctor.Report, doctor.Env, error) {
+	engine, endpoint, err := s.Connect()
 	if err != nil {
 		return doctor.Report{}, doctor.Env{}, err
 	}
 	defer engine.Close()
-	env := d.facts(engine, endpoint, wanted).Env(ctx, facts.Everything)
+	env := s.Facts(engine, endpoint, wanted).Env(ctx, facts.Everything)
 	report := doctor.Run(ctx, doctor.Catalogue(), env, facts.CheckLimit(env))
 	return report, env, ctx.Err()
 }

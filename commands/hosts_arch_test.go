@@ -20,6 +20,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 // foreign returns the address of an engine that reports another architecture, and that
@@ -57,7 +58,7 @@ func TestTwoArchitectures(t *testing.T) {
 	one, two := plainEngine(t, enginetest.Options{DiskMiB: 64}), enginetest.Start(t, enginetest.Options{DiskMiB: 64})
 	address, architecture := foreign(t, two)
 	ours := func(address string) *dockerx.Engine {
-		engine, _, err := connect(deps{env: os.Getenv, goos: "linux", host: address})
+		engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux", Host: address}.Connect()
 		if err != nil {
 			t.Fatal(err)
 		}

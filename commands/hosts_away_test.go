@@ -21,6 +21,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -169,7 +170,7 @@ func TestHostFallsSilent(t *testing.T) {
 		two.Inside(t, forgive)
 		var out bytes.Buffer
 		said := &heard{Writer: &out, words: "host two: it does not answer", started: time.Now()}
-		code := run(t.Context(), deps{streams: ui.Streams{In: strings.NewReader(""), Out: said, Err: said}, env: os.Getenv, goos: "linux"}, append([]string{"runnerctl"}, strings.Fields(test.line)...))
+		code := run(t.Context(), session.Session{Streams: ui.Streams{In: strings.NewReader(""), Out: said, Err: said}, Env: os.Getenv, GOOS: "linux"}, append([]string{"runnerctl"}, strings.Fields(test.line)...))
 		if said.after == 0 || said.after > within || !strings.Contains(out.String(), test.one) || !strings.Contains(out.String(), "does a firewall drop packets on the way?") {
 			t.Errorf("%s: code %d, told after %s: %s", test.line, code, said.after, out.String())
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -46,8 +47,8 @@ func TestSSHHost(t *testing.T) {
 	must(t, at...)
 	for _, goos := range []string{"darwin", "windows"} {
 		var out, errs bytes.Buffer
-		d := deps{streams: ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, env: os.Getenv, goos: goos}
-		if code := run(t.Context(), d, append([]string{"runnerctl"}, at...)); code != 0 {
+		s := session.Session{Streams: ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, Env: os.Getenv, GOOS: goos}
+		if code := run(t.Context(), s, append([]string{"runnerctl"}, at...)); code != 0 {
 			t.Errorf("%s: code %d: %s", goos, code, errs.String())
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/image"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 // runnerImage returns the tag of the default image, and builds it if it is missing.
@@ -27,7 +28,7 @@ func runnerImage(t *testing.T) (tag string) {
 // buildImage builds a Dockerfile of a test and removes the image at the test's end.
 func buildImage(t *testing.T, api *client.Client, tag, dockerfile string) error {
 	t.Helper()
-	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}

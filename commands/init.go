@@ -9,10 +9,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -69,13 +71,13 @@ func questions() []question {
 	}
 }
 
-func initCommand(d deps) verb {
-	flags := []cli.Flag{
+func initCommand(s session.Session) verb {
+	own := []cli.Flag{
 		&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "take the defaults for what no flag answers"},
 		&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "overwrite the file"},
 	}
 	for _, q := range questions() {
-		flags = append(flags, &cli.StringFlag{Name: q.flag, Usage: q.ask, Category: "Answers"})
+		own = append(own, &cli.StringFlag{Name: q.flag, Usage: q.ask, Category: "Answers"})
 	}
 	return verb{Command: &cli.Command{
 		Name:     "init",
@@ -84,7 +86,7 @@ func initCommand(d deps) verb {
 		Description: "Examples:\n" +
 			"   runnerctl init\n" +
 			"   runnerctl init --yes --count 3 --memory 8GiB",
-		Flags: append(configFlags(), flags...),
+		Flags: append(flags.Config(), own...),
 		Action: func(c *cli.Context) error {
 			if err := cmdline.NoArguments(c); err != nil {
 				return err
@@ -98,12 +100,12 @@ func initCommand(d deps) verb {
 					options.given[q.flag] = c.String(q.flag)
 				}
 			}
-			return runInit(d, options)
+			return runInit(s, options)
 		},
 	}, offline: true}
 }
 
-func runInit(d deps, options initOptions) error {
+func runInit(s session.Session, options initOptions) error {
 	if _, err := os.Stat(options.file); err == nil && !options.force {
 		return hint.Add(fmt.Errorf("%s exists already", options.file), "--force overwrites it")
 	}
@@ -112,7 +114,7 @@ func runInit(d deps, options initOptions) error {
 		wanted.Name = options.fleet
 	}
 	for _, q := range questions() {
-		answer, err := answerTo(d, q, options, wanted)
+		answer, err := answerTo(s, q, options, wanted)
 		if err != nil {
 			return err
 		}
@@ -130,11 +132,11 @@ func runInit(d deps, options initOptions) error {
 	if err := os.WriteFile(options.file, text.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("write settings: %w", err)
 	}
-	fmt.Fprintf(d.streams.Err, "wrote %s; next: runnerctl doctor, runnerctl build, runnerctl up\n", options.file)
+	fmt.Fprintf(s.Streams.Err, "wrote %s; next: runnerctl doctor, runnerctl build, runnerctl up\n", options.file)
 	return nil
 }
 
-func answerTo(d deps, q question, options initOptions, wanted config.Config) (string, error) {
+func answerTo(s session.Session, q question, options initOptions, wanted config.Config) (string, error) {
 	if given, ok := options.given[q.flag]; ok {
 		return given, nil
 	}
@@ -142,18 +144,18 @@ func answerTo(d deps, q question, options initOptions, wanted config.Config) (st
 	if options.yes {
 		return preset, nil
 	}
-	if !d.asks() {
+	if !s.Asks() {
 		return "", &cmdline.UsageError{Command: "init", Problem: "no terminal to ask on: give --" + q.flag + ", or --yes for the defaults"}
 	}
 	var answer string
 	var err error
 	if q.choices != nil {
 		const other = "another image…"
-		if answer, err = d.prompt.Select(q.ask, append(q.choices, other), preset); err == nil && answer == other {
-			answer, err = d.prompt.Input("Image", preset, "any glibc Debian or Ubuntu image", func(string) error { return nil })
+		if answer, err = s.Prompt.Select(q.ask, append(q.choices, other), preset); err == nil && answer == other {
+			answer, err = s.Prompt.Input("Image", preset, "any glibc Debian or Ubuntu image", func(string) error { return nil })
 		}
 	} else {
-		answer, err = d.prompt.Input(q.ask, preset, q.help, func(text string) error {
+		answer, err = s.Prompt.Input(q.ask, preset, q.help, func(text string) error {
 			trial := wanted
 			if err := q.set(&trial, text); err != nil {
 				return err

@@ -16,6 +16,7 @@ import (
 	"github.com/hinshun/vt10x"
 
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -42,12 +43,12 @@ func onTerminal(t *testing.T, args ...string) (person *expect.Console, seen *scr
 	}
 	t.Cleanup(func() { _ = person.Close() })
 	tty := person.Tty()
-	d := deps{streams: ui.System(tty, tty, tty), env: os.Getenv, prompt: ui.NewPrompter(tty, tty), goos: "linux"}
-	if !d.streams.InTTY || !d.streams.ErrTTY {
+	s := session.Session{Streams: ui.System(tty, tty, tty), Env: os.Getenv, Prompt: ui.NewPrompter(tty, tty), GOOS: "linux"}
+	if !s.Streams.InTTY || !s.Streams.ErrTTY {
 		t.Fatal("a pty is no terminal")
 	}
 	ended = make(chan int, 1)
-	go func() { ended <- run(context.Background(), d, append([]string{"runnerctl"}, args...)) }()
+	go func() { ended <- run(context.Background(), s, append([]string{"runnerctl"}, args...)) }()
 	return person, seen, ended
 }
 

@@ -11,8 +11,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -22,7 +24,7 @@ type inspectOptions struct {
 	theme ui.Theme
 }
 
-func inspectCommand(d deps) verb {
+func inspectCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "inspect",
 		Category:  "Look inside",
@@ -31,48 +33,48 @@ func inspectCommand(d deps) verb {
 		Description: "Examples:\n" +
 			"   runnerctl inspect ci-7k2p\n" +
 			"   runnerctl inspect -o json ci-7k2p | jq .phases",
-		Flags: []cli.Flag{colorFlag(), outputFlag()},
+		Flags: []cli.Flag{flags.Color(), flags.Output()},
 		Action: func(c *cli.Context) (err error) {
 			if c.NArg() != 1 {
 				return &cmdline.UsageError{Command: "inspect", Problem: "one runner's name is needed: runnerctl inspect NAME"}
 			}
 			options := inspectOptions{name: c.Args().First()}
-			if options.json, err = wantJSON(c); err != nil {
+			if options.json, err = flags.JSON(c); err != nil {
 				return err
 			}
-			if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+			if options.theme, err = flags.Theme(c, s, s.Streams.OutTTY); err != nil {
 				return err
 			}
-			return runInspect(c.Context, d, options)
+			return runInspect(c.Context, s, options)
 		},
-	}, arguments: cmdline.Candidates{Kind: runnerNames, Most: 1}}
+	}, arguments: cmdline.Candidates{Kind: flags.RunnerNames, Most: 1}}
 }
 
-func runInspect(ctx context.Context, d deps, options inspectOptions) error {
-	engine, runner, record, err := connectToGone(ctx, d, options.name)
+func runInspect(ctx context.Context, s session.Session, options inspectOptions) error {
+	engine, runner, record, err := s.FindRunnerOrRecord(ctx, options.name)
 	if err != nil {
-		return interrupted(ctx, err)
+		return session.Interrupted(ctx, err)
 	}
 	defer engine.Close()
 	var details fleet.Details
 	if record == nil {
 		if details, err = engine.Details(ctx, runner); err != nil {
 			// It may have been removed since it was found.
-			if _, record, _ = foundOrGone(ctx, engine, options.name); record == nil {
-				return interrupted(ctx, err)
+			if _, record, _ = session.RunnerOrRecord(ctx, engine, options.name); record == nil {
+				return session.Interrupted(ctx, err)
 			}
 		}
 	}
 	switch {
 	case record != nil && options.json:
-		return writeJSON(d.streams.Out, record)
+		return flags.WriteJSON(s.Streams.Out, record)
 	case record != nil:
-		writeRecord(d.streams.Out, record, options.theme)
+		writeRecord(s.Streams.Out, record, options.theme)
 		return nil
 	case options.json:
-		return writeJSON(d.streams.Out, details)
+		return flags.WriteJSON(s.Streams.Out, details)
 	}
-	writeDetails(d.streams.Out, details, options.theme)
+	writeDetails(s.Streams.Out, details, options.theme)
 	return nil
 }
 

@@ -15,10 +15,12 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -34,7 +36,7 @@ type logsOptions struct {
 	theme      ui.Theme
 }
 
-func logsCommand(d deps) verb {
+func logsCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "logs",
 		Category:  "Look inside",
@@ -43,15 +45,15 @@ func logsCommand(d deps) verb {
 		Description: "Without a NAME: those of the whole fleet, in the order of time. Of a runner that is gone: what its supervisor kept.\n\nExamples:\n" +
 			"   runnerctl logs -f\n" +
 			"   runnerctl logs --source dockerd --since 10m ci-7k2p",
-		Flags: append(configFlags(),
+		Flags: append(flags.Config(),
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until Ctrl-C, or until every runner has ended"},
 			&cli.IntFlag{Name: "tail", Usage: "the last `N` lines of each runner", DefaultText: "all"},
 			&cli.StringFlag{Name: "since", Usage: "from `TIME` on: how long ago (10m) or RFC 3339"},
 			&cmdline.Choice{Flag: &cli.StringSliceFlag{Name: "source", Usage: "of these only, one `SOURCE` or some with commas: " + strings.Join(fleet.Sources, ", ") + "; of one that is gone also " + fleet.Diagnostics}, Candidates: cmdline.Candidates{Words: fleet.Sources}},
 			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "tell each line's time", Category: "Output"},
-			colorFlag(), outputFlag()),
+			flags.Color(), flags.Output()),
 		Action: func(c *cli.Context) error {
-			loaded, err := settings(c)
+			loaded, err := flags.Settings(c)
 			if err != nil {
 				return err
 			}
@@ -77,15 +79,15 @@ func logsCommand(d deps) verb {
 					return wrong("--since %q: how long ago (10m), or RFC 3339 (2006-01-02T15:04:05Z)", text)
 				}
 			}
-			if options.json, err = wantJSON(c); err != nil {
+			if options.json, err = flags.JSON(c); err != nil {
 				return err
 			}
-			if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+			if options.theme, err = flags.Theme(c, s, s.Streams.OutTTY); err != nil {
 				return err
 			}
-			return runLogs(c.Context, d, options)
+			return runLogs(c.Context, s, options)
 		},
-	}, arguments: cmdline.Candidates{Kind: runnerNames, Most: anyNumber}}
+	}, arguments: cmdline.Candidates{Kind: flags.RunnerNames, Most: anyNumber}}
 }
 
 func parseSince(text string, now time.Time) (time.Time, error) {
@@ -95,8 +97,8 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	return time.Parse(time.RFC3339, text)
 }
 
-func runLogs(ctx context.Context, d deps, options logsOptions) error {
-	readers, failed := logged(ctx, d, options)
+func runLogs(ctx context.Context, s session.Session, options logsOptions) error {
+	readers, failed := logged(ctx, s, options)
 	defer func() {
 		for _, reader := range readers {
 			reader.engine.Close()
@@ -105,7 +107,7 @@ func runLogs(ctx context.Context, d deps, options logsOptions) error {
 	if failed != nil && len(readers) == 0 {
 		return failed
 	}
-	show := newLogPrinter(d.streams.Out, readers, options)
+	show := newLogPrinter(s.Streams.Out, readers, options)
 
 	// Existing lines of all runners are printed in the order of time.
 	var group errgroup.Group
@@ -120,27 +122,20 @@ func runLogs(ctx context.Context, d deps, options logsOptions) error {
 	}
 	fleet.Merge(histories, show.line)
 	if err := group.Wait(); err != nil || ctx.Err() != nil || !options.follow {
-		return errors.Join(failed, interrupted(ctx, err))
+		return errors.Join(failed, session.Interrupted(ctx, err))
 	}
 	for _, reader := range readers {
 		group.Go(func() error { return reader.follow(ctx, show.line) })
 	}
-	return errors.Join(failed, interrupted(ctx, group.Wait()))
-}
-
-func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
+	return errors.Join(failed, session.Interrupted(ctx, group.Wait()))
 }
 
 // logged finds the requested runners on every host, and reports each unknown name. If one host
 // fails, the runners of the others are still returned.
-func logged(ctx context.Context, d deps, options logsOptions) (readers []*logReader, err error) {
+func logged(ctx context.Context, s session.Session, options logsOptions) (readers []*logReader, err error) {
 	var mu sync.Mutex
-	err = onEach(eachHost(d), func(d deps) error {
-		engine, _, err := connect(d)
+	err = session.OnEach(s.Each(), func(s session.Session) error {
+		engine, _, err := s.Connect()
 		if err != nil {
 			return err
 		}
@@ -170,7 +165,7 @@ func logged(ctx context.Context, d deps, options logsOptions) (readers []*logRea
 	var unknown []error
 	for _, name := range options.names {
 		if !slices.ContainsFunc(readers, func(reader *logReader) bool { return reader.runner.Name == name }) {
-			unknown = append(unknown, noRunner(name))
+			unknown = append(unknown, session.NoRunner(name))
 		}
 	}
 	if len(unknown) > 0 {
@@ -189,7 +184,7 @@ func loggedOn(ctx context.Context, engine *dockerx.Engine, options logsOptions) 
 	var runners []fleet.Runner
 	records := map[string]*fleet.Record{}
 	for _, name := range options.names {
-		runner, record, err := foundOrGone(ctx, engine, name)
+		runner, record, err := session.RunnerOrRecord(ctx, engine, name)
 		if err != nil {
 			return nil, nil, err
 		}

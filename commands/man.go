@@ -4,9 +4,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/internal/cmdline"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
-func manCommand(d deps) verb {
+func manCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:     "man",
 		Category: "More",
@@ -19,7 +20,7 @@ func manCommand(d deps) verb {
 			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
-			cmdline.From(c).WriteMan(d.streams.Out)
+			cmdline.From(c).WriteMan(s.Streams.Out)
 			return nil
 		},
 	}, offline: true}

@@ -8,12 +8,15 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/image"
+	"github.com/runnerctl/runnerctl/internal/lifecycle"
 	"github.com/runnerctl/runnerctl/internal/prune"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -26,7 +29,7 @@ type pruneOptions struct {
 	theme  ui.Theme
 }
 
-func pruneCommand(d deps) verb {
+func pruneCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:     "prune",
 		Category: "Clean up",
@@ -36,80 +39,80 @@ func pruneCommand(d deps) verb {
 			"   runnerctl prune --dry-run\n" +
 			"   runnerctl prune --images --yes",
 		Flags: []cli.Flag{
-			configFlag(),
+			flags.ConfigFile(),
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
 			&cli.BoolFlag{Name: "images", Usage: "images only", Category: "Plan"},
 			&cli.BoolFlag{Name: "kept", Usage: "also runners that run --keep left", Category: "Plan"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask", Category: "Plan"},
-			colorFlag(),
+			flags.Color(),
 		},
 		Action: func(c *cli.Context) error {
 			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
-			loaded, err := settings(c)
+			loaded, err := flags.Settings(c)
 			if err != nil {
 				return err
 			}
 			options := pruneOptions{config: loaded, dryRun: c.Bool("dry-run"), yes: c.Bool("yes"), images: c.Bool("images"), kept: c.Bool("kept")}
-			if !options.dryRun && !options.yes && !d.asks() {
+			if !options.dryRun && !options.yes && !s.Asks() {
 				return &cmdline.UsageError{Command: "prune", Problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
 			}
-			if options.theme, err = theme(c, d, d.streams.ErrTTY); err != nil {
+			if options.theme, err = flags.Theme(c, s, s.Streams.ErrTTY); err != nil {
 				return err
 			}
-			return runPrune(c.Context, d, options)
+			return runPrune(c.Context, s, options)
 		},
 	}}
 }
 
-func runPrune(ctx context.Context, d deps, options pruneOptions) error {
-	engine, _, err := connect(d)
+func runPrune(ctx context.Context, s session.Session, options pruneOptions) error {
+	engine, _, err := s.Connect()
 	if err != nil {
 		return err
 	}
 	defer engine.Close()
 	inventory, err := engine.Inventory(ctx, true)
 	if err != nil {
-		return interrupted(ctx, err)
+		return session.Interrupted(ctx, err)
 	}
-	_, current, err := plannedImage(ctx, d, engine, options.config)
+	current, err := lifecycle.Fleet{Settings: options.config}.FindImage(ctx, s, engine)
 	var unoffered *image.UnofferedError
 	if errors.As(err, &unoffered) {
-		fmt.Fprintf(d.streams.Err, "GitHub does not tell which agent it offers, so the newest runner image stays: %s\n", hint.FirstLine(err))
+		fmt.Fprintf(s.Streams.Err, "GitHub does not tell which agent it offers, so the newest runner image stays: %s\n", hint.FirstLine(err))
 	} else if err != nil {
 		return err
 	}
-	plan := prune.NewPlan(inventory, prune.Options{ImagesOnly: options.images, Kept: options.kept, Current: current, Repository: image.Repository})
-	out := d.streams.Err
+	plan := prune.NewPlan(inventory, prune.Options{ImagesOnly: options.images, Kept: options.kept, Current: current.ID, Repository: image.Repository})
+	out := s.Streams.Err
 	if options.dryRun {
-		out = d.streams.Out
+		out = s.Streams.Out
 	}
 	var lines strings.Builder
 	plan.Write(&lines, ui.Bytes)
 	ui.Folded(out, lines.String())
 	if len(plan.Removals) == 0 {
-		fmt.Fprintln(d.streams.Err, "nothing to remove")
+		fmt.Fprintln(s.Streams.Err, "nothing to remove")
 		return nil
 	}
 	if options.dryRun {
-		fmt.Fprintf(d.streams.Err, "would reclaim %s\n", ui.Bytes(plan.Size()))
+		fmt.Fprintf(s.Streams.Err, "would reclaim %s\n", ui.Bytes(plan.Size()))
 		return nil
 	}
 	if !options.yes {
-		sure, err := confirm(d, fmt.Sprintf("Remove these %d, %s?", len(plan.Removals), ui.Bytes(plan.Size())))
+		sure, err := confirm(s, fmt.Sprintf("Remove these %d, %s?", len(plan.Removals), ui.Bytes(plan.Size())))
 		if err != nil || !sure {
 			return err
 		}
 	}
-	reclaimed, err := carryOutPrune(ctx, d, engine, plan, options.theme)
-	fmt.Fprintf(d.streams.Err, "reclaimed %s\n", ui.Bytes(reclaimed))
-	return interrupted(ctx, err)
+	reclaimed, err := carryOutPrune(ctx, s, engine, plan, options.theme)
+	fmt.Fprintf(s.Streams.Err, "reclaimed %s\n", ui.Bytes(reclaimed))
+	return session.Interrupted(ctx, err)
 }
 
 // confirm asks a question. Enter means No, and Ctrl-C ends the program.
-func confirm(d deps, question string) (bool, error) {
-	yes, err := d.prompt.Confirm(question, false)
+func confirm(s session.Session, question string) (bool, error) {
+	yes, err := s.Prompt.Confirm(question, false)
 	if errors.Is(err, ui.ErrInterrupted) {
 		err = exitCode(exitInterrupted)
 	}
@@ -118,7 +121,7 @@ func confirm(d deps, question string) (bool, error) {
 
 // carryOutPrune makes the removals one by one, and holds a fleet's lock for the fleet's own
 // objects. If a removal fails, the object stays and the others are still removed.
-func carryOutPrune(ctx context.Context, d deps, engine *dockerx.Engine, plan prune.Plan, theme ui.Theme) (reclaimed int64, err error) {
+func carryOutPrune(ctx context.Context, s session.Session, engine *dockerx.Engine, plan prune.Plan, theme ui.Theme) (reclaimed int64, err error) {
 	image, err := engine.AnyImage(ctx) // without one, neither a runner nor the lock's container can be made
 	if err != nil {
 		return 0, err
@@ -140,7 +143,7 @@ func carryOutPrune(ctx context.Context, d deps, engine *dockerx.Engine, plan pru
 		if one.Fleet != locked {
 			free()
 			if one.Fleet != "" && image != "" {
-				if unlock, err = lockFleet(ctx, d, engine, one.Fleet, image); err != nil {
+				if unlock, err = lifecycle.Lock(ctx, s, engine, one.Fleet, image); err != nil {
 					failures = append(failures, err)
 					continue
 				}
@@ -148,11 +151,11 @@ func carryOutPrune(ctx context.Context, d deps, engine *dockerx.Engine, plan pru
 			}
 		}
 		if err := engine.Prune(context.WithoutCancel(ctx), one); err != nil {
-			fmt.Fprintf(d.streams.Err, "%s %s %s\n", theme.Cross(), one.Kind, one.Name)
+			fmt.Fprintf(s.Streams.Err, "%s %s %s\n", theme.Cross(), one.Kind, one.Name)
 			failures = append(failures, err)
 			continue
 		}
-		fmt.Fprintf(d.streams.Err, "%s %s %s\n", theme.Check(), one.Kind, one.Name)
+		fmt.Fprintf(s.Streams.Err, "%s %s %s\n", theme.Check(), one.Kind, one.Name)
 		reclaimed += one.Size
 	}
 	return reclaimed, errors.Join(failures...)

@@ -17,11 +17,13 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -32,7 +34,7 @@ type psOptions struct {
 	quiet  bool
 }
 
-func psCommand(d deps) verb {
+func psCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:     "ps",
 		Category: "Run",
@@ -40,16 +42,16 @@ func psCommand(d deps) verb {
 		Description: "Examples:\n" +
 			"   runnerctl ps\n" +
 			"   runnerctl ps --all -o json",
-		Flags: slices.Concat(configFlags(), githubFlags(), []cli.Flag{
+		Flags: slices.Concat(flags.Config(), flags.GitHub(), []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "every fleet on this engine"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "names only", Category: "Output"},
-			outputFlag(),
+			flags.Output(),
 		}),
 		Action: func(c *cli.Context) error {
 			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
-			loaded, err := settings(c)
+			loaded, err := flags.Settings(c)
 			if err != nil {
 				return err
 			}
@@ -57,20 +59,20 @@ func psCommand(d deps) verb {
 			if c.Bool("all") {
 				options.fleet = ""
 			}
-			if options.json, err = wantJSON(c); err != nil {
+			if options.json, err = flags.JSON(c); err != nil {
 				return err
 			}
-			return runPs(c.Context, d, options)
+			return runPs(c.Context, s, options)
 		},
 	}}
 }
 
-func runPs(ctx context.Context, d deps, options psOptions) error {
-	all := eachHost(d)
+func runPs(ctx context.Context, s session.Session, options psOptions) error {
+	all := s.Each()
 	var mu sync.Mutex
 	runners := []fleet.Runner{}
-	failed := onEach(all, func(d deps) error {
-		found, err := runnersOf(ctx, d, options)
+	failed := session.OnEach(all, func(s session.Session) error {
+		found, err := runnersOf(ctx, s, options)
 		mu.Lock()
 		defer mu.Unlock()
 		runners = append(runners, found...)
@@ -85,32 +87,32 @@ func runPs(ctx context.Context, d deps, options psOptions) error {
 	switch {
 	case options.quiet:
 		for _, runner := range runners {
-			fmt.Fprintln(d.streams.Out, runner.Name)
+			fmt.Fprintln(s.Streams.Out, runner.Name)
 		}
 	case options.json:
-		return errors.Join(writeJSON(d.streams.Out, runners), failed)
+		return errors.Join(flags.WriteJSON(s.Streams.Out, runners), failed)
 	default:
-		writeRunners(d.streams.Out, runners, len(all) > 1, time.Now())
+		writeRunners(s.Streams.Out, runners, len(all) > 1, time.Now())
 	}
 	return failed
 }
 
-func runnersOf(ctx context.Context, d deps, options psOptions) ([]fleet.Runner, error) {
-	engine, _, err := connect(d)
+func runnersOf(ctx context.Context, s session.Session, options psOptions) ([]fleet.Runner, error) {
+	engine, _, err := s.Connect()
 	if err != nil {
 		return nil, err
 	}
 	defer engine.Close()
 	runners, err := engine.Runners(ctx, options.fleet)
 	if err == nil && !options.quiet {
-		askGitHub(ctx, d, engine, options.config, runners)
-		tellAbsentSupervisors(ctx, d, engine, options.fleet)
+		askGitHub(ctx, s, engine, options.config, runners)
+		tellAbsentSupervisors(ctx, s, engine, options.fleet)
 	}
 	return runners, err
 }
 
 // askGitHub adds GitHub's view to the runners, and prints on stderr what fits in no row.
-func askGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded config.Config, runners []fleet.Runner) {
+func askGitHub(ctx context.Context, s session.Session, engine *dockerx.Engine, loaded config.Config, runners []fleet.Runner) {
 	bounded, cancel := context.WithTimeout(ctx, psLimit)
 	defer cancel()
 	names := map[string]bool{}
@@ -120,26 +122,26 @@ func askGitHub(ctx context.Context, d deps, engine *dockerx.Engine, loaded confi
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		forges, orphans, err := joinGitHub(bounded, d, engine, loaded, name, runners, nil)
+		forges, orphans, err := session.Targets{Session: s, Engine: engine, Settings: loaded}.Join(bounded, name, runners)
 		if err != nil {
-			fmt.Fprintf(d.streams.Err, "GitHub's view of fleet %s is missing: %s\n", name, strings.ReplaceAll(err.Error(), "\n", "; "))
+			fmt.Fprintf(s.Streams.Err, "GitHub's view of fleet %s is missing: %s\n", name, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 		if err := addJobs(bounded, forges, runners); err != nil {
-			fmt.Fprintf(d.streams.Err, "jobs of fleet %s are not shown: %s\n", name, withHint(err))
+			fmt.Fprintf(s.Streams.Err, "jobs of fleet %s are not shown: %s\n", name, withHint(err))
 		}
 		for _, one := range orphans {
-			fmt.Fprintf(d.streams.Err, "GitHub lists %s, which no runner here is: the next up or down removes it once it is offline\n", one.Name)
+			fmt.Fprintf(s.Streams.Err, "GitHub lists %s, which no runner here is: the next up or down removes it once it is offline\n", one.Name)
 		}
 	}
 }
 
 // tellAbsentSupervisors prints on stderr which fleets have a supervisor that does not run.
-func tellAbsentSupervisors(ctx context.Context, d deps, engine *dockerx.Engine, name string) {
+func tellAbsentSupervisors(ctx context.Context, s session.Session, engine *dockerx.Engine, name string) {
 	fleets := []string{name}
 	if name == "" {
 		var err error
 		if fleets, err = engine.Fleets(ctx); err != nil {
-			fmt.Fprintf(d.streams.Err, "supervisors are not shown: %s\n", withHint(err))
+			fmt.Fprintf(s.Streams.Err, "supervisors are not shown: %s\n", withHint(err))
 			return
 		}
 	}
@@ -147,9 +149,9 @@ func tellAbsentSupervisors(ctx context.Context, d deps, engine *dockerx.Engine, 
 		why, err := engine.SupervisorAway(ctx, one)
 		switch {
 		case err != nil:
-			fmt.Fprintf(d.streams.Err, "the supervisor of fleet %s is not shown: %s\n", one, withHint(err))
+			fmt.Fprintf(s.Streams.Err, "the supervisor of fleet %s is not shown: %s\n", one, withHint(err))
 		case why != "":
-			fmt.Fprintf(d.streams.Err, "the supervisor of fleet %s does not run: %s; runnerctl up brings it back\n", one, why)
+			fmt.Fprintf(s.Streams.Err, "the supervisor of fleet %s does not run: %s; runnerctl up brings it back\n", one, why)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/client"
 
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -62,7 +63,7 @@ func TestRun(t *testing.T) {
 	} {
 		var out, errs bytes.Buffer
 		streams := ui.Streams{In: strings.NewReader("typed"), Out: &out, Err: &errs}
-		code := run(t.Context(), deps{streams: streams, env: os.Getenv, goos: "linux"}, append([]string{"runnerctl"},
+		code := run(t.Context(), session.Session{Streams: streams, Env: os.Getenv, GOOS: "linux"}, append([]string{"runnerctl"},
 			throwAway(name, "--copy", "src"+test.to, "--", "sh", "-c", "id -un; pwd; cat; echo; docker ps -q; find "+test.list+" -printf '%u:%g %m %p\n' | sort -k3; echo aside >&2; exit 7")...))
 		if code != 7 || out.String() != "runner\n/home/runner\ntyped\n"+test.want || !strings.Contains(errs.String(), "aside") {
 			t.Errorf("code %d: %s%s", code, out.String(), errs.String())
@@ -171,7 +172,7 @@ func TestKilledRun(t *testing.T) {
 	if _, plan, _ := runnerctl(t.Context(), "down", "--all", "--dry-run"); !strings.Contains(plan, "remove  "+runner+"  (its runnerctl run is gone)\n") {
 		t.Errorf("plan:\n%s", plan)
 	}
-	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +203,7 @@ func TestKeptRun(t *testing.T) {
 	if plan := must(t, "prune", "--dry-run", "--kept"); !strings.Contains(plan, kept[0]) {
 		t.Errorf("plan:\n%s", plan)
 	}
-	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}

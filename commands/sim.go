@@ -9,8 +9,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -23,7 +25,7 @@ type simOptions struct {
 }
 
 // simCommand is for developing runnerctl, or for seeing it at work without GitHub.
-func simCommand(d deps) verb {
+func simCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:     "sim",
 		Category: "More",
@@ -38,7 +40,7 @@ func simCommand(d deps) verb {
 			&cli.StringFlag{Name: "runner-address", Usage: "`HOST:PORT` for runners; the address of a Docker bridge reaches containers", Value: "127.0.0.1:0"},
 			&cli.StringFlag{Name: "repository", Usage: "`OWNER/REPO` that has the jobs", Value: "acme/api"},
 			&cli.BoolFlag{Name: "public", Usage: "the repository is public"},
-			colorFlag(),
+			flags.Color(),
 		},
 		Action: func(c *cli.Context) error {
 			if err := cmdline.NoArguments(c); err != nil {
@@ -52,15 +54,15 @@ func simCommand(d deps) verb {
 				options.visibility = ghsim.Public
 			}
 			var err error
-			if options.theme, err = theme(c, d, d.streams.OutTTY); err != nil {
+			if options.theme, err = flags.Theme(c, s, s.Streams.OutTTY); err != nil {
 				return err
 			}
-			return runSim(c.Context, d, options)
+			return runSim(c.Context, s, options)
 		},
 	}, offline: true}
 }
 
-func runSim(ctx context.Context, d deps, options simOptions) error {
+func runSim(ctx context.Context, s session.Session, options simOptions) error {
 	var jobs []ghsim.Job
 	if options.jobs != "" {
 		text, err := os.ReadFile(options.jobs)
@@ -88,20 +90,20 @@ func runSim(ctx context.Context, d deps, options simOptions) error {
 			return fmt.Errorf("stand-in GitHub: %w", err)
 		}
 	}
-	fmt.Fprintf(d.streams.Out, "target  %s/%s\nca      %s\ntoken   %s\n", server.URL, options.repository, ca, token)
+	fmt.Fprintf(s.Streams.Out, "target  %s/%s\nca      %s\ntoken   %s\n", server.URL, options.repository, ca, token)
 	for _, job := range jobs {
 		job.Repository = options.repository
 		if _, err := server.Queue(job); err != nil {
 			return err
 		}
 	}
-	tellJobs(ctx, d, server, options.theme)
-	fmt.Fprintf(d.streams.Err, "%d registrations left\n", len(server.Runners()))
+	tellJobs(ctx, s, server, options.theme)
+	fmt.Fprintf(s.Streams.Err, "%d registrations left\n", len(server.Runners()))
 	return nil
 }
 
 // tellJobs prints each change of a job until ctx ends.
-func tellJobs(ctx context.Context, d deps, server *ghsim.Server, theme ui.Theme) {
+func tellJobs(ctx context.Context, s session.Session, server *ghsim.Server, theme ui.Theme) {
 	told := map[int64]string{}
 	for {
 		for _, job := range server.Jobs() {
@@ -111,15 +113,15 @@ func tellJobs(ctx context.Context, d deps, server *ghsim.Server, theme ui.Theme)
 			told[job.ID] = job.Status
 			switch job.Status {
 			case "queued":
-				fmt.Fprintf(d.streams.Out, "  %s: queued\n", job.Name)
+				fmt.Fprintf(s.Streams.Out, "  %s: queued\n", job.Name)
 			case "in_progress":
-				fmt.Fprintf(d.streams.Out, "  %s: on %s, after %s\n", job.Name, job.Runner, ui.Duration(job.Acquired.Sub(job.Queued)))
+				fmt.Fprintf(s.Streams.Out, "  %s: on %s, after %s\n", job.Name, job.Runner, ui.Duration(job.Acquired.Sub(job.Queued)))
 			default:
 				mark := theme.Check()
 				if job.Conclusion != "success" {
 					mark = theme.Cross()
 				}
-				fmt.Fprintf(d.streams.Out, "%s %s: %s on %s, %s\n", mark, job.Name, job.Conclusion, job.Runner, ui.Duration(job.Completed.Sub(job.Queued)))
+				fmt.Fprintf(s.Streams.Out, "%s %s: %s on %s, %s\n", mark, job.Name, job.Conclusion, job.Runner, ui.Duration(job.Completed.Sub(job.Queued)))
 			}
 		}
 		select {

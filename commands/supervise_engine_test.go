@@ -21,35 +21,56 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/lifecycle"
+	"github.com/runnerctl/runnerctl/internal/session"
+	"github.com/runnerctl/runnerctl/internal/supervisor"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 // supervisedFleet returns the host of a fleet whose settings are in the working folder, and
 // the Wish that up would save.
-func supervisedFleet(t *testing.T, name string) (deps, host, upOptions, fleet.Wish) {
+func supervisedFleet(t *testing.T, name string) (lifecycle.Host, fleet.Wish) {
 	t.Helper()
-	d := deps{env: os.Getenv, goos: "linux"}
-	d.streams.Err = t.Output()
+	s := session.Session{Env: os.Getenv, GOOS: "linux"}
+	s.Streams.Err = t.Output()
 	loaded, err := config.Load(config.DefaultFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	loaded.Name = name
-	options := upOptions{config: loaded, timeout: time.Minute, theme: ui.NewTheme("never", false, d.env), build: buildOptions{config: loaded, bootstrapBase: true, progress: "quiet"}}
-	found, err := findHost(t.Context(), d, options)
+	of := lifecycle.Fleet{Settings: loaded, Ready: time.Minute, Theme: ui.NewTheme("never", false, s.Env), Build: lifecycle.Build{BootstrapBase: true, Progress: "quiet"}}
+	found, err := of.Find(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { found.engine.Close() })
-	tag, id, err := found.image(t.Context(), d, options)
+	t.Cleanup(func() { found.Engine.Close() })
+	made, err := of.EnsureImage(t.Context(), s, found.Engine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wish, err := found.wish(t.Context(), options, tag, id)
+	wish, err := found.Desired(t.Context(), made)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d, found, options, wish
+	return found, wish
+}
+
+// leaveSupervisor hands the fleet to a supervisor in the background, as up does.
+func leaveSupervisor(t *testing.T, found lifecycle.Host, wish fleet.Wish, output supervisor.Output) {
+	t.Helper()
+	unlock, err := lifecycle.Lock(t.Context(), found.Session, found.Engine, wish.Spec.Fleet, wish.Spec.Image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	place := supervisor.Place{Engine: found.Engine, Endpoint: found.Endpoint, Target: found.Target}
+	container, err := place.NewContainer(t.Context(), found.Session, found.Settings, ownBinary(t), output)
+	if err == nil {
+		err = place.Start(t.Context(), container, wish)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // jobs queues several jobs in parallel and checks that each succeeds, once, on its own
@@ -145,8 +166,8 @@ func killSupervisor(t *testing.T, api *client.Client, id string) {
 // takes over its runners and is started again when it dies.
 func TestSupervisors(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {count: 2, spares: 1}")
-	d, found, options, wish := supervisedFleet(t, name)
-	engine := found.engine
+	found, wish := supervisedFleet(t, name)
+	engine := found.Engine
 	state := engine.State(name)
 	t.Cleanup(func() { // before down
 		if err := engine.StopSupervisor(context.Background(), name); err != nil {
@@ -189,17 +210,10 @@ func TestSupervisors(t *testing.T) {
 		t.Errorf("GitHub lists %v", before)
 	}
 
-	program, address := ownBinary(t), freeAddress(t)
+	address := freeAddress(t)
 	leave := func() {
 		t.Helper()
-		unlock, err := lockFleet(t.Context(), d, engine, name, wish.Spec.Image)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unlock()
-		if err := found.leaveSupervisor(t.Context(), d, options.config, wish, program, telling{logFormat: "json", metrics: address}); err != nil {
-			t.Fatal(err)
-		}
+		leaveSupervisor(t, found, wish, supervisor.Output{Format: "json", Metrics: address})
 	}
 	leave()
 	container, err := engine.Supervisor(t.Context(), name)

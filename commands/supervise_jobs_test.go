@@ -17,6 +17,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/supervisor"
 )
 
 // keptFleet is a fleet with a supervisor in the background, as up leaves it.
@@ -35,19 +36,11 @@ type keptFleet struct {
 // removes it and its state with the test.
 func supervise(t *testing.T, api *client.Client, github *ghsim.Server, name string) *keptFleet {
 	t.Helper()
-	d, found, options, wish := supervisedFleet(t, name)
-	s := &keptFleet{t: t, api: api, github: github, name: name, engine: found.engine, wish: wish, address: freeAddress(t)}
-	program := ownBinary(t)
+	found, wish := supervisedFleet(t, name)
+	s := &keptFleet{t: t, api: api, github: github, name: name, engine: found.Engine, wish: wish, address: freeAddress(t)}
 	s.leave = func(wish fleet.Wish) {
 		t.Helper()
-		unlock, err := lockFleet(t.Context(), d, s.engine, name, wish.Spec.Image)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unlock()
-		if err := found.leaveSupervisor(t.Context(), d, options.config, wish, program, telling{logFormat: "text", metrics: s.address}); err != nil {
-			t.Fatal(err)
-		}
+		leaveSupervisor(t, found, wish, supervisor.Output{Format: "text", Metrics: s.address})
 	}
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -7,22 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/program"
 )
-
-func TestEngineSocket(t *testing.T) {
-	for host, want := range map[string]string{
-		"unix:///run/user/1000/docker.sock": "/run/user/1000/docker.sock",
-		"ssh://me@build.example":            dockerx.SupervisorSocket,
-		"ssh://me@build.example/run/d.sock": "/run/d.sock",
-		"tcp://build.example:2376":          dockerx.SupervisorSocket,
-	} {
-		if got := engineSocket(dockerx.Endpoint{Host: host}); got != want {
-			t.Errorf("%s: %s, want %s", host, got, want)
-		}
-	}
-}
 
 func TestSupervisorProgram(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "text")

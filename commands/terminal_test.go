@@ -12,6 +12,7 @@ import (
 	"github.com/creack/pty"
 	"github.com/hinshun/vt10x"
 
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -31,8 +32,8 @@ func inWindow(t *testing.T, columns int, args ...string) (code int, raw string) 
 		all, _ := io.ReadAll(outside) // ends with EIO when the window is closed
 		text <- string(all)
 	}()
-	d := deps{streams: ui.System(window, window, window), prompt: ui.NewPrompter(window, window), goos: "linux", env: os.Getenv}
-	code = run(t.Context(), d, append([]string{"runnerctl"}, args...))
+	s := session.Session{Streams: ui.System(window, window, window), Prompt: ui.NewPrompter(window, window), GOOS: "linux", Env: os.Getenv}
+	code = run(t.Context(), s, append([]string{"runnerctl"}, args...))
 	_ = window.Close()
 	return code, <-text
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 // supervised lets up leave supervisors behind, as it does by default.
@@ -32,7 +33,7 @@ func supervised(t *testing.T) {
 // supervisorOf returns a fleet's supervisor and removes its image after the test.
 func supervisorOf(t *testing.T, api *client.Client, name string) dockerx.SupervisorState {
 	t.Helper()
-	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +53,7 @@ func supervisorOf(t *testing.T, api *client.Client, name string) dockerx.Supervi
 func TestUpLeavesASupervisor(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {count: 2, spares: 1}")
 	supervised(t)
-	if plan := must(t, up(name, "--dry-run")...); !strings.Contains(plan, "leave   a supervisor  (2 wanted and 1 spare, of ") {
+	if plan := must(t, up(name, "--dry-run")...); !strings.Contains(plan, "start   a supervisor  (2 wanted and 1 spare, of ") {
 		t.Errorf("plan:\n%s", plan)
 	}
 	must(t, up(name)...)
@@ -60,7 +61,7 @@ func TestUpLeavesASupervisor(t *testing.T) {
 	if !first.Running || first.Foreground || len(registered(github)) != 2 {
 		t.Fatalf("%+v, registered: %v", first, registered(github))
 	}
-	if plan := must(t, up(name, "--dry-run")...); !strings.HasPrefix(plan, "tell    the supervisor  (nothing new: 2 wanted and 1 spare, of ") {
+	if plan := must(t, up(name, "--dry-run")...); !strings.HasPrefix(plan, "update  the supervisor  (nothing new: 2 wanted and 1 spare, of ") {
 		t.Errorf("plan:\n%s", plan)
 	}
 
@@ -89,7 +90,7 @@ func TestUpLeavesASupervisor(t *testing.T) {
 	}
 
 	// A changed desired state goes to the existing supervisor.
-	if plan := must(t, up(name, "--count", "1", "--dry-run")...); !strings.HasPrefix(plan, "tell    the supervisor  (1 wanted and 1 spare, of ") || !strings.Contains(plan, "; so far 2 wanted and 1 spare") {
+	if plan := must(t, up(name, "--count", "1", "--dry-run")...); !strings.HasPrefix(plan, "update  the supervisor  (1 wanted and 1 spare, of ") || !strings.Contains(plan, "; so far 2 wanted and 1 spare") {
 		t.Errorf("plan:\n%s", plan)
 	}
 	must(t, up(name, "--count", "1")...)

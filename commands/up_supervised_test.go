@@ -13,6 +13,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/agenttest"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 // untilGo is a job that ends when it is released, or by itself if a test fails first.
@@ -39,7 +40,7 @@ func beside(t *testing.T, args ...string) (interrupt func(), outcome <-chan ende
 // specs returns the hashes of the specs from which the fleet's runners were made.
 func specs(t *testing.T, name string) (all []string) {
 	t.Helper()
-	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}

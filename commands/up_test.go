@@ -3,36 +3,7 @@ package commands
 import (
 	"strings"
 	"testing"
-
-	"github.com/runnerctl/runnerctl/dockerx"
 )
-
-// up decides what to do about a supervisor from its options and the existing supervisor.
-func TestCourse(t *testing.T) {
-	none, stopped, there := dockerx.SupervisorState{}, dockerx.SupervisorState{ContainerID: "a"}, dockerx.SupervisorState{ContainerID: "a", Running: true}
-	foreground := dockerx.SupervisorState{ContainerID: "a", Running: true, Foreground: true}
-	wished, unsaid, refused := upOptions{supervised: true}, upOptions{}, upOptions{noSupervisor: true}
-	for _, test := range []struct {
-		name    string
-		options upOptions
-		before  dockerx.SupervisorState
-		want    course
-	}{
-		{"the first up", wished, none, leaves},
-		{"another one", wished, there, tells},
-		{"one stopped by hand", wished, stopped, leaves},
-		{"one in the foreground", wished, foreground, tells},
-		{"a fleet without", unsaid, none, unaided},
-		{"one that is to have none any more", unsaid, there, unaided},
-		{"one in the foreground of a fleet without target", unsaid, foreground, tells},
-		{"taken away", refused, there, unaided},
-		{"taken away in the foreground", refused, foreground, unaided},
-	} {
-		if got := test.options.course(test.before); got != test.want {
-			t.Errorf("%s: %s, want %s", test.name, got, test.want)
-		}
-	}
-}
 
 func TestUpsOfWhatCantBeSupervised(t *testing.T) {
 	t.Chdir(t.TempDir())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/internal/agenttest"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 // binaryBefore builds runnerctl at the commit before the one that is checked out.
@@ -54,7 +55,7 @@ func TestUpgradeFromTheCommitBefore(t *testing.T) {
 	}
 	first := supervisorOf(t, api, name)
 	online(t, github, count)
-	engine, _, err := connect(deps{env: os.Getenv, goos: "linux"})
+	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,9 +9,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/lifecycle"
+	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
@@ -48,7 +51,7 @@ type imageVersion struct {
 	Version string `json:"version"` // of the runnerctl that built it
 }
 
-func versionCommand(d deps) verb {
+func versionCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:     "version",
 		Category: "More",
@@ -56,34 +59,34 @@ func versionCommand(d deps) verb {
 		Description: "Does not fail where no engine answers.\n\nExamples:\n" +
 			"   runnerctl version\n" +
 			"   runnerctl version -o json",
-		Flags: append(configFlags(), outputFlag()),
+		Flags: append(flags.Config(), flags.Output()),
 		Action: func(c *cli.Context) error {
 			if err := cmdline.NoArguments(c); err != nil {
 				return err
 			}
-			loaded, err := settings(c)
+			loaded, err := flags.Settings(c)
 			if err != nil {
 				return err
 			}
 			options := versionOptions{config: loaded}
-			if options.json, err = wantJSON(c); err != nil {
+			if options.json, err = flags.JSON(c); err != nil {
 				return err
 			}
-			return runVersion(c.Context, d, options)
+			return runVersion(c.Context, s, options)
 		},
 	}}
 }
 
-func runVersion(ctx context.Context, d deps, options versionOptions) error {
+func runVersion(ctx context.Context, s session.Session, options versionOptions) error {
 	found := versions{Version: Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	limited, cancel := context.WithTimeout(ctx, versionLimit)
 	defer cancel()
-	missing := askVersions(limited, d, options.config, &found)
+	missing := askVersions(limited, s, options.config, &found)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if options.json {
-		return writeJSON(d.streams.Out, found)
+		return flags.WriteJSON(s.Streams.Out, found)
 	}
 	rows := []ui.Definition{{Term: "runnerctl", Text: fmt.Sprintf("%s (%s, %s/%s)", found.Version, found.Go, found.OS, found.Arch)}}
 	if found.Engine != nil {
@@ -92,16 +95,16 @@ func runVersion(ctx context.Context, d deps, options versionOptions) error {
 	if found.Image != nil {
 		rows = append(rows, ui.Definition{Term: "image", Text: fmt.Sprintf("%s, built by %s (%s)", found.Image.Tag, found.Image.Version, found.Image.ID)})
 	}
-	ui.Definitions(d.streams.Out, rows, rows)
+	ui.Definitions(s.Streams.Out, rows, rows)
 	if missing != nil {
-		fmt.Fprintln(d.streams.Err, missing)
+		fmt.Fprintln(s.Streams.Err, missing)
 	}
 	return nil
 }
 
 // askVersions adds the versions that the engine knows. The error explains which are missing.
-func askVersions(ctx context.Context, d deps, loaded config.Config, found *versions) error {
-	engine, endpoint, err := connect(d)
+func askVersions(ctx context.Context, s session.Session, loaded config.Config, found *versions) error {
+	engine, endpoint, err := s.Connect()
 	if err != nil {
 		return fmt.Errorf("no engine: %w", err)
 	}
@@ -114,17 +117,17 @@ func askVersions(ctx context.Context, d deps, loaded config.Config, found *versi
 		return fmt.Errorf("no engine: %w", dockerx.Reason(err))
 	}
 	found.Engine = &engineVersion{Name: endpoint.Name, Version: version, API: api}
-	tag, id, err := plannedImage(ctx, d, engine, loaded)
+	image, err := lifecycle.Fleet{Settings: loaded}.FindImage(ctx, s, engine)
 	if err != nil {
 		return fmt.Errorf("no image: %w", err)
 	}
-	if id == "" {
+	if image.ID == "" {
 		return errors.New("no image: none is built for these settings yet (runnerctl build)")
 	}
-	builder, err := engine.ImageVersion(ctx, id)
+	builder, err := engine.ImageVersion(ctx, image.ID)
 	if err != nil {
 		return fmt.Errorf("no image: %w", err)
 	}
-	found.Image = &imageVersion{Tag: tag, ID: id, Version: builder}
+	found.Image = &imageVersion{Tag: image.Tag, ID: image.ID, Version: builder}
 	return nil
 }

@@ -39,3 +39,17 @@ func (e Event) Log(logger *slog.Logger) {
 	}
 	logger.LogAttrs(context.Background(), level, e.Text, attributes...)
 }
+
+// EventsAfter returns the events of now that came after the last one in seen.
+func EventsAfter(seen, now []Event) []Event {
+	if len(seen) == 0 {
+		return now
+	}
+	last := seen[len(seen)-1]
+	for i := len(now) - 1; i >= 0; i-- {
+		if now[i].Time.Equal(last.Time) && now[i].Text == last.Text && now[i].Runner == last.Runner {
+			return now[i+1:]
+		}
+	}
+	return now
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"testing"
+	"time"
 )
 
 func TestEventLines(t *testing.T) {
@@ -30,5 +31,28 @@ func TestEventLines(t *testing.T) {
 		`level=INFO msg="began: 2 wanted" fleet=ci event=supervisor` + "\n"
 	if out.String() != want {
 		t.Errorf("%s, want %s", out.String(), want)
+	}
+}
+
+func event(second int, text string) Event {
+	return Event{Time: time.Date(2026, 1, 2, 3, 4, second, 0, time.UTC), Fleet: "ci", Kind: RemovedEvent, Text: text}
+}
+
+// Following continues after the last event seen, or prints all events if that one is gone.
+func TestEventsAfter(t *testing.T) {
+	a, b, c := event(1, "a"), event(1, "b"), event(2, "c")
+	for _, test := range []struct {
+		seen, now []Event
+		want      int
+	}{
+		{nil, []Event{a, b}, 2},
+		{[]Event{a}, []Event{a, b, c}, 2},
+		{[]Event{a, b}, []Event{a, b}, 0},
+		{[]Event{a}, []Event{b, c}, 2},
+		{[]Event{a}, nil, 0},
+	} {
+		if got := EventsAfter(test.seen, test.now); len(got) != test.want {
+			t.Errorf("%v after %v: %v", test.now, test.seen, got)
+		}
 	}
 }

@@ -55,3 +55,16 @@ func (w Wish) Short(runners []Runner) string {
 func (r Runner) Serving() bool {
 	return r.State == Running && (r.Agent.Mode == NoAgent || r.Listing != nil && r.Listing.State == Online)
 }
+
+// Change words how the desired state differs from the stored one, which is nil if there is none.
+func (w Wish) Change(stored *Wish) string {
+	switch {
+	case stored == nil:
+		return w.String()
+	case stored.Spec.Hash() != w.Spec.Hash():
+		return w.String() + "; its runners are replaced one by one, each after its job"
+	case stored.Count == w.Count && stored.Spares == w.Spares:
+		return "nothing new: " + w.String()
+	}
+	return w.String() + "; so far " + stored.String()
+}

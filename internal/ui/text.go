@@ -116,3 +116,11 @@ func cut(text string, columns int) string {
 	}
 	return string(runes[:columns-1]) + "…"
 }
+
+// Plural returns the ending of a noun after a count.
+func Plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}

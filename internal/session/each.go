@@ -1,4 +1,4 @@
-package commands
+package session
 
 import (
 	"bytes"
@@ -14,48 +14,48 @@ import (
 	"github.com/runnerctl/runnerctl/internal/hint"
 )
 
-// eachHost returns a command's deps once for every host that the command covers.
-func eachHost(d deps) []deps {
-	names := d.hosts.names()
-	if d.host != "" || len(names) < 2 {
-		return []deps{d}
+// Each returns the session once for every host that a command covers.
+func (s Session) Each() []Session {
+	names := s.Hosts.Names()
+	if s.Host != "" || len(names) < 2 {
+		return []Session{s}
 	}
 	width := 0
 	for _, name := range names {
 		width = max(width, len(name))
 	}
-	var all []deps
+	var all []Session
 	var mu sync.Mutex
 	for _, name := range names {
-		one := d
-		one.host = name
+		one := s
+		one.Host = name
 		prefix := fmt.Sprintf("%-*s  ", width, name)
-		one.streams.Out = &labelled{w: d.streams.Out, mu: &mu, prefix: prefix}
-		one.streams.Err = &labelled{w: d.streams.Err, mu: &mu, prefix: prefix}
-		one.streams.OutTTY, one.streams.ErrTTY = false, false // the hosts share the terminal, so no lines are redrawn
+		one.Streams.Out = &labelled{w: s.Streams.Out, mu: &mu, prefix: prefix}
+		one.Streams.Err = &labelled{w: s.Streams.Err, mu: &mu, prefix: prefix}
+		one.Streams.OutTTY, one.Streams.ErrTTY = false, false // the hosts share the terminal, so no lines are redrawn
 		all = append(all, one)
 	}
 	return all
 }
 
-// onEach runs a command on every host that it covers, in parallel: no host waits for another.
+// OnEach runs a command on every host that it covers, in parallel: no host waits for another.
 // With several hosts, each error names its host.
-func onEach(all []deps, command func(deps) error) error {
+func OnEach(all []Session, command func(Session) error) error {
 	if len(all) == 1 {
 		return command(all[0])
 	}
-	return onEvery(all, command)
+	return OnEvery(all, command)
 }
 
-// onEvery is onEach for some of several hosts; it names the host even for a single one.
-func onEvery(all []deps, command func(deps) error) error {
+// OnEvery is OnEach for some of several hosts; it names the host even for a single one.
+func OnEvery(all []Session, command func(Session) error) error {
 	failures := make([]error, len(all))
 	var wait sync.WaitGroup
 	for i, one := range all {
 		wait.Go(func() {
-			failures[i] = ofHost(one.host, command(one))
-			flush(one.streams.Out)
-			flush(one.streams.Err)
+			failures[i] = OfHost(one.Host, command(one))
+			flush(one.Streams.Out)
+			flush(one.Streams.Err)
 		})
 	}
 	wait.Wait()
@@ -86,6 +86,11 @@ func (l *labelled) Write(text []byte) (int, error) {
 	}
 }
 
+// Indented returns a writer of whole lines that start with prefix.
+func Indented(w io.Writer, prefix string) io.Writer {
+	return &labelled{w: w, mu: new(sync.Mutex), prefix: prefix}
+}
+
 func flush(w io.Writer) {
 	if l, ok := w.(*labelled); ok && len(l.rest) > 0 {
 		fmt.Fprintln(l)
@@ -101,45 +106,45 @@ type hostFailure struct {
 func (e *hostFailure) Error() string { return "host " + e.host + ": " + e.error.Error() }
 func (e *hostFailure) Unwrap() error { return e.error }
 
-func ofHost(name string, err error) error {
+// OfHost names the host in an error, unless the error names it already.
+func OfHost(name string, err error) error {
 	var away *dockerx.HostError
 	switch {
-	case err == nil, errors.Is(err, errFailed):
+	case err == nil, errors.Is(err, ErrFailed):
 		return err
 	case errors.As(err, &away):
 		return err // it already names the host
 	}
 	var all []error
-	for _, one := range flatten(err) {
+	for _, one := range Flatten(err) {
 		all = append(all, &hostFailure{one, name})
 	}
 	return errors.Join(all...)
 }
 
-// connectTo finds the host that has a runner, and opens the host's engine.
-func connectTo(ctx context.Context, d deps, name string) (*dockerx.Engine, fleet.Runner, error) {
-	engine, runner, record, err := connectToGone(ctx, d, name)
+// FindRunner finds the host that has a runner, and opens the host's engine.
+func (s Session) FindRunner(ctx context.Context, name string) (*dockerx.Engine, fleet.Runner, error) {
+	engine, runner, record, err := s.FindRunnerOrRecord(ctx, name)
 	if record != nil {
 		engine.Close()
-		return nil, runner, noRunner(name)
+		return nil, runner, NoRunner(name)
 	}
 	return engine, runner, err
 }
 
-// connectToGone is connectTo that also finds the record of a runner that is gone.
-func connectToGone(ctx context.Context, d deps, name string) (*dockerx.Engine, fleet.Runner, *fleet.Record, error) {
-	all := eachHost(d)
+// FindRunnerOrRecord is FindRunner that also finds the record of a runner that is gone.
+func (s Session) FindRunnerOrRecord(ctx context.Context, name string) (*dockerx.Engine, fleet.Runner, *fleet.Record, error) {
 	var mu sync.Mutex
 	var engine *dockerx.Engine
 	var found fleet.Runner
 	var kept *fleet.Record
 	var elsewhere []string
-	err := onEach(all, func(d deps) error {
-		own, endpoint, err := connect(d)
+	err := OnEach(s.Each(), func(s Session) error {
+		own, endpoint, err := s.Connect()
 		if err != nil {
 			return err
 		}
-		runner, record, err := foundOrGone(ctx, own, name)
+		runner, record, err := RunnerOrRecord(ctx, own, name)
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -162,9 +167,24 @@ func connectToGone(ctx context.Context, d deps, name string) (*dockerx.Engine, f
 	case err != nil:
 		return nil, found, nil, err
 	}
-	return nil, found, nil, noRunner(name)
+	return nil, found, nil, NoRunner(name)
 }
 
-func noRunner(name string) error {
+// RunnerOrRecord finds a runner, otherwise the record that its fleet's supervisor kept. Finding
+// neither is no error.
+func RunnerOrRecord(ctx context.Context, engine *dockerx.Engine, name string) (fleet.Runner, *fleet.Record, error) {
+	runner, err := engine.Runner(ctx, name)
+	if err != nil || runner.ContainerID != "" || fleet.NamedIn(name) == "" {
+		return runner, nil, err
+	}
+	record, err := engine.State(fleet.NamedIn(name)).Record(ctx, name)
+	if err != nil || record == nil {
+		return runner, nil, err
+	}
+	return fleet.Runner{Name: record.Name, Fleet: record.Fleet, State: fleet.Exited}, record, nil
+}
+
+// NoRunner reports that no engine has a runner of that name.
+func NoRunner(name string) error {
 	return hint.Add(fmt.Errorf("no runner named %s", name), "runnerctl ps --all lists them")
 }
