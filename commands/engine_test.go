@@ -50,6 +50,14 @@ func must(t *testing.T, args ...string) string {
 	return stdout
 }
 
+// step runs a subtest on which later ones build: if it fails, the test ends.
+func step(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	if !t.Run(name, test) {
+		t.FailNow()
+	}
+}
+
 // newFleet makes up a fleet name for this test and removes the fleet at the test's end.
 func newFleet(t *testing.T, api *client.Client) string {
 	t.Helper()
@@ -136,27 +144,54 @@ func ids(runners []fleet.Runner) (all []string) {
 	return all
 }
 
+// A fleet of three runners keeps the security model and gives its jobs a Docker of their own.
+// The runners survive a second up, and none is left after down.
 func TestFleet(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
-
 	must(t, up(name, "--count", "3")...)
 	first := list(t, name)
 	if len(first) != 3 {
-		t.Fatalf("%d runners", len(first))
+		t.Fatalf("up --count 3 made %d runners, want 3", len(first))
 	}
-	for _, runner := range first {
-		if !runner.Ready || runner.DockerVersion == "" || runner.Memory != 4<<30 {
-			t.Errorf("%+v", runner)
-		}
-		inspectSecurity(t, api, runner)
-	}
-	must(t, up(name, "--count", "3")...)
-	if got := ids(list(t, name)); !slices.Equal(got, ids(first)) {
-		t.Error("a second up changed the fleet")
-	}
-
 	runner := first[0].Name
+
+	t.Run("the runners are ready and keep the security model", func(t *testing.T) {
+		for _, runner := range first {
+			if !runner.Ready || runner.DockerVersion == "" || runner.Memory != 4<<30 {
+				t.Errorf("got %+v, want a ready runner with a Docker version and 4 GiB of memory", runner)
+			}
+			inspectSecurity(t, api, runner)
+		}
+	})
+	step(t, "a second up changes nothing", func(t *testing.T) {
+		must(t, up(name, "--count", "3")...)
+		if got := ids(list(t, name)); !slices.Equal(got, ids(first)) {
+			t.Errorf("a second up changed the fleet: got %v, want %v", got, ids(first))
+		}
+	})
+	t.Run("a job sees its own machine", func(t *testing.T) { jobSeesItsMachine(t, runner) })
+	step(t, "an idle runner stops at once with exit code 0", func(t *testing.T) { idleRunnerStops(t, api, runner) })
+	step(t, "up replaces a stopped runner and removes surplus ones", func(t *testing.T) {
+		// The stopped runner no longer counts; the other two stay.
+		if plan := must(t, up(name, "--count", "3", "--dry-run")...); strings.Count(plan, "keep") != 2 || strings.Count(plan, "create") != 1 || strings.Count(plan, "remove  "+runner) != 1 {
+			t.Errorf("plan:\n%s\nwant 2 kept, 1 created, %s removed", plan, runner)
+		}
+		must(t, up(name, "--count", "1")...)
+		if left := list(t, name); len(left) != 1 || left[0].Name == runner {
+			t.Errorf("after up --count 1: %+v, want one runner other than %s", left, runner)
+		}
+	})
+	t.Run("down leaves no process", func(t *testing.T) {
+		must(t, "down", "--fleet", name)
+		if left := processesOf(t, ids(first)); len(left) > 0 {
+			t.Errorf("processes left behind: %v, want none", left)
+		}
+	})
+}
+
+// jobSeesItsMachine runs commands of a job in an idle runner.
+func jobSeesItsMachine(t *testing.T, runner string) {
 	inside := func(script string) string {
 		return strings.TrimSpace(must(t, "exec", runner, "--", "sh", "-c", script))
 	}
@@ -179,41 +214,30 @@ func TestFleet(t *testing.T) {
 	for line := range strings.Lines(inside("cat /proc/self/uid_map")) {
 		var in, out, length int
 		if _, err := fmt.Sscan(line, &in, &out, &length); err != nil || out == 0 {
-			t.Errorf("uid_map %q", line)
+			t.Errorf("uid_map %q, want three numbers, the second not 0 (%v)", line, err)
 		}
 	}
 	if code, _, _ := runnerctl(t.Context(), "exec", runner, "--", "sh", "-c", "exit 7"); code != 7 {
 		t.Errorf("exec passed on %d, want 7", code)
 	}
+}
 
-	// An idle runner stops at once with exit code 0, and starts again with its state.
-	inside("touch kept")
+// idleRunnerStops stops an idle runner.
+func idleRunnerStops(t *testing.T, api *client.Client, runner string) {
+	must(t, "exec", runner, "--", "sh", "-c", "touch kept")
 	started := time.Now()
 	if err := api.ContainerStop(t.Context(), runner, container.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(started); took > 6*time.Second {
-		t.Errorf("stop took %s", took)
+		t.Errorf("stop took %s, want at most 6s", took)
 	}
 	stopped, err := api.ContainerInspect(t.Context(), runner)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if stopped.State.ExitCode != 0 {
-		t.Errorf("stop: exit code %d", stopped.State.ExitCode)
-	}
-
-	// The stopped runner no longer counts; the other two stay.
-	if plan := must(t, up(name, "--count", "3", "--dry-run")...); strings.Count(plan, "keep") != 2 || strings.Count(plan, "create") != 1 || strings.Count(plan, "remove  "+runner) != 1 {
-		t.Errorf("plan:\n%s", plan)
-	}
-	must(t, up(name, "--count", "1")...)
-	if left := list(t, name); len(left) != 1 || left[0].Name == runner {
-		t.Errorf("after up --count 1: %+v", left)
-	}
-	must(t, "down", "--fleet", name)
-	if left := processesOf(t, ids(first)); len(left) > 0 {
-		t.Errorf("processes left behind: %v", left)
+		t.Errorf("stop: exit code %d, want 0", stopped.State.ExitCode)
 	}
 }
 
