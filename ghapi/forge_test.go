@@ -25,16 +25,16 @@ func TestForge(t *testing.T) {
 		labels = append(labels, one.Name)
 	}
 	if want := []string{"self-hosted", "Linux", "ARM64", "gpu", marker}; !slices.Equal(labels, want) {
-		t.Errorf("labels %v", labels)
+		t.Errorf("labels %v, want %v", labels, want)
 	}
 	all, err := forge.Registrations(t.Context())
 	want := fleet.Registration{URL: f.target(t).URL(), ID: 3, Name: "ci-cccc"}
 	if err != nil || len(all) != 1 || all[0] != want {
-		t.Errorf("%+v %v", all, err)
+		t.Errorf("got %+v, %v, want %+v alone", all, err, want)
 	}
 	for name, ours := range map[string]bool{"ci-aaaa": false, "ci-bbbb": false, "ci-cccc": true, "ci-dddd": false} {
 		if found, err := forge.Find(t.Context(), name); err != nil || (found != nil) != ours {
-			t.Errorf("%s: %v %v", name, found, err)
+			t.Errorf("%s: %v %v, want found: %t", name, found, err, ours)
 		}
 	}
 	f.runners[2].Busy = true
