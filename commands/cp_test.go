@@ -178,7 +178,7 @@ func cpThroughLinks(t *testing.T, api *client.Client, runner string) {
 		text, err := io.ReadAll(outer)
 		_ = outer.Close()
 		if err != nil || path == "/dev/shm/outer" || !bytes.Contains(text, []byte("RUNNERCTL_EXEC")) {
-			t.Errorf("%s of the outer tree was written: %.200q, %v", path, text, err)
+			t.Errorf("%s of the outer tree: %.200q, %v, want it unchanged", path, text, err)
 		}
 	}
 	if got := inRunner(t, runner, "cat /usr/lib/runnerctl/exec"); got != "text" {

@@ -54,14 +54,14 @@ func doctorReport(t *testing.T, args ...string) (code int, checks map[string]doc
 func healthy(t *testing.T, code int, checks map[string]doctor.Result, skips ...string) {
 	t.Helper()
 	if code != 0 {
-		t.Errorf("code %d", code)
+		t.Errorf("exit code %d, want 0", code)
 	}
 	for id, result := range checks {
 		if result.Status == doctor.Warn && slices.Contains(mayWarn, id) {
 			continue
 		}
 		if result.Status != doctor.Pass && (result.Status != doctor.Skip || !slices.Contains(skips, id)) {
-			t.Errorf("%s: %s: %s", id, result.Status, result.Observed)
+			t.Errorf("%s: %s: %s, want %s", id, result.Status, result.Observed, doctor.Pass)
 		}
 	}
 }
@@ -94,13 +94,13 @@ func TestDoctorOfThisMachine(t *testing.T) {
 	started := time.Now()
 	code, checks := doctorReport(t, "--fleet", name)
 	if took := time.Since(started); took > 6*time.Second { // 2 s are promised
-		t.Errorf("took %s", took)
+		t.Errorf("took %s, want at most 6s", took)
 	}
 	healthy(t, code, checks, mayLack...)
 	code, checks = doctorReport(t, "--fleet", name, "--offline")
 	healthy(t, code, checks, append(mayLack, "network.egress", "network.dns")...)
 	if offline := checks["network.metadata"]; offline.Observed != "offline" {
-		t.Errorf("%+v", offline)
+		t.Errorf("got %+v, want offline", offline)
 	}
 	noProbe(t, api, name)
 }
@@ -155,7 +155,7 @@ func TestDoctorOfAnotherMachine(t *testing.T) {
 	healthy(t, code, checks, append(mayLack, "network.forwarding")...)
 	for _, id := range []string{"userns.max", "devices.tun", "kernel.nat", "storage.space", "network.mtu", "engine.capabilities"} {
 		if checks[id].Status != doctor.Pass {
-			t.Errorf("%s: %s", id, checks[id].Observed)
+			t.Errorf("%s: %s %q, want %s", id, checks[id].Status, checks[id].Observed, doctor.Pass)
 		}
 	}
 	noProbe(t, api, name)
@@ -197,10 +197,10 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !seen.Connected[open] || seen.Connected[closed] {
-		t.Errorf("connected %v", seen.Connected)
+		t.Errorf("connected %v, want %s and not %s", seen.Connected, open, closed)
 	}
 	if seen.Free < 1<<30 || !strings.Contains(seen.Mounts, " / / ") {
-		t.Errorf("%d bytes free, mounts %s", seen.Free, seen.Mounts)
+		t.Errorf("%d bytes free, mounts %s, want 1 GiB at least, and the root", seen.Free, seen.Mounts)
 	}
 	for _, path := range []string{"proc/sys/user/max_user_namespaces", "proc/1/uid_map", "proc/filesystems", "proc/1/net/route"} {
 		want, err := os.ReadFile("/" + path)
@@ -216,7 +216,7 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := fs.Stat(seen.Files, "dev/net/tun"); err != nil || got.Mode().Perm() != want.Mode().Perm() {
-		t.Errorf("tun: %v %v", got, err)
+		t.Errorf("tun: %v %v, want the mode %v", got, err, want.Mode().Perm())
 	}
 	noProbe(t, api, name)
 }
@@ -229,13 +229,13 @@ func TestDoctorOfAPrivateEngine(t *testing.T) {
 	t.Setenv("DOCKER_HOST", engine.Host)
 	code, checks := doctorReport(t)
 	if tun := checks["devices.tun"]; code != exitFailure || tun.Status != doctor.Fail || !strings.Contains(tun.Observed, "0600") {
-		t.Errorf("code %d, %+v", code, tun)
+		t.Errorf("exit code %d, want %d; %+v, want %s with 0600", code, exitFailure, tun, doctor.Fail)
 	}
 	if space := checks["storage.space"]; space.Status != doctor.Warn || !strings.HasPrefix(space.Observed, "0 GiB") {
-		t.Errorf("%+v", space)
+		t.Errorf("got %+v, want %s with 0 GiB", space, doctor.Warn)
 	}
 	if probe := checks["engine.containers"]; probe.Status != doctor.Skip || !strings.Contains(probe.Observed, "no image yet") { // the test binary needs shared libraries
-		t.Errorf("%+v", probe)
+		t.Errorf("got %+v, want %s with %q", probe, doctor.Skip, "no image yet")
 	}
 	program := ownBinary(t)
 	probedByProgram(t, engine, program, 0)
@@ -244,15 +244,15 @@ func TestDoctorOfAPrivateEngine(t *testing.T) {
 	loadImage(t, engine.API, "doctor-test/noshell:latest", time.Now(), nil)
 	loadImage(t, engine.API, "runnerctl/probe:stale", time.Now().Add(-time.Hour), map[string]string{"dev.runnerctl.role": "probe", "dev.runnerctl.schema": "1"})
 	if out := must(t, "prune", "--dry-run"); !strings.Contains(out, "runnerctl/probe:stale") {
-		t.Errorf("prune would remove %s", out)
+		t.Errorf("prune would remove:\n%s\nwant runnerctl/probe:stale", out)
 	}
 	probedByProgram(t, engine, program, 1)
 	if code, checks := doctorReport(t, "devices.tun", "--ignore", "devices.tun"); code != 0 || len(checks) != 1 || checks["devices.tun"].Status != doctor.Warn {
-		t.Errorf("code %d, %+v", code, checks)
+		t.Errorf("exit code %d, want 0; %+v, want devices.tun alone, %s", code, checks, doctor.Warn)
 	}
 	code, script, _ := runnerctl(t.Context(), "doctor", "--fix-script", "devices")
 	if code != 0 || !strings.Contains(script, "\ntry open_tun\n[") {
-		t.Errorf("code %d: %s", code, script)
+		t.Errorf("exit code %d, want 0; script:\n%s\nwant %q", code, script, "\ntry open_tun\n[")
 	}
 }
 
@@ -295,7 +295,7 @@ func probedByProgram(t *testing.T, engine *enginetest.Engine, program string, ot
 	out, err := exec.Command(program, "doctor", "-o", "json").Output()
 	var report doctor.Report
 	if json.Unmarshal(out, &report) != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("%v: got %s, want a report as JSON", err, out)
 	}
 	for _, result := range report.Checks {
 		want := map[string]doctor.Status{"devices.tun": doctor.Fail, "kernel.nat": doctor.Pass, "engine.containers": doctor.Pass, "userns.max": doctor.Pass}[result.ID]
@@ -306,7 +306,7 @@ func probedByProgram(t *testing.T, engine *enginetest.Engine, program string, ot
 	noProbe(t, engine.API, "ci")
 	images, err := engine.API.ImageList(t.Context(), image.ListOptions{All: true})
 	if err != nil || len(images) != others {
-		t.Errorf("images left: %v %+v", err, images)
+		t.Errorf("images left: %v %+v, want %d", err, images, others)
 	}
 	t.Setenv("DOCKER_HOST", engine.Host)
 }
@@ -348,7 +348,7 @@ func loadImage(t *testing.T, api *client.Client, name string, created time.Time,
 	text, err := io.ReadAll(response.Body)
 	_ = response.Body.Close()
 	if err != nil || !strings.Contains(string(text), name) {
-		t.Fatalf("load %s: %v: %s", name, err, text)
+		t.Fatalf("load %s: %v: %s, want its name", name, err, text)
 	}
 }
 
@@ -359,10 +359,10 @@ func TestDoctorOfAMuteEngine(t *testing.T) {
 	started := time.Now()
 	code, checks := doctorReport(t)
 	if engine := checks["engine.reachable"]; code != exitFailure || engine.Status != doctor.Fail || !strings.Contains(engine.Observed, "did not answer within "+facts.EngineLimit.String()) {
-		t.Errorf("code %d, %+v", code, engine)
+		t.Errorf("exit code %d, want %d; %+v, want %s with %q", code, exitFailure, engine, doctor.Fail, "did not answer within "+facts.EngineLimit.String())
 	}
 	if took := time.Since(started); took > 2*facts.EngineLimit {
-		t.Errorf("took %s", took)
+		t.Errorf("took %s, want at most %s", took, 2*facts.EngineLimit)
 	}
 }
 
@@ -464,14 +464,14 @@ func TestDoctorImage(t *testing.T) {
 	}
 	code, checks = doctorReport(t, "--fleet", name, "--image", recipe)
 	if subids := checks["image.subids"]; code != exitFailure || !strings.Contains(subids.Observed, "[0 1001 1 1 100000 65536 65537 100000 65536]") {
-		t.Errorf("code %d, %+v", code, subids)
+		t.Errorf("exit code %d, want %d; %+v, want %q", code, exitFailure, subids, "[0 1001 1 1 100000 65536 65537 100000 65536]")
 	}
 	if mapper := checks["image.newuidmap"]; mapper.Status != doctor.Fail || !strings.Contains(mapper.Observed, "setuid root") {
-		t.Errorf("%+v", mapper)
+		t.Errorf("got %+v, want %s with %q", mapper, doctor.Fail, "setuid root")
 	}
 	noProbe(t, api, name)
 	if code, _, stderr := runnerctl(t.Context(), "doctor", "--image", "nosuch/image:here"); code != exitFailure || !strings.Contains(stderr, "docker pull nosuch/image:here") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "docker pull nosuch/image:here")
 	}
 }
 
@@ -504,7 +504,7 @@ func TestDoctorAsksGitHub(t *testing.T) {
 	status("github.reachable", doctor.Pass, "answers") // without a token too
 	status("github.clock", doctor.Warn, "differ by 10m")
 	if code, checks := doctorReport(t, "github", "--offline"); code != 0 || checks["github.token"].Observed != "offline" {
-		t.Errorf("code %d, %+v", code, checks["github.token"])
+		t.Errorf("exit code %d, want 0; %+v, want offline", code, checks["github.token"])
 	}
 	t.Setenv("RUNNERCTL_TOKEN", github.ClassicToken(time.Hour, "repo"))
 	calm := github.Inject(ghsim.SecondaryLimit("GET /repos/acme/api/actions/runners", 0, time.Hour))
@@ -541,6 +541,6 @@ func TestDoctorAsksForTheAgent(t *testing.T) {
 	github.Inject(ghsim.Fault{Match: "GET /repos/acme/api/actions/runners/deprecations/*", Status: 403, Body: `{"message":"Resource not accessible"}`})
 	see("", doctor.Skip, "Resource not accessible")
 	if _, checks := doctorReport(t, "github"); checks["github.token"].Status != doctor.Pass || checks["github.clock"].Status != doctor.Pass {
-		t.Errorf("%+v", checks)
+		t.Errorf("got %+v, want github.token and github.clock %s", checks, doctor.Pass)
 	}
 }

@@ -45,7 +45,7 @@ func must(t *testing.T, args ...string) string {
 	t.Helper()
 	code, stdout, stderr := runnerctl(t.Context(), args...)
 	if code != 0 {
-		t.Fatalf("runnerctl %s: code %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
+		t.Fatalf("runnerctl %s: exit code %d, want 0\n%s%s", strings.Join(args, " "), code, stdout, stderr)
 	}
 	return stdout
 }
@@ -65,7 +65,7 @@ func newFleet(t *testing.T, api *client.Client) string {
 	name := fleet.NewName("t", map[string]bool{})
 	t.Cleanup(func() {
 		if code, _, stderr := runnerctl(context.Background(), "down", "--fleet", name); code != 0 {
-			t.Errorf("down: %s", stderr)
+			t.Errorf("down: exit code %d, want 0: %s", code, stderr)
 		}
 		if left := leftovers(t, api, name); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
@@ -270,7 +270,7 @@ func TestBusyRunnerStays(t *testing.T) {
 	}
 	must(t, up(name, "--count", "1")...)
 	if left := list(t, name); len(left) != 1 || left[0].Name != youngest {
-		t.Errorf("%s was at work, left is %+v", youngest, left)
+		t.Errorf("%s was at work, left is %+v, want it alone", youngest, left)
 	}
 }
 
@@ -304,7 +304,7 @@ func TestNewerSchema(t *testing.T) {
 	for _, command := range [][]string{{"ps", "--fleet", name}, {"down", "--fleet", name}, up(name)} {
 		code, _, stderr := runnerctl(t.Context(), command...)
 		if code != exitFailure || !strings.Contains(stderr, "was made by a newer runnerctl") || !strings.Contains(stderr, "hint") {
-			t.Errorf("%v: code %d: %s", command, code, stderr)
+			t.Errorf("%v: exit code %d, want %d; stderr:\n%s\nwant %q and %q", command, code, exitFailure, stderr, "was made by a newer runnerctl", "hint")
 		}
 	}
 	if _, err := api.ContainerInspect(t.Context(), made.ID); err != nil {
@@ -321,29 +321,29 @@ func inspectSecurity(t *testing.T, api *client.Client, runner fleet.Runner) {
 	}
 	host := info.HostConfig
 	if host.Privileged || !slices.Equal(host.CapDrop, []string{"ALL"}) || len(host.CapAdd) != 2 {
-		t.Errorf("privileged %v, capabilities +%v -%v", host.Privileged, host.CapAdd, host.CapDrop)
+		t.Errorf("privileged %v, capabilities +%v -%v, want not privileged, +SETUID +SETGID, -ALL", host.Privileged, host.CapAdd, host.CapDrop)
 	}
 	for _, capability := range host.CapAdd {
 		if name := strings.TrimPrefix(capability, "CAP_"); name != "SETUID" && name != "SETGID" {
-			t.Errorf("capability %s", capability)
+			t.Errorf("capability %s, want SETUID or SETGID", capability)
 		}
 	}
 	if len(host.Devices) != 1 || host.Devices[0].PathOnHost != "/dev/net/tun" {
-		t.Errorf("devices %v", host.Devices)
+		t.Errorf("devices %v, want /dev/net/tun alone", host.Devices)
 	}
 	for _, mount := range info.Mounts {
 		if mount.Type == "bind" && mount.Source != "/sys" {
-			t.Errorf("host path %s", mount.Source)
+			t.Errorf("host path %s, want /sys alone", mount.Source)
 		}
 	}
 	if !strings.HasPrefix(host.SecurityOpt[0], "seccomp={") {
-		t.Error("no seccomp profile")
+		t.Errorf("security option %.40q, want %q at the beginning", host.SecurityOpt[0], "seccomp={")
 	}
 	if host.Memory == 0 || host.NanoCPUs == 0 || host.PidsLimit == nil || *host.PidsLimit == 0 {
-		t.Error("no limits")
+		t.Errorf("memory %d, CPUs %d, want limits of both, and of processes", host.Memory, host.NanoCPUs)
 	}
 	if host.NetworkMode.IsHost() || host.PidMode.IsHost() || host.IpcMode.IsHost() {
-		t.Error("shares a namespace with the host")
+		t.Errorf("namespaces: network %q, pid %q, ipc %q, want none of the host's", host.NetworkMode, host.PidMode, host.IpcMode)
 	}
 	top, err := api.ContainerTop(t.Context(), runner.ContainerID, []string{"-eo", "uid,pid,comm"})
 	if err != nil {
@@ -364,7 +364,7 @@ func TestTwoUpsMakeOneFleet(t *testing.T) {
 	for range 2 {
 		group.Go(func() {
 			if code, _, stderr := runnerctl(t.Context(), up(name, "--count", "2")...); code != 0 {
-				t.Errorf("code %d: %s", code, stderr)
+				t.Errorf("exit code %d, want 0; stderr:\n%s", code, stderr)
 			}
 		})
 	}
@@ -414,7 +414,7 @@ func TestFailingRunnerTellsWhyAndLeavesNothing(t *testing.T) {
 	name := newFleet(t, api)
 	code, _, stderr := runnerctl(t.Context(), up(name, "--timeout", "1ms")...)
 	if code != exitFailure || !strings.Contains(stderr, "the inner Docker daemon is not up after ") || !strings.Contains(stderr, "hint") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q and %q", code, exitFailure, stderr, "the inner Docker daemon is not up after ", "hint")
 	}
 	if left := leftovers(t, api, name); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

@@ -45,7 +45,7 @@ func TestEventsSince(t *testing.T) {
 		{[]fleet.Event{a}, nil, 0},
 	} {
 		if got := since(test.seen, test.now); len(got) != test.want {
-			t.Errorf("%v after %v: %v", test.now, test.seen, got)
+			t.Errorf("%v after %v: got %v, want %d", test.now, test.seen, got, test.want)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func TestRunnerKilledWhileUpWaits(t *testing.T) {
 			}()
 			code, _, stderr := runnerctl(t.Context(), up(name, "--count", "2")...)
 			if code != exitFailure || !slices.ContainsFunc(test.want, func(want string) bool { return strings.Contains(stderr, want) }) {
-				t.Errorf("code %d: %s", code, stderr)
+				t.Errorf("exit code %d, want %d; stderr:\n%s\nwant one of %q", code, exitFailure, stderr, test.want)
 			}
 			gone := <-ended
 			if runners := list(t, name); len(runners) != 1 || !runners[0].Ready || runners[0].ContainerID == gone {
@@ -113,7 +113,7 @@ func TestInnerDaemonsKilled(t *testing.T) {
 		inside("docker network create again && docker network rm again")
 	}
 	if table := must(t, "ps", "--fleet", name); !strings.Contains(table, "ready, daemon restarted 2×") {
-		t.Error(table)
+		t.Errorf("ps:\n%s\nwant %q", table, "ready, daemon restarted 2×")
 	}
 
 	inside("chmod a-x /usr/sbin/dockerd && pkill -9 -x dockerd")
@@ -127,14 +127,14 @@ func TestInnerDaemonsKilled(t *testing.T) {
 		}
 	}
 	if now := list(t, name)[0]; now.Ready || now.Revivals == 0 {
-		t.Errorf("%+v", now)
+		t.Errorf("got %+v, want it started again, and not ready", now)
 	}
 	if table := must(t, "ps", "--fleet", name); !strings.Contains(table, ", started again ") {
-		t.Error(table)
+		t.Errorf("ps:\n%s\nwant %q", table, ", started again ")
 	}
 	must(t, up(name)...)
 	if runners := list(t, name); len(runners) != 1 || runners[0].Name == runner.Name || !runners[0].Ready {
-		t.Errorf("up left %+v", runners)
+		t.Errorf("up left %+v, want one ready runner other than %s", runners, runner.Name)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestStartAfterAJobChangedItsMachine(t *testing.T) {
 	})
 	must(t, up(name)...)
 	if left := list(t, name); len(left) != 1 || left[0].Name == runner.Name {
-		t.Errorf("up left %+v", left)
+		t.Errorf("up left %+v, want one runner other than %s", left, runner.Name)
 	}
 }
 
@@ -207,7 +207,7 @@ func TestStaleLock(t *testing.T) {
 	}
 	code, _, stderr := runnerctl(t.Context(), up(name)...)
 	if code != 0 || !strings.Contains(stderr, "is being changed by another runnerctl") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want 0; stderr:\n%s\nwant %q", code, stderr, "is being changed by another runnerctl")
 	}
 }
 
@@ -223,15 +223,15 @@ func TestPausedRunner(t *testing.T) {
 	}
 	pause(runner.ContainerID)
 	if table := must(t, "ps", "--fleet", name); !strings.Contains(table, "paused") {
-		t.Error(table)
+		t.Errorf("ps:\n%s\nwant %q", table, "paused")
 	}
 	if code, _, stderr := runnerctl(t.Context(), "exec", runner.Name, "--", "true"); code != exitFailure || !strings.Contains(stderr, "is paused") || !strings.Contains(stderr, "hint   docker unpause "+runner.Name) {
-		t.Errorf("exec: code %d: %s", code, stderr)
+		t.Errorf("exec: exit code %d, want %d; stderr:\n%s\nwant %q and %q", code, exitFailure, stderr, "is paused", "hint   docker unpause "+runner.Name)
 	}
 	must(t, up(name)...)
 	replaced := list(t, name)
 	if len(replaced) != 1 || replaced[0].Name == runner.Name || !replaced[0].Ready {
-		t.Fatalf("up left %+v", replaced)
+		t.Fatalf("up left %+v, want one ready runner other than %s", replaced, runner.Name)
 	}
 	pause(replaced[0].ContainerID)
 	must(t, "down", "--fleet", name)
@@ -346,7 +346,7 @@ func TestAddressPoolUsedUp(t *testing.T) {
 	t.Setenv("DOCKER_HOST", engine.Host)
 	code, _, stderr := runnerctl(t.Context(), "up", "--count", "2", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "no available IPv4 addresses") || !strings.Contains(stderr, "a larger \"bip\"") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q and %q", code, exitFailure, stderr, "no available IPv4 addresses", "a larger \"bip\"")
 	}
 	if runners := list(t, "ci"); len(runners) != 1 || !runners[0].Ready {
 		t.Errorf("left: %+v", runners)

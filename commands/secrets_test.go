@@ -338,7 +338,7 @@ func everyTrace(t *testing.T, api *client.Client, runner fleet.Runner, see func(
 	}
 	folders := append(strings.Split(container.GraphDriver.Data["LowerDir"], ":"), container.GraphDriver.Data["UpperDir"], volume.Mountpoint)
 	if len(folders) < 5 {
-		t.Fatalf("layers: %v", folders)
+		t.Fatalf("layers: %v, want 5 at least", folders)
 	}
 	for _, folder := range folders {
 		files := 0
@@ -356,7 +356,7 @@ func everyTrace(t *testing.T, api *client.Client, runner fleet.Runner, see func(
 			return nil
 		})
 		if err != nil || files == 0 {
-			t.Fatalf("%q: %d files seen: %v", folder, files, err)
+			t.Fatalf("%q: %d files seen, want some: %v", folder, files, err)
 		}
 	}
 }
