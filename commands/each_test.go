@@ -148,6 +148,6 @@ func TestNoTwins(t *testing.T) {
 	}
 	err := noTwins([]*hostEngine{host("one", "A"), host("two", "B"), host("three", "A")})
 	if err == nil || !strings.Contains(err.Error(), "hosts one and three: both engines have the id A") || !strings.Contains(hint.Of(err), "rm /etc/docker/key.json") {
-		t.Error(err)
+		t.Errorf("error %v, hint %q, want the two hosts of one id, and rm /etc/docker/key.json", err, hint.Of(err))
 	}
 }

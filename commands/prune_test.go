@@ -100,7 +100,7 @@ func (l leftByRunners) runner(t *testing.T, fleet, role, name, script string) {
 	l.container(t, name, l.tag, script, ownLabels(fleet, role, ""))
 }
 
-// Scripts of a container that stays, and of one that ends.
+// The scripts of containers: the first stays, the second ends.
 const stays, ends = "exec sleep 1000", "head -c 3000000 /dev/zero >/tmp/much"
 
 // all makes objects of every kind: those that prune removes, and those that it leaves.

@@ -93,6 +93,23 @@ func (p *tap) keepParts(t *testing.T) {
 	p.keep("the agent's key", privateExponent(t, inner))
 }
 
+// keepOperators adds the operator's token and the key of an App that it makes and installs.
+func (p *tap) keepOperators(t *testing.T, github *ghsim.Server) (id int64, key []byte) {
+	t.Helper()
+	p.keep("the operator's token", os.Getenv("RUNNERCTL_TOKEN"))
+	id, key, err := github.App()
+	if err != nil {
+		t.Fatal(err)
+	}
+	github.Install(id, "acme", ghsim.RunnerPermissions())
+	for i, line := range strings.Split(string(key), "\n") {
+		if len(line) > 20 && !strings.HasPrefix(line, "-----") {
+			p.keep(fmt.Sprintf("line %d of the App's key", i+1), line)
+		}
+	}
+	return id, key
+}
+
 // privateExponent returns the secret part of an agent's key file.
 func privateExponent(t *testing.T, file []byte) string {
 	t.Helper()
@@ -112,17 +129,7 @@ func TestSecrets(t *testing.T) {
 	api := realEngine(t)
 	github := startGitHub(t, ghsim.Options{RunnerAddress: bridgeAddress(t) + ":0"})
 	front := newTap(t, github)
-	front.keep("the operator's token", os.Getenv("RUNNERCTL_TOKEN"))
-	id, key, err := github.App()
-	if err != nil {
-		t.Fatal(err)
-	}
-	github.Install(id, "acme", ghsim.RunnerPermissions())
-	for i, line := range strings.Split(string(key), "\n") {
-		if len(line) > 20 && !strings.HasPrefix(line, "-----") {
-			front.keep(fmt.Sprintf("line %d of the App's key", i+1), line)
-		}
-	}
+	id, key := front.keepOperators(t, github)
 	name := newFleet(t, api)
 	write(t, "app.pem", string(key))
 	write(t, "ca.pem", string(front.cert))

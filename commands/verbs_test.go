@@ -83,7 +83,7 @@ func TestParseCopy(t *testing.T) {
 		}
 	}
 	if _, _, err := parseCopy("nosuch:x"); !errors.Is(err, os.ErrNotExist) {
-		t.Error(err)
+		t.Errorf("error %v, want %v", err, os.ErrNotExist)
 	}
 }
 

@@ -101,10 +101,10 @@ func TestNoAnswerWithoutToken(t *testing.T) {
 	_, err := client.Runners(t.Context())
 	var denied *AuthError
 	if !errors.As(err, &denied) || !HasStatus(err, 401) {
-		t.Error(err)
+		t.Errorf("error %v, want %T of status 401", err, denied)
 	}
 	if _, err := New(f.target(t), Auth{}, Options{}); !errors.As(err, &denied) || !strings.Contains(hintOf(err), "RUNNERCTL_TOKEN") {
-		t.Error(err)
+		t.Errorf("error %v, hint %q, want %T with RUNNERCTL_TOKEN", err, hintOf(err), denied)
 	}
 }
 
@@ -210,7 +210,7 @@ func TestForeignRunnerStays(t *testing.T) {
 			client, _ := f.client(t, withGoodToken())
 			_, _, err := client.GenerateJIT(t.Context(), "ci-x", 1, []string{"a"}, "_work")
 			if !HasStatus(err, 409) {
-				t.Error(err)
+				t.Errorf("error %v, want status 409", err)
 			}
 			if slices.ContainsFunc(f.asked, func(one string) bool { return strings.HasPrefix(one, "DELETE") }) || len(f.runners) != 1 {
 				t.Errorf("asked %v, want no DELETE, and one runner", f.asked)
@@ -232,7 +232,7 @@ func TestInterruptedMint(t *testing.T) {
 	f.faults = []fault{{carried: true}}
 	_, _, err := client.GenerateJIT(ctx, "ci-x", 1, []string{"a"}, "_work")
 	if !errors.Is(err, context.Canceled) {
-		t.Error(err)
+		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
 	if names := f.names(); len(names) > 0 {
 		t.Errorf("left registered: %v", names)
@@ -275,7 +275,7 @@ func TestProxy(t *testing.T) {
 	}
 	client.sleep = func(context.Context, time.Duration) error { return nil }
 	if _, err := client.Runners(t.Context()); err == nil || !strings.Contains(err.Error(), "Proxy Authentication Required") {
-		t.Error(err)
+		t.Errorf("error %v, want %q", err, "Proxy Authentication Required")
 	}
 	if len(asked) == 0 || asked[0] != "CONNECT "+f.host() {
 		t.Errorf("the proxy was asked %v, want %q first", asked, "CONNECT "+f.host())
@@ -292,7 +292,7 @@ func TestRedirectElsewhere(t *testing.T) {
 	f.faults = []fault{{status: 307, header: map[string]string{"Location": elsewhere.URL}}}
 	client, _ := f.client(t, withGoodToken())
 	if _, err := client.Runners(t.Context()); err == nil || !strings.Contains(err.Error(), "another host") {
-		t.Error(err)
+		t.Errorf("error %v, want %q", err, "another host")
 	}
 	f.faults = []fault{{status: 307, header: map[string]string{"Location": f.URL + "/api/v3/orgs/acme/actions/runners?per_page=100&page=1"}}}
 	if _, err := client.Runners(t.Context()); err != nil {

@@ -18,7 +18,7 @@ func TestForge(t *testing.T) {
 
 	credential, err := forge.Register(t.Context(), "ci-cccc", fleet.Agent{Mode: fleet.JIT, Labels: []string{"gpu", marker}})
 	if err != nil || credential.Reveal() != "jit-of-ci-cccc-3" {
-		t.Fatal(err)
+		t.Fatalf("got %q, %v, want %q", credential.Reveal(), err, "jit-of-ci-cccc-3")
 	}
 	var labels []string
 	for _, one := range f.runners[2].Labels {
@@ -40,14 +40,14 @@ func TestForge(t *testing.T) {
 	f.runners[2].Busy = true
 	var busy *fleet.BusyError
 	if err := forge.Unregister(t.Context(), want); !errors.As(err, &busy) || busy.Name != "ci-cccc" {
-		t.Error(err)
+		t.Errorf("error %v, want %T of ci-cccc", err, busy)
 	}
 	f.runners[2].Busy = false
 	if err := forge.Unregister(t.Context(), want); err != nil || len(f.runners) != 2 {
-		t.Error(err)
+		t.Errorf("error %v, %d runners, want none, 2", err, len(f.runners))
 	}
 	token, err := forge.Register(t.Context(), "ci-dddd", fleet.Agent{Mode: fleet.Token})
 	if err != nil || token.Reveal() != "made-registration-token" || len(f.runners) != 2 {
-		t.Error(err)
+		t.Errorf("got %q, %v, %d runners, want %q, 2 runners", token.Reveal(), err, len(f.runners), "made-registration-token")
 	}
 }

@@ -28,7 +28,7 @@ func TestQueued(t *testing.T) {
 		}
 	}
 	if _, err := client.Queued(t.Context(), "https://github.com/acme/api/actions/runs/1", "ci-aaaa"); !HasStatus(err, http.StatusNotFound) {
-		t.Error(err)
+		t.Errorf("error %v, want status %d", err, http.StatusNotFound)
 	}
 	of, _ := newFake(t, "orgs/acme").client(t, withGoodToken())
 	if got, err := of.Queued(t.Context(), "https://github.com/acme/api/actions/runs/4711", "ci-aaaa"); got != 0 || err != nil {

@@ -20,11 +20,11 @@ func TestEveryKindOfTarget(t *testing.T) {
 			}
 			token, err := client.RegistrationToken(t.Context())
 			if err != nil || token.Reveal() != "made-registration-token" {
-				t.Error(err)
+				t.Errorf("got %q, %v, want %q", token.Reveal(), err, "made-registration-token")
 			}
 			token, err = client.RemoveToken(t.Context())
 			if err != nil || token.Reveal() != "made-remove-token" {
-				t.Error(err)
+				t.Errorf("got %q, %v, want %q", token.Reveal(), err, "made-remove-token")
 			}
 			for i := range 249 {
 				f.add(fmt.Sprintf("other-%d", i))
@@ -49,7 +49,7 @@ func TestEveryKindOfTarget(t *testing.T) {
 			}
 			var busy *BusyError
 			if err := client.Remove(t.Context(), all[7].ID); !errors.As(err, &busy) || busy.ID != all[7].ID {
-				t.Error(err)
+				t.Errorf("error %v, want %T of id %d", err, busy, all[7].ID)
 			}
 		})
 	}

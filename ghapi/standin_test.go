@@ -53,7 +53,7 @@ func TestHundredRegistrations(t *testing.T) {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			if _, jit, err := client.GenerateJIT(t.Context(), fmt.Sprintf("ci-%d", i), 1, []string{"self-hosted"}, "_work"); err != nil || jit.Empty() {
-				t.Error(err)
+				t.Errorf("empty configuration: %t, error %v, want neither", jit.Empty(), err)
 			}
 		})
 	}
@@ -102,7 +102,7 @@ func TestTokenThatExpires(t *testing.T) {
 	defer cancel()
 	_, err := forge.Register(bounded, "ci-b", agent)
 	if !ghapi.HasStatus(err, 401) || !strings.Contains(err.Error(), "Bad credentials") {
-		t.Error(err)
+		t.Errorf("error %v, want status 401 with %q", err, "Bad credentials")
 	}
 	if asked := github.Requests(); slices.ContainsFunc(asked, func(one ghsim.Request) bool { return one.Method == "DELETE" }) || len(github.Runners()) != 1 {
 		t.Errorf("asked %+v, want no DELETE, and one runner", asked)
@@ -117,7 +117,7 @@ func TestInterruptedMintIsUndone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(200*time.Millisecond, cancel)
 	if _, _, err := client.GenerateJIT(ctx, "ci-a", 1, []string{"self-hosted"}, "_work"); !errors.Is(err, context.Canceled) {
-		t.Error(err)
+		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
 	var answers []string
 	for _, one := range github.Requests() {

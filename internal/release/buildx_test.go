@@ -73,6 +73,6 @@ func TestGivenBuildx(t *testing.T) {
 		t.Errorf("got %+v, %v, want 0.31.1 with the SHA-256 %s", got, err, sum("program"))
 	}
 	if _, err := GivenBuildx(path, sum("other")); err == nil || !strings.HasPrefix(err.Error(), "buildx "+path+": its SHA-256 is ") {
-		t.Error(err)
+		t.Errorf("another hash: error %v, want %q at the beginning", err, "buildx "+path+": its SHA-256 is ")
 	}
 }
