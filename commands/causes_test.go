@@ -292,7 +292,7 @@ func faultsOfTheContainer(t *testing.T) {
 		return
 	}
 	t.Run("each other step fails if its own part is broken", func(t *testing.T) { brokenSteps(t, hand, pair) })
-	t.Run("/sys can't be written", func(t *testing.T) {
+	t.Run("sysfs can't be written", func(t *testing.T) {
 		runner, said := hand.start(t, func(_ *container.Config, host *container.HostConfig) {
 			host.Mounts = slices.DeleteFunc(host.Mounts, func(one mount.Mount) bool { return one.Source == "/sys" })
 		})
@@ -505,7 +505,7 @@ func faultsOfTheMachine(t *testing.T) {
 	hand := handOf(t, engine.API, list(t, "ci")[0].ContainerID)
 	must(t, "down")
 
-	step(t, "/dev/net/tun can't be used", func(t *testing.T) { tunIsMended(t, engine, before) })
+	step(t, "the tun device can't be used", func(t *testing.T) { tunIsMended(t, engine, before) })
 	step(t, "the bridge's MTU is larger than the uplink's", func(t *testing.T) {
 		// A sysfs shows the devices of the network in which it was mounted.
 		engine.Inside(t, "mkdir $DIR/groups; mount --rbind /sys/fs/cgroup $DIR/groups; mount -t sysfs sysfs /sys; mount --rbind $DIR/groups /sys/fs/cgroup")
