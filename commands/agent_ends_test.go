@@ -62,7 +62,7 @@ func TestAgentWhoseRegistrationChanges(t *testing.T) {
 		listens(t, f.api, runner.ContainerID, times)
 		got := inside("cat .runner_migrated .credentials_migrated && stat -Lc '%U %a' .runner_migrated && readlink .credentials_migrated")
 		if want := "{\"migrated\":\"settings\"}\n{\"migrated\":\"credentials\"}\nrunner 600\n/run/runnerctl/agent/.credentials_migrated\n"; got != want {
-			t.Errorf("after restart %d:\n%s", times-1, got)
+			t.Errorf("after restart %d:\n%s\nwant\n%s", times-1, got, want)
 		}
 	}
 
@@ -78,7 +78,7 @@ func TestAgentWhoseRegistrationChanges(t *testing.T) {
 		return info.State.ExitCode == 77
 	})
 	if log := containerLog(t, f.api, runner.ContainerID); strings.Count(log, "Listening for Jobs") != 3 {
-		t.Error(log)
+		t.Errorf("log:\n%s\nwant %q 3 times", log, "Listening for Jobs")
 	}
 }
 
@@ -100,11 +100,11 @@ func TestImageAloneStartsAgainSlowly(t *testing.T) {
 		}
 	}
 	if len(names) != 1 {
-		t.Errorf("names %v", names)
+		t.Errorf("names %v, want one", names)
 	}
 	for name := range names {
 		if !strings.HasPrefix(name, "again-") || len(name) != len("again-")+12 {
-			t.Errorf("name %s", name)
+			t.Errorf("name %s, want again- and 12 characters", name)
 		}
 	}
 }
@@ -137,7 +137,7 @@ func TestRegistrationDeletedAtGitHub(t *testing.T) {
 			return info.State.ExitCode == 77
 		})
 		if log := containerLog(t, api, runner.Name); !strings.Contains(log, "agent: GitHub has deleted this runner's registration") {
-			t.Error(log)
+			t.Errorf("log:\n%s\nwant %q", log, "agent: GitHub has deleted this runner's registration")
 		}
 	}
 	must(t, up(name)...)
@@ -148,7 +148,7 @@ func TestRegistrationDeletedAtGitHub(t *testing.T) {
 	must(t, up(name)...)
 	second := list(t, name)[0]
 	if second.Name == listening.Name || second.Listing == nil || second.Listing.State != fleet.Online {
-		t.Fatalf("%+v is not another one than %s", second, listening.Name)
+		t.Fatalf("got %+v, want another runner than %s, online", second, listening.Name)
 	}
 	if err := api.ContainerStop(t.Context(), second.Name, container.StopOptions{}); err != nil {
 		t.Fatal(err)
@@ -192,7 +192,7 @@ func TestStopCancelsAJob(t *testing.T) {
 		ends[step.Name] = step.Conclusion
 	}
 	if result.Conclusion != "cancelled" || ends["stubborn"] != "cancelled" || ends["last"] != "success" || info.State.ExitCode != 0 || took < 45*time.Second || took > 79*time.Second {
-		t.Errorf("after %s, code %d: %s %v\n%s", took, info.State.ExitCode, result.Conclusion, ends, containerLog(t, api, runner.Name))
+		t.Errorf("after %s, exit code %d: %s %v, want exit code 0 after 45s to 79s, cancelled, stubborn cancelled, last success\n%s", took, info.State.ExitCode, result.Conclusion, ends, containerLog(t, api, runner.Name))
 	}
 }
 

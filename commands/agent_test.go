@@ -137,7 +137,7 @@ func listens(t *testing.T, api *client.Client, id string, times int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the agent does not listen:\n%s", log)
+			t.Fatalf("log:\n%s\nwant %d times %q", log, times, "agent: Listening for Jobs")
 		}
 	}
 }
@@ -179,7 +179,7 @@ func TestAgentByJIT(t *testing.T) {
 			t.Errorf("code %d, want %d:\n%s", code, want, log)
 		}
 		if want == 0 && !strings.Contains(log, "agent: one job done, updates disabled: True\n") {
-			t.Error(log)
+			t.Errorf("log:\n%s\nwant %q", log, "agent: one job done, updates disabled: True\n")
 		}
 	}
 }
@@ -195,7 +195,7 @@ func TestAgentIsStoppedFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code, log := f.ended(idle); code != 0 || !strings.Contains(log, "agent: stopped\n") || time.Since(begun) > 10*time.Second {
-		t.Errorf("idle: code %d after %s:\n%s", code, time.Since(begun), log)
+		t.Errorf("idle: exit code %d after %s, want 0 within 10s; log:\n%s\nwant %q", code, time.Since(begun), log, "agent: stopped\n")
 	}
 
 	busy := f.create(jitAgent, jitConfig(t, `trap 'echo stopped; exit 1' INT; echo job begins
@@ -206,7 +206,7 @@ func TestAgentIsStoppedFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code, log := f.ended(busy); code != 1 || !strings.Contains(log, "agent: OK from the daemon\n") {
-		t.Errorf("busy: code %d:\n%s", code, log)
+		t.Errorf("busy: exit code %d, want 1; log:\n%s\nwant %q", code, log, "agent: OK from the daemon\n")
 	}
 }
 
@@ -243,7 +243,7 @@ func TestAgentKeepsTheCredentialSecret(t *testing.T) {
 	listens(t, f.api, runner.ContainerID, 1)
 	text := f.everywhere(runner)
 	if !strings.Contains(text, "Runner.Listener\x00run\x00") || !strings.Contains(text, "RUNNERCTL_AGENT=jit") {
-		t.Fatalf("the search does not see the agent:\n%q", text)
+		t.Fatalf("the search does not see the agent:\n%q\nwant its command line and RUNNERCTL_AGENT=jit", text)
 	}
 	var files map[string]string
 	blob, err := base64.StdEncoding.DecodeString(credential.Reveal())
@@ -269,12 +269,12 @@ func TestAgentKeepsTheCredentialSecret(t *testing.T) {
 			continue
 		}
 		if kind := must(t, "exec", runner.Name, "--", "stat", "-c", "%F", strings.TrimPrefix(one.Path, "/rootfs")); kind != "symbolic link\n" {
-			t.Errorf("in the container's layer: %s, %s", one.Path, kind)
+			t.Errorf("in the container's layer: %s, %s, want a symbolic link", one.Path, kind)
 		}
 	}
 	got := must(t, "exec", "--root", runner.Name, "--", "sh", "-c", "grep -rlF -e the-key-itself -e client-0123 /home /root /tmp /var /etc /usr/lib/runnerctl /run | sort")
 	if want := "/run/runnerctl/agent/.credentials\n/run/runnerctl/agent/.credentials_rsaparams\n"; got != want {
-		t.Errorf("found in\n%s", got)
+		t.Errorf("found in\n%s\nwant\n%s", got, want)
 	}
 }
 
@@ -318,7 +318,7 @@ func TestStaticAgent(t *testing.T) {
 	listens(t, f.api, runner.ContainerID, 2)
 	log = containerLog(t, f.api, runner.ContainerID)
 	if strings.Count(log, "agent: configured") != 1 || !strings.Contains(log, "agent: stopped\n") {
-		t.Error(log)
+		t.Errorf("log:\n%s\nwant %q once, and %q", log, "agent: configured", "agent: stopped\n")
 	}
 }
 
@@ -338,7 +338,7 @@ func TestAgentThatCanNotBeSetUp(t *testing.T) {
 			agent = once
 		}
 		if code, log := f.ended(f.create(agent, secret.New(credential))); code != 78 || !strings.Contains(log, want) {
-			t.Errorf("%s: code %d:\n%s", credential, code, log)
+			t.Errorf("%s: exit code %d, want 78; log:\n%s\nwant %q", credential, code, log, want)
 		}
 	}
 }

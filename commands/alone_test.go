@@ -163,13 +163,13 @@ func TestEnvironmentContract(t *testing.T) {
 		}
 	}
 	if !slices.Equal(holders, []string{"/usr/bin/tini"}) || strings.Contains(log, "8910") {
-		t.Errorf("the token is with %v", holders)
+		t.Errorf("the token is with %v, want /usr/bin/tini alone; log:\n%s\nwant no token there", holders, log)
 	}
 	if err := f.api.ContainerStop(t.Context(), id, container.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if code, log := endOf(t, f.api, id), containerLog(t, f.api, id); code != 0 || !strings.Contains(log, "agent: stopped\n") {
-		t.Errorf("code %d:\n%s", code, log)
+		t.Errorf("exit code %d, want 0; log:\n%s\nwant %q", code, log, "agent: stopped\n")
 	}
 }
 
@@ -236,10 +236,10 @@ func TestEnvironmentContractRunsJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	if result := await(t, github, job); result.Conclusion != "success" || result.Runner != "by-hand" {
-		t.Errorf("%+v\n%s", result, containerLog(t, api, id))
+		t.Errorf("got %+v, want success on by-hand; log:\n%s", result, containerLog(t, api, id))
 	}
 	if code, log := endOf(t, api, id), containerLog(t, api, id); code != 0 || strings.Contains(log, "ghp_") {
-		t.Errorf("code %d:\n%s", code, log)
+		t.Errorf("exit code %d, want 0; log:\n%s\nwant no token there", code, log)
 	}
 	eventually(t, time.Minute, "GitHub has no runner left", func() bool { return len(github.Runners()) == 0 })
 }

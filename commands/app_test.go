@@ -43,80 +43,82 @@ func TestFlagsFirst(t *testing.T) {
 	}
 	for _, test := range tests {
 		if got := app.Arrange(strings.Fields(test.in)); !slices.Equal(got, strings.Fields(test.want)) {
-			t.Errorf("%s: got %v", test.in, got)
+			t.Errorf("%s: got %v, want %v", test.in, got, strings.Fields(test.want))
 		}
 	}
+}
+
+// usageErrors are command lines with a mistake, each with words of its error.
+var usageErrors = map[string]string{
+	"nosuch":                `unknown command "nosuch"`,
+	"pss":                   `unknown command "pss": did you mean "ps"?`,
+	"xx":                    `unknown command "xx"` + "\n",
+	"up --nosuch":           "unknown flag --nosuch\n",
+	"up --conut 3":          "unknown flag --conut: did you mean --count?",
+	"up -x":                 "unknown flag -x\n",
+	"--count 3 up":          "unknown flag --count: flags come after the command",
+	"--vresion":             "unknown flag --vresion: did you mean --version?",
+	"up --count three":      `--count "three": expected a whole number`,
+	"up --count":            "--count: a value is needed",
+	"up --timeout soon":     `--timeout "soon": expected a duration like 60s or 2m`,
+	"up --dry-run=maybe":    `--dry-run "maybe": expected true or false`,
+	"completion":            "a shell is needed: bash, zsh or fish",
+	"completion tcsh":       "a shell is needed: bash, zsh or fish",
+	"up --count 0":          "runners.count: 0: expected 1 to 200",
+	"up --count -1":         "runners.count: -1: expected 1 to 200",
+	"up --count 10000":      "runners.count: 10000: expected 1 to 200",
+	"up extra":              `unexpected argument "extra"`,
+	"up --progress loud":    `--progress "loud"`,
+	"ps -o yaml":            `--output "yaml": table or json`,
+	"ps --fleet A_B":        `--fleet "A_B"`,
+	"ps -c nosuch.yaml":     "nosuch.yaml",
+	"down extra --all":      `unexpected argument "extra"`,
+	"build extra":           `unexpected argument "extra"`,
+	"doctor --color pink":   `--color "pink"`,
+	"exec":                  "a runner's name and a command are needed",
+	"exec ci-1":             "a runner's name and a command are needed",
+	"init":                  "give --target, or --yes",
+	"init --target x --yes": "--target: ",
+	"init --yes --count 0":  "runners.count: 0",
+	"init --target= --base debian:trixie-slim": "give --count, or --yes",
+	"logs --tail -1":                        "--tail -1: 0 or more",
+	"logs a --source kernel":                `--source "kernel": start, containerd, dockerd, agent, diagnostics`,
+	"logs --since yesterday":                `--since "yesterday"`,
+	"logs -o yaml":                          `--output "yaml"`,
+	"logs --color pink":                     `--color "pink"`,
+	"run":                                   "a command is needed",
+	"run --":                                "a command is needed",
+	"run --copy nosuch -- true":             "--copy nosuch: ",
+	"run --progress loud -- true":           `--progress "loud"`,
+	"cp":                                    "two places are needed",
+	"cp ci-1:a":                             "two places are needed",
+	"cp a b":                                "one of the places must be in a runner",
+	"cp ci-1:a ci-2:b":                      "one of the places must be on this machine",
+	"cp ci-1:a b --nosuch":                  "unknown flag --nosuch",
+	"inspect":                               "one runner's name is needed",
+	"inspect a b":                           "one runner's name is needed",
+	"inspect a -o yaml":                     `--output "yaml"`,
+	"prune":                                 "no terminal to ask on: give --yes, or --dry-run",
+	"prune extra --yes":                     `unexpected argument "extra"`,
+	"supervise extra":                       `unexpected argument "extra"`,
+	"supervise --log-format pink":           `--log-format "pink": text or json`,
+	"supervise --metrics-address 0.0.0.0:9": `--metrics-address "0.0.0.0:9": expected a loopback address`,
+	"events extra":                          `unexpected argument "extra"`,
+	"events -o yaml":                        `--output "yaml"`,
+	"version extra":                         `unexpected argument "extra"`,
+	"demo extra":                            `unexpected argument "extra"`,
+	"man extra":                             `unexpected argument "extra"`,
+	"help up extra":                         `unexpected argument "extra"`,
 }
 
 // Any mistake in a command line leads to code 2, nothing on stdout, and a line with the
 // mistake and where to look.
 func TestUsageErrors(t *testing.T) {
 	t.Chdir(t.TempDir())
-	tests := map[string]string{
-		"nosuch":                `unknown command "nosuch"`,
-		"pss":                   `unknown command "pss": did you mean "ps"?`,
-		"xx":                    `unknown command "xx"` + "\n",
-		"up --nosuch":           "unknown flag --nosuch\n",
-		"up --conut 3":          "unknown flag --conut: did you mean --count?",
-		"up -x":                 "unknown flag -x\n",
-		"--count 3 up":          "unknown flag --count: flags come after the command",
-		"--vresion":             "unknown flag --vresion: did you mean --version?",
-		"up --count three":      `--count "three": expected a whole number`,
-		"up --count":            "--count: a value is needed",
-		"up --timeout soon":     `--timeout "soon": expected a duration like 60s or 2m`,
-		"up --dry-run=maybe":    `--dry-run "maybe": expected true or false`,
-		"completion":            "a shell is needed: bash, zsh or fish",
-		"completion tcsh":       "a shell is needed: bash, zsh or fish",
-		"up --count 0":          "runners.count: 0: expected 1 to 200",
-		"up --count -1":         "runners.count: -1: expected 1 to 200",
-		"up --count 10000":      "runners.count: 10000: expected 1 to 200",
-		"up extra":              `unexpected argument "extra"`,
-		"up --progress loud":    `--progress "loud"`,
-		"ps -o yaml":            `--output "yaml": table or json`,
-		"ps --fleet A_B":        `--fleet "A_B"`,
-		"ps -c nosuch.yaml":     "nosuch.yaml",
-		"down extra --all":      `unexpected argument "extra"`,
-		"build extra":           `unexpected argument "extra"`,
-		"doctor --color pink":   `--color "pink"`,
-		"exec":                  "a runner's name and a command are needed",
-		"exec ci-1":             "a runner's name and a command are needed",
-		"init":                  "give --target, or --yes",
-		"init --target x --yes": "--target: ",
-		"init --yes --count 0":  "runners.count: 0",
-		"init --target= --base debian:trixie-slim": "give --count, or --yes",
-		"logs --tail -1":                        "--tail -1: 0 or more",
-		"logs a --source kernel":                `--source "kernel": start, containerd, dockerd, agent, diagnostics`,
-		"logs --since yesterday":                `--since "yesterday"`,
-		"logs -o yaml":                          `--output "yaml"`,
-		"logs --color pink":                     `--color "pink"`,
-		"run":                                   "a command is needed",
-		"run --":                                "a command is needed",
-		"run --copy nosuch -- true":             "--copy nosuch: ",
-		"run --progress loud -- true":           `--progress "loud"`,
-		"cp":                                    "two places are needed",
-		"cp ci-1:a":                             "two places are needed",
-		"cp a b":                                "one of the places must be in a runner",
-		"cp ci-1:a ci-2:b":                      "one of the places must be on this machine",
-		"cp ci-1:a b --nosuch":                  "unknown flag --nosuch",
-		"inspect":                               "one runner's name is needed",
-		"inspect a b":                           "one runner's name is needed",
-		"inspect a -o yaml":                     `--output "yaml"`,
-		"prune":                                 "no terminal to ask on: give --yes, or --dry-run",
-		"prune extra --yes":                     `unexpected argument "extra"`,
-		"supervise extra":                       `unexpected argument "extra"`,
-		"supervise --log-format pink":           `--log-format "pink": text or json`,
-		"supervise --metrics-address 0.0.0.0:9": `--metrics-address "0.0.0.0:9": expected a loopback address`,
-		"events extra":                          `unexpected argument "extra"`,
-		"events -o yaml":                        `--output "yaml"`,
-		"version extra":                         `unexpected argument "extra"`,
-		"demo extra":                            `unexpected argument "extra"`,
-		"man extra":                             `unexpected argument "extra"`,
-		"help up extra":                         `unexpected argument "extra"`,
-	}
-	for line, want := range tests {
+	for line, want := range usageErrors {
 		code, stdout, stderr := runnerctl(context.Background(), strings.Fields(line)...)
 		if code != exitUsage || stdout != "" || !strings.Contains(stderr, want) {
-			t.Errorf("%s: code %d, stdout %q, stderr %q, want %q", line, code, stdout, stderr, want)
+			t.Errorf("%s: exit code %d, want %d; stdout %q, want none; stderr:\n%s\nwant %q", line, code, exitUsage, stdout, stderr, want)
 		}
 	}
 }
@@ -128,11 +130,11 @@ func TestNoEngine(t *testing.T) {
 		code, stdout, stderr := runnerctl(t.Context(), command...)
 		if code != exitFailure || stdout != "" || !strings.HasPrefix(stderr, "error: ") || !strings.Contains(stderr, ": Cannot connect to the Docker daemon at unix:///nosuch.sock.") ||
 			strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, "\n  hint   no Docker Engine answers there: ") {
-			t.Errorf("%s: code %d: %s%s", command, code, stdout, stderr)
+			t.Errorf("%s: exit code %d, want %d; stdout %q, want none; stderr:\n%s\nwant two lines: an error at unix:///nosuch.sock, and a hint", command, code, exitFailure, stdout, stderr)
 		}
 	}
 	if code, stdout, stderr := runnerctl(t.Context(), "doctor"); code != exitFailure || !strings.Contains(stdout, "✘ engine.reachable") {
-		t.Errorf("doctor: code %d: %s%s", code, stdout, stderr)
+		t.Errorf("doctor: exit code %d, want %d; stdout:\n%s\nwant %q; stderr:\n%s", code, exitFailure, stdout, "✘ engine.reachable", stderr)
 	}
 }
 
@@ -152,7 +154,7 @@ func TestOutputThatCanNotBeWritten(t *testing.T) {
 		s := session.Session{Streams: ui.Streams{In: strings.NewReader(""), Out: fullWriter{}, Err: &errs}, Env: os.Getenv, GOOS: "linux"}
 		code := run(t.Context(), s, append([]string{"runnerctl"}, strings.Fields(line)...))
 		if code != exitFailure || !strings.Contains(errs.String(), "write report.txt: no space left on device\n  hint   this side has no room for report.txt\n") {
-			t.Errorf("%s: code %d: %s", line, code, &errs)
+			t.Errorf("%s: exit code %d, want %d; stderr:\n%s\nwant the full disk of report.txt, with a hint", line, code, exitFailure, &errs)
 		}
 	}
 }
@@ -168,7 +170,7 @@ func TestAddressOfNoEngine(t *testing.T) {
 			t.Setenv("DOCKER_HOST", "")
 			t.Setenv(one.variable, one.value)
 			if code, stdout, stderr := runnerctl(t.Context(), "ps"); code != exitFailure || stdout != "" || !strings.HasPrefix(stderr, one.want) {
-				t.Errorf("code %d: %s%s", code, stdout, stderr)
+				t.Errorf("exit code %d, want %d; stdout %q, want none; stderr:\n%s\nwant %q at the beginning", code, exitFailure, stdout, stderr, one.want)
 			}
 		})
 	}
@@ -186,7 +188,7 @@ func TestLocalEngineElsewhere(t *testing.T) {
 			code := run(t.Context(), s, []string{"runnerctl", command})
 			all := out.String() + errs.String()
 			if code != exitFailure || !strings.Contains(all, name+" has no Linux kernel of its own") || !strings.Contains(all, "DOCKER_HOST=ssh://") {
-				t.Errorf("%s %s: code %d: %s", goos, command, code, all)
+				t.Errorf("%s %s: exit code %d, want %d; output:\n%s\nwant that %s has no kernel of its own, and DOCKER_HOST=ssh://", goos, command, code, exitFailure, all, name)
 			}
 		}
 	}

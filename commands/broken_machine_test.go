@@ -50,28 +50,28 @@ func TestBrokenMachines(t *testing.T) {
 			t.Errorf("%s: ready %t, %q, want %q", one.script, runner.Ready, runner.Problem, one.problem)
 		}
 		if one.problem != "" && !strings.Contains(table, "not answering: "+runner.Problem) {
-			t.Errorf("%s: ps shows\n%s", one.script, table)
+			t.Errorf("%s: ps shows\n%s\nwant the problem %q", one.script, table, runner.Problem)
 		}
 		code, stdout, stderr := runnerctl(t.Context(), "exec", "--root", runner.Name, "--", "/usr/bin/id", "-u")
 		if code != 0 || stdout != "0\n" {
-			t.Errorf("%s: exec: code %d: %s%s", one.script, code, stdout, stderr)
+			t.Errorf("%s: exec: exit code %d, want 0; stdout %q, want %q; stderr:\n%s", one.script, code, stdout, "0\n", stderr)
 		}
 	}
 	must(t, up(name, "--count", strconv.Itoa(count))...)
 	kept := 0
 	for _, runner := range list(t, name) {
 		if !runner.Ready {
-			t.Errorf("after up: %+v", runner)
+			t.Errorf("after up: %+v, want it ready", runner)
 		}
 		if well, before := usable[runner.Name]; before {
 			kept++
 			if !well {
-				t.Errorf("%s was kept", runner.Name)
+				t.Errorf("%s was kept, want it replaced", runner.Name)
 			}
 		}
 	}
 	if kept != 4 {
-		t.Errorf("%d of the 4 that jobs can use were kept", kept)
+		t.Errorf("%d of the 4 that jobs can use were kept, want all", kept)
 	}
 }
 
@@ -112,10 +112,10 @@ func TestNetworkGone(t *testing.T) {
 		return now.Revivals == 1 && now.Ready
 	})
 	if log := containerLog(t, api, runner.ContainerID); !strings.Contains(log, "start: slirp4netns ended, and without a network so does this runner") || strings.Count(log, "start: slirp4netns") > 12 {
-		t.Error(log)
+		t.Errorf("log:\n%s\nwant %q, and at most 12 lines of slirp4netns", log, "start: slirp4netns ended, and without a network so does this runner")
 	}
 	if text := must(t, "inspect", runner.Name); strings.Contains(text, "exit code 0") {
-		t.Errorf("the exit code of the end before is unknown:\n%s", text)
+		t.Errorf("inspect:\n%s\nwant no exit code: that of the end before is unknown", text)
 	}
 }
 
@@ -128,7 +128,7 @@ func TestDownOfAStoppedDaemon(t *testing.T) {
 	begun := time.Now()
 	must(t, "down", "--fleet", name)
 	if took := time.Since(begun); took > 40*time.Second {
-		t.Errorf("down took %s", took)
+		t.Errorf("down took %s, want at most 40s", took)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestInterruptedExec(t *testing.T) {
 		eventually(t, time.Minute, script+" runs", busy)
 		interrupt(errInterrupted)
 		if code := <-ended; code != exitInterrupted {
-			t.Errorf("%s: code %d", script, code)
+			t.Errorf("%s: exit code %d, want %d", script, code, exitInterrupted)
 		}
 		eventually(t, 30*time.Second, script+" has ended in "+runner.Name, func() bool { return !busy() })
 	}

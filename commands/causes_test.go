@@ -224,7 +224,7 @@ func asTold(t *testing.T, said string, hand byHand, host *container.HostConfig) 
 	t.Helper()
 	_, told, found := strings.Cut(said, "start: missing: ")
 	if !found {
-		t.Fatalf("nothing is said to be missing: %s", said)
+		t.Fatalf("got %s, want %q", said, "start: missing: ")
 	}
 	told, _, _ = strings.Cut(told, "\n")
 	words := strings.Fields(strings.ReplaceAll(told, ",", ""))
@@ -273,11 +273,60 @@ func faultsOfTheContainer(t *testing.T) {
 	must(t, up(name)...)
 	neighbour := list(t, name)[0]
 	hand := handOf(t, api, neighbour.ContainerID)
-
 	healthy, said := hand.start(t, nil)
 	if said != "" {
-		t.Fatalf("with all flags: %s", said)
+		t.Fatalf("a start with all flags says %s, want nothing", said)
 	}
+	pair := selftest.Pair{Tried: healthy, Neighbour: neighbour}
+
+	t.Run("a flag is missing", func(t *testing.T) { faultsOfFlags(t, hand) })
+	t.Run("no further user namespace is allowed", func(t *testing.T) { namespacesUsedUp(t, hand) })
+	step(t, "the MTU is too large for the way out", func(t *testing.T) {
+		asRoot(t, hand, healthy, "ip link set tap0 mtu 1400")
+		named(t, "an MTU on the way out that is smaller than the inner bridge's", hand.steps(t, pair, "run", "mtu"))
+		asRoot(t, hand, healthy, "ip link set tap0 mtu $(cat /sys/class/net/docker0/mtu)")
+		if said := hand.steps(t, pair, "mtu"); said != "" {
+			t.Errorf("with the MTU mended, the step says %s, want nothing", said)
+		}
+	})
+	if !thorough {
+		return
+	}
+	t.Run("each other step fails if its own part is broken", func(t *testing.T) { brokenSteps(t, hand, pair) })
+	t.Run("sysfs can't be written", func(t *testing.T) {
+		runner, said := hand.start(t, func(_ *container.Config, host *container.HostConfig) {
+			host.Mounts = slices.DeleteFunc(host.Mounts, func(one mount.Mount) bool { return one.Source == "/sys" })
+		})
+		if said != "" {
+			t.Fatalf("the start says %s, want nothing", said)
+		}
+		named(t, "no read-write /sys to see", hand.steps(t, selftest.Pair{Tried: runner, Neighbour: neighbour}, "run", "privileged"))
+	})
+	t.Run("inner and outer addresses are the same", func(t *testing.T) {
+		_, gateway, err := hand.engine.Addresses(t.Context(), neighbour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runner, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) {
+			setEnv(config, "RUNNERCTL_BIP", gateway.String()+"/16")
+		})
+		if said != "" {
+			t.Fatalf("the start says %s, want nothing", said)
+		}
+		named(t, "inner addresses that are the outer network's", hand.steps(t, selftest.Pair{Tried: runner, Neighbour: neighbour}, "run", "mtu"))
+	})
+}
+
+// asRoot runs a script in a runner as its root.
+func asRoot(t *testing.T, hand byHand, runner fleet.Runner, script string) {
+	t.Helper()
+	if code, err := hand.engine.Exec(t.Context(), runner, dockerx.Command{Args: []string{"sh", "-c", script}, Root: true, Stdout: os.Stderr, Stderr: os.Stderr}); err != nil || code != 0 {
+		t.Fatalf("%s: exit code %d, want 0 (%v)", script, code, err)
+	}
+}
+
+// faultsOfFlags starts runners without one of their flags, and then as the message says.
+func faultsOfFlags(t *testing.T, hand byHand) {
 	for i, fault := range []struct {
 		name   string
 		change func(*container.Config, *container.HostConfig)
@@ -303,41 +352,29 @@ func faultsOfTheContainer(t *testing.T) {
 			fault.change(config, host)
 			asTold(t, said, hand, host)
 		}); after != "" {
-			t.Errorf("%s: with the flags that the message names: %s", fault.name, after)
+			t.Errorf("%s: a start with the flags that the message names says %s, want nothing", fault.name, after)
 		}
 	}
+}
 
-	// A user namespace in which no further one may be made.
+// namespacesUsedUp starts a runner in a user namespace in which no further one may be made.
+func namespacesUsedUp(t *testing.T, hand byHand) {
 	nested := func(limit, then string) string {
 		_, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) {
 			config.Entrypoint = []string{"unshare", "--user", "--map-root-user", "sh", "-c", "echo " + limit + " >/proc/sys/user/max_user_namespaces; " + then}
 		})
 		return said
 	}
-	said = nested("0", "exec /usr/lib/runnerctl/start")
+	said := nested("0", "exec /usr/lib/runnerctl/start")
 	named(t, "`user.max_user_namespaces=0`", said)
 	_, printed, _ := strings.Cut(said, "sysctl -w user.max_user_namespaces=")
 	if said := nested(strings.Fields(printed)[0], "unshare --user echo made"); !strings.Contains(said, "made") {
-		t.Errorf("with the limit lifted: %s", said)
+		t.Errorf("with the limit lifted: %s, want %q", said, "made")
 	}
+}
 
-	// Faults that appear only when the runner works.
-	pair := selftest.Pair{Tried: healthy, Neighbour: neighbour}
-	inside := func(script string) {
-		if code, err := hand.engine.Exec(t.Context(), healthy, dockerx.Command{Args: []string{"sh", "-c", script}, Root: true, Stdout: os.Stderr, Stderr: os.Stderr}); err != nil || code != 0 {
-			t.Fatalf("%s: code %d, %v", script, code, err)
-		}
-	}
-	inside("ip link set tap0 mtu 1400")
-	named(t, "an MTU on the way out that is smaller than the inner bridge's", hand.steps(t, pair, "run", "mtu"))
-	inside("ip link set tap0 mtu $(cat /sys/class/net/docker0/mtu)")
-	if said := hand.steps(t, pair, "mtu"); said != "" {
-		t.Errorf("with the MTU mended: %s", said)
-	}
-	if !thorough {
-		return
-	}
-	// Each of the other steps fails if its own part is broken, and only then.
+// brokenSteps breaks a part of a runner for each deep step, and mends it.
+func brokenSteps(t *testing.T, hand byHand, pair selftest.Pair) {
 	for _, broken := range []struct{ step, breaking, mending string }{
 		{"run", "for f in /usr/*bin/runc; do mv $f $f.away; done", "for f in /usr/*bin/runc.away; do mv $f ${f%.away}; done"},
 		{"build", "for f in /usr/*/docker/cli-plugins/docker-buildx; do mv $f $f.away; done", "for f in /usr/*/docker/cli-plugins/docker-buildx.away; do mv $f ${f%.away}; done"},
@@ -345,33 +382,15 @@ func faultsOfTheContainer(t *testing.T) {
 		{"sudo", "chmod u-s /usr/bin/sudo", "chmod u+s /usr/bin/sudo"},
 		{"job-container", "chmod 0600 /run/docker.sock", "chmod 0660 /run/docker.sock"},
 	} {
-		inside(broken.breaking)
+		asRoot(t, hand, pair.Tried, broken.breaking)
 		if said := hand.steps(t, pair, broken.step); said == "" {
-			t.Errorf("step %s does not see: %s", broken.step, broken.breaking)
+			t.Errorf("step %s passes after %s, want it to fail", broken.step, broken.breaking)
 		}
-		inside(broken.mending)
+		asRoot(t, hand, pair.Tried, broken.mending)
 		if said := hand.steps(t, pair, broken.step); said != "" {
-			t.Errorf("step %s after %s: %s", broken.step, broken.mending, said)
+			t.Errorf("step %s after %s says %s, want nothing", broken.step, broken.mending, said)
 		}
 	}
-	pair.Tried, said = hand.start(t, func(_ *container.Config, host *container.HostConfig) {
-		host.Mounts = slices.DeleteFunc(host.Mounts, func(one mount.Mount) bool { return one.Source == "/sys" })
-	})
-	if said != "" {
-		t.Fatal(said)
-	}
-	named(t, "no read-write /sys to see", hand.steps(t, pair, "run", "privileged"))
-	_, gateway, err := hand.engine.Addresses(t.Context(), neighbour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair.Tried, said = hand.start(t, func(config *container.Config, _ *container.HostConfig) {
-		setEnv(config, "RUNNERCTL_BIP", gateway.String()+"/16")
-	})
-	if said != "" {
-		t.Fatal(said)
-	}
-	named(t, "inner addresses that are the outer network's", hand.steps(t, pair, "run", "mtu"))
 }
 
 func faultsOfTheImage(t *testing.T) {
@@ -380,51 +399,69 @@ func faultsOfTheImage(t *testing.T) {
 	name := newFleet(t, api)
 	must(t, up(name)...)
 	hand := handOf(t, api, list(t, name)[0].ContainerID)
+
+	step(t, "a runner does not start", func(t *testing.T) { startsOfFaultyImages(t, hand, tag) })
+	before, _ := complaints(t, "--image", tag)
+	t.Run("newuidmap is setuid", func(t *testing.T) {
+		_, remedies := complaints(t, "--image", "runnerctl-test/fault:0")
+		mended := cured(t, api, before, "runnerctl-test/fault:0", remedies["image.newuidmap"].Text, "in the Dockerfile: RUN ", " cap_setgid+ep /usr/bin/newgidmap")
+		if _, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) { config.Image = mended }); said != "" {
+			t.Errorf("a start with newuidmap mended as printed says %s, want nothing", said)
+		}
+	})
+	t.Run("another file is setuid", func(t *testing.T) {
+		setuid := "runnerctl-test/fault:setuid"
+		if err := buildImage(t, api, setuid, "FROM "+tag+"\nUSER root\nRUN chmod u+s /usr/bin/mount\nUSER 1001:1001\n"); err != nil {
+			t.Fatal(err)
+		}
+		checked(t, "a setuid file in the outer tree of an image", before, "--image", setuid)
+	})
+	t.Run("subordinate ranges overlap", func(t *testing.T) { overlappingRanges(t, hand, tag, before) })
+	t.Run("the build refuses it", func(t *testing.T) { refusedByTheBuild(t, api, tag) })
+}
+
+// startsOfFaultyImages makes the images runnerctl-test/fault:0 to 2 and starts each.
+func startsOfFaultyImages(t *testing.T, hand byHand, tag string) {
 	for i, fault := range []struct{ name, change string }{
 		{"setuid newuidmap instead of its capability", "for f in newuidmap newgidmap; do setcap -r /usr/bin/$f && chmod u+s /usr/bin/$f; done"},
 		{"no pasta and no slirp4netns in the outer tree", "rm /usr/bin/slirp4netns /usr/bin/pasta*"},
 		{"no iptables in the world", "rm -f /rootfs/usr/sbin/*tables*"},
 	} {
 		changed := fmt.Sprintf("runnerctl-test/fault:%d", i)
-		if err := buildImage(t, api, changed, "FROM "+tag+"\nUSER root\nRUN "+fault.change+"\nUSER 1001:1001\n"); err != nil {
+		if err := buildImage(t, hand.api, changed, "FROM "+tag+"\nUSER root\nRUN "+fault.change+"\nUSER 1001:1001\n"); err != nil {
 			t.Fatal(err)
 		}
 		_, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) { config.Image = changed })
 		named(t, fault.name, said)
 	}
-	before, _ := complaints(t, "--image", tag)
-	// cured is an image that is mended by a Dockerfile line which doctor prints.
-	cured := func(image, text, from, to string) string {
-		_, line, _ := strings.Cut(text, from)
-		line, _, found := strings.Cut(line, to)
-		if !found {
-			t.Fatalf("no line for a Dockerfile between %q and %q in: %s", from, to, text)
-		}
-		line = strings.ReplaceAll(line, "NAME", "runner") + to
-		if err := buildImage(t, api, image+"-cured", "FROM "+image+"\nUSER root\nRUN "+line+"\nUSER 1001:1001\n"); err != nil {
-			t.Fatal(err)
-		}
-		if after, _ := complaints(t, "--image", image+"-cured"); !slices.Equal(after, before) {
-			t.Errorf("%s: after %s: %q, %q before", image, line, after, before)
-		}
-		return image + "-cured"
+}
+
+// cured makes an image that is mended by a Dockerfile line which doctor prints, and checks
+// that doctor complains of it no more than before.
+func cured(t *testing.T, api *client.Client, before []string, image, text, from, to string) string {
+	t.Helper()
+	_, line, _ := strings.Cut(text, from)
+	line, _, found := strings.Cut(line, to)
+	if !found {
+		t.Fatalf("no line for a Dockerfile between %q and %q in: %s", from, to, text)
 	}
-	_, remedies := complaints(t, "--image", "runnerctl-test/fault:0")
-	mended := cured("runnerctl-test/fault:0", remedies["image.newuidmap"].Text, "in the Dockerfile: RUN ", " cap_setgid+ep /usr/bin/newgidmap")
-	if _, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) { config.Image = mended }); said != "" {
-		t.Errorf("with newuidmap mended as printed: %s", said)
-	}
-	setuid := "runnerctl-test/fault:setuid"
-	if err := buildImage(t, api, setuid, "FROM "+tag+"\nUSER root\nRUN chmod u+s /usr/bin/mount\nUSER 1001:1001\n"); err != nil {
+	line = strings.ReplaceAll(line, "NAME", "runner") + to
+	if err := buildImage(t, api, image+"-cured", "FROM "+image+"\nUSER root\nRUN "+line+"\nUSER 1001:1001\n"); err != nil {
 		t.Fatal(err)
 	}
-	checked(t, "a setuid file in the outer tree of an image", before, "--image", setuid)
+	if after, _ := complaints(t, "--image", image+"-cured"); !slices.Equal(after, before) {
+		t.Errorf("%s after %s: got %q, want %q", image, line, after, before)
+	}
+	return image + "-cured"
+}
+
+func overlappingRanges(t *testing.T, hand byHand, tag string, before []string) {
 	overlap := "runnerctl-test/fault:overlap"
-	if err := buildImage(t, api, overlap, "FROM "+tag+"\nUSER root\nRUN echo runner:150000:65536 >>/etc/subuid\nUSER 1001:1001\n"); err != nil {
+	if err := buildImage(t, hand.api, overlap, "FROM "+tag+"\nUSER root\nRUN echo runner:150000:65536 >>/etc/subuid\nUSER 1001:1001\n"); err != nil {
 		t.Fatal(err)
 	}
 	remedy := checked(t, "two subordinate ranges that overlap, in an image", before, "--image", overlap)
-	cured(overlap, remedy.Text, "one line each: ", " >/etc/subuid")
+	cured(t, hand.api, before, overlap, remedy.Text, "one line each: ", " >/etc/subuid")
 	newuidmap := func(more string) string {
 		_, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) {
 			config.Image, config.Entrypoint = overlap, []string{"sh", "-c", "unshare --user sleep 5 & sleep 1; newuidmap $! 0 1001 1 1 100000 65536 " + more + " && echo mapped"}
@@ -433,21 +470,24 @@ func faultsOfTheImage(t *testing.T) {
 	}
 	named(t, "two subordinate ranges that overlap", newuidmap("65537 150000 65536"))
 	if said := newuidmap(""); !strings.Contains(said, "mapped") {
-		t.Errorf("with one range: %s", said)
+		t.Errorf("with one range: %s, want %q", said, "mapped")
 	}
+}
+
+// refusedByTheBuild builds images that end with the same assertion as the runner image.
+func refusedByTheBuild(t *testing.T, api *client.Client, tag string) {
 	for _, fault := range []struct{ name, change string }{
 		{"a setuid file in the outer tree", "chmod u+s /usr/bin/mount"},
 		{"the same subordinate range twice, in the outer tree", "echo runner:100000:65536 >>/etc/subuid"},
 	} {
-		// The build ends with the same assertion.
 		err := buildImage(t, api, "runnerctl-test/fault:refused", "FROM "+tag+"\nUSER root\nRUN "+fault.change+"\nRUN /usr/lib/runnerctl/assert 100000\n")
 		if err == nil {
-			t.Fatalf("an image with %s was built", fault.name)
+			t.Fatalf("an image with %s was built, want an error", fault.name)
 		}
 		named(t, fault.name, hint.Text(err))
 	}
 	if err := buildImage(t, api, "runnerctl-test/fault:none", "FROM "+tag+"\nUSER root\nRUN /usr/lib/runnerctl/assert 100000\n"); err != nil {
-		t.Errorf("without a fault: %v", err)
+		t.Errorf("without a fault: %v, want no error", err)
 	}
 }
 
@@ -462,37 +502,51 @@ func faultsOfTheMachine(t *testing.T) {
 	private := "for folder in /etc/tmpfiles.d /etc/modules-load.d; do mkdir -p $folder; mount -t tmpfs tmpfs $folder; done"
 	engine.Inside(t, private)
 	before, _ := complaints(t)
-	refused := func() {
-		if code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet"); code != exitFailure || !strings.Contains(stderr, "/dev/net/tun") {
-			t.Errorf("code %d: %s", code, stderr)
-		}
-	}
 	must(t, "up", "--progress", "quiet")
 	hand := handOf(t, engine.API, list(t, "ci")[0].ContainerID)
 	must(t, "down")
+
+	step(t, "the tun device can't be used", func(t *testing.T) { tunIsMended(t, engine, before) })
+	step(t, "the bridge's MTU is larger than the uplink's", func(t *testing.T) {
+		// A sysfs shows the devices of the network in which it was mounted.
+		engine.Inside(t, "mkdir $DIR/groups; mount --rbind /sys/fs/cgroup $DIR/groups; mount -t sysfs sysfs /sys; mount --rbind $DIR/groups /sys/fs/cgroup")
+		engine.Inside(t, "ip link add up0 mtu 1400 type veth peer name up1; ip link set up0 up; ip link set up1 up; ip address add 192.0.2.1/24 dev up0; ip route add default dev up0")
+		checked(t, "a bridge with a larger MTU than the host's uplink", before)
+		engine.Inside(t, "ip link set up0 mtu 1500")
+		if after, _ := complaints(t); !slices.Equal(after, before) {
+			t.Errorf("with the uplink's MTU mended: got %q, want %q", after, before)
+		}
+		engine.Inside(t, "ip link del up0; umount -l /sys; umount -l $DIR/groups")
+	})
+	step(t, "the daemon's data are on an overlay", func(t *testing.T) { dataOnAnOverlay(t, engine, hand) })
+	t.Run("the engine is down", func(t *testing.T) {
+		engine.Kill()
+		checked(t, "an engine that is down", before)
+		engine.Run(t)
+		must(t, "doctor", "--offline")
+	})
+}
+
+// tunIsMended breaks the engine's /dev/net/tun, and mends it with the fix that doctor prints.
+func tunIsMended(t *testing.T, engine *enginetest.Engine, before []string) {
 	for _, fault := range []struct{ name, making, unmaking string }{
 		{"/dev/net/tun of mode 0600", "chmod 0600 /dev/net/tun", "true"},
 		{"no /dev/net/tun", "mount -t tmpfs tmpfs /dev/net", "umount /dev/net"},
 	} {
 		engine.Inside(t, fault.making)
 		fix := checked(t, fault.name, before)
-		refused()
+		if code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet"); code != exitFailure || !strings.Contains(stderr, "/dev/net/tun") {
+			t.Errorf("up with %s: exit code %d, want %d; stderr:\n%s\nwant %q", fault.name, code, exitFailure, stderr, "/dev/net/tun")
+		}
 		engine.Inside(t, strings.Join(fix.Commands, "\n")) // exactly as printed
 		must(t, "up", "--progress", "quiet")
 		must(t, "down")
 		engine.Inside(t, fault.unmaking)
 	}
+}
 
-	// A sysfs shows the devices of the network in which it was mounted.
-	engine.Inside(t, "mkdir $DIR/groups; mount --rbind /sys/fs/cgroup $DIR/groups; mount -t sysfs sysfs /sys; mount --rbind $DIR/groups /sys/fs/cgroup")
-	engine.Inside(t, "ip link add up0 mtu 1400 type veth peer name up1; ip link set up0 up; ip link set up1 up; ip address add 192.0.2.1/24 dev up0; ip route add default dev up0")
-	checked(t, "a bridge with a larger MTU than the host's uplink", before)
-	engine.Inside(t, "ip link set up0 mtu 1500")
-	if after, _ := complaints(t); !slices.Equal(after, before) {
-		t.Errorf("with the uplink's MTU mended: %q, %q before", after, before)
-	}
-	engine.Inside(t, "ip link del up0; umount -l /sys; umount -l $DIR/groups")
-
+// dataOnAnOverlay starts runners whose daemon has its data on an overlay, and on a folder.
+func dataOnAnOverlay(t *testing.T, engine *enginetest.Engine, hand byHand) {
 	folder := strings.TrimSpace(engine.Inside(t, `cd "$DIR"
 mkdir data/lower data/upper data/work over plain data/plain
 mount -t overlay overlay -o lowerdir=data/lower,upperdir=data/upper,workdir=data/work over
@@ -510,11 +564,6 @@ pwd`))
 	}
 	named(t, "the daemon's data on an overlay", on("over"))
 	if said := on("plain"); said != "" {
-		t.Errorf("on a real file system: %s", said)
+		t.Errorf("on a real file system, the step says %s, want nothing", said)
 	}
-
-	engine.Kill()
-	checked(t, "an engine that is down", before)
-	engine.Run(t)
-	must(t, "doctor", "--offline")
 }

@@ -96,7 +96,7 @@ func showInputs(t *testing.T, base string) {
 				runner = start(t)
 			}
 			if code, stdout, stderr := runnerctl(t.Context(), "exec", runner, "--", "bash", "-euc", inputPrelude+one.Script); code != 0 {
-				t.Errorf("code %d\n%s%s", code, stdout, stderr)
+				t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s", code, stdout, stderr)
 			}
 		})
 	}

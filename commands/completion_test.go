@@ -100,7 +100,7 @@ func TestCompletionWithoutEngine(t *testing.T) {
 		started := time.Now()
 		code, stdout, stderr := runnerctl(t.Context(), "__complete", "exec", "")
 		if code != 0 || stdout != "" || stderr != "" || time.Since(started) > 5*completeLimit {
-			t.Errorf("%s: code %d after %s: %q %q", host, code, time.Since(started), stdout, stderr)
+			t.Errorf("%s: exit code %d after %s, want 0 within %s; stdout %q, stderr %q, want neither", host, code, time.Since(started), 5*completeLimit, stdout, stderr)
 		}
 	}
 }

@@ -37,10 +37,10 @@ func TestDemo(t *testing.T) {
 	if want := map[bool]int{true: 9, false: 3}[thorough]; len(rows) != want || slices.ContainsFunc(rows, func(row demoRow) bool {
 		return row.Conclusion != row.Expected || row.Daemon == "" || row.QueueToStart <= 0
 	}) {
-		t.Errorf("%+v", rows)
+		t.Errorf("%d jobs, want %d, each with its expected conclusion, a daemon and a start: %+v", len(rows), want, rows)
 	}
 	if median := medianStart(rows); median > 5*time.Second {
-		t.Errorf("queued to first step: %s", median)
+		t.Errorf("queued to first step: %s, want at most 5s", median)
 	}
 }
 
@@ -64,7 +64,7 @@ func oneWave(t *testing.T) string {
 func TestDemoNeedsAgent(t *testing.T) {
 	code, stdout, stderr := runnerctl(t.Context(), "demo", "-o", "json")
 	if code != exitFailure || stdout != "[]\n" || !strings.Contains(stderr, "0 archives testagent-linux") || !strings.Contains(stderr, "make agent") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stdout %q, want %q; stderr:\n%s\nwant the missing archive and make agent", code, exitFailure, stdout, "[]\n", stderr)
 	}
 }
 
@@ -72,18 +72,18 @@ func TestDemoJobs(t *testing.T) {
 	var names []string
 	for _, wave := range demoWaves() {
 		if len(wave) != demoRunners {
-			t.Errorf("%d jobs in a wave", len(wave))
+			t.Errorf("%d jobs in a wave, want %d", len(wave), demoRunners)
 		}
 		for _, job := range wave {
 			workflow, err := job.workflow()
 			if err != nil || len(workflow.Steps) != len(job.steps) {
-				t.Errorf("%s: %v", job.name, err)
+				t.Errorf("%s: %+v, %v, want %d steps", job.name, workflow, err, len(job.steps))
 			}
 			names = append(names, job.name)
 		}
 	}
 	if want := "network compose privileged escape container fails test 1/3 test 2/3 test 3/3"; strings.Join(names, " ") != want {
-		t.Errorf("%v", names)
+		t.Errorf("names: %v, want %s", names, want)
 	}
 }
 
@@ -117,7 +117,7 @@ func TestDemoJudges(t *testing.T) {
 			said = err.Error()
 		}
 		if said != c.says {
-			t.Errorf("%+v: %q, not %q", c.result, said, c.says)
+			t.Errorf("%+v: got %q, want %q", c.result, said, c.says)
 		}
 	}
 }
@@ -125,7 +125,7 @@ func TestDemoJudges(t *testing.T) {
 func TestDemoCollisions(t *testing.T) {
 	rows := []demoRow{{Name: "a", Runner: "1", Daemon: "x", QueueToStart: 3}, {Name: "b", Runner: "2", Daemon: "y", QueueToStart: 1}, {Name: "c", Runner: "3", Daemon: "z", QueueToStart: 2}}
 	if err := collisions(rows); err != nil || medianStart(rows) != 2*time.Second {
-		t.Error(err, medianStart(rows))
+		t.Errorf("got %v and a median of %s, want no error and 2s", err, medianStart(rows))
 	}
 	for says, change := range map[string]demoRow{
 		"jobs a and b ran on one runner, 1":      {Name: "b", Runner: "1", Daemon: "y"},
@@ -133,14 +133,14 @@ func TestDemoCollisions(t *testing.T) {
 		"job b did not tell its Docker daemon":   {Name: "b", Runner: "2"},
 	} {
 		if err := collisions([]demoRow{rows[0], change, rows[2]}); err == nil || err.Error() != says {
-			t.Errorf("%v, not %s", err, says)
+			t.Errorf("got %v, want %s", err, says)
 		}
 	}
 	if err := collisions([]demoRow{{Name: "only"}}); err == nil {
-		t.Error("a job without a daemon passes")
+		t.Error("a job without a daemon passes, want an error")
 	}
 	row := newDemoRow(demoJob{name: "a", expected: "success"}, 1, ghsim.Result{Log: "2026-01-01T00:00:00.0000000Z daemon=1234-ab\n2026-01-01T00:00:00.0000000Z x", Queued: time.Unix(10, 0), FirstStep: time.Unix(11, 0), Completed: time.Unix(15, 0)})
 	if row.Daemon != "1234-ab" || row.QueueToStart != 1 || row.Total != 5 {
-		t.Errorf("%+v", row)
+		t.Errorf("got %+v, want the daemon 1234-ab, a start after 1 and an end after 5", row)
 	}
 }

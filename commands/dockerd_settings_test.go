@@ -24,23 +24,23 @@ func TestDockerdSettings(t *testing.T) {
 	first := list(t, name)[0].Name
 	const told = `docker info --format '{{.LoggingDriver}} {{.RegistryConfig.Mirrors}} {{.Labels}}'`
 	if got := must(t, "exec", first, "--", "sh", "-c", told); got != "local [http://127.0.0.1:1/] []\n" {
-		t.Error(got)
+		t.Errorf("got %q, want %q", got, "local [http://127.0.0.1:1/] []\n")
 	}
 	settings(`image: {dockerfile: "RUN mkdir -p /etc/docker && echo '{\"labels\": [\"of=image\"], \"log-driver\": \"none\"}' >/etc/docker/daemon.json"}` + "\n")
 	must(t, up(name)...)
 	second := list(t, name)[0]
 	t.Cleanup(func() { removeImage(t, api, second.Image) })
 	if second.Name == first {
-		t.Error("the runner was not replaced")
+		t.Errorf("runner %s was not replaced, want another", second.Name)
 	}
 	if got := must(t, "exec", second.Name, "--", "sh", "-c", told); got != "local [http://127.0.0.1:1/] [of=image]\n" {
-		t.Error(got)
+		t.Errorf("got %q, want %q", got, "local [http://127.0.0.1:1/] [of=image]\n")
 	}
 	if err := os.WriteFile("runnerctl.yaml", []byte("runners:\n  dockerd:\n    hosts: [\"tcp://0.0.0.0:2375\"]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if code, _, stderr := runnerctl(t.Context(), up(name)...); code != exitUsage || !strings.Contains(stderr, "runners.dockerd: hosts can't be set") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitUsage, stderr, "runners.dockerd: hosts can't be set")
 	}
 	if err := os.Remove("runnerctl.yaml"); err != nil { // down reads it
 		t.Fatal(err)

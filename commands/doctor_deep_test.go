@@ -26,10 +26,10 @@ func TestDeepThatDidNotRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code != exitFailure || report.Deep == nil || report.Deep.Reason != "a required check failed" || report.Deep.Steps[0].Status != doctor.Skip {
-		t.Errorf("code %d: %+v", code, report.Deep)
+		t.Errorf("exit code %d, want %d; %+v, want the reason %q, and the first step %s", code, exitFailure, report.Deep, "a required check failed", doctor.Skip)
 	}
 	if code, stdout, _ := runnerctl(t.Context(), "doctor", "--deep", "--offline"); code != exitFailure || !strings.HasSuffix(stdout, "not tried  a required check failed\n") {
-		t.Errorf("code %d: %s", code, stdout)
+		t.Errorf("exit code %d, want %d; stdout:\n%s\nwant %q", code, exitFailure, stdout, "not tried  a required check failed\n")
 	}
 }
 
@@ -52,7 +52,7 @@ func TestDeepOfflineSaysWhatIsMissing(t *testing.T) {
 			t.Fatalf("%s: %v: %s", settings, err, stderr)
 		}
 		if code != exitFailure || len(report.Checks) == 0 || report.Deep == nil || !strings.Contains(report.Deep.Reason, want) {
-			t.Errorf("%s: code %d: %+v: %s", settings, code, report.Deep, stderr)
+			t.Errorf("%s: exit code %d, want %d; %d checks, deep %+v, want checks and the reason %q; stderr:\n%s", settings, code, exitFailure, len(report.Checks), report.Deep, want, stderr)
 		}
 	}
 }
@@ -85,11 +85,11 @@ func TestEgress(t *testing.T) {
 
 	runner, said := hand.start(t, func(_ *container.Config, host *container.HostConfig) { host.DNS = []string{gateway.String()} })
 	if said != "" {
-		t.Fatal(said)
+		t.Fatalf("the start says %s, want nothing", said)
 	}
 	pair := selftest.Pair{Tried: runner}
 	if said := hand.steps(t, pair, "run"); said != "" {
-		t.Fatal(said)
+		t.Fatalf("the step run says %s, want nothing", said)
 	}
 	scripts, err := selftest.Scripts()
 	if err != nil {
@@ -110,7 +110,7 @@ func TestEgress(t *testing.T) {
 			}
 			step, err := selftest.RunScript(t.Context(), hand.engine, pair, script, test.target)
 			if err != nil || step.Status != test.status || step.Observed != test.observed {
-				t.Errorf("%s: %+v, %v", test.target, step, err)
+				t.Errorf("%s: %+v, %v, want %s %q", test.target, step, err, test.status, test.observed)
 			}
 		}
 	}

@@ -55,14 +55,14 @@ func doctorReport(t *testing.T, args ...string) (code int, checks map[string]doc
 func healthy(t *testing.T, code int, checks map[string]doctor.Result, skips ...string) {
 	t.Helper()
 	if code != 0 {
-		t.Errorf("code %d", code)
+		t.Errorf("exit code %d, want 0", code)
 	}
 	for id, result := range checks {
 		if result.Status == doctor.Warn && slices.Contains(mayWarn, id) {
 			continue
 		}
 		if result.Status != doctor.Pass && (result.Status != doctor.Skip || !slices.Contains(skips, id)) {
-			t.Errorf("%s: %s: %s", id, result.Status, result.Observed)
+			t.Errorf("%s: %s: %s, want %s", id, result.Status, result.Observed, doctor.Pass)
 		}
 	}
 }
@@ -95,13 +95,13 @@ func TestDoctorOfThisMachine(t *testing.T) {
 	started := time.Now()
 	code, checks := doctorReport(t, "--fleet", name)
 	if took := time.Since(started); took > 6*time.Second { // 2 s are promised
-		t.Errorf("took %s", took)
+		t.Errorf("took %s, want at most 6s", took)
 	}
 	healthy(t, code, checks, mayLack...)
 	code, checks = doctorReport(t, "--fleet", name, "--offline")
 	healthy(t, code, checks, append(mayLack, "network.egress", "network.dns")...)
 	if offline := checks["network.metadata"]; offline.Observed != "offline" {
-		t.Errorf("%+v", offline)
+		t.Errorf("got %+v, want offline", offline)
 	}
 	noProbe(t, api, name)
 }
@@ -156,7 +156,7 @@ func TestDoctorOfAnotherMachine(t *testing.T) {
 	healthy(t, code, checks, append(mayLack, "network.forwarding")...)
 	for _, id := range []string{"userns.max", "devices.tun", "kernel.nat", "storage.space", "network.mtu", "engine.capabilities"} {
 		if checks[id].Status != doctor.Pass {
-			t.Errorf("%s: %s", id, checks[id].Observed)
+			t.Errorf("%s: %s %q, want %s", id, checks[id].Status, checks[id].Observed, doctor.Pass)
 		}
 	}
 	noProbe(t, api, name)
@@ -198,10 +198,10 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !seen.Connected[open] || seen.Connected[closed] {
-		t.Errorf("connected %v", seen.Connected)
+		t.Errorf("connected %v, want %s and not %s", seen.Connected, open, closed)
 	}
 	if seen.Free < 1<<30 || !strings.Contains(seen.Mounts, " / / ") {
-		t.Errorf("%d bytes free, mounts %s", seen.Free, seen.Mounts)
+		t.Errorf("%d bytes free, mounts %s, want 1 GiB at least, and the root", seen.Free, seen.Mounts)
 	}
 	for _, path := range []string{"proc/sys/user/max_user_namespaces", "proc/1/uid_map", "proc/filesystems", "proc/1/net/route"} {
 		want, err := os.ReadFile("/" + path)
@@ -217,7 +217,7 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := fs.Stat(seen.Files, "dev/net/tun"); err != nil || got.Mode().Perm() != want.Mode().Perm() {
-		t.Errorf("tun: %v %v", got, err)
+		t.Errorf("tun: %v %v, want the mode %v", got, err, want.Mode().Perm())
 	}
 	noProbe(t, api, name)
 }
@@ -230,13 +230,13 @@ func TestDoctorOfAPrivateEngine(t *testing.T) {
 	t.Setenv("DOCKER_HOST", engine.Host)
 	code, checks := doctorReport(t)
 	if tun := checks["devices.tun"]; code != exitFailure || tun.Status != doctor.Fail || !strings.Contains(tun.Observed, "0600") {
-		t.Errorf("code %d, %+v", code, tun)
+		t.Errorf("exit code %d, want %d; %+v, want %s with 0600", code, exitFailure, tun, doctor.Fail)
 	}
 	if space := checks["storage.space"]; space.Status != doctor.Warn || !strings.HasPrefix(space.Observed, "0 GiB") {
-		t.Errorf("%+v", space)
+		t.Errorf("got %+v, want %s with 0 GiB", space, doctor.Warn)
 	}
 	if probe := checks["engine.containers"]; probe.Status != doctor.Skip || !strings.Contains(probe.Observed, "no image yet") { // the test binary needs shared libraries
-		t.Errorf("%+v", probe)
+		t.Errorf("got %+v, want %s with %q", probe, doctor.Skip, "no image yet")
 	}
 	program := ownBinary(t)
 	probedByProgram(t, engine, program, 0)
@@ -245,15 +245,15 @@ func TestDoctorOfAPrivateEngine(t *testing.T) {
 	loadImage(t, engine.API, "doctor-test/noshell:latest", time.Now(), nil)
 	loadImage(t, engine.API, "runnerctl/probe:stale", time.Now().Add(-time.Hour), map[string]string{"dev.runnerctl.role": "probe", "dev.runnerctl.schema": "1"})
 	if out := must(t, "prune", "--dry-run"); !strings.Contains(out, "runnerctl/probe:stale") {
-		t.Errorf("prune would remove %s", out)
+		t.Errorf("prune would remove:\n%s\nwant runnerctl/probe:stale", out)
 	}
 	probedByProgram(t, engine, program, 1)
 	if code, checks := doctorReport(t, "devices.tun", "--ignore", "devices.tun"); code != 0 || len(checks) != 1 || checks["devices.tun"].Status != doctor.Warn {
-		t.Errorf("code %d, %+v", code, checks)
+		t.Errorf("exit code %d, want 0; %+v, want devices.tun alone, %s", code, checks, doctor.Warn)
 	}
 	code, script, _ := runnerctl(t.Context(), "doctor", "--fix-script", "devices")
 	if code != 0 || !strings.Contains(script, "\ntry open_tun\n[") {
-		t.Errorf("code %d: %s", code, script)
+		t.Errorf("exit code %d, want 0; script:\n%s\nwant %q", code, script, "\ntry open_tun\n[")
 	}
 }
 
@@ -296,7 +296,7 @@ func probedByProgram(t *testing.T, engine *enginetest.Engine, program string, ot
 	out, err := exec.Command(program, "doctor", "-o", "json").Output()
 	var report doctor.Report
 	if json.Unmarshal(out, &report) != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("%v: got %s, want a report as JSON", err, out)
 	}
 	for _, result := range report.Checks {
 		want := map[string]doctor.Status{"devices.tun": doctor.Fail, "kernel.nat": doctor.Pass, "engine.containers": doctor.Pass, "userns.max": doctor.Pass}[result.ID]
@@ -307,7 +307,7 @@ func probedByProgram(t *testing.T, engine *enginetest.Engine, program string, ot
 	noProbe(t, engine.API, "ci")
 	images, err := engine.API.ImageList(t.Context(), image.ListOptions{All: true})
 	if err != nil || len(images) != others {
-		t.Errorf("images left: %v %+v", err, images)
+		t.Errorf("images left: %v %+v, want %d", err, images, others)
 	}
 	t.Setenv("DOCKER_HOST", engine.Host)
 }
@@ -349,7 +349,7 @@ func loadImage(t *testing.T, api *client.Client, name string, created time.Time,
 	text, err := io.ReadAll(response.Body)
 	_ = response.Body.Close()
 	if err != nil || !strings.Contains(string(text), name) {
-		t.Fatalf("load %s: %v: %s", name, err, text)
+		t.Fatalf("load %s: %v: %s, want its name", name, err, text)
 	}
 }
 
@@ -360,39 +360,42 @@ func TestDoctorOfAMuteEngine(t *testing.T) {
 	started := time.Now()
 	code, checks := doctorReport(t)
 	if engine := checks["engine.reachable"]; code != exitFailure || engine.Status != doctor.Fail || !strings.Contains(engine.Observed, "did not answer within "+facts.EngineLimit.String()) {
-		t.Errorf("code %d, %+v", code, engine)
+		t.Errorf("exit code %d, want %d; %+v, want %s with %q", code, exitFailure, engine, doctor.Fail, "did not answer within "+facts.EngineLimit.String())
 	}
 	if took := time.Since(started); took > 2*facts.EngineLimit {
-		t.Errorf("took %s", took)
+		t.Errorf("took %s, want at most %s", took, 2*facts.EngineLimit)
 	}
 }
 
+// makeMetadataService gives a private engine's network a metadata service. $DIR/etc stands in
+// for /etc, so the machine's own stays as it is.
+const makeMetadataService = `
+	cp -a /etc "$DIR/etc" && mount --bind "$DIR/etc" /etc
+	unshare --net sleep infinity >/dev/null 2>&1 &
+	cloud=$!
+	until [ "$(readlink /proc/$cloud/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
+	ip link add m0 type veth peer name m1 netns $cloud
+	ip addr add 169.254.169.1/24 dev m0 && ip link set m0 up
+	nsenter --target $cloud --net sh -euc '
+		ip link set lo up
+		ip addr add 169.254.169.254/24 dev m1 && ip link set m1 up
+		ip route add default via 169.254.169.1
+		perl -MIO::Socket::INET -e "\$s = IO::Socket::INET->new(Listen => 5, LocalPort => 80) or die; close \$s->accept while 1" >/dev/null 2>&1 &'
+	until bash -c ': </dev/tcp/169.254.169.254/80' 2>/dev/null; do sleep 0.1; done`
+
 // doctor fails on a machine with three faults. After its script ran there, doctor finds them
-// mended. The engine's own network has a metadata service.
+// mended.
 func TestFixScriptMends(t *testing.T) {
 	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 16384, TunMode: 0o600})
 	t.Chdir(t.TempDir())
 	t.Setenv("DOCKER_HOST", engine.Host)
 	t.Setenv("RUNNERCTL", ownBinary(t))
-	engine.Inside(t, `
-		cp -a /etc "$DIR/etc" && mount --bind "$DIR/etc" /etc # the machine's own stays as it is
-		unshare --net sleep infinity >/dev/null 2>&1 &
-		cloud=$!
-		until [ "$(readlink /proc/$cloud/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
-		ip link add m0 type veth peer name m1 netns $cloud
-		ip addr add 169.254.169.1/24 dev m0 && ip link set m0 up
-		nsenter --target $cloud --net sh -euc '
-			ip link set lo up
-			ip addr add 169.254.169.254/24 dev m1 && ip link set m1 up
-			ip route add default via 169.254.169.1
-			perl -MIO::Socket::INET -e "\$s = IO::Socket::INET->new(Listen => 5, LocalPort => 80) or die; close \$s->accept while 1" >/dev/null 2>&1 &'
-		until bash -c ': </dev/tcp/169.254.169.254/80' 2>/dev/null; do sleep 0.1; done`)
-	faults := []string{"devices.tun", "network.forwarding", "network.metadata"}
-	look := func() (status map[string]doctor.Status, failed bool) {
+	engine.Inside(t, makeMetadataService)
+	look := func(t *testing.T) (status map[string]doctor.Status, failed bool) {
 		t.Helper()
 		var report doctor.Report
 		if out := engine.Inside(t, `"$RUNNERCTL" doctor -o json || :`); json.Unmarshal([]byte(out), &report) != nil {
-			t.Fatal(out)
+			t.Fatalf("got %s, want a report as JSON", out)
 		}
 		status = map[string]doctor.Status{}
 		for _, result := range report.Checks {
@@ -400,44 +403,52 @@ func TestFixScriptMends(t *testing.T) {
 		}
 		return status, report.Failed()
 	}
-	if status, _ := look(); status["network.metadata"] != doctor.Warn { // while packets are forwarded
-		t.Fatalf("%v", status)
-	}
-	script := engine.Inside(t, `"$RUNNERCTL" doctor --fix-script network.metadata devices; sysctl -qw net.ipv4.ip_forward=0`)
-	status, failed := look()
-	if !failed || status["devices.tun"] != doctor.Fail || status["network.forwarding"] != doctor.Fail {
-		t.Fatalf("%v", status)
-	}
-	forwarding := engine.Inside(t, `"$RUNNERCTL" doctor --fix-script network.forwarding`)
-	for range 2 {
-		for _, one := range []string{script, forwarding} {
-			t.Setenv("SCRIPT", one)
-			if out := engine.Inside(t, `sh -c "$SCRIPT"`); out != "" {
-				t.Errorf("the script says %s", out)
+	var scripts []string
+	step(t, "the machine has three faults", func(t *testing.T) {
+		if status, _ := look(t); status["network.metadata"] != doctor.Warn { // while packets are forwarded
+			t.Fatalf("got %v, want network.metadata %s", status, doctor.Warn)
+		}
+		scripts = append(scripts, engine.Inside(t, `"$RUNNERCTL" doctor --fix-script network.metadata devices; sysctl -qw net.ipv4.ip_forward=0`))
+		status, failed := look(t)
+		if !failed || status["devices.tun"] != doctor.Fail || status["network.forwarding"] != doctor.Fail {
+			t.Fatalf("got %v, want devices.tun and network.forwarding %s", status, doctor.Fail)
+		}
+		scripts = append(scripts, engine.Inside(t, `"$RUNNERCTL" doctor --fix-script network.forwarding`))
+	})
+	step(t, "the scripts mend them, and may run twice", func(t *testing.T) {
+		for range 2 {
+			for _, one := range scripts {
+				t.Setenv("SCRIPT", one)
+				if out := engine.Inside(t, `sh -c "$SCRIPT"`); out != "" {
+					t.Errorf("the script says %s, want nothing", out)
+				}
 			}
 		}
-	}
-	status, failed = look()
-	for _, id := range faults {
-		if failed || status[id] != doctor.Pass {
-			t.Errorf("%s: %s (failed: %v)", id, status[id], failed)
+		status, failed := look(t)
+		for _, id := range []string{"devices.tun", "network.forwarding", "network.metadata"} {
+			if failed || status[id] != doctor.Pass {
+				t.Errorf("%s: %s (failed: %v), want %s", id, status[id], failed, doctor.Pass)
+			}
 		}
-	}
-	if out := engine.Inside(t, `stat -c %a /dev/net/tun; cat /etc/sysctl.d/60-runnerctl-ip_forward.conf; iptables -S DOCKER-USER | grep -c 169.254`); out != "666\nnet.ipv4.ip_forward = 1\n1\n" {
-		t.Error(out)
-	}
-	// The device is missing, and the kernel has it built in.
-	engine.Inside(t, `umount /dev/net/tun; mount -t tmpfs tmpfs /dev/net`)
-	if status, _ := look(); status["devices.tun"] != doctor.Fail {
-		t.Errorf("%v", status)
-	}
-	t.Setenv("SCRIPT", engine.Inside(t, `"$RUNNERCTL" doctor --fix-script devices.tun`))
-	if out := engine.Inside(t, `sh -c "$SCRIPT"; stat -c '%F %a %t:%T' /dev/net/tun`); out != "character special file 666 a:c8\n" {
-		t.Error(out)
-	}
-	if out := engine.Inside(t, `"$RUNNERCTL" doctor --fix-script devices network userns`); !strings.HasSuffix(out, "# Nothing to do.\n") {
-		t.Error(out)
-	}
+		if out, want := engine.Inside(t, `stat -c %a /dev/net/tun; cat /etc/sysctl.d/60-runnerctl-ip_forward.conf; iptables -S DOCKER-USER | grep -c 169.254`), "666\nnet.ipv4.ip_forward = 1\n1\n"; out != want {
+			t.Errorf("got %q, want %q", out, want)
+		}
+	})
+	step(t, "a missing device of a kernel that has it built in", func(t *testing.T) {
+		engine.Inside(t, `umount /dev/net/tun; mount -t tmpfs tmpfs /dev/net`)
+		if status, _ := look(t); status["devices.tun"] != doctor.Fail {
+			t.Errorf("got %v, want devices.tun %s", status, doctor.Fail)
+		}
+		t.Setenv("SCRIPT", engine.Inside(t, `"$RUNNERCTL" doctor --fix-script devices.tun`))
+		if out, want := engine.Inside(t, `sh -c "$SCRIPT"; stat -c '%F %a %t:%T' /dev/net/tun`), "character special file 666 a:c8\n"; out != want {
+			t.Errorf("got %q, want %q", out, want)
+		}
+	})
+	t.Run("then there is nothing to do", func(t *testing.T) {
+		if out := engine.Inside(t, `"$RUNNERCTL" doctor --fix-script devices network userns`); !strings.HasSuffix(out, "# Nothing to do.\n") {
+			t.Errorf("got:\n%s\nwant %q at the end", out, "# Nothing to do.\n")
+		}
+	})
 }
 
 // Our image passes, and doctor explains the fault of an image made by a well-known recipe.
@@ -454,14 +465,14 @@ func TestDoctorImage(t *testing.T) {
 	}
 	code, checks = doctorReport(t, "--fleet", name, "--image", recipe)
 	if subids := checks["image.subids"]; code != exitFailure || !strings.Contains(subids.Observed, "[0 1001 1 1 100000 65536 65537 100000 65536]") {
-		t.Errorf("code %d, %+v", code, subids)
+		t.Errorf("exit code %d, want %d; %+v, want %q", code, exitFailure, subids, "[0 1001 1 1 100000 65536 65537 100000 65536]")
 	}
 	if mapper := checks["image.newuidmap"]; mapper.Status != doctor.Fail || !strings.Contains(mapper.Observed, "setuid root") {
-		t.Errorf("%+v", mapper)
+		t.Errorf("got %+v, want %s with %q", mapper, doctor.Fail, "setuid root")
 	}
 	noProbe(t, api, name)
 	if code, _, stderr := runnerctl(t.Context(), "doctor", "--image", "nosuch/image:here"); code != exitFailure || !strings.Contains(stderr, "docker pull nosuch/image:here") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "docker pull nosuch/image:here")
 	}
 }
 
@@ -494,7 +505,7 @@ func TestDoctorAsksGitHub(t *testing.T) {
 	status("github.reachable", doctor.Pass, "answers") // without a token too
 	status("github.clock", doctor.Warn, "differ by 10m")
 	if code, checks := doctorReport(t, "github", "--offline"); code != 0 || checks["github.token"].Observed != "offline" {
-		t.Errorf("code %d, %+v", code, checks["github.token"])
+		t.Errorf("exit code %d, want 0; %+v, want offline", code, checks["github.token"])
 	}
 	t.Setenv("RUNNERCTL_TOKEN", github.ClassicToken(time.Hour, "repo"))
 	calm := github.Inject(ghsim.SecondaryLimit("GET /repos/acme/api/actions/runners", 0, time.Hour))
@@ -531,6 +542,6 @@ func TestDoctorAsksForTheAgent(t *testing.T) {
 	github.Inject(ghsim.Fault{Match: "GET /repos/acme/api/actions/runners/deprecations/*", Status: 403, Body: `{"message":"Resource not accessible"}`})
 	see("", doctor.Skip, "Resource not accessible")
 	if _, checks := doctorReport(t, "github"); checks["github.token"].Status != doctor.Pass || checks["github.clock"].Status != doctor.Pass {
-		t.Errorf("%+v", checks)
+		t.Errorf("got %+v, want github.token and github.clock %s", checks, doctor.Pass)
 	}
 }

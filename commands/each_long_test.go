@@ -25,12 +25,12 @@ func TestHostDiesInUp(t *testing.T) {
 	engines["two"].Kill()
 	said := <-done
 	if !strings.HasPrefix(said, "1") || !strings.Contains(said, "one  1 runner ready") {
-		t.Errorf("up: %s", said)
+		t.Errorf("up: %s, want %q at the beginning, and %q", said, "1", "one  1 runner ready")
 	}
 	engines["two"].Run(t)
 	must(t, "up", "--progress", "quiet")
 	if a, b := runnersOn(t, engines["one"].API), runnersOn(t, engines["two"].API); a != 1 || b != 2 {
-		t.Errorf("runners: %d, %d", a, b)
+		t.Errorf("runners: %d, %d, want 1 and 2", a, b)
 	}
 }
 
@@ -41,11 +41,11 @@ func TestFullHost(t *testing.T) {
 	empty := engines["two"].Fill(t, 100)
 	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "host two: image runnerctl/runner:") || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, "one  1 runner ready") {
-		t.Errorf("up: code %d: %s", code, stderr)
+		t.Errorf("up: exit code %d, want %d; stderr:\n%s\nwant %q, %q and %q", code, exitFailure, stderr, "host two: image runnerctl/runner:", "no space left", "one  1 runner ready")
 	}
 	empty()
 	must(t, "up", "--progress", "quiet")
 	if b := runnersOn(t, engines["two"].API); b != 1 {
-		t.Errorf("%d runners", b)
+		t.Errorf("%d runners, want 1", b)
 	}
 }

@@ -62,17 +62,17 @@ func TestSeveralHosts(t *testing.T) {
 
 	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
 	if code != 0 || thorough != strings.Contains(stderr, "✔ two   image from one") || !strings.Contains(stderr, "one  1 runner ready") || !strings.Contains(stderr, "two  2 runners ready") {
-		t.Fatalf("up: code %d: %s", code, stderr)
+		t.Fatalf("up: exit code %d, want 0; image from one: want %t; stderr:\n%s\nwant %q and %q", code, thorough, stderr, "one  1 runner ready", "two  2 runners ready")
 	}
 	if code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet"); code != 0 || strings.Contains(stderr, "image from") {
-		t.Errorf("a second up: code %d: %s", code, stderr)
+		t.Errorf("a second up: exit code %d, want 0; stderr:\n%s\nwant no %q", code, stderr, "image from")
 	}
 	if a, b := runnersOn(t, one.API), runnersOn(t, two.API); a != 1 || b != 2 {
-		t.Fatalf("runners: %d, %d", a, b)
+		t.Fatalf("runners: %d, %d, want 1 and 2", a, b)
 	}
 	table := must(t, "ps")
 	if !strings.HasPrefix(table, "NAME     HOST  FLEET") || strings.Count(table, "  two  ") != 2 || strings.Count(table, "  one  ") != 1 {
-		t.Errorf("ps:\n%s", table)
+		t.Errorf("ps:\n%s\nwant the column HOST, 2 lines of two, 1 of one", table)
 	}
 	names := strings.Fields(must(t, "ps", "-q"))
 	for _, name := range names { // on either host
@@ -81,10 +81,10 @@ func TestSeveralHosts(t *testing.T) {
 		}
 	}
 	if log := must(t, "logs", "--tail", "1"); strings.Count(log, "\n") != 3 {
-		t.Errorf("logs of %v:\n%s", names, log)
+		t.Errorf("logs of %v:\n%s\nwant 3 lines", names, log)
 	}
 	if listed := must(t, "host", "ls"); strings.Count(listed, "1/1") != 1 || strings.Count(listed, "2/2") != 1 {
-		t.Errorf("host ls:\n%s", listed)
+		t.Errorf("host ls:\n%s\nwant 1/1 and 2/2, once each", listed)
 	}
 	for args, want := range map[string]string{
 		"build":            "which host? the settings have one, two",
@@ -95,7 +95,7 @@ func TestSeveralHosts(t *testing.T) {
 		"exec nosuch true": "no runner named nosuch",
 	} {
 		if code, _, stderr := runnerctl(t.Context(), strings.Fields(args)...); code == 0 || !strings.Contains(stderr, want) {
-			t.Errorf("%s: code %d: %s", args, code, stderr)
+			t.Errorf("%s: exit code %d, want another than 0; stderr:\n%s\nwant %q", args, code, stderr, want)
 		}
 	}
 
@@ -103,19 +103,19 @@ func TestSeveralHosts(t *testing.T) {
 	started := time.Now()
 	code, stdout, stderr := runnerctl(t.Context(), "ps")
 	if code != exitFailure || !strings.Contains(stdout, "  one  ") || !strings.Contains(stderr, "host two: ") || time.Since(started) > within {
-		t.Errorf("ps without two: code %d: %s%s", code, stdout, stderr)
+		t.Errorf("ps without two: exit code %d after %s, want %d within %s; stdout:\n%s\nwant one; stderr:\n%s\nwant %q", code, time.Since(started), exitFailure, within, stdout, stderr, "host two: ")
 	}
 	if code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet"); code != exitFailure || !strings.Contains(stderr, "one  1 runner ready") {
-		t.Errorf("up without two: code %d: %s", code, stderr)
+		t.Errorf("up without two: exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "one  1 runner ready")
 	}
 	two.Run(t)
 	must(t, "up", "--progress", "quiet")
 	if a, b := runnersOn(t, one.API), runnersOn(t, two.API); a != 1 || b != 2 {
-		t.Errorf("after two came back: %d, %d", a, b)
+		t.Errorf("after two came back: %d, %d, want 1 and 2", a, b)
 	}
 	must(t, "host", "drain", "two")
 	if a, b := runnersOn(t, one.API), len(leftovers(t, two.API, "ci")); a != 1 || b != 0 {
-		t.Errorf("after the drain: %d on one, %d objects on two", a, b)
+		t.Errorf("after the drain: %d on one, %d objects on two, want 1 and 0", a, b)
 	}
 	must(t, "down")
 	if left := append(leftovers(t, one.API, "ci"), leftovers(t, two.API, "ci")...); len(left) > 0 {
@@ -131,10 +131,10 @@ func TestDoctorOfSeveralHosts(t *testing.T) {
 	code, stdout, _ := runnerctl(t.Context(), "doctor", "engine", "--offline")
 	here, gone, _ := strings.Cut(stdout, "Host gone\n")
 	if code != exitFailure || !strings.HasPrefix(here, "Host here\n") || strings.Contains(here, "✘ engine.reachable") || !strings.Contains(gone, "✘ engine.reachable") {
-		t.Errorf("code %d:\n%s", code, stdout)
+		t.Errorf("exit code %d, want %d; stdout:\n%s\nwant the host here first, and engine.reachable to fail on gone alone", code, exitFailure, stdout)
 	}
 	code, stdout, _ = runnerctl(t.Context(), "doctor", "engine.reachable", "-o", "json")
 	if code != exitFailure || !strings.Contains(stdout, `"gone": {`) || !strings.Contains(stdout, `"here": {`) {
-		t.Errorf("code %d:\n%s", code, stdout)
+		t.Errorf("exit code %d, want %d:\n%s\nwant %q and %q", code, exitFailure, stdout, `"gone": {`, `"here": {`)
 	}
 }

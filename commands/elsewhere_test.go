@@ -46,23 +46,23 @@ func TestTokenStaysAtItsHost(t *testing.T) {
 	const reason = "is not asked: the token is for "
 	code, stdout, stderr := runnerctl(t.Context(), "ps", "--fleet", "ci")
 	if code != 0 || !strings.Contains(stdout, "not asked") || !strings.Contains(stderr, elsewhere.URL+"/acme/api "+reason+strings.TrimPrefix(home.URL, "https://")) {
-		t.Errorf("ps: code %d: %s%s", code, stdout, stderr)
+		t.Errorf("ps: exit code %d, want 0; stdout:\n%s\nstderr:\n%s\nwant %q and %q", code, stdout, stderr, "not asked", elsewhere.URL+"/acme/api "+reason+strings.TrimPrefix(home.URL, "https://"))
 	}
 	code, stdout, stderr = runnerctl(t.Context(), "down", "--all", "--dry-run")
 	if code != exitFailure || !strings.Contains(stderr, reason) || !strings.HasPrefix(stdout, "remove  zz-aaaa") {
-		t.Errorf("down --all --dry-run: code %d: %s%s", code, stdout, stderr)
+		t.Errorf("down --all --dry-run: exit code %d, want %d; stdout:\n%s\nstderr:\n%s\nwant %q and %q", code, exitFailure, stdout, stderr, reason, "remove  zz-aaaa")
 	}
 	for _, args := range [][]string{{"down", "--fleet", "ci"}, {"down", "--all"}} {
 		if code, _, stderr := runnerctl(t.Context(), args...); code != exitFailure || !strings.Contains(stderr, reason) || !strings.Contains(stderr, "--target "+elsewhere.URL+"/acme/api") || !strings.Contains(stderr, "--force") {
-			t.Errorf("%v: code %d: %s", args, code, stderr)
+			t.Errorf("%v: exit code %d, want %d; stderr:\n%s\nwant %q, %q and %q", args, code, exitFailure, stderr, reason, "--target "+elsewhere.URL+"/acme/api", "--force")
 		}
 	}
 	write(t, "runnerctl.yaml", "") // without a target, github.com is assumed
 	if code, _, stderr := runnerctl(t.Context(), "down", "--fleet", "ci"); code != exitFailure || !strings.Contains(stderr, reason+"github.com") {
-		t.Errorf("down: code %d: %s", code, stderr)
+		t.Errorf("down: exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, reason+"github.com")
 	}
 	if asked := elsewhere.Requests(); len(asked) > 0 {
-		t.Errorf("asked elsewhere: %+v", asked)
+		t.Errorf("asked elsewhere: %+v, want nothing", asked)
 	}
 	if len(leftovers(t, engine.API, "ci")) == 0 {
 		t.Error("removed without its registration")
@@ -93,11 +93,11 @@ func TestDownOfRegistrationsOnly(t *testing.T) {
 			}
 		}
 		if plan := must(t, append(args, "--dry-run")...); plan != "forget  ci-aaaa  (offline at GitHub, and no runner has it)\n" {
-			t.Errorf("%v: plan:\n%s", args, plan)
+			t.Errorf("%v: plan:\n%s\nwant\n%s", args, plan, "forget  ci-aaaa  (offline at GitHub, and no runner has it)\n")
 		}
 		must(t, args...)
 		if left := registered(github); !slices.Equal(left, []string{"ci-bbbb"}) {
-			t.Errorf("%v: registered: %v", args, left)
+			t.Errorf("%v: registered: %v, want ci-bbbb alone", args, left)
 		}
 	}
 }

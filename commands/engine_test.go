@@ -46,9 +46,17 @@ func must(t *testing.T, args ...string) string {
 	t.Helper()
 	code, stdout, stderr := runnerctl(t.Context(), args...)
 	if code != 0 {
-		t.Fatalf("runnerctl %s: code %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
+		t.Fatalf("runnerctl %s: exit code %d, want 0\n%s%s", strings.Join(args, " "), code, stdout, stderr)
 	}
 	return stdout
+}
+
+// step runs a subtest on which later ones build: if it fails, the test ends.
+func step(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	if !t.Run(name, test) {
+		t.FailNow()
+	}
 }
 
 // newFleet makes up a fleet name for this test and removes the fleet at the test's end.
@@ -58,7 +66,7 @@ func newFleet(t *testing.T, api *client.Client) string {
 	name := fleet.NewName("t", map[string]bool{})
 	t.Cleanup(func() {
 		if code, _, stderr := runnerctl(context.Background(), "down", "--fleet", name); code != 0 {
-			t.Errorf("down: %s", stderr)
+			t.Errorf("down: exit code %d, want 0: %s", code, stderr)
 		}
 		if left := leftovers(t, api, name); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
@@ -137,27 +145,54 @@ func ids(runners []fleet.Runner) (all []string) {
 	return all
 }
 
+// A fleet of three runners keeps the security model and gives its jobs a Docker of their own.
+// The runners survive a second up, and none is left after down.
 func TestFleet(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)
-
 	must(t, up(name, "--count", "3")...)
 	first := list(t, name)
 	if len(first) != 3 {
-		t.Fatalf("%d runners", len(first))
+		t.Fatalf("up --count 3 made %d runners, want 3", len(first))
 	}
-	for _, runner := range first {
-		if !runner.Ready || runner.DockerVersion == "" || runner.Memory != 4<<30 {
-			t.Errorf("%+v", runner)
-		}
-		inspectSecurity(t, api, runner)
-	}
-	must(t, up(name, "--count", "3")...)
-	if got := ids(list(t, name)); !slices.Equal(got, ids(first)) {
-		t.Error("a second up changed the fleet")
-	}
-
 	runner := first[0].Name
+
+	t.Run("the runners are ready and keep the security model", func(t *testing.T) {
+		for _, runner := range first {
+			if !runner.Ready || runner.DockerVersion == "" || runner.Memory != 4<<30 {
+				t.Errorf("got %+v, want a ready runner with a Docker version and 4 GiB of memory", runner)
+			}
+			inspectSecurity(t, api, runner)
+		}
+	})
+	step(t, "a second up changes nothing", func(t *testing.T) {
+		must(t, up(name, "--count", "3")...)
+		if got := ids(list(t, name)); !slices.Equal(got, ids(first)) {
+			t.Errorf("a second up changed the fleet: got %v, want %v", got, ids(first))
+		}
+	})
+	t.Run("a job sees its own machine", func(t *testing.T) { jobSeesItsMachine(t, runner) })
+	step(t, "an idle runner stops at once with exit code 0", func(t *testing.T) { idleRunnerStops(t, api, runner) })
+	step(t, "up replaces a stopped runner and removes surplus ones", func(t *testing.T) {
+		// The stopped runner no longer counts; the other two stay.
+		if plan := must(t, up(name, "--count", "3", "--dry-run")...); strings.Count(plan, "keep") != 2 || strings.Count(plan, "create") != 1 || strings.Count(plan, "remove  "+runner) != 1 {
+			t.Errorf("plan:\n%s\nwant 2 kept, 1 created, %s removed", plan, runner)
+		}
+		must(t, up(name, "--count", "1")...)
+		if left := list(t, name); len(left) != 1 || left[0].Name == runner {
+			t.Errorf("after up --count 1: %+v, want one runner other than %s", left, runner)
+		}
+	})
+	t.Run("down leaves no process", func(t *testing.T) {
+		must(t, "down", "--fleet", name)
+		if left := processesOf(t, ids(first)); len(left) > 0 {
+			t.Errorf("processes left behind: %v, want none", left)
+		}
+	})
+}
+
+// jobSeesItsMachine runs commands of a job in an idle runner.
+func jobSeesItsMachine(t *testing.T, runner string) {
 	inside := func(script string) string {
 		return strings.TrimSpace(must(t, "exec", runner, "--", "sh", "-c", script))
 	}
@@ -180,41 +215,30 @@ func TestFleet(t *testing.T) {
 	for line := range strings.Lines(inside("cat /proc/self/uid_map")) {
 		var in, out, length int
 		if _, err := fmt.Sscan(line, &in, &out, &length); err != nil || out == 0 {
-			t.Errorf("uid_map %q", line)
+			t.Errorf("uid_map %q, want three numbers, the second not 0 (%v)", line, err)
 		}
 	}
 	if code, _, _ := runnerctl(t.Context(), "exec", runner, "--", "sh", "-c", "exit 7"); code != 7 {
 		t.Errorf("exec passed on %d, want 7", code)
 	}
+}
 
-	// An idle runner stops at once with exit code 0, and starts again with its state.
-	inside("touch kept")
+// idleRunnerStops stops an idle runner.
+func idleRunnerStops(t *testing.T, api *client.Client, runner string) {
+	must(t, "exec", runner, "--", "sh", "-c", "touch kept")
 	started := time.Now()
 	if err := api.ContainerStop(t.Context(), runner, container.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(started); took > 6*time.Second {
-		t.Errorf("stop took %s", took)
+		t.Errorf("stop took %s, want at most 6s", took)
 	}
 	stopped, err := api.ContainerInspect(t.Context(), runner)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if stopped.State.ExitCode != 0 {
-		t.Errorf("stop: exit code %d", stopped.State.ExitCode)
-	}
-
-	// The stopped runner no longer counts; the other two stay.
-	if plan := must(t, up(name, "--count", "3", "--dry-run")...); strings.Count(plan, "keep") != 2 || strings.Count(plan, "create") != 1 || strings.Count(plan, "remove  "+runner) != 1 {
-		t.Errorf("plan:\n%s", plan)
-	}
-	must(t, up(name, "--count", "1")...)
-	if left := list(t, name); len(left) != 1 || left[0].Name == runner {
-		t.Errorf("after up --count 1: %+v", left)
-	}
-	must(t, "down", "--fleet", name)
-	if left := processesOf(t, ids(first)); len(left) > 0 {
-		t.Errorf("processes left behind: %v", left)
+		t.Errorf("stop: exit code %d, want 0", stopped.State.ExitCode)
 	}
 }
 
@@ -247,7 +271,7 @@ func TestBusyRunnerStays(t *testing.T) {
 	}
 	must(t, up(name, "--count", "1")...)
 	if left := list(t, name); len(left) != 1 || left[0].Name != youngest {
-		t.Errorf("%s was at work, left is %+v", youngest, left)
+		t.Errorf("%s was at work, left is %+v, want it alone", youngest, left)
 	}
 }
 
@@ -281,7 +305,7 @@ func TestNewerSchema(t *testing.T) {
 	for _, command := range [][]string{{"ps", "--fleet", name}, {"down", "--fleet", name}, up(name)} {
 		code, _, stderr := runnerctl(t.Context(), command...)
 		if code != exitFailure || !strings.Contains(stderr, "was made by a newer runnerctl") || !strings.Contains(stderr, "hint") {
-			t.Errorf("%v: code %d: %s", command, code, stderr)
+			t.Errorf("%v: exit code %d, want %d; stderr:\n%s\nwant %q and %q", command, code, exitFailure, stderr, "was made by a newer runnerctl", "hint")
 		}
 	}
 	if _, err := api.ContainerInspect(t.Context(), made.ID); err != nil {
@@ -298,29 +322,29 @@ func inspectSecurity(t *testing.T, api *client.Client, runner fleet.Runner) {
 	}
 	host := info.HostConfig
 	if host.Privileged || !slices.Equal(host.CapDrop, []string{"ALL"}) || len(host.CapAdd) != 2 {
-		t.Errorf("privileged %v, capabilities +%v -%v", host.Privileged, host.CapAdd, host.CapDrop)
+		t.Errorf("privileged %v, capabilities +%v -%v, want not privileged, +SETUID +SETGID, -ALL", host.Privileged, host.CapAdd, host.CapDrop)
 	}
 	for _, capability := range host.CapAdd {
 		if name := strings.TrimPrefix(capability, "CAP_"); name != "SETUID" && name != "SETGID" {
-			t.Errorf("capability %s", capability)
+			t.Errorf("capability %s, want SETUID or SETGID", capability)
 		}
 	}
 	if len(host.Devices) != 1 || host.Devices[0].PathOnHost != "/dev/net/tun" {
-		t.Errorf("devices %v", host.Devices)
+		t.Errorf("devices %v, want /dev/net/tun alone", host.Devices)
 	}
 	for _, mount := range info.Mounts {
 		if mount.Type == "bind" && mount.Source != "/sys" {
-			t.Errorf("host path %s", mount.Source)
+			t.Errorf("host path %s, want /sys alone", mount.Source)
 		}
 	}
 	if !strings.HasPrefix(host.SecurityOpt[0], "seccomp={") {
-		t.Error("no seccomp profile")
+		t.Errorf("security option %.40q, want %q at the beginning", host.SecurityOpt[0], "seccomp={")
 	}
 	if host.Memory == 0 || host.NanoCPUs == 0 || host.PidsLimit == nil || *host.PidsLimit == 0 {
-		t.Error("no limits")
+		t.Errorf("memory %d, CPUs %d, want limits of both, and of processes", host.Memory, host.NanoCPUs)
 	}
 	if host.NetworkMode.IsHost() || host.PidMode.IsHost() || host.IpcMode.IsHost() {
-		t.Error("shares a namespace with the host")
+		t.Errorf("namespaces: network %q, pid %q, ipc %q, want none of the host's", host.NetworkMode, host.PidMode, host.IpcMode)
 	}
 	top, err := api.ContainerTop(t.Context(), runner.ContainerID, []string{"-eo", "uid,pid,comm"})
 	if err != nil {
@@ -341,7 +365,7 @@ func TestTwoUpsMakeOneFleet(t *testing.T) {
 	for range 2 {
 		group.Go(func() {
 			if code, _, stderr := runnerctl(t.Context(), up(name, "--count", "2")...); code != 0 {
-				t.Errorf("code %d: %s", code, stderr)
+				t.Errorf("exit code %d, want 0; stderr:\n%s", code, stderr)
 			}
 		})
 	}
@@ -391,7 +415,7 @@ func TestFailingRunnerTellsWhyAndLeavesNothing(t *testing.T) {
 	name := newFleet(t, api)
 	code, _, stderr := runnerctl(t.Context(), up(name, "--timeout", "1ms")...)
 	if code != exitFailure || !strings.Contains(stderr, "the inner Docker daemon is not up after ") || !strings.Contains(stderr, "hint") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q and %q", code, exitFailure, stderr, "the inner Docker daemon is not up after ", "hint")
 	}
 	if left := leftovers(t, api, name); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

@@ -297,7 +297,7 @@ func TestDeep(t *testing.T) {
 	name := newFleet(t, api)
 	code, stdout, stderr := runnerctl(t.Context(), "doctor", "--deep", "--offline", "--fleet", name, "-o", "json")
 	if code != 0 {
-		t.Fatalf("code %d: %s%s", code, stdout, stderr)
+		t.Fatalf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s", code, stdout, stderr)
 	}
 	var report doctor.Report
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
@@ -323,14 +323,14 @@ func TestDeep(t *testing.T) {
 		case doctor.Blocked:
 			blocked[attempt.As]++
 		case doctor.Escaped:
-			t.Errorf("as %s: %s: %s", attempt.As, attempt.ID, attempt.Reason)
+			t.Errorf("as %s: %s: %s, want it blocked", attempt.As, attempt.ID, attempt.Reason)
 		default:
 			t.Logf("as %s: %s: %s", attempt.As, attempt.ID, attempt.Reason)
 		}
 	}
 	for _, as := range []string{"runner", "root", "container", "privileged"} {
 		if blocked[as] < 25 {
-			t.Errorf("as %s only %d attempts were made", as, blocked[as])
+			t.Errorf("as %s only %d attempts were made, want 25 at least", as, blocked[as])
 		}
 	}
 	if left := leftovers(t, api, name); len(left) > 0 {
@@ -352,7 +352,7 @@ func TestNobodyOpensADisk(t *testing.T) {
 	defer engine.Close()
 	hand := byHand{api: api, engine: engine}
 	if said := hand.steps(t, selftest.Pair{Tried: runner}, "run"); said != "" { // builds the inner image
-		t.Fatal(said)
+		t.Fatalf("the step run says %s, want nothing", said)
 	}
 	if err := engine.Send(t.Context(), runner, selftest.Folder, templates.Outer(templates.RunnerID), selftest.Pack); err != nil {
 		t.Fatal(err)
@@ -365,7 +365,7 @@ func TestNobodyOpensADisk(t *testing.T) {
 	given := map[string]string{"disk": loopDevice(t)}
 	for _, one := range selftest.Attackers(true) {
 		if battery := selftest.Try(t.Context(), engine, runner, one, given, disk); battery.Err != nil || battery.Attempts[0].Verdict != doctor.Blocked {
-			t.Errorf("%+v", battery)
+			t.Errorf("got %+v, want it %s", battery, doctor.Blocked)
 		}
 	}
 }

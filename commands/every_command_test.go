@@ -25,7 +25,7 @@ func visible(t *testing.T) []*cli.Command {
 		}
 	}
 	if len(all) < 10 {
-		t.Fatalf("%d commands only", len(all))
+		t.Fatalf("%d commands only, want 10 at least", len(all))
 	}
 	return all
 }
@@ -40,7 +40,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 		}
 		for _, flag := range command.VisibleFlags() {
 			if term := cmdline.FlagDefinition(flag).Term; !strings.Contains(stdout, "\n  "+term) {
-				t.Errorf("%s --help: no %s", command.Name, term)
+				t.Errorf("%s --help:\n%s\nwant %q", command.Name, stdout, term)
 			}
 		}
 		if strings.Count(overview, "\n  "+command.Name+" ") != 1 {
@@ -114,7 +114,7 @@ func TestManPage(t *testing.T) {
 		section, _, _ = strings.Cut(section, "\n.S")
 		for _, flag := range command.VisibleFlags() {
 			if term := cmdline.Roff(cmdline.FlagDefinition(flag).Term); !strings.Contains(section, "\n.B "+term+"\n") {
-				t.Errorf("%s: no %s", command.Name, term)
+				t.Errorf("%s:\n%s\nwant %q", command.Name, section, term)
 			}
 		}
 	}
@@ -125,10 +125,10 @@ func TestManPage(t *testing.T) {
 	command.Stderr = &warnings
 	text, err := command.Output()
 	if err != nil || warnings.Len() > 0 {
-		t.Errorf("groff: %v\n%s", err, &warnings)
+		t.Errorf("groff: %v\n%s\nwant no warnings", err, &warnings)
 	}
 	if !strings.Contains(string(text), "--bootstrap-base") { // other kinds of hyphens can't be pasted
-		t.Errorf("flags can't be copied from\n%s", text)
+		t.Errorf("the page is\n%s\nwant --bootstrap-base, with hyphens that can be pasted", text)
 	}
 }
 
@@ -150,13 +150,13 @@ func TestVersion(t *testing.T) {
 		t.Setenv("DOCKER_HOST", host)
 		code, stdout, stderr := runnerctl(t.Context(), "version")
 		if code != 0 || !strings.HasPrefix(strings.TrimSpace(stdout), "runnerctl  "+Version) || !strings.Contains(stderr, reason) {
-			t.Errorf("code %d: %s%s", code, stdout, stderr)
+			t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s\nwant %q and %q", code, stdout, stderr, "runnerctl  "+Version, reason)
 		}
 	}
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
 	code, stdout, stderr := runnerctl(t.Context(), "version", "-o", "json")
 	if code != 0 || stderr != "" || !strings.Contains(stdout, `"engine": null`) || !strings.Contains(stdout, `"image": null`) || !strings.Contains(stdout, fmt.Sprintf(`"version": %q`, Version)) {
-		t.Errorf("code %d: %s%s", code, stdout, stderr)
+		t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s\nwant %q, %q and %q, and nothing on stderr", code, stdout, stderr, `"engine": null`, `"image": null`, fmt.Sprintf(`"version": %q`, Version))
 	}
 }
 
@@ -184,6 +184,6 @@ func TestVersionOfEngineAndImage(t *testing.T) {
 	}
 	code, stdout, stderr := runnerctl(t.Context(), "version")
 	if code != 0 || strings.Contains(stdout, "image") || !strings.Contains(stderr, "no image: none is built for these settings yet") {
-		t.Errorf("code %d: %s%s", code, stdout, stderr)
+		t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s\nwant %q, but not %q", code, stdout, stderr, "no image: none is built for these settings yet", "image")
 	}
 }

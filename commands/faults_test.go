@@ -74,7 +74,7 @@ func TestRunnerKilledWhileUpWaits(t *testing.T) {
 			}()
 			code, _, stderr := runnerctl(t.Context(), up(name, "--count", "2")...)
 			if code != exitFailure || !slices.ContainsFunc(test.want, func(want string) bool { return strings.Contains(stderr, want) }) {
-				t.Errorf("code %d: %s", code, stderr)
+				t.Errorf("exit code %d, want %d; stderr:\n%s\nwant one of %q", code, exitFailure, stderr, test.want)
 			}
 			gone := <-ended
 			if runners := list(t, name); len(runners) != 1 || !runners[0].Ready || runners[0].ContainerID == gone {
@@ -113,7 +113,7 @@ func TestInnerDaemonsKilled(t *testing.T) {
 		inside("docker network create again && docker network rm again")
 	}
 	if table := must(t, "ps", "--fleet", name); !strings.Contains(table, "ready, daemon restarted 2×") {
-		t.Error(table)
+		t.Errorf("ps:\n%s\nwant %q", table, "ready, daemon restarted 2×")
 	}
 
 	inside("chmod a-x /usr/sbin/dockerd && pkill -9 -x dockerd")
@@ -127,14 +127,14 @@ func TestInnerDaemonsKilled(t *testing.T) {
 		}
 	}
 	if now := list(t, name)[0]; now.Ready || now.Revivals == 0 {
-		t.Errorf("%+v", now)
+		t.Errorf("got %+v, want it started again, and not ready", now)
 	}
 	if table := must(t, "ps", "--fleet", name); !strings.Contains(table, ", started again ") {
-		t.Error(table)
+		t.Errorf("ps:\n%s\nwant %q", table, ", started again ")
 	}
 	must(t, up(name)...)
 	if runners := list(t, name); len(runners) != 1 || runners[0].Name == runner.Name || !runners[0].Ready {
-		t.Errorf("up left %+v", runners)
+		t.Errorf("up left %+v, want one ready runner other than %s", runners, runner.Name)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestStartAfterAJobChangedItsMachine(t *testing.T) {
 	})
 	must(t, up(name)...)
 	if left := list(t, name); len(left) != 1 || left[0].Name == runner.Name {
-		t.Errorf("up left %+v", left)
+		t.Errorf("up left %+v, want one runner other than %s", left, runner.Name)
 	}
 }
 
@@ -207,7 +207,7 @@ func TestStaleLock(t *testing.T) {
 	}
 	code, _, stderr := runnerctl(t.Context(), up(name)...)
 	if code != 0 || !strings.Contains(stderr, "is being changed by another runnerctl") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want 0; stderr:\n%s\nwant %q", code, stderr, "is being changed by another runnerctl")
 	}
 }
 
@@ -223,15 +223,15 @@ func TestPausedRunner(t *testing.T) {
 	}
 	pause(runner.ContainerID)
 	if table := must(t, "ps", "--fleet", name); !strings.Contains(table, "paused") {
-		t.Error(table)
+		t.Errorf("ps:\n%s\nwant %q", table, "paused")
 	}
 	if code, _, stderr := runnerctl(t.Context(), "exec", runner.Name, "--", "true"); code != exitFailure || !strings.Contains(stderr, "is paused") || !strings.Contains(stderr, "hint   docker unpause "+runner.Name) {
-		t.Errorf("exec: code %d: %s", code, stderr)
+		t.Errorf("exec: exit code %d, want %d; stderr:\n%s\nwant %q and %q", code, exitFailure, stderr, "is paused", "hint   docker unpause "+runner.Name)
 	}
 	must(t, up(name)...)
 	replaced := list(t, name)
 	if len(replaced) != 1 || replaced[0].Name == runner.Name || !replaced[0].Ready {
-		t.Fatalf("up left %+v", replaced)
+		t.Fatalf("up left %+v, want one ready runner other than %s", replaced, runner.Name)
 	}
 	pause(replaced[0].ContainerID)
 	must(t, "down", "--fleet", name)
@@ -248,6 +248,27 @@ func TestEngineRestartedAndDiskFull(t *testing.T) {
 	before := list(t, "ci")
 	must(t, "exec", before[0].Name, "--", "sh", "-c", "echo here >kept && docker volume create kept")
 
+	step(t, "runners come back with a killed engine", func(t *testing.T) { runnersComeBack(t, engine, before) })
+	step(t, "a job fills its daemon's data", func(t *testing.T) { jobFillsTheDisk(t, engine, before) })
+	step(t, "there is no room for the start of a runner", func(t *testing.T) { noRoomForAStart(t, engine) })
+	t.Run("there is no room for a build", func(t *testing.T) {
+		empty := engine.Fill(t, 60)
+		err := buildImage(t, engine.API, "runnerctl-test/disk:full", "FROM debian:trixie-slim\nRUN head -c 200M /dev/zero >/big\n")
+		var failure *dockerx.BuildError
+		if !errors.As(err, &failure) || !strings.HasPrefix(failure.Cause(), "[2/2] RUN head") || !strings.Contains(hint.Of(advised(err)), "the engine's disk is full") {
+			t.Errorf("build: %v, %+v, hint %q, want the step [2/2] RUN head and the hint %q", err, failure, hint.Of(advised(err)), "the engine's disk is full")
+		}
+		empty()
+	})
+	t.Run("down leaves nothing", func(t *testing.T) {
+		must(t, "down")
+		if left := leftovers(t, engine.API, "ci"); len(left) > 0 {
+			t.Errorf("left behind: %v, want nothing", left)
+		}
+	})
+}
+
+func runnersComeBack(t *testing.T, engine *enginetest.Engine, before []fleet.Runner) {
 	engine.Kill()
 	engine.Run(t)
 	var after []fleet.Runner
@@ -261,64 +282,59 @@ func TestEngineRestartedAndDiskFull(t *testing.T) {
 		}
 		return ready == 3
 	})
-	if got := strings.Join(ids(after), " "); got != strings.Join(ids(before), " ") {
-		t.Errorf("other runners: %s", got)
+	if got, want := strings.Join(ids(after), " "), strings.Join(ids(before), " "); got != want {
+		t.Errorf("runners: %s, want %s", got, want)
 	}
 	if kept := must(t, "exec", before[0].Name, "--", "sh", "-c", "cat kept; docker volume ls -q"); kept != "here\nkept\n" {
-		t.Errorf("kept: %q", kept)
+		t.Errorf("kept: %q, want %q", kept, "here\nkept\n")
 	}
 	if plan := must(t, "up", "--count", "3", "--dry-run"); strings.Count(plan, "keep") != 3 {
-		t.Errorf("plan:\n%s", plan)
+		t.Errorf("plan:\n%s\nwant 3 runners kept", plan)
 	}
+}
 
-	// A job fills its daemon's data: the job gets a clear error, ps shows the full disk, and
-	// the other runners live.
+// jobFillsTheDisk lets a job fill its daemon's data: the job gets a clear error, ps shows the
+// full disk, and the other runners live.
+func jobFillsTheDisk(t *testing.T, engine *enginetest.Engine, before []fleet.Runner) {
 	empty := engine.Fill(t, 4)
 	code, _, stderr := runnerctl(t.Context(), "exec", before[0].Name, "--", "sh", "-c", "head -c 64M /dev/zero | docker import - big")
 	if code == 0 || !strings.Contains(stderr, "no space left on device") {
-		t.Errorf("import: code %d: %s", code, stderr)
+		t.Errorf("import: exit code %d, want another than 0; stderr:\n%s\nwant %q", code, stderr, "no space left on device")
 	}
 	table := must(t, "ps")
 	if strings.Count(table, "ready, disk full") != 3 { // here all runners share one disk
-		t.Error(table)
+		t.Errorf("ps:\n%s\nwant 3 lines with %q", table, "ready, disk full")
 	}
 	must(t, "exec", before[1].Name, "--", "docker", "ps")
-	code, _, stderr = runnerctl(t.Context(), "up", "--count", "4", "--progress", "quiet")
-	if code != exitFailure || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "the engine's disk is full") {
-		t.Errorf("up: code %d: %s", code, stderr)
-	}
+	diskIsFull(t, "no space left on device", "up", "--count", "4", "--progress", "quiet")
 	if runners := list(t, "ci"); len(runners) != 3 {
-		t.Errorf("%d runners after the failed up", len(runners))
+		t.Errorf("%d runners after the failed up, want 3", len(runners))
 	}
-	code, _, stderr = runnerctl(t.Context(), "build", "--no-cache", "--progress", "quiet")
-	if code != exitFailure || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "the engine's disk is full") {
-		t.Errorf("build: code %d: %s", code, stderr)
-	}
+	diskIsFull(t, "no space left on device", "build", "--no-cache", "--progress", "quiet")
 	empty()
+}
 
-	// There is room for a lock and containers, but not for their start. (16 MiB are ext4's
-	// own reserve.)
-	empty = engine.Fill(t, 18)
-	code, _, stderr = runnerctl(t.Context(), "up", "--count", "8", "--progress", "quiet")
-	if code != exitFailure || !strings.Contains(stderr, "the inner Docker daemon is not up after") || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "the engine's disk is full") {
-		t.Errorf("up: code %d: %s", code, stderr)
+// diskIsFull fails unless a command fails for the full disk of the engine, with these words
+// too. It returns the command's stderr.
+func diskIsFull(t *testing.T, words string, args ...string) string {
+	t.Helper()
+	code, _, stderr := runnerctl(t.Context(), args...)
+	if code != exitFailure || !strings.Contains(stderr, words) || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "the engine's disk is full") {
+		t.Errorf("%v: exit code %d, want %d; stderr:\n%s\nwant %q, no space left on device, and the hint that the engine's disk is full", args, code, exitFailure, stderr, words)
 	}
+	return stderr
+}
+
+// noRoomForAStart leaves room for a lock and containers, but not for their start. (16 MiB are
+// ext4's own reserve.)
+func noRoomForAStart(t *testing.T, engine *enginetest.Engine) {
+	empty := engine.Fill(t, 18)
+	stderr := diskIsFull(t, "the inner Docker daemon is not up after", "up", "--count", "8", "--progress", "quiet")
 	runners := list(t, "ci")
 	if len(runners) < 3 || len(runners) > 7 || strings.Count(stderr, "✔ ci-") != len(runners) {
-		t.Errorf("%d runners, and up told:\n%s", len(runners), stderr)
+		t.Errorf("%d runners, want 3 to 7, each of them in stderr:\n%s", len(runners), stderr)
 	}
 	empty()
-	empty = engine.Fill(t, 60)
-	err := buildImage(t, engine.API, "runnerctl-test/disk:full", "FROM debian:trixie-slim\nRUN head -c 200M /dev/zero >/big\n")
-	var failure *dockerx.BuildError
-	if !errors.As(err, &failure) || !strings.HasPrefix(failure.Cause(), "[2/2] RUN head") || !strings.Contains(hint.Of(advised(err)), "the engine's disk is full") {
-		t.Errorf("build: %v, %+v, %q", err, failure, hint.Of(advised(err)))
-	}
-	empty()
-	must(t, "down")
-	if left := leftovers(t, engine.API, "ci"); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
 }
 
 // On an engine whose bridge has one address, the first runner lives and the error names why
@@ -330,7 +346,7 @@ func TestAddressPoolUsedUp(t *testing.T) {
 	t.Setenv("DOCKER_HOST", engine.Host)
 	code, _, stderr := runnerctl(t.Context(), "up", "--count", "2", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "no available IPv4 addresses") || !strings.Contains(stderr, "a larger \"bip\"") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q and %q", code, exitFailure, stderr, "no available IPv4 addresses", "a larger \"bip\"")
 	}
 	if runners := list(t, "ci"); len(runners) != 1 || !runners[0].Ready {
 		t.Errorf("left: %+v", runners)

@@ -75,38 +75,38 @@ func TestFleetWithGitHub(t *testing.T) {
 	for _, runner := range first {
 		names = append(names, runner.Name)
 		if runner.Listing == nil || runner.Listing.State != fleet.Online || runner.Listing.ID == 0 || runner.Busy || !runner.Ready {
-			t.Errorf("%+v %+v", runner, runner.Listing)
+			t.Errorf("got %+v, listed as %+v, want it ready, idle and online", runner, runner.Listing)
 		}
 		inspectSecurity(t, api, runner)
 	}
 	slices.Sort(names)
 	if got := registered(github); !slices.Equal(got, names) || len(got) != 3 {
-		t.Errorf("GitHub lists %v, the engine has %v", got, names)
+		t.Errorf("GitHub lists %v, want the engine's %v, 3 of them", got, names)
 	}
 	for _, one := range github.Runners() {
 		if !one.Ephemeral || !slices.Contains(one.Labels, "gpu") || !slices.Contains(one.Labels, "self-hosted") || !one.Online {
-			t.Errorf("%+v", one)
+			t.Errorf("got %+v, want an ephemeral runner, online, with the labels gpu and self-hosted", one)
 		}
 	}
 	must(t, up(name, "--count", "3")...)
 	if got := ids(list(t, name)); !slices.Equal(got, ids(first)) {
-		t.Error("a second up changed the fleet")
+		t.Errorf("after a second up: %v, want %v", got, ids(first))
 	}
 
 	// A job ends its runner; up fills the gap and reports how the last one ended.
 	result := await(t, github, queue(t, github, "docker version --format '{{.Server.Version}}'; sudo id -u"))
 	if result.Conclusion != "success" || !slices.Contains(names, result.Runner) {
-		t.Fatalf("%+v", result)
+		t.Fatalf("got %+v, want success on one of %v", result, names)
 	}
 	eventually(t, 20*time.Second, "the runner ends", func() bool {
 		return slices.ContainsFunc(list(t, name), func(one fleet.Runner) bool { return one.Name == result.Runner && one.State == fleet.Exited })
 	})
 	if plan := must(t, up(name, "--count", "3", "--dry-run")...); !strings.Contains(plan, "remove  "+result.Runner+"  (it ended: done)") || strings.Count(plan, "create") != 1 || strings.Count(plan, "keep") != 2 {
-		t.Errorf("plan:\n%s", plan)
+		t.Errorf("plan:\n%s\nwant %s removed, 1 created, 2 kept", plan, result.Runner)
 	}
 	must(t, up(name, "--count", "3")...)
 	if got := registered(github); len(got) != 3 || slices.Contains(got, result.Runner) {
-		t.Errorf("GitHub lists %v", got)
+		t.Errorf("GitHub lists %v, want 3 without %s", got, result.Runner)
 	}
 	must(t, "down", "--fleet", name)
 	if got := registered(github); len(got) > 0 {
@@ -120,7 +120,7 @@ func TestDownWaitsForJobs(t *testing.T) {
 	must(t, up(name, "--count", "2")...)
 	job := queueAndStart(t, github, "until [ -e ~/go ]; do sleep 0.2; done")
 	if code, _, stderr := runnerctl(t.Context(), "down", "--fleet", name, "--wait", "1s"); code != exitFailure || !strings.Contains(stderr, "its job has not ended within 1s") || !strings.Contains(stderr, "--force") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q and %q", code, exitFailure, stderr, "its job has not ended within 1s", "--force")
 	}
 	left := list(t, name)
 	if len(left) != 1 || !left[0].Busy || len(github.Runners()) != 1 {
@@ -128,13 +128,13 @@ func TestDownWaitsForJobs(t *testing.T) {
 	}
 	// Neither a lower count nor a new spec removes a runner with a job.
 	if plan := must(t, up(name, "--dry-run", "--target", github.URL+"/acme/api")...); !strings.Contains(plan, "its spec changed, but it has a job") || strings.Contains(plan, "create") {
-		t.Errorf("plan:\n%s", plan)
+		t.Errorf("plan:\n%s\nwant %q, and nothing created", plan, "its spec changed, but it has a job")
 	}
 	released := time.AfterFunc(2*time.Second, func() { runnerctl(context.Background(), "exec", left[0].Name, "--", "touch", "go") })
 	defer released.Stop()
 	must(t, "down", "--fleet", name)
 	if result := await(t, github, job); result.Conclusion != "success" {
-		t.Errorf("the job was not let end: %+v", result)
+		t.Errorf("the job was not let end: %+v, want success", result)
 	}
 	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
 		t.Errorf("left: %v, registered: %v", left, registered(github))
@@ -146,15 +146,15 @@ func TestDownForce(t *testing.T) {
 	must(t, up(name)...)
 	job := queueAndStart(t, github, "sleep 300")
 	if busy := list(t, name)[0]; !busy.Busy || !strings.Contains(busy.Listing.JobURL, "/acme/api/actions/runs/") {
-		t.Errorf("%+v %+v", busy, busy.Listing)
+		t.Errorf("got %+v, listed as %+v, want it busy with a run of acme/api", busy, busy.Listing)
 	}
 	started := time.Now()
 	must(t, "down", "--fleet", name, "--force")
 	if took := time.Since(started); took > 40*time.Second {
-		t.Errorf("it took %s", took)
+		t.Errorf("it took %s, want at most 40s", took)
 	}
 	if result := await(t, github, job); result.Conclusion == "success" {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want no success", result)
 	}
 	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
 		t.Errorf("left: %v, registered: %v", left, registered(github))
@@ -173,7 +173,7 @@ func TestUpThroughFaults(t *testing.T) {
 	must(t, up(name, "--count", "3")...)
 	runners := list(t, name)
 	if len(runners) != 3 || len(github.Runners()) != 3 {
-		t.Errorf("%d runners, registered: %v", len(runners), registered(github))
+		t.Errorf("%d runners, registered: %v, want 3 of each", len(runners), registered(github))
 	}
 	// One registration belongs to a fleet of the same name on another engine, one to a
 	// container that was removed by hand.
@@ -183,11 +183,11 @@ func TestUpThroughFaults(t *testing.T) {
 	remove := github.Inject(ghsim.Fault{Match: mint, Status: 422, Body: `{"message":"Validation Failed"}`})
 	code, _, stderr := runnerctl(t.Context(), up(name, "--count", "4")...)
 	if code != exitFailure || !strings.Contains(stderr, "422 Unprocessable Entity: Validation Failed") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "422 Unprocessable Entity: Validation Failed")
 	}
 	remove()
 	if runners := list(t, name); len(runners) != 2 {
-		t.Errorf("%d runners", len(runners))
+		t.Errorf("%d runners, want 2", len(runners))
 	}
 	eventually(t, 30*time.Second, "GitHub sees which one is gone", func() bool {
 		return !slices.ContainsFunc(github.Runners(), func(one ghsim.Runner) bool { return one.Name == runners[0].Name && one.Online })
@@ -214,7 +214,7 @@ func TestTokenEndsInTheMidstOfUp(t *testing.T) {
 	code, _, stderr := runnerctl(t.Context(), up(name, "--count", "3")...)
 	<-ended
 	if code != exitAuth || !strings.Contains(stderr, "the token in $RUNNERCTL_TOKEN is not valid at") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitAuth, stderr, "the token in $RUNNERCTL_TOKEN is not valid at")
 	}
 	github.SetClockOffset(0)
 	var names []string
@@ -223,7 +223,7 @@ func TestTokenEndsInTheMidstOfUp(t *testing.T) {
 	}
 	slices.Sort(names)
 	if at := registered(github); !slices.Equal(at, names) || len(at) != 1 {
-		t.Errorf("registered: %v, runners: %v", at, names)
+		t.Errorf("registered: %v, runners: %v, want the same, one", at, names)
 	}
 }
 
@@ -234,10 +234,10 @@ func TestUpWithAClockThatIsOff(t *testing.T) {
 		github.SetClockOffset(offset)
 		code, _, stderr := runnerctl(t.Context(), up(name)...)
 		if code != exitFailure || !strings.Contains(stderr, "the engine's clock is ") || !strings.Contains(stderr, side+" GitHub's") || !strings.Contains(stderr, "timedatectl") {
-			t.Errorf("code %d: %s", code, stderr)
+			t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q, %q and %q", code, exitFailure, stderr, "the engine's clock is ", side+" GitHub's", "timedatectl")
 		}
 		if slices.ContainsFunc(github.Requests(), func(one ghsim.Request) bool { return one.Method == "POST" }) {
-			t.Errorf("registered: %v", registered(github))
+			t.Errorf("registered: %v, want no POST", registered(github))
 		}
 		if left := leftovers(t, api, name); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
@@ -262,7 +262,7 @@ func TestStaticFleet(t *testing.T) {
 	supervised(t) // would leave a supervisor if the fleet were not static
 	must(t, up(name)...)
 	if left := leftovers(t, api, name); len(left) != 2 {
-		t.Errorf("more than a runner and its volume: %v", left)
+		t.Errorf("left: %v, want a runner and its volume", left)
 	}
 	runner := list(t, name)[0]
 	id := runner.Listing.ID
@@ -271,7 +271,7 @@ func TestStaticFleet(t *testing.T) {
 		`left="$(find . -mindepth 1)$(docker network ls --quiet --filter name=left)" && echo "left: $left" && [ -z "$left" ]`,
 	} {
 		if result := await(t, github, queue(t, github, script)); result.Conclusion != "success" || result.Runner != runner.Name {
-			t.Fatalf("%+v", result)
+			t.Fatalf("got %+v, want success on %s", result, runner.Name)
 		}
 	}
 	if err := api.ContainerRestart(t.Context(), runner.Name, container.StopOptions{}); err != nil {
@@ -279,7 +279,7 @@ func TestStaticFleet(t *testing.T) {
 	}
 	must(t, up(name)...)
 	if again := list(t, name); len(again) != 1 || again[0].ContainerID != runner.ContainerID || again[0].Listing.ID != id || again[0].Listing.State != fleet.Online {
-		t.Errorf("%+v", again)
+		t.Errorf("got %+v, want %s alone, online with id %d", again, runner.Name, id)
 	}
 	must(t, "down", "--fleet", name)
 	if got := registered(github); len(got) > 0 {
@@ -295,7 +295,7 @@ func TestEnterpriseServerWithItsOwnCA(t *testing.T) {
 	must(t, up(name)...)
 	script := `grep -q '"DisableUpdate": "True"' ~/actions-runner/.runner && curl -fsS "$GITHUB_SERVER_URL/api/v3/meta" >/dev/null && [ -s "$NODE_EXTRA_CA_CERTS" ]`
 	if result := await(t, github, queue(t, github, script)); result.Conclusion != "success" {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want success", result)
 	}
 }
 
@@ -305,21 +305,21 @@ func TestEnterpriseServerWithoutJIT(t *testing.T) {
 	must(t, up(name)...)
 	registered := github.Runners()
 	if len(registered) != 1 || !registered[0].Ephemeral || !slices.Contains(registered[0].Labels, "gpu") {
-		t.Fatalf("%+v", registered)
+		t.Fatalf("got %+v, want one ephemeral runner with the label gpu", registered)
 	}
 	if result := await(t, github, queue(t, github, "docker version")); result.Conclusion != "success" {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want success", result)
 	}
 	eventually(t, 20*time.Second, "the runner ends", func() bool {
 		runner := list(t, name)[0]
 		return runner.State == fleet.Exited
 	})
 	if left := github.Runners(); len(left) > 0 {
-		t.Errorf("registered: %v", left)
+		t.Errorf("registered: %v, want none", left)
 	}
 	for _, asked := range github.Requests() {
 		if strings.Contains(asked.Path, "generate-jitconfig") {
-			t.Errorf("%+v", asked)
+			t.Errorf("got %+v, want no generate-jitconfig", asked)
 		}
 	}
 }

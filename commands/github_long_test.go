@@ -52,7 +52,7 @@ func TestTwentyJobsStartAtOnce(t *testing.T) {
 		var waits []time.Duration
 		for _, result := range test.run() {
 			if result.Conclusion != "success" {
-				t.Fatalf("%+v", result)
+				t.Fatalf("got %+v, want success", result)
 			}
 			waits = append(waits, result.FirstStep.Sub(result.Queued))
 		}
@@ -60,7 +60,7 @@ func TestTwentyJobsStartAtOnce(t *testing.T) {
 		t.Logf("%d jobs, %s: queued to first step: median %s, longest %s; up to online before: %d runners, median %s, longest %s",
 			count, test.name, waits[count/2], waits[count-1], len(online), online[len(online)/2], online[len(online)-1])
 		if waits[count/2] > test.limit {
-			t.Errorf("%s: queued to first step: %v", test.name, waits)
+			t.Errorf("%s: queued to first step: %v, want a median of at most %s", test.name, waits, test.limit)
 		}
 	}
 	t.Logf("one runner: up to online %v", alone)
@@ -93,6 +93,6 @@ func TestDaemonIsLate(t *testing.T) {
 	must(t, "exec", runner.Name, "--", "touch", "go")
 	result := await(t, github, job)
 	if waited := result.FirstStep.Sub(result.Acquired); result.Conclusion != "success" || !strings.Contains(result.Log, "daemon 2") || waited < 5*time.Second {
-		t.Errorf("waited %s: %+v", waited, result)
+		t.Errorf("waited %s, want 5s at least; %+v, want success and the daemon's answer", waited, result)
 	}
 }

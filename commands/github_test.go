@@ -54,58 +54,59 @@ func writeSettings(t *testing.T, github *ghsim.Server, target string, more ...st
 	}
 }
 
+// operators run up, each with the exit code and words of the error.
+var operators = []struct {
+	name   string
+	target string
+	set    func(*testing.T, *ghsim.Server)
+	args   []string
+	code   int
+	want   string
+}{
+	{"no token", "acme/api", func(t *testing.T, _ *ghsim.Server) { t.Setenv("RUNNERCTL_TOKEN", "") }, nil, exitAuth, "set RUNNERCTL_TOKEN"},
+	{"an expired token", "acme/api", func(t *testing.T, s *ghsim.Server) { t.Setenv("RUNNERCTL_TOKEN", s.ClassicToken(-time.Hour, "repo")) }, nil, exitAuth, "the token in $RUNNERCTL_TOKEN is not valid"},
+	{"a token without rights", "acme", func(t *testing.T, s *ghsim.Server) { t.Setenv("RUNNERCTL_TOKEN", s.ClassicToken(time.Hour, "gist")) }, nil, exitAuth, "needs the scope admin:org"},
+	{"a repository that is not there", "acme/nosuch", nil, nil, exitAuth, "repository acme/nosuch does not exist, or the token in $RUNNERCTL_TOKEN may not see it"},
+	{"GITHUB_TOKEN", "acme/api", func(t *testing.T, s *ghsim.Server) {
+		t.Setenv("RUNNERCTL_TOKEN", "")
+		t.Setenv("GITHUB_TOKEN", s.ClassicToken(-time.Hour))
+	}, nil, exitAuth, "the token in $GITHUB_TOKEN is not valid"},
+	{"a token file", "acme/api", func(t *testing.T, _ *ghsim.Server) { write(t, "token", "ghp_wrong\n") }, []string{"--token-file", "token"}, exitAuth, "the token in token is not valid"},
+	{"a token file that is none", "acme/api", func(t *testing.T, _ *ghsim.Server) { write(t, "token", "two words") }, []string{"--token-file", "token"}, exitUsage, "expected one word"},
+	{"a group that is not there", "acme", func(t *testing.T, s *ghsim.Server) {
+		s.AddGroup("orgs/acme", "builders")
+		writeSettings(t, s, "acme", "runners: {group: bilders}")
+	}, nil, exitFailure, "it has Default, builders"},
+	{"a public repository", "acme/open", func(_ *testing.T, s *ghsim.Server) { s.AddRepository("acme/open", ghsim.Public) }, nil, exitFailure, "forks of your public repository can potentially run dangerous code"},
+	{"a public repository, allowed", "acme/open", func(_ *testing.T, s *ghsim.Server) { s.AddRepository("acme/open", ghsim.Public) }, []string{"--allow-public-repo"}, exitFailure, "nosuch.sock"},
+	{"a target that is none", "acme/api", nil, []string{"--target", "https://github.com"}, exitUsage, "expected https://github.com/OWNER/REPO"},
+	{"an App on a machine whose clock is off", "acme", func(t *testing.T, s *ghsim.Server) {
+		withApp(t, s, "acme")
+		s.SetClockOffset(10 * time.Minute)
+	}, nil, exitAuth, "behind GitHub's"},
+	{"an App that is not installed", "other/api", func(t *testing.T, s *ghsim.Server) {
+		s.AddRepository("other/api", ghsim.Private)
+		withApp(t, s, "other/api")
+	}, nil, exitAuth, "the GitHub App"},
+	{"an App", "acme", func(t *testing.T, s *ghsim.Server) { withApp(t, s, "acme") }, nil, exitFailure, "nosuch.sock"},
+	{"faults that pass", "acme/api", func(_ *testing.T, s *ghsim.Server) {
+		s.Inject(ghsim.BadGateway("GET /repos/acme/api/actions/runners", 1))
+		s.Inject(ghsim.SecondaryLimit("GET /repos/acme/api", 1, time.Second))
+		s.Inject(ghsim.Fault{Match: "GET /repos/acme/api/actions/runners", Times: 1, Drop: ghsim.DropBefore})
+	}, nil, exitFailure, "nosuch.sock"},
+	{"a limit that lasts", "acme/api", func(_ *testing.T, s *ghsim.Server) {
+		s.Inject(ghsim.SecondaryLimit("GET /repos/acme/api/actions/runners", 0, time.Hour))
+	}, nil, exitFailure, "try again in 1h0m0s"},
+}
+
 // An operator who may not register runners gets that error before anything is built or made.
 func TestUpAsksGitHubFirst(t *testing.T) {
-	const auth, usage, failure = exitAuth, exitUsage, exitFailure
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
 	t.Setenv("PATH", t.TempDir()) // no gh
 	for _, name := range []string{"GITHUB_TOKEN", "GH_TOKEN"} {
 		t.Setenv(name, "")
 	}
-	tests := []struct {
-		name   string
-		target string
-		set    func(*testing.T, *ghsim.Server)
-		args   []string
-		code   int
-		want   string
-	}{
-		{"no token", "acme/api", func(t *testing.T, _ *ghsim.Server) { t.Setenv("RUNNERCTL_TOKEN", "") }, nil, auth, "set RUNNERCTL_TOKEN"},
-		{"an expired token", "acme/api", func(t *testing.T, s *ghsim.Server) { t.Setenv("RUNNERCTL_TOKEN", s.ClassicToken(-time.Hour, "repo")) }, nil, auth, "the token in $RUNNERCTL_TOKEN is not valid"},
-		{"a token without rights", "acme", func(t *testing.T, s *ghsim.Server) { t.Setenv("RUNNERCTL_TOKEN", s.ClassicToken(time.Hour, "gist")) }, nil, auth, "needs the scope admin:org"},
-		{"a repository that is not there", "acme/nosuch", nil, nil, auth, "repository acme/nosuch does not exist, or the token in $RUNNERCTL_TOKEN may not see it"},
-		{"GITHUB_TOKEN", "acme/api", func(t *testing.T, s *ghsim.Server) {
-			t.Setenv("RUNNERCTL_TOKEN", "")
-			t.Setenv("GITHUB_TOKEN", s.ClassicToken(-time.Hour))
-		}, nil, auth, "the token in $GITHUB_TOKEN is not valid"},
-		{"a token file", "acme/api", func(t *testing.T, _ *ghsim.Server) { write(t, "token", "ghp_wrong\n") }, []string{"--token-file", "token"}, auth, "the token in token is not valid"},
-		{"a token file that is none", "acme/api", func(t *testing.T, _ *ghsim.Server) { write(t, "token", "two words") }, []string{"--token-file", "token"}, usage, "expected one word"},
-		{"a group that is not there", "acme", func(t *testing.T, s *ghsim.Server) {
-			s.AddGroup("orgs/acme", "builders")
-			writeSettings(t, s, "acme", "runners: {group: bilders}")
-		}, nil, failure, "it has Default, builders"},
-		{"a public repository", "acme/open", func(_ *testing.T, s *ghsim.Server) { s.AddRepository("acme/open", ghsim.Public) }, nil, failure, "forks of your public repository can potentially run dangerous code"},
-		{"a public repository, allowed", "acme/open", func(_ *testing.T, s *ghsim.Server) { s.AddRepository("acme/open", ghsim.Public) }, []string{"--allow-public-repo"}, failure, "nosuch.sock"},
-		{"a target that is none", "acme/api", nil, []string{"--target", "https://github.com"}, usage, "expected https://github.com/OWNER/REPO"},
-		{"an App on a machine whose clock is off", "acme", func(t *testing.T, s *ghsim.Server) {
-			withApp(t, s, "acme")
-			s.SetClockOffset(10 * time.Minute)
-		}, nil, auth, "behind GitHub's"},
-		{"an App that is not installed", "other/api", func(t *testing.T, s *ghsim.Server) {
-			s.AddRepository("other/api", ghsim.Private)
-			withApp(t, s, "other/api")
-		}, nil, auth, "the GitHub App"},
-		{"an App", "acme", func(t *testing.T, s *ghsim.Server) { withApp(t, s, "acme") }, nil, failure, "nosuch.sock"},
-		{"faults that pass", "acme/api", func(_ *testing.T, s *ghsim.Server) {
-			s.Inject(ghsim.BadGateway("GET /repos/acme/api/actions/runners", 1))
-			s.Inject(ghsim.SecondaryLimit("GET /repos/acme/api", 1, time.Second))
-			s.Inject(ghsim.Fault{Match: "GET /repos/acme/api/actions/runners", Times: 1, Drop: ghsim.DropBefore})
-		}, nil, failure, "nosuch.sock"},
-		{"a limit that lasts", "acme/api", func(_ *testing.T, s *ghsim.Server) {
-			s.Inject(ghsim.SecondaryLimit("GET /repos/acme/api/actions/runners", 0, time.Hour))
-		}, nil, failure, "try again in 1h0m0s"},
-	}
-	for _, test := range tests {
+	for _, test := range operators {
 		t.Run(test.name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
 			github := startGitHub(t, ghsim.Options{})
@@ -115,13 +116,13 @@ func TestUpAsksGitHubFirst(t *testing.T) {
 			}
 			code, stdout, stderr := runnerctl(t.Context(), append([]string{"up"}, test.args...)...)
 			if code != test.code || stdout != "" || !strings.Contains(stderr, test.want) {
-				t.Errorf("code %d, want %d and %q: %s", code, test.code, test.want, stderr)
+				t.Errorf("exit code %d, want %d; stdout %q, want none; stderr:\n%s\nwant %q", code, test.code, stdout, stderr, test.want)
 			}
 			if strings.Contains(stderr, os.Getenv("RUNNERCTL_TOKEN")) && os.Getenv("RUNNERCTL_TOKEN") != "" {
-				t.Error("the token is told")
+				t.Errorf("stderr has the token, want it hidden:\n%s", stderr)
 			}
 			if left := github.Runners(); len(left) > 0 {
-				t.Errorf("registered: %v", left)
+				t.Errorf("registered: %v, want none", left)
 			}
 		})
 	}
@@ -161,10 +162,10 @@ func TestGhTokenIsTheLast(t *testing.T) {
 		t.Setenv(name, "")
 	}
 	if code, _, stderr := runnerctl(t.Context(), "up"); code != exitFailure || !strings.Contains(stderr, "nosuch.sock") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "nosuch.sock")
 	}
 	if asked := github.Requests(); len(asked) == 0 || slices.ContainsFunc(asked, func(one ghsim.Request) bool { return one.Status != 200 }) {
-		t.Errorf("%+v", asked)
+		t.Errorf("requests: %+v, want some, each answered with 200", asked)
 	}
 }
 
@@ -203,10 +204,10 @@ ci-t8zf  ci     starting      –       –                0.0s  2     4GiB    �
 	}
 	text, err := json.Marshal(runners[1])
 	if err != nil || !strings.Contains(string(text), `"github":{"state":"online","busy":true,"id":2,"job_url":"https://github.com/acme/api/actions/runs/3/job/4"}`) {
-		t.Errorf("%s %v", text, err)
+		t.Errorf("got %s, %v, want the state, id and page of ci-9xqd's job under github", text, err)
 	}
 	if text, _ = json.Marshal(runners[8]); strings.Contains(string(text), "github") {
-		t.Errorf("%s", text)
+		t.Errorf("got %s, want no github", text)
 	}
 }
 
@@ -255,6 +256,6 @@ func TestJobsThatMayNotBeRead(t *testing.T) {
 	busy := fleet.Runner{Name: "ci-a", Agent: fleet.Agent{Mode: fleet.JIT, URL: address}, Listing: &fleet.Listing{State: fleet.Online, Busy: true}}
 	err := addJobs(t.Context(), fleet.Forges{address: ghapi.NewForge(client, "", 1, "x86_64")}, []fleet.Runner{busy})
 	if err == nil || !strings.Contains(withHint(err), "GET /repos/acme/api/actions/runs: GitHub answered 403") || !strings.Contains(withHint(err), "Actions (read)") || busy.Listing.State != fleet.Online {
-		t.Errorf("%v", err)
+		t.Errorf("error %v, state %s, want the call, 403, the permission Actions (read), and the state %s", err, busy.Listing.State, fleet.Online)
 	}
 }

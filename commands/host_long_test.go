@@ -30,13 +30,13 @@ func TestHostIsPrepared(t *testing.T) {
 	prepare := []string{"host", "prepare", host.Address, "--yes"}
 	code, stdout, stderr := runnerctl(t.Context(), prepare...)
 	if code != 0 || !strings.Contains(stderr, "will set fs.inotify.max_user_instances to 8192") || !strings.Contains(stderr, "       set fs.inotify.max_user_instances to 8192") || !strings.Contains(stdout, "✔ engine.reachable     "+host.Address) {
-		t.Errorf("code %d: %s%s", code, stdout, stderr)
+		t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s\nwant %q, %q and %q", code, stdout, stderr, "will set fs.inotify.max_user_instances to 8192", "       set fs.inotify.max_user_instances to 8192", "✔ engine.reachable     "+host.Address)
 	}
 	if after := m.Must(t, state); !strings.Contains(after, "/dev/net/tun 666") || !strings.Contains(after, "fs.inotify.max_user_instances = 8192") || !strings.Contains(after, "-d 169.254.169.254/32 -j REJECT") {
-		t.Errorf("after that:\n%s", after)
+		t.Errorf("after that:\n%s\nwant /dev/net/tun of mode 666, 8192 instances, and the metadata address refused", after)
 	}
 	if code, _, stderr := runnerctl(t.Context(), prepare...); code != 0 || !strings.Contains(stderr, " is prepared already\n") || strings.Contains(stderr, "will ") {
-		t.Errorf("again: code %d: %s", code, stderr)
+		t.Errorf("again: exit code %d, want 0; stderr:\n%s\nwant %q, but not %q", code, stderr, " is prepared already\n", "will ")
 	}
 }
 
@@ -71,11 +71,11 @@ func TestSilenceIsWaitedForOnce(t *testing.T) {
 			started := time.Now()
 			for range 3 {
 				if _, err := engine.Facts(t.Context()); err == nil || !strings.Contains(err.Error(), "host "+address+": ") {
-					t.Errorf("%s: %v", address, err)
+					t.Errorf("%s: %v, want an error of host %s", address, err, address)
 				}
 			}
 			if took := time.Since(started); took > within {
-				t.Errorf("%s: %s", address, took)
+				t.Errorf("%s: took %s, want at most %s", address, took, within)
 			}
 			inside("iptables -D INPUT -i eth0 -j DROP")
 			eventually(t, within, "it is heard again", func() bool {
@@ -107,10 +107,10 @@ func TestGitHubFleetOnHosts(t *testing.T) {
 
 	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
 	if code != 0 || !strings.Contains(stderr, "two   image from one") {
-		t.Fatalf("up: code %d: %s", code, stderr)
+		t.Fatalf("up: exit code %d, want 0; stderr:\n%s\nwant %q", code, stderr, "two   image from one")
 	}
 	if a, b := runnersOn(t, apis["one"]), runnersOn(t, apis["two"]); a != 1 || b != 2 || len(registered(github)) != 3 {
-		t.Errorf("runners %d and %d, registered: %v", a, b, registered(github))
+		t.Errorf("runners %d and %d, want 1 and 2; registered: %v, want 3", a, b, registered(github))
 	}
 	for name, api := range apis {
 		if !slices.Contains(leftovers(t, api, "ci"), "/runnerctl-supervisor-ci") {

@@ -39,7 +39,7 @@ func TestPrepareScript(t *testing.T) {
 	before, written := m.Must(t, state), m.Written(t)
 	plan := m.Must(t, script, "--plan")
 	if after := m.Must(t, state); after != before || !slices.Equal(m.Written(t), written) {
-		t.Errorf("the plan changed something: %v\n%s", m.Written(t), after)
+		t.Errorf("after the plan: written %v, state\n%s\nwant %v and\n%s", m.Written(t), after, written, before)
 	}
 	for _, want := range []string{
 		"open /dev/net/tun to every user", "set user.max_user_namespaces to 28633 (it is 1000)", "set fs.inotify.max_user_instances to 8192 (it is 128)",
@@ -50,10 +50,10 @@ func TestPrepareScript(t *testing.T) {
 		}
 	}
 	if strings.Contains(plan, "install") {
-		t.Errorf("Docker is there:\n%s", plan)
+		t.Errorf("plan:\n%s\nwant no install: Docker is there", plan)
 	}
 	if done := m.Must(t, script, "--apply"); done != plan {
-		t.Errorf("planned:\n%sdone:\n%s", plan, done)
+		t.Errorf("planned:\n%s\ndone:\n%s\nwant the same", plan, done)
 	}
 	prepared := m.Must(t, state)
 	for _, want := range []string{
@@ -66,7 +66,7 @@ func TestPrepareScript(t *testing.T) {
 	}
 	lasting := m.Must(t, "cat /etc/sysctl.d/60-runnerctl-* /etc/tmpfiles.d/runnerctl.conf")
 	if !strings.Contains(lasting, "user.max_user_namespaces = 28633\n") || !strings.Contains(lasting, "z /dev/net/tun 0666\n") {
-		t.Errorf("after a boot:\n%s", lasting)
+		t.Errorf("after a boot:\n%s\nwant 28633 namespaces, and mode 0666 of /dev/net/tun", lasting)
 	}
 	// Docker's own unit belongs to another package.
 	m.Must(t, "printf '[Service]\nExecStart=/bin/true\n' >/etc/systemd/system/docker.service; systemd-analyze verify /etc/systemd/system/runnerctl-metadata.service 2>&1")
@@ -74,21 +74,21 @@ func TestPrepareScript(t *testing.T) {
 	files := m.Written(t)
 	for _, mode := range []string{"--plan", "--apply"} {
 		if again := m.Must(t, script, mode); again != "" || m.Must(t, state) != prepared || !slices.Equal(m.Written(t), files) {
-			t.Errorf("%s again: %s", mode, again)
+			t.Errorf("%s again: %q, want nothing, and no change", mode, again)
 		}
 	}
 	m.Must(t, "/usr/local/sbin/runnerctl-block-metadata") // as the unit does at each start of the engine
 	if after := m.Must(t, state); after != prepared {
-		t.Errorf("rules twice:\n%s", after)
+		t.Errorf("rules twice:\n%s\nwant\n%s", after, prepared)
 	}
 	if allowed := m.Must(t, script, "--apply", "--allow-metadata"); allowed != "let containers reach the cloud's metadata service again\n" {
-		t.Error(allowed)
+		t.Errorf("got %q, want %q", allowed, "let containers reach the cloud's metadata service again\n")
 	}
 	if after := m.Must(t, state); strings.Contains(after, "REJECT") || strings.Contains(strings.Join(m.Written(t), " "), "metadata") {
 		t.Errorf("left: %v\n%s", m.Written(t), after)
 	}
 	if again := m.Must(t, script, "--plan", "--allow-metadata"); again != "" {
-		t.Error(again)
+		t.Errorf("got %q, want nothing", again)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestCloudInit(t *testing.T) {
 	// cloud-init runs user-data with this first line as a script. Providers limit its size
 	// (EC2).
 	if !strings.HasPrefix(data, "#!/bin/sh\n") || len(data) > 16<<10 {
-		t.Errorf("%d bytes, begins %.20q", len(data), data)
+		t.Errorf("%d bytes, begins %.20q, want 16 KiB at most, and #!/bin/sh", len(data), data)
 	}
 	for _, name := range []string{"prepare", "block-metadata", "runnerctl-runner", "runnerctl-metadata.service"} {
 		if text, err := scripts.Host.ReadFile("host/" + name); err != nil || !strings.Contains(data, string(text)) {
@@ -164,7 +164,7 @@ func TestCloudInit(t *testing.T) {
 				}
 			}
 			if again := m.Must(t, data); again != "" {
-				t.Errorf("again:\n%s", again)
+				t.Errorf("again:\n%s\nwant nothing", again)
 			}
 		})
 	}
@@ -177,7 +177,7 @@ func TestCloudInit(t *testing.T) {
 			m.Must(t, becomes, append(strings.Fields(system), "dockerd")...)
 			written := m.Written(t)
 			if out, err := m.Run(data); err == nil || !strings.Contains(err.Error(), want) || !slices.Equal(m.Written(t), written) {
-				t.Errorf("%s: %s%v", system, out, err)
+				t.Errorf("%s: %s%v, want %q, and nothing written", system, out, err, want)
 			}
 		}
 	})
@@ -227,16 +227,16 @@ func TestMetadataIsBlocked(t *testing.T) {
 	}
 	m.Must(t, preparing(t), "--apply", "--allow-metadata")
 	if !reached() {
-		t.Error("--allow-metadata forbids it")
+		t.Error("with --allow-metadata the canary is not reached, want it reached")
 	}
 	m.Must(t, preparing(t), "--apply")
 	if reached() {
-		t.Error("a container reaches it")
+		t.Error("a container reaches the canary, want it forbidden")
 	}
 	m.Must(t, `exec bash -c "$1"`, ask) // the machine itself still reaches it
 	m.Must(t, preparing(t), "--apply", "--allow-metadata")
 	if !reached() {
-		t.Error("it stays forbidden")
+		t.Error("the canary is not reached, want it allowed again")
 	}
 }
 
@@ -250,13 +250,13 @@ func TestHostPrepare(t *testing.T) {
 	before, written := m.Must(t, state), m.Written(t)
 	code, stdout, stderr := runnerctl(t.Context(), append(prepare, "--dry-run")...)
 	if plan := m.Must(t, preparing(t), "--plan"); code != 0 || stdout != "" || stderr != willDo(plan) {
-		t.Errorf("code %d: %s%s", code, stdout, stderr)
+		t.Errorf("exit code %d, want 0; stdout %q, want none; stderr:\n%s\nwant\n%s", code, stdout, stderr, willDo(plan))
 	}
 	if m.Must(t, state) != before || !slices.Equal(m.Written(t), written) {
-		t.Errorf("--dry-run changed something: %v", m.Written(t))
+		t.Errorf("--dry-run changed something: %v, want %v", m.Written(t), written)
 	}
 	if code, _, stderr := runnerctl(t.Context(), prepare...); code != exitUsage || !strings.Contains(stderr, "no terminal to ask on: give --yes, or --dry-run") || m.Must(t, state) != before {
-		t.Errorf("unasked: code %d: %s", code, stderr)
+		t.Errorf("unasked: exit code %d, want %d; stderr:\n%s\nwant %q, and no change", code, exitUsage, stderr, "no terminal to ask on: give --yes, or --dry-run")
 	}
 
 	for trusted, want := range map[string][]string{
@@ -274,7 +274,7 @@ func TestHostPrepare(t *testing.T) {
 	m.Must(t, "rm /usr/local/bin/docker /usr/bin/docker /usr/sbin/dockerd 2>/dev/null || true")
 	refused(t, []string{"ps", "--host", host.Address}, "it has no docker command", "runnerctl host prepare "+host.Address)
 	if code, _, stderr := runnerctl(t.Context(), append(prepare, "--dry-run")...); code != 0 || !strings.Contains(stderr, "will install docker.io") {
-		t.Errorf("without Docker: code %d: %s", code, stderr)
+		t.Errorf("without Docker: exit code %d, want 0; stderr:\n%s\nwant %q", code, stderr, "will install docker.io")
 	}
 }
 

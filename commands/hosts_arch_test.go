@@ -68,16 +68,16 @@ func TestTwoArchitectures(t *testing.T) {
 	var wrong *dockerx.ArchError
 	moved, err := ours(address).Move(t.Context(), ours(one.Host), []string{"empty"}, func(int64, int64) {})
 	if want := fmt.Sprintf("image empty is made for %s, the engine's machine is %s", runtime.GOARCH, architecture); moved || !errors.As(err, &wrong) || err.Error() != want {
-		t.Errorf("moved %t: %v", moved, err)
+		t.Errorf("moved %t: %v, want not moved, and %q", moved, err, want)
 	}
 	if id, err := ours(address).ImageID(t.Context(), "empty"); id != "" || err != nil {
-		t.Errorf("it is there: %s %v", id, err)
+		t.Errorf("image %q, %v, want none", id, err)
 	}
 
 	write(t, "runnerctl.yaml", fmt.Sprintf("image: {base: empty, outerBase: empty}\nhosts:\n- {name: one, address: %q}\n- {name: two, address: %q}\n", one.Host, address))
 	code, stdout, stderr := runnerctl(t.Context(), "up", "--dry-run")
 	if strings.Contains(stderr, "made for") || !strings.Contains(stdout, "two  create  ci-") {
-		t.Errorf("up, before it is there: code %d: %s%s", code, stdout, stderr)
+		t.Errorf("up, before it is there: exit code %d; stdout:\n%s\nwant %q; stderr:\n%s\nwant no %q", code, stdout, "two  create  ci-", stderr, "made for")
 	}
 	two.CopyImage(t, one.API, "empty") // as docker save and load would
 	code, stdout, stderr = runnerctl(t.Context(), "up", "--dry-run")
@@ -90,9 +90,9 @@ func TestTwoArchitectures(t *testing.T) {
 		}
 	}
 	if code != exitFailure || !strings.Contains(stdout, "one  create  ci-") || strings.Contains(stdout, "two  ") {
-		t.Errorf("up: code %d: %s", code, stdout)
+		t.Errorf("up: exit code %d, want %d; stdout:\n%s\nwant %q, but not %q", code, exitFailure, stdout, "one  create  ci-", "two  ")
 	}
 	if code, _, stderr := runnerctl(t.Context(), "build", "--host", "two"); code != exitFailure || !strings.Contains(stderr, "image empty is made for "+runtime.GOARCH) {
-		t.Errorf("build: code %d: %s", code, stderr)
+		t.Errorf("build: exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "image empty is made for "+runtime.GOARCH)
 	}
 }

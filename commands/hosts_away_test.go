@@ -93,10 +93,10 @@ func TestTLSHosts(t *testing.T) {
 
 	t.Setenv("DOCKER_CERT_PATH", authority.Dir)
 	if table := must(t, "ps"); !strings.Contains(table, "ci-aaaa  one    ") || !strings.Contains(table, "ci-bbbb  other  ") {
-		t.Errorf("ps:\n%s", table)
+		t.Errorf("ps:\n%s\nwant %q and %q", table, "ci-aaaa  one    ", "ci-bbbb  other  ")
 	}
 	if quiet := must(t, "ps", "-q", "--host", "two"); quiet != "ci-bbbb\n" {
-		t.Errorf("ps of the context: %s", quiet)
+		t.Errorf("ps of the context: %q, want %q", quiet, "ci-bbbb\n")
 	}
 	for _, address := range []string{"wrong", two.TCP} {
 		t.Setenv("DOCKER_CERT_PATH", stranger.Dir)
@@ -172,7 +172,7 @@ func TestHostFallsSilent(t *testing.T) {
 		said := &heard{Writer: &out, words: "host two: it does not answer", started: time.Now()}
 		code := run(t.Context(), session.Session{Streams: ui.Streams{In: strings.NewReader(""), Out: said, Err: said}, Env: os.Getenv, GOOS: "linux"}, append([]string{"runnerctl"}, strings.Fields(test.line)...))
 		if said.after == 0 || said.after > within || !strings.Contains(out.String(), test.one) || !strings.Contains(out.String(), "does a firewall drop packets on the way?") {
-			t.Errorf("%s: code %d, told after %s: %s", test.line, code, said.after, out.String())
+			t.Errorf("%s: exit code %d, output after %s, want some within %s:\n%s\nwant %q and the firewall", test.line, code, said.after, within, out.String(), test.one)
 		}
 		if log := two.Log(200); !strings.Contains(log, "Calling HEAD /_ping") {
 			t.Errorf("%s: it never answered", test.line)

@@ -62,22 +62,22 @@ func agree(t *testing.T, key hostKey, gateway, port string) {
 			failed[result.ID] = result.Observed + "; " + result.Remedy.Text + strings.Join(result.Remedy.Commands, "; ")
 		}
 		if key.warns == result.ID && result.Status != doctor.Warn {
-			t.Errorf("%+v", result)
+			t.Errorf("got %+v, want %s", result, doctor.Warn)
 		}
 	}
 	code, _, said := runnerctl(t.Context(), "up", "--progress", "quiet")
 	if (code == 0) != (len(failed) == 0) {
-		t.Errorf("doctor: %v; up: code %d: %s", failed, code, said)
+		t.Errorf("doctor: %v; up: exit code %d: %s\nwant both to fail, or neither", failed, code, said)
 	}
 	if key.red != "" {
 		if problem, found := failed[key.red]; !found || !strings.Contains(problem, key.cure) {
-			t.Errorf("%s is not in %v", key.cure, failed)
+			t.Errorf("got %v, want %s with %s", failed, key.red, key.cure)
 		}
 		if !strings.Contains(said, key.red) || !strings.Contains(said, key.cure) {
-			t.Errorf("up says nothing of %s: %s", key.cure, said)
+			t.Errorf("up says %s\nwant %s and %s", said, key.red, key.cure)
 		}
 	} else if len(failed) > 0 && key.note == "" {
-		t.Errorf("%v", failed)
+		t.Errorf("failed: %v, want none", failed)
 	}
 	if code != 0 {
 		return
@@ -95,7 +95,7 @@ tar -c -C "$made" . | docker import - inner >/dev/null
 docker run --rm inner /bin/bash -c 'exec 3<>"/dev/tcp/$0/$1" && echo reached' "$2" "$3"
 ` + key.script
 	if code, stdout, stderr := runnerctl(t.Context(), "exec", runner, "--", "bash", "-euc", script, "job", strings.TrimSuffix(wayOutName, "."), gateway, port); code != 0 || !strings.Contains(stdout, "reached") {
-		t.Errorf("in a runner: code %d\n%s%s", code, stdout, stderr)
+		t.Errorf("in a runner: exit code %d, want 0; stdout:\n%s\nstderr:\n%s\nwant %q", code, stdout, stderr, "reached")
 	}
 	if _, log, _ := runnerctl(t.Context(), "logs", runner); strings.Contains(log, "not running as PID 1") {
 		t.Errorf("two inits: %s", log)
@@ -144,12 +144,12 @@ func TestSupervisorOverLiveRestore(t *testing.T) {
 	})
 	t.Logf("the supervisor is back after %s", time.Since(began))
 	if now := registered(github); !slices.Equal(now, runner) {
-		t.Errorf("its runner was replaced: %v, %v before", now, runner)
+		t.Errorf("runners: %v, want %v", now, runner)
 	}
 	began = time.Now()
 	must(t, up(name)...)
 	if took := time.Since(began); took > 30*time.Second {
-		t.Errorf("up took %s", took)
+		t.Errorf("up took %s, want at most 30s", took)
 	}
 	downClean(t, private, github, name)
 }
@@ -179,14 +179,14 @@ echo open
 		return code, stdout + stderr
 	}
 	if code, said := try(); code == 0 {
-		t.Errorf("closed by default: %s", said)
+		t.Errorf("exit code 0, want a failure by default: %s", said)
 	}
 	if err := os.WriteFile("runnerctl.yaml", []byte("runners: {syscalls: [io_uring, perf], devices: [fuse]}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "/dev/fuse has mode 0600") || !strings.Contains(stderr, "chmod 0666 /dev/fuse") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q and %q", code, exitFailure, stderr, "/dev/fuse has mode 0600", "chmod 0666 /dev/fuse")
 	}
 	if left := leftovers(t, private.API, "ci"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
@@ -194,9 +194,9 @@ echo open
 	_, script, _ := runnerctl(t.Context(), "doctor", "--fix-script", "devices.wanted")
 	private.Inside(t, script)
 	if code, said := try(); code != 0 || !strings.Contains(said, "open") {
-		t.Errorf("code %d: %s", code, said)
+		t.Errorf("exit code %d, want 0: %s\nwant %q", code, said, "open")
 	}
 	if code, stdout, stderr := runnerctl(t.Context(), "doctor", "--deep", "--offline"); code != 0 {
-		t.Errorf("code %d: %s%s", code, stdout, stderr)
+		t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s", code, stdout, stderr)
 	}
 }

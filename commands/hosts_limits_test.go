@@ -20,7 +20,7 @@ func TestUlimits(t *testing.T) {
 		given[one.Name] = one
 	}
 	if files := given["nofile"]; files.Hard < 1024 || files.Soft > files.Hard {
-		t.Fatalf("%+v", f.spec.Ulimits)
+		t.Fatalf("ulimits: %+v, want a nofile of 1024 at least", f.spec.Ulimits)
 	}
 	must(t, up(f.spec.Fleet)...)
 	runner := list(t, f.spec.Fleet)[0].Name
@@ -37,10 +37,10 @@ docker run --rm --ulimit memlock=%[2]d:%[2]d bb true
 	}
 	code, stdout, stderr := runnerctl(t.Context(), "exec", runner, "--", "bash", "-euc", inputPrelude+script)
 	if code != 0 {
-		t.Errorf("code %d: %s%s", code, stdout, stderr)
+		t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s", code, stdout, stderr)
 	}
 	if known := doctor.Explain(stdout); locked != fleet.Unlimited && (known == nil || known.ID != "rlimit") {
-		t.Errorf("%q is explained as %+v", stdout, known)
+		t.Errorf("%q is explained as %+v, want rlimit", stdout, known)
 	}
 
 	spec := f.spec

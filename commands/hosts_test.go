@@ -25,7 +25,7 @@ func refused(t *testing.T, args []string, words ...string) {
 	started := time.Now()
 	code, stdout, stderr := runnerctl(t.Context(), args...)
 	if took := time.Since(started); code != exitFailure || stdout != "" || took > within {
-		t.Errorf("%v: code %d after %s: %s", args, code, took, stdout)
+		t.Errorf("%v: exit code %d after %s, want %d within %s; stdout %q, want none", args, code, took, exitFailure, within, stdout)
 	}
 	for _, word := range words {
 		if !strings.Contains(stderr, word) {
@@ -33,7 +33,7 @@ func refused(t *testing.T, args []string, words ...string) {
 		}
 	}
 	if strings.Contains(stderr, "docker.example.com") || strings.Contains(stderr, "command [ssh") {
-		t.Errorf("%v: words of the client's:\n%s", args, stderr)
+		t.Errorf("%v: stderr:\n%s\nwant none of the client's words", args, stderr)
 	}
 }
 
@@ -49,7 +49,7 @@ func TestSSHHost(t *testing.T) {
 		var out, errs bytes.Buffer
 		s := session.Session{Streams: ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, Env: os.Getenv, GOOS: goos}
 		if code := run(t.Context(), s, append([]string{"runnerctl"}, at...)); code != 0 {
-			t.Errorf("%s: code %d: %s", goos, code, errs.String())
+			t.Errorf("%s: exit code %d, want 0: %s", goos, code, errs.String())
 		}
 	}
 
@@ -65,7 +65,7 @@ func TestSSHHost(t *testing.T) {
 
 	code, stdout, _ := runnerctl(t.Context(), "doctor", "--host", "ssh://127.0.0.1:1", "--offline")
 	if code != exitFailure || !strings.Contains(stdout, "✘ engine.reachable") || !strings.Contains(stdout, "nothing listens at that address") {
-		t.Errorf("doctor: code %d: %s", code, stdout)
+		t.Errorf("doctor: exit code %d, want %d; stdout:\n%s\nwant %q and %q", code, exitFailure, stdout, "✘ engine.reachable", "nothing listens at that address")
 	}
 	refused(t, []string{"ps", "--host", "ssh://nosuch.invalid"}, "its name is not known")
 }

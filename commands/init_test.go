@@ -104,14 +104,14 @@ func TestInitAsksOnATerminal(t *testing.T) {
 		t.Fatalf("%v\n%s", err, seen)
 	}
 	if code := code(t, ended, seen); code != 0 {
-		t.Fatalf("code %d\n%s", code, seen)
+		t.Fatalf("exit code %d, want 0\n%s", code, seen)
 	}
 	got, err := config.Load(config.DefaultFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.Target != "https://github.com/acme/api" || got.Runners.Count != 4 || got.Runners.CPUs != 1.5 || got.Runners.Memory != 8<<30 || got.Image.Base != "debian:trixie-slim" {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v, want https://github.com/acme/api, 4 runners of 1.5 CPUs and 8 GiB, on debian:trixie-slim", got)
 	}
 }
 
@@ -130,9 +130,9 @@ func TestInitInterrupted(t *testing.T) {
 		}
 	}()
 	if code := code(t, ended, seen); code != exitInterrupted {
-		t.Errorf("code %d", code)
+		t.Errorf("exit code %d, want %d", code, exitInterrupted)
 	}
 	if _, err := os.Stat(config.DefaultFile); !strings.Contains(err.Error(), "no such file") {
-		t.Error("a file was written")
+		t.Errorf("%s: %v, want no such file", config.DefaultFile, err)
 	}
 }

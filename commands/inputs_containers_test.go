@@ -152,11 +152,11 @@ func TestIDsAreNarrow(t *testing.T) {
 	} {
 		code, _, stderr := runnerctl(t.Context(), "exec", runner, "--", "bash", "-ec", inputPrelude+importIDs+script)
 		if code == 0 {
-			t.Errorf("%s: done", script)
+			t.Errorf("%s: exit code 0, want a failure", script)
 		}
 		if found := doctor.Explain(stderr); !strings.Contains(script, "chown") && !strings.Contains(script, "useradd") { // whose own error is "Invalid argument"
 			if found == nil || found.ID != "ids.narrow" {
-				t.Errorf("%s: not known: %s", script, stderr)
+				t.Errorf("%s: known as %+v, want ids.narrow; stderr:\n%s", script, found, stderr)
 			}
 		}
 	}
@@ -178,7 +178,7 @@ func TestIDsAreWide(t *testing.T) {
 		"docker run --rm --privileged bb mount -t tmpfs none /tmp",
 	} {
 		if code, stdout, stderr := runnerctl(t.Context(), "exec", runner.Name, "--", "bash", "-ec", inputPrelude+importIDs+script); code != 0 {
-			t.Errorf("%s: code %d\n%s%s", script, code, stdout, stderr)
+			t.Errorf("%s: exit code %d, want 0; stdout:\n%s\nstderr:\n%s", script, code, stdout, stderr)
 		}
 	}
 	must(t, "exec", runner.Name, "--", "sh", "-c", "echo x >/tmp/report && sudo chown 70000:70000 /tmp/report")

@@ -138,7 +138,7 @@ func TestStaticRunner(t *testing.T) {
 			t.Fatal(err)
 		}
 		if result.Conclusion != "success" {
-			t.Errorf("%s\n%s", result.Conclusion, result.Log)
+			t.Errorf("%s, want success\n%s", result.Conclusion, result.Log)
 		}
 	}
 	job(t, "sudo mkdir -p /canary/api/api/deep && sudo touch /canary/file /canary/api/api/file /canary/api/api/deep/file")
@@ -163,7 +163,7 @@ func TestStaticRunnerWithAMountOverItsWork(t *testing.T) {
 		return code == 1
 	})
 	if result := await(t, github, queue(t, github, `[ -e /canary/api/api/deep/file ]; [ -z "$(ls -A)" ]; docker version`)); result.Conclusion != "success" {
-		t.Errorf("%s\n%s", result.Conclusion, result.Log)
+		t.Errorf("%s, want success\n%s", result.Conclusion, result.Log)
 	}
 }
 
@@ -174,6 +174,6 @@ func TestStaticRunnerThatCanNotBeCleaned(t *testing.T) {
 	must(t, up(name)...)
 	result := await(t, github, queue(t, github, "sudo rm /run/runnerctl/clean"))
 	if want := "this runner is not clean of its last job: the cleaner is gone"; result.Conclusion != "failure" || !strings.Contains(result.Log, want) {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want failure with %q", result, want)
 	}
 }

@@ -84,7 +84,7 @@ func TestLogsOfATalker(t *testing.T) {
 	all := []string{"start [kit] hello", "dockerd \x1b[31mred\x1b[0m\tone", long, "agent two", "agent three", "dockerd last words"}
 
 	if got := texts(jsonLines(t, must(t, "logs", "--fleet", name, "-o", "json"))); !slices.Equal(got, all) {
-		t.Errorf("got %.300q", got)
+		t.Errorf("got %.300q, want %.300q", got, all)
 	}
 	for _, test := range []struct {
 		args string
@@ -102,7 +102,7 @@ func TestLogsOfATalker(t *testing.T) {
 	} {
 		args := append([]string{"logs", runner, "-o", "json"}, strings.Fields(test.args)...)
 		if got := texts(jsonLines(t, must(t, args...))); !slices.Equal(got, test.want) {
-			t.Errorf("%s: got %.300q", test.args, got)
+			t.Errorf("%s: got %.300q, want %.300q", test.args, got, test.want)
 		}
 	}
 
@@ -111,14 +111,14 @@ func TestLogsOfATalker(t *testing.T) {
 		t.Errorf("control characters: %q", text)
 	}
 	if lines := strings.Split(text, "\n"); len(lines) != 3 || !strings.HasPrefix(lines[0], runner+"  dockerd     2") || !strings.HasSuffix(lines[0], "Z  red one") {
-		t.Errorf("%q", lines)
+		t.Errorf("got %q, want 3 lines, the first of dockerd, with red one", lines)
 	}
 	if text := must(t, "logs", runner, "--color", "always", "--tail", "1"); !strings.HasPrefix(text, "\x1b[36m"+runner+"\x1b[0m  ") {
-		t.Errorf("%q", text)
+		t.Errorf("got %q, want the colour of %s at the beginning", text, runner)
 	}
 	since := jsonLines(t, must(t, "logs", runner, "-o", "json"))[3].Time.Format(time.RFC3339Nano)
 	if got := texts(jsonLines(t, must(t, "logs", runner, "-o", "json", "--since", since))); !slices.Equal(got, all[3:]) {
-		t.Errorf("since %s: got %q", since, got)
+		t.Errorf("since %s: got %q, want %q", since, got, all[3:])
 	}
 }
 
@@ -144,7 +144,7 @@ func TestLogsFollowMissesAndDoublesNothing(t *testing.T) {
 		go func() {
 			code, stdout, stderr := runnerctl(t.Context(), "logs", "-f", "-o", "json", "--fleet", name)
 			if code != 0 {
-				t.Errorf("code %d: %s", code, stderr)
+				t.Errorf("exit code %d, want 0; stderr:\n%s", code, stderr)
 			}
 			outputs <- stdout
 		}()
@@ -177,7 +177,7 @@ func TestLogsOfRunners(t *testing.T) {
 	for i, line := range lines {
 		told[line.Runner+" "+line.Source] = true
 		if i > 0 && line.Time.Before(lines[i-1].Time) {
-			t.Errorf("line %d is older than the one before", i)
+			t.Errorf("line %d is older than the one before, want them in order", i)
 		}
 	}
 	runners := list(t, name)
@@ -194,7 +194,7 @@ func TestLogsOfRunners(t *testing.T) {
 	go func() {
 		code, stdout, stderr := runnerctl(ctx, "logs", "-f", "--tail", "0", "-o", "json", "--fleet", name)
 		if code != exitInterrupted {
-			t.Errorf("code %d: %s", code, stderr)
+			t.Errorf("exit code %d, want %d; stderr:\n%s", code, exitInterrupted, stderr)
 		}
 		followed <- stdout
 	}()
@@ -203,16 +203,16 @@ func TestLogsOfRunners(t *testing.T) {
 	time.Sleep(2 * time.Second)
 	cancel(errInterrupted)
 	if got := jsonLines(t, <-followed); !slices.Contains(texts(got), "start dockerd ended by itself with code 137") || slices.ContainsFunc(got, func(line fleet.LogLine) bool { return line.Runner != runners[0].Name }) {
-		t.Errorf("got %q", texts(got))
+		t.Errorf("got %q, want the end of dockerd, and lines of %s alone", texts(got), runners[0].Name)
 	}
 
 	for _, args := range []string{"nosuch", runners[0].Name + " nosuch"} {
 		code, stdout, stderr := runnerctl(t.Context(), append([]string{"logs"}, strings.Fields(args)...)...)
 		if code != exitFailure || stdout != "" || !strings.Contains(stderr, "no runner named nosuch") || !strings.Contains(stderr, "runnerctl ps --all") {
-			t.Errorf("%s: code %d: %s", args, code, stderr)
+			t.Errorf("%s: exit code %d, want %d; stdout %q, want none; stderr:\n%s\nwant %q and %q", args, code, exitFailure, stdout, stderr, "no runner named nosuch", "runnerctl ps --all")
 		}
 	}
 	if code, _, stderr := runnerctl(t.Context(), "logs", "--fleet", name+"x"); code != exitFailure || !strings.Contains(stderr, "has no runners") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "has no runners")
 	}
 }

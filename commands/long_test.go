@@ -34,7 +34,7 @@ func TestTwentyRunners(t *testing.T) {
 	must(t, up(name, "--count", "20")...)
 	runners := list(t, name)
 	if len(runners) != 20 {
-		t.Errorf("%d runners", len(runners))
+		t.Errorf("%d runners, want 20", len(runners))
 	}
 	must(t, "down", "--fleet", name)
 	if left := leftovers(t, api, name); len(left) > 0 {
@@ -44,7 +44,7 @@ func TestTwentyRunners(t *testing.T) {
 		t.Errorf("processes left behind: %v", left)
 	}
 	if after := networkNames(t, api); after != networks {
-		t.Errorf("networks before: %s, after: %s", networks, after)
+		t.Errorf("networks before: %s, after: %s, want the same", networks, after)
 	}
 }
 
@@ -95,6 +95,6 @@ func TestBaseWithOldDocker(t *testing.T) {
 	}
 	code, _, stderr := runnerctl(t.Context(), "build", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "Debian GNU/Linux 12 (bookworm): Docker 20 is too old, 24 or newer is needed") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "Debian GNU/Linux 12 (bookworm): Docker 20 is too old, 24 or newer is needed")
 	}
 }

@@ -19,7 +19,7 @@ func TestBaseThatCanNotBePulled(t *testing.T) {
 	t.Chdir(t.TempDir())
 	code, _, stderr := runnerctl(t.Context(), "build", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "pull debian:trixie-slim") || !strings.Contains(stderr, "--bootstrap-base") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q and %q", code, exitFailure, stderr, "pull debian:trixie-slim", "--bootstrap-base")
 	}
 }
 
@@ -40,10 +40,10 @@ func TestForeignNamesStayUntouched(t *testing.T) {
 	}
 	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "runnerctl-lock-ci is not runnerctl's") {
-		t.Errorf("up: code %d: %s", code, stderr)
+		t.Errorf("up: exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "runnerctl-lock-ci is not runnerctl's")
 	}
 	if code, _, stderr := runnerctl(t.Context(), "down", "--all"); code != 0 {
-		t.Errorf("down: %s", stderr)
+		t.Errorf("down: exit code %d, want 0: %s", code, stderr)
 	}
 	if _, err := engine.API.ContainerInspect(t.Context(), foreign.ID); err != nil {
 		t.Error(err)
@@ -63,7 +63,7 @@ func TestClosedTun(t *testing.T) {
 	// The test's own /dev/net/tun is fine, so only the runner can find the fault.
 	code, _, stderr := runnerctl(t.Context(), "up", "--progress", "quiet")
 	if code != exitFailure || !strings.Contains(stderr, "chmod 0666 /dev/net/tun") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "chmod 0666 /dev/net/tun")
 	}
 	if left := leftovers(t, engine.API, "ci"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

@@ -56,10 +56,10 @@ func TestForbiddenSocket(t *testing.T) {
 		_ = forbidden.Run()
 		code, told := forbidden.ProcessState.ExitCode(), output.String()
 		if !strings.Contains(told, "permission denied") || strings.Contains(told, "http://") {
-			t.Errorf("%s: %s", command, told)
+			t.Errorf("%s: %s\nwant %q, and no http://", command, told, "permission denied")
 		}
 		if command != "version" && (code != exitFailure || !strings.Contains(told, "usermod -aG docker")) {
-			t.Errorf("%s: code %d: %s", command, code, output.String())
+			t.Errorf("%s: exit code %d, want %d: %s\nwant %q", command, code, exitFailure, output.String(), "usermod -aG docker")
 		}
 	}
 }

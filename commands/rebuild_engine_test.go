@@ -70,7 +70,7 @@ func TestTheContainerRenewsTheImage(t *testing.T) {
 	online(t, github, count)
 	before := registered(github)
 	if s.wish.Agent != old {
-		t.Fatalf("%+v", s.wish)
+		t.Fatalf("got %+v, want agent %s", s.wish, old)
 	}
 	job := queueAndStart(t, github, untilGo)
 	busy, _ := github.Result(job)
@@ -87,13 +87,13 @@ func TestTheContainerRenewsTheImage(t *testing.T) {
 	eventually(t, 5*time.Minute, "the image is made anew", func() bool {
 		told := must(t, "events", "--fleet", name)
 		if strings.Contains(told, "could not be made anew") || strings.Contains(told, "no newer one") {
-			t.Fatal(told)
+			t.Fatalf("events:\n%s\nwant no failure, and a newer agent", told)
 		}
 		return strings.Contains(told, "runners follow one by one: GitHub takes its agent "+old+" no more from ")
 	})
 	wish, err := s.engine.State(name).Wish(t.Context())
 	if err != nil || wish.Agent != ghsim.AgentVersion || wish.Spec.ImageID == s.wish.Spec.ImageID {
-		t.Fatalf("%+v, %v", wish, err)
+		t.Fatalf("got %+v, %v, want agent %s and another image", wish, err, ghsim.AgentVersion)
 	}
 	t.Cleanup(func() { removeImage(t, api, wish.Spec.Image) })
 	eventually(t, 2*time.Minute, "the idle one is of the new image, the busy one stays", func() bool {
@@ -108,16 +108,16 @@ func TestTheContainerRenewsTheImage(t *testing.T) {
 	})
 	must(t, "exec", busy.Runner, "--", "touch", "go")
 	if result := await(t, github, job); result.Conclusion != "success" {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want success", result)
 	}
 	online(t, github, count, before...)
 	next := await(t, github, queue(t, github, "true"))
 	if next.Conclusion != "success" || !strings.Contains(next.Log, "the hook was here") {
-		t.Errorf("%+v", next)
+		t.Errorf("got %+v, want success and the hook", next)
 	}
 	// up has nothing to add: it makes the same image from the same settings.
 	if tag := strings.TrimSpace(must(t, "build", "--progress", "quiet")); tag != wish.Spec.Image {
-		t.Errorf("up would make %s, the supervisor made %s", tag, wish.Spec.Image)
+		t.Errorf("up would make %s, want the supervisor's %s", tag, wish.Spec.Image)
 	}
 	s.down()
 }

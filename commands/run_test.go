@@ -66,7 +66,7 @@ func TestRun(t *testing.T) {
 		code := run(t.Context(), session.Session{Streams: streams, Env: os.Getenv, GOOS: "linux"}, append([]string{"runnerctl"},
 			throwAway(name, "--copy", "src"+test.to, "--", "sh", "-c", "id -un; pwd; cat; echo; docker ps -q; find "+test.list+" -printf '%u:%g %m %p\n' | sort -k3; echo aside >&2; exit 7")...))
 		if code != 7 || out.String() != "runner\n/home/runner\ntyped\n"+test.want || !strings.Contains(errs.String(), "aside") {
-			t.Errorf("code %d: %s%s", code, out.String(), errs.String())
+			t.Errorf("exit code %d, want 7; stdout %q, want %q; stderr %q, want %q", code, out.String(), "runner\n/home/runner\ntyped\n"+test.want, errs.String(), "aside")
 		}
 		if left := leftovers(t, api, name); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
@@ -79,7 +79,7 @@ func TestRun(t *testing.T) {
 	} {
 		code, stdout, stderr := runnerctl(t.Context(), throwAway(name, "--copy", "src:"+to, "--", "true")...)
 		if code != exitFailure || stdout != "" || !strings.Contains(stderr, problem) {
-			t.Errorf("%s: code %d: %s", to, code, stderr)
+			t.Errorf("%s: exit code %d, want %d; stdout %q, want none; stderr:\n%s\nwant %q", to, code, exitFailure, stdout, stderr, problem)
 		}
 	}
 	if left := leftovers(t, api, name); len(left) > 0 {
@@ -109,7 +109,7 @@ func TestRunBesideItsFleet(t *testing.T) {
 	})
 	must(t, up(name)...)
 	if runners := list(t, name); len(runners) != 1 || runners[0].Name == runner {
-		t.Errorf("%+v", runners)
+		t.Errorf("runners: %+v, want one other than %s", runners, runner)
 	}
 	if all := must(t, "ps", "--all", "-q"); !slices.Contains(strings.Fields(all), runner) {
 		t.Errorf("ps --all does not show %s: %s", runner, all)
@@ -117,12 +117,12 @@ func TestRunBesideItsFleet(t *testing.T) {
 	must(t, "down", "--fleet", name)
 	for _, args := range []string{"prune --dry-run", "down --all --dry-run"} {
 		if _, plan, _ := runnerctl(t.Context(), strings.Fields(args)...); strings.Contains(plan, runner) { // code 1 if there is a fleet of another GitHub
-			t.Errorf("%s:\n%s", args, plan)
+			t.Errorf("%s:\n%s\nwant nothing of %s", args, plan, runner)
 		}
 	}
 	cancel(errInterrupted)
 	if got := <-code; got != exitInterrupted {
-		t.Errorf("code %d", got)
+		t.Errorf("exit code %d, want %d", got, exitInterrupted)
 	}
 	if left := leftovers(t, api, name); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
@@ -139,7 +139,7 @@ func TestInterruptedRunLeavesNothing(t *testing.T) {
 			timer := time.AfterFunc(after*time.Millisecond, func() { cancel(errInterrupted) })
 			defer timer.Stop()
 			if code, _, stderr := runnerctl(ctx, throwAway(name, "--", "sleep", "600")...); code != exitInterrupted {
-				t.Errorf("code %d: %s", code, stderr)
+				t.Errorf("exit code %d, want %d; stderr:\n%s", code, exitInterrupted, stderr)
 			}
 			if left := leftovers(t, api, name); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
@@ -160,7 +160,7 @@ func TestKilledRun(t *testing.T) {
 	runner := throwAways(t, api, name, "run")[0]
 	t.Cleanup(func() { _ = api.ContainerRemove(context.Background(), runner, container.RemoveOptions{Force: true}) })
 	if plan := must(t, "prune", "--dry-run"); strings.Contains(plan, runner) {
-		t.Errorf("before:\n%s", plan)
+		t.Errorf("before:\n%s\nwant nothing of %s", plan, runner)
 	}
 	if err := killed.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -170,7 +170,7 @@ func TestKilledRun(t *testing.T) {
 		return strings.Contains(must(t, "prune", "--dry-run"), runner+"  ")
 	})
 	if _, plan, _ := runnerctl(t.Context(), "down", "--all", "--dry-run"); !strings.Contains(plan, "remove  "+runner+"  (its runnerctl run is gone)\n") {
-		t.Errorf("plan:\n%s", plan)
+		t.Errorf("plan:\n%s\nwant %q", plan, "remove  "+runner+"  (its runnerctl run is gone)\n")
 	}
 	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
@@ -192,16 +192,16 @@ func TestKeptRun(t *testing.T) {
 	code, _, stderr := runnerctl(t.Context(), throwAway(name, "--keep", "--", "sh", "-c", "echo mine >kept; exit 3")...)
 	kept := throwAways(t, api, name, "kept")
 	if code != 3 || len(kept) != 1 || !strings.Contains(stderr, "kept "+kept[0]) {
-		t.Fatalf("code %d, %v: %s", code, kept, stderr)
+		t.Fatalf("exit code %d, want 3; kept %v, want one; stderr:\n%s", code, kept, stderr)
 	}
 	if got := must(t, "exec", kept[0], "--", "cat", "kept"); got != "mine\n" {
-		t.Errorf("got %q", got)
+		t.Errorf("got %q, want %q", got, "mine\n")
 	}
 	if plan := must(t, "prune", "--dry-run"); strings.Contains(plan, kept[0]) {
-		t.Errorf("plan:\n%s", plan)
+		t.Errorf("plan:\n%s\nwant nothing of %s", plan, kept[0])
 	}
 	if plan := must(t, "prune", "--dry-run", "--kept"); !strings.Contains(plan, kept[0]) {
-		t.Errorf("plan:\n%s", plan)
+		t.Errorf("plan:\n%s\nwant %s", plan, kept[0])
 	}
 	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {

@@ -93,6 +93,23 @@ func (p *tap) keepParts(t *testing.T) {
 	p.keep("the agent's key", privateExponent(t, inner))
 }
 
+// keepOperators adds the operator's token and the key of an App that it makes and installs.
+func (p *tap) keepOperators(t *testing.T, github *ghsim.Server) (id int64, key []byte) {
+	t.Helper()
+	p.keep("the operator's token", os.Getenv("RUNNERCTL_TOKEN"))
+	id, key, err := github.App()
+	if err != nil {
+		t.Fatal(err)
+	}
+	github.Install(id, "acme", ghsim.RunnerPermissions())
+	for i, line := range strings.Split(string(key), "\n") {
+		if len(line) > 20 && !strings.HasPrefix(line, "-----") {
+			p.keep(fmt.Sprintf("line %d of the App's key", i+1), line)
+		}
+	}
+	return id, key
+}
+
 // privateExponent returns the secret part of an agent's key file.
 func privateExponent(t *testing.T, file []byte) string {
 	t.Helper()
@@ -112,17 +129,7 @@ func TestSecrets(t *testing.T) {
 	api := realEngine(t)
 	github := startGitHub(t, ghsim.Options{RunnerAddress: bridgeAddress(t) + ":0"})
 	front := newTap(t, github)
-	front.keep("the operator's token", os.Getenv("RUNNERCTL_TOKEN"))
-	id, key, err := github.App()
-	if err != nil {
-		t.Fatal(err)
-	}
-	github.Install(id, "acme", ghsim.RunnerPermissions())
-	for i, line := range strings.Split(string(key), "\n") {
-		if len(line) > 20 && !strings.HasPrefix(line, "-----") {
-			front.keep(fmt.Sprintf("line %d of the App's key", i+1), line)
-		}
-	}
+	id, key := front.keepOperators(t, github)
 	name := newFleet(t, api)
 	write(t, "app.pem", string(key))
 	write(t, "ca.pem", string(front.cert))
@@ -147,57 +154,70 @@ func TestSecrets(t *testing.T) {
 			}
 			code, stdout, stderr := runnerctl(t.Context(), up(name)...)
 			if code != 0 {
-				t.Fatal(stderr)
+				t.Fatalf("up: exit code %d, want 0: %s", code, stderr)
 			}
 			runner := list(t, name)[0]
-			machine, volume := treeOf(t, runner), volumeOf(t, api, runner)
-			kept := filepath.Join(volume, "runnerctl", "agent", keyFile)
-			if test.name == "static" {
+			machine := treeOf(t, runner)
+			kept := filepath.Join(volumeOf(t, api, runner), "runnerctl", "agent", keyFile)
+			static := test.name == "static"
+			if static {
 				front.keep("the agent's key", privateExponent(t, []byte(readFile(kept))))
 			} else {
 				front.keepParts(t)
 			}
 			for _, what := range test.secrets {
 				if !slices.ContainsFunc(keysOf(front.secrets), func(one string) bool { return strings.HasPrefix(one, what) }) {
-					t.Fatalf("%s is not known", what)
+					t.Fatalf("%s is not known, known are %q", what, keysOf(front.secrets))
 				}
 			}
 			needles := newNeedles(front.secrets)
-			look := func(place string, content []byte) {
-				if what := needles.in(content); what != "" {
-					t.Errorf("%s is in %s", what, place)
-				}
-			}
-			look("what up says", []byte(stdout+stderr))
-			look("ps", []byte(must(t, "ps", "--fleet", name, "-o", "json")))
-			look("inspect", []byte(must(t, "inspect", "-o", "json", runner.Name)))
-			agentSeen, keyFiles := false, []string{}
-			everyTrace(t, api, runner, func(place string, content []byte) {
-				agentSeen = agentSeen || bytes.Contains(content, []byte("Runner.Listener\x00run"))
-				if strings.HasSuffix(place, "/"+keyFile) && needles.in(content) == "the agent's key" {
-					keyFiles = append(keyFiles, place)
-					return
-				}
-				look(place, content)
-			})
-			if !agentSeen {
-				t.Fatal("the search does not see the agent")
-			}
+			needles.look(t, "the output of up", []byte(stdout+stderr))
+			needles.look(t, "ps", []byte(must(t, "ps", "--fleet", name, "-o", "json")))
+			needles.look(t, "inspect", []byte(must(t, "inspect", "-o", "json", runner.Name)))
+			keyFiles := needles.lookEverywhere(t, api, runner)
 			// The agent's folder, seen from the host, is on the tmpfs or on the volume.
 			inside := filepath.Join(machine, "run/runnerctl/agent", keyFile)
-			if needles.in([]byte(readFile(inside))) != "the agent's key" {
-				t.Errorf("%s does not hold the key: the search is blind", inside)
+			if found := needles.in([]byte(readFile(inside))); found != "the agent's key" {
+				t.Errorf("%s holds %q, want the agent's key: the search is blind", inside, found)
 			}
 			want := []string{}
-			if test.name == "static" {
+			if static {
 				want = []string{kept}
 			}
-			if !slices.Equal(keyFiles, want) || isTmpfs(t, inside) == (test.name == "static") {
-				t.Errorf("the key lies in %v, want %v; on a tmpfs: %t", keyFiles, want, isTmpfs(t, inside))
+			if !slices.Equal(keyFiles, want) || isTmpfs(t, inside) == static {
+				t.Errorf("the key lies in %v, want %v; on a tmpfs: %t, want %t", keyFiles, want, isTmpfs(t, inside), !static)
 			}
 			must(t, "down", "--fleet", name)
 		})
 	}
+}
+
+// look fails if the content of a place has a secret.
+func (n *needles) look(t *testing.T, place string, content []byte) {
+	t.Helper()
+	if what := n.in(content); what != "" {
+		t.Errorf("%s is in %s, want no secret there", what, place)
+	}
+}
+
+// lookEverywhere looks at every trace of a runner and returns the places of the agent's key
+// file.
+func (n *needles) lookEverywhere(t *testing.T, api *client.Client, runner fleet.Runner) (keyFiles []string) {
+	t.Helper()
+	agentSeen := false
+	keyFiles = []string{}
+	everyTrace(t, api, runner, func(place string, content []byte) {
+		agentSeen = agentSeen || bytes.Contains(content, []byte("Runner.Listener\x00run"))
+		if strings.HasSuffix(place, "/"+keyFile) && n.in(content) == "the agent's key" {
+			keyFiles = append(keyFiles, place)
+			return
+		}
+		n.look(t, place, content)
+	})
+	if !agentSeen {
+		t.Fatal("the search does not see the agent, want its command line")
+	}
+	return keyFiles
 }
 
 // needles are secrets in the forms in which they may be written: as they are, and in base64
@@ -247,12 +267,12 @@ func TestNeedlesAreFound(t *testing.T) {
 	for _, before := range []string{"", "x", "xy", "xyz"} {
 		for _, text := range []string{before + secret + "z", base64.StdEncoding.EncodeToString([]byte(before + secret)), base64.StdEncoding.EncodeToString([]byte(before + secret + "z"))} {
 			if n.in([]byte(text)) != "it" {
-				t.Errorf("not found in %q", text)
+				t.Errorf("found %q in %q, want it", n.in([]byte(text)), text)
 			}
 		}
 	}
 	if found := n.in([]byte(strings.ToUpper(secret))); found != "" {
-		t.Error(found)
+		t.Errorf("found %q in capitals, want nothing", found)
 	}
 }
 
@@ -325,7 +345,7 @@ func everyTrace(t *testing.T, api *client.Client, runner fleet.Runner, see func(
 	}
 	folders := append(strings.Split(container.GraphDriver.Data["LowerDir"], ":"), container.GraphDriver.Data["UpperDir"], volume.Mountpoint)
 	if len(folders) < 5 {
-		t.Fatalf("layers: %v", folders)
+		t.Fatalf("layers: %v, want 5 at least", folders)
 	}
 	for _, folder := range folders {
 		files := 0
@@ -343,7 +363,7 @@ func everyTrace(t *testing.T, api *client.Client, runner fleet.Runner, see func(
 			return nil
 		})
 		if err != nil || files == 0 {
-			t.Fatalf("%q: %d files seen: %v", folder, files, err)
+			t.Fatalf("%q: %d files seen, want some: %v", folder, files, err)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func TestCompletionInShells(t *testing.T) {
 			first, _, _ := strings.Cut(strings.TrimSpace(string(output)), "\t")
 			if typed == want {
 				if len(output) > 0 {
-					t.Errorf("%s: %s", typed, output)
+					t.Errorf("%s: %q, want nothing", typed, output)
 				}
 				continue
 			}

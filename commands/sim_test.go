@@ -19,11 +19,11 @@ func TestSim(t *testing.T) {
 	defer cancel()
 	code, stdout, stderr := runnerctl(ctx, "sim", "--jobs", jobs, "--repository", "acme/shop")
 	if code != 0 || !regexp.MustCompile(`^target  https://127\.0\.0\.1:\d+/acme/shop\nca      \S+/ca\.pem\ntoken   \S+/token\n  build: queued\n$`).MatchString(stdout) || !strings.Contains(stderr, "0 registrations left") {
-		t.Errorf("code %d\n%s%s", code, stdout, stderr)
+		t.Errorf("exit code %d, want 0; stdout:\n%s\nwant the target, the CA, the token and a queued job; stderr:\n%s\nwant no registrations left", code, stdout, stderr)
 	}
 	folder := filepath.Dir(regexp.MustCompile(`token   (\S+)`).FindStringSubmatch(stdout)[1])
 	if _, err := os.Stat(folder); !os.IsNotExist(err) {
-		t.Errorf("%s is left: %v", folder, err)
+		t.Errorf("%s is left: %v, want it removed", folder, err)
 	}
 	for step, want := range map[string]string{
 		"{run: make, shel: sh}": "field shel not found",

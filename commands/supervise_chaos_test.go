@@ -228,27 +228,31 @@ func backlog(github *ghsim.Server) (count int) {
 	return count
 }
 
-// After kills, restarts, a full disk and wrong answers, the fleet is in its desired state,
-// GitHub has no ghost, and every job that the test let live ran once. CHAOS_SEED repeats a
-// run's choices, CHAOS_FOR sets its length.
-func TestChaos(t *testing.T) {
-	const count, most = 3, 40 << 10 // KiB
-	seed := uint64(time.Now().UnixNano())
+// chaosSettings reads the seed of a run's choices and the run's length from the environment.
+func chaosSettings(t *testing.T) (seed uint64, lasting time.Duration) {
+	t.Helper()
+	seed, lasting = uint64(time.Now().UnixNano()), 2*time.Minute
+	var err error
 	if text := os.Getenv("CHAOS_SEED"); text != "" {
-		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
 			t.Fatal(err)
 		}
 	}
-	lasting := 2 * time.Minute
 	if text := os.Getenv("CHAOS_FOR"); text != "" {
-		var err error
 		if lasting, err = time.ParseDuration(text); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Logf("CHAOS_SEED=%d CHAOS_FOR=%s", seed, lasting)
+	return seed, lasting
+}
 
+// After kills, restarts, a full disk and wrong answers, the fleet is in its desired state,
+// GitHub has no ghost, and every job that the test let live ran once. CHAOS_SEED repeats a
+// run's choices, CHAOS_FOR sets its length.
+func TestChaos(t *testing.T) {
+	const count = 3
+	seed, lasting := chaosSettings(t)
 	machine := realEngine(t)
 	t.Chdir(t.TempDir())
 	private := enginetest.Start(t, enginetest.Options{DiskMiB: 4000, Linked: true})
@@ -263,6 +267,32 @@ func TestChaos(t *testing.T) {
 	c := &chaos{keptFleet: supervise(t, private.API, github, "chaos"), private: private, random: rand.New(rand.NewPCG(seed, 0)), killed: map[string]bool{}}
 	online(t, github, count)
 
+	c.rage(lasting, count)
+	calm := time.Now()
+	eventually(t, 6*time.Minute, "GitHub lists the wanted runners, all online and idle", func() bool {
+		all := github.Runners()
+		return len(all) == count && !slices.ContainsFunc(all, func(one ghsim.Runner) bool { return !one.Online || one.Busy })
+	})
+	t.Logf("in the desired state %s after the last misfortune", time.Since(calm).Round(time.Second))
+	eventually(t, 2*time.Minute, "the engine has these, a spare, and nothing else", func() bool {
+		names := []string{"/runnerctl-supervisor-chaos", "runnerctl-credential-chaos", "runnerctl-state-chaos"}
+		for _, runner := range c.known() {
+			names = append(names, "/"+runner.Name, runner.Name+"-data")
+		}
+		left := leftovers(t, private.API, "chaos")
+		slices.Sort(names)
+		slices.Sort(left)
+		return len(c.known()) == count+1 && waiting(t, c.engine, "chaos") == 1 && slices.Equal(left, names)
+	})
+	t.Run("each job that nobody killed ran once", c.jobsRanOnce)
+	c.down()
+}
+
+// rage queues jobs and lets misfortunes happen for the given time, while it watches the
+// supervisor's memory.
+func (c *chaos) rage(lasting time.Duration, count int) {
+	const most = 40 << 10 // KiB
+	t, github := c.t, c.github
 	deadline, cancel := context.WithTimeout(t.Context(), lasting)
 	defer cancel()
 	var feeding sync.WaitGroup
@@ -289,51 +319,37 @@ func TestChaos(t *testing.T) {
 		now, peak := c.resident()
 		sizes = append(sizes, now)
 		if peak > most {
-			t.Errorf("the supervisor takes %d KiB, at most %d", now, peak)
+			t.Errorf("the supervisor takes %d KiB, %d at its peak, want at most %d", now, peak, most)
 		}
 		sleepFor(t, time.Duration(2+c.random.IntN(6))*time.Second)
 	}
 	feeding.Wait()
 	t.Logf("the supervisor's memory in KiB: %v", sizes)
+}
 
-	calm := time.Now()
-	eventually(t, 6*time.Minute, "GitHub lists the wished runners, all online and idle", func() bool {
-		all := github.Runners()
-		return len(all) == count && !slices.ContainsFunc(all, func(one ghsim.Runner) bool { return !one.Online || one.Busy })
-	})
-	t.Logf("as wished %s after the last misfortune", time.Since(calm).Round(time.Second))
-	eventually(t, 2*time.Minute, "the engine has these, a spare, and nothing else", func() bool {
-		names := []string{"/runnerctl-supervisor-chaos", "runnerctl-credential-chaos", "runnerctl-state-chaos"}
-		for _, runner := range c.known() {
-			names = append(names, "/"+runner.Name, runner.Name+"-data")
-		}
-		left := leftovers(t, private.API, "chaos")
-		slices.Sort(names)
-		slices.Sort(left)
-		return len(c.known()) == count+1 && waiting(t, c.engine, "chaos") == 1 && slices.Equal(left, names)
-	})
+// jobsRanOnce checks the jobs whose runners the test let live.
+func (c *chaos) jobsRanOnce(t *testing.T) {
 	var lived, died []ghsim.Result
-	for _, job := range github.Jobs() {
+	for _, job := range c.github.Jobs() {
 		if c.suffers(job) {
 			died = append(died, job)
 			continue
 		}
 		lived = append(lived, job)
 		if job.Status != "completed" || job.Conclusion != "success" {
-			t.Errorf("job %d on %q, which nobody killed: %s %s %v", job.ID, job.Runner, job.Status, job.Conclusion, job.Failures)
+			t.Errorf("job %d on %q, which nobody killed: %s %s %v, want completed success", job.ID, job.Runner, job.Status, job.Conclusion, job.Failures)
 		}
 	}
 	took := map[string]int{}
-	for _, asked := range github.Requests() {
+	for _, asked := range c.github.Requests() {
 		if strings.HasSuffix(asked.Path, "/acquirejob") && asked.Status == 200 {
 			took[strings.TrimPrefix(asked.Who, "runner ")]++
 		}
 	}
 	for _, job := range lived {
 		if took[job.Runner] != 1 {
-			t.Errorf("runner %s took %d jobs", job.Runner, took[job.Runner])
+			t.Errorf("runner %s took %d jobs, want 1", job.Runner, took[job.Runner])
 		}
 	}
 	t.Logf("%d jobs succeeded, %d had a runner that was killed", len(lived), len(died))
-	c.down()
 }

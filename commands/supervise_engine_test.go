@@ -84,7 +84,7 @@ func jobs(t *testing.T, github *ghsim.Server, count int) (runners []string) {
 	for _, id := range queued {
 		result := await(t, github, id)
 		if result.Conclusion != "success" || slices.Contains(runners, result.Runner) {
-			t.Errorf("%+v", result)
+			t.Errorf("job %d: %+v, want success on a runner without a job before", id, result)
 		}
 		runners = append(runners, result.Runner)
 	}
@@ -168,7 +168,6 @@ func TestSupervisors(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {count: 2, spares: 1}")
 	found, wish := supervisedFleet(t, name)
 	engine := found.Engine
-	state := engine.State(name)
 	t.Cleanup(func() { // before down
 		if err := engine.StopSupervisor(context.Background(), name); err != nil {
 			t.Error(err)
@@ -178,9 +177,62 @@ func TestSupervisors(t *testing.T) {
 		}
 	})
 	if wish.Count != 2 || wish.Spares != 1 || wish.Agent != "" || wish.Spec.Agent.Mode != fleet.JIT {
-		t.Fatalf("%+v", wish)
+		t.Fatalf("wish: %+v, want 2 runners and 1 spare with JIT configurations, and no agent", wish)
+	}
+	step(t, "in the foreground it keeps the fleet until it is interrupted", func(t *testing.T) { supervisedInTheForeground(t, github, engine, name) })
+	before := registered(github)
+	if len(before) != 2 {
+		t.Errorf("GitHub lists %v, want 2 runners", before)
 	}
 
+	address := freeAddress(t)
+	leave := func(t *testing.T) {
+		t.Helper()
+		leaveSupervisor(t, found, wish, supervisor.Output{Format: "json", Metrics: address})
+	}
+	leave(t)
+	container, err := engine.Supervisor(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { removeImage(t, api, container.Image) })
+	events := func(t *testing.T) string { return must(t, "events", "--fleet", name) }
+	step(t, "in a container it adopts the runners", func(t *testing.T) {
+		eventually(t, time.Minute, "the container's supervisor begins", func() bool { return strings.Count(events(t), "  began: 2 wanted and 1 spare") == 2 })
+		if after := registered(github); !slices.Equal(after, before) {
+			t.Errorf("runners: %v, want %v", after, before)
+		}
+	})
+	step(t, "it records each job", func(t *testing.T) {
+		had := jobs(t, github, 3)
+		online(t, github, 2, had...)
+		for _, runner := range had {
+			jobIsRecorded(t, github, engine.State(name), runner)
+		}
+	})
+	t.Run("it shows its health and metrics", func(t *testing.T) { showsMetrics(t, address, name) })
+	step(t, "after a kill it comes back and takes another wish", func(t *testing.T) {
+		killSupervisor(t, api, container.ContainerID)
+		eventually(t, time.Minute, "the supervisor is back", func() bool { return strings.Count(events(t), "  began: ") == 3 })
+		wish.Count = 3
+		leave(t)
+		online(t, github, 3)
+		if again, err := engine.Supervisor(t.Context(), name); err != nil || again.ContainerID != container.ContainerID || again.Restarts != 1 {
+			t.Errorf("got %+v, %v, want container %s, restarted once", again, err, container.ContainerID)
+		}
+	})
+	t.Run("its last event is its end", func(t *testing.T) {
+		if err := engine.StopSupervisor(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if told, want := events(t), "  supervisor  ended; the runners stay\n"; !strings.HasSuffix(told, want) {
+			t.Errorf("events:\n%s\nwant %q at the end", told, want)
+		}
+	})
+}
+
+// supervisedInTheForeground runs a supervisor as a process until two runners had a job.
+func supervisedInTheForeground(t *testing.T, github *ghsim.Server, engine *dockerx.Engine, name string) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	type outcome struct {
 		code   int
@@ -193,7 +245,7 @@ func TestSupervisors(t *testing.T) {
 	}()
 	online(t, github, 2)
 	if code, _, stderr := runnerctl(t.Context(), "supervise", "--fleet", name); code != exitFailure || !strings.Contains(stderr, "has a supervisor in the foreground") {
-		t.Errorf("a second one: code %d: %s", code, stderr)
+		t.Errorf("a second one: exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "has a supervisor in the foreground")
 	}
 	online(t, github, 2, jobs(t, github, 2)...)
 	eventually(t, time.Minute, "a spare waits", func() bool { return waiting(t, engine, name) == 1 })
@@ -203,43 +255,26 @@ func TestSupervisors(t *testing.T) {
 	cancel(errInterrupted)
 	first := <-ended
 	if first.code != exitInterrupted || !strings.Contains(first.stderr, `"msg":"ended; the runners stay"`) {
-		t.Errorf("code %d: %s", first.code, first.stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", first.code, exitInterrupted, first.stderr, `"msg":"ended; the runners stay"`)
 	}
-	before := registered(github)
-	if len(before) != 2 {
-		t.Errorf("GitHub lists %v", before)
-	}
+}
 
-	address := freeAddress(t)
-	leave := func() {
-		t.Helper()
-		leaveSupervisor(t, found, wish, supervisor.Output{Format: "json", Metrics: address})
-	}
-	leave()
-	container, err := engine.Supervisor(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { removeImage(t, api, container.Image) })
-	events := func() string { return must(t, "events", "--fleet", name) }
-	eventually(t, time.Minute, "the container's supervisor begins", func() bool { return strings.Count(events(), "  began: 2 wanted and 1 spare") == 2 })
-	if after := registered(github); !slices.Equal(after, before) {
-		t.Errorf("%v were not adopted, now %v", before, after)
-	}
-	had := jobs(t, github, 3)
-	online(t, github, 2, had...)
-	for _, runner := range had {
-		eventually(t, 20*time.Second, "the record of "+runner, func() bool {
-			record, err := state.Record(t.Context(), runner)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return record != nil && record.Job == "build" && record.Conclusion == "success" && strings.HasPrefix(record.JobURL, github.URL+"/acme/api/actions/runs/") && len(record.Log) > 0
-		})
-	}
+// jobIsRecorded waits for the record of a runner that had a job.
+func jobIsRecorded(t *testing.T, github *ghsim.Server, state *dockerx.State, runner string) {
+	t.Helper()
+	eventually(t, 20*time.Second, "the record of "+runner, func() bool {
+		record, err := state.Record(t.Context(), runner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return record != nil && record.Job == "build" && record.Conclusion == "success" && strings.HasPrefix(record.JobURL, github.URL+"/acme/api/actions/runs/") && len(record.Log) > 0
+	})
+}
 
+// showsMetrics asks a supervisor after three jobs for its health and its metrics.
+func showsMetrics(t *testing.T, address, name string) {
 	if told := get(t, "http://"+address+"/healthz"); told != "ok\n" {
-		t.Errorf("healthz: %s", told)
+		t.Errorf("healthz: %q, want %q", told, "ok\n")
 	}
 	told := get(t, "http://"+address+"/metrics")
 	for _, want := range []string{`runnerctl_runners{fleet="` + name + `",state="idle"} 2`, `runnerctl_jobs_total{conclusion="success",fleet="` + name + `"} 3`, `runnerctl_github_calls_total{fleet="` + name + `",method="POST",status="201"}`} {
@@ -248,25 +283,10 @@ func TestSupervisors(t *testing.T) {
 		}
 	}
 	if resident := regexp.MustCompile(`(?m)^process_resident_memory_bytes (\S+)$`).FindStringSubmatch(told); resident == nil {
-		t.Error("metrics do not tell the memory")
+		t.Errorf("no process_resident_memory_bytes in\n%s", told)
 	} else if size, err := strconv.ParseFloat(resident[1], 64); err != nil || size > 60<<20 {
-		t.Errorf("it takes %s bytes, %v", resident[1], err)
+		t.Errorf("it takes %s bytes, %v, want at most %d", resident[1], err, 60<<20)
 	} else {
 		t.Logf("%.1f MiB", size/(1<<20))
-	}
-
-	killSupervisor(t, api, container.ContainerID)
-	eventually(t, time.Minute, "the supervisor is back", func() bool { return strings.Count(events(), "  began: ") == 3 })
-	wish.Count = 3
-	leave()
-	online(t, github, 3)
-	if again, err := engine.Supervisor(t.Context(), name); err != nil || again.ContainerID != container.ContainerID || again.Restarts != 1 {
-		t.Errorf("%+v, %v", again, err)
-	}
-	if err := engine.StopSupervisor(t.Context(), name); err != nil {
-		t.Fatal(err)
-	}
-	if told := events(); !strings.HasSuffix(told, "  supervisor  ended; the runners stay\n") {
-		t.Errorf("events:\n%s", told)
 	}
 }

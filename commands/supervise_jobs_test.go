@@ -128,7 +128,7 @@ func once(t *testing.T, github *ghsim.Server, results []ghsim.Result) {
 	slices.Sort(had)
 	slices.Sort(took)
 	if !slices.Equal(had, took) || len(slices.Compact(took)) != len(had) {
-		t.Errorf("jobs were taken by %v, and had by %v", took, had)
+		t.Errorf("jobs were taken by %v, and had by %v, want the same, each once", took, had)
 	}
 }
 
@@ -209,19 +209,19 @@ func TestJobsThroughAFleet(t *testing.T) {
 	for _, result := range results {
 		daemon := said(t, result, "daemon")
 		if before := said(t, result, "before"); result.Conclusion != "success" || before != "" || daemon == "" || daemons[daemon] {
-			t.Errorf("job %d on %s: %s, daemon %q had %q before", result.ID, result.Runner, result.Conclusion, daemon, before)
+			t.Errorf("job %d on %s: %s, daemon %q had %q before, want success on a daemon of its own", result.ID, result.Runner, result.Conclusion, daemon, before)
 		}
 		daemons[daemon] = true
 	}
 	once(t, github, results)
 	after := wholeAfter(github, results, count)
 	if len(after) != len(results) {
-		t.Fatalf("whole again after %d of %d jobs", len(after), len(results))
+		t.Fatalf("whole again after %d of %d jobs, want all", len(after), len(results))
 	}
 	median := after[len(after)/2]
 	t.Logf("%d jobs: from a job's end until %d were online again: median %s, 90 %% within %s, longest %s", len(after), count, median, after[len(after)*9/10], after[len(after)-1])
 	if median > wholeWithin {
-		t.Errorf("the fleet is whole only after %v", after)
+		t.Errorf("the fleet is whole only after %v, want a median of at most %v", after, wholeWithin)
 	}
 	s.down()
 }

@@ -40,11 +40,11 @@ func TestEveryRunnerAndTheSupervisorKilled(t *testing.T) {
 	took := time.Since(began)
 	t.Logf("whole again after %s", took)
 	if took > wholeAfterAll {
-		t.Errorf("whole again only after %s", took)
+		t.Errorf("whole again only after %s, want at most %v", took, wholeAfterAll)
 	}
 	eventually(t, time.Minute, "GitHub lists no ghost", func() bool { return len(github.Runners()) == count })
 	if now, err := s.engine.Supervisor(t.Context(), name); err != nil || now.ContainerID != supervisor.ContainerID || now.Restarts != 1 {
-		t.Errorf("%+v, %v", now, err)
+		t.Errorf("got %+v, %v, want container %s, restarted once", now, err, supervisor.ContainerID)
 	}
 	s.down()
 }
@@ -65,7 +65,7 @@ func TestUpgradeOfAFleet(t *testing.T) {
 	eventually(t, time.Minute, "the next supervisor has begun", func() bool { return strings.Count(events(), "  began: ") == 2 })
 	sleepFor(t, 5*time.Second) // it has looked by now, and would have acted
 	if after := registered(github); !slices.Equal(after, before) {
-		t.Errorf("%v were not adopted, now %v", before, after)
+		t.Errorf("registered: %v, want %v", after, before)
 	}
 
 	job := queueAndStart(t, github, "until [ -e ~/go ]; do sleep 0.2; done")
@@ -95,17 +95,17 @@ func TestUpgradeOfAFleet(t *testing.T) {
 	stop()
 	watching.Wait()
 	if fewest < count {
-		t.Errorf("at times only %d were online", fewest)
+		t.Errorf("at times only %d were online, want %d", fewest, count)
 	}
 	must(t, "exec", result.Runner, "--", "touch", "go")
 	if result := await(t, github, job); result.Conclusion != "success" {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want success", result)
 	}
 	online(t, github, count)
 	eventually(t, time.Minute, "who had the job is buried", func() bool { return len(s.known()) == count })
 	for _, runner := range s.known() {
 		if slices.Contains(before, runner.Name) || runner.SpecHash != wish.Spec.Hash() {
-			t.Errorf("%+v", runner)
+			t.Errorf("got %+v, want a new runner of spec %s", runner, wish.Spec.Hash())
 		}
 	}
 	s.down()

@@ -21,7 +21,7 @@ func TestSupervisorProgram(t *testing.T) {
 		{"", "riscv64", "no runnerctl for the engine's machine, which is riscv64"},
 	} {
 		if _, err := program.ForSupervisor(test.named, test.arch); err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%+v: %v", test, err)
+			t.Errorf("%+v: %v, want %q", test, err, test.want)
 		}
 	}
 	other := map[string]string{"amd64": "aarch64", "arm64": "x86_64"}[runtime.GOARCH]
@@ -29,6 +29,6 @@ func TestSupervisorProgram(t *testing.T) {
 		return
 	}
 	if _, err := program.ForSupervisor("", other); err == nil || !strings.Contains(err.Error(), "the engine's machine is "+other) {
-		t.Errorf("of another architecture: %v", err)
+		t.Errorf("of another architecture: %v, want %q", err, "the engine's machine is "+other)
 	}
 }

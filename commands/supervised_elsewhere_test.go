@@ -61,7 +61,7 @@ func TestSupervisorOverAnEngineRestart(t *testing.T) {
 	})
 	jobs(t, github, 1)
 	if now := supervisorOf(t, private.API, name); now.ContainerID != before.ContainerID || !now.Running {
-		t.Errorf("before %+v, now %+v", before, now)
+		t.Errorf("before %+v, now %+v, want the same, running", before, now)
 	}
 	eventually(t, time.Minute, "its second beginning is written down", func() bool { return strings.Count(events(), "  began: ") == 2 })
 	downClean(t, private, github, name)
@@ -89,7 +89,7 @@ func TestSupervisorOfARemoteEngine(t *testing.T) {
 			t.Setenv("DOCKER_HOST", host)
 			must(t, up(name)...)
 			if found := supervisorOf(t, private.API, name); !found.Running || found.Foreground {
-				t.Fatalf("%+v", found)
+				t.Fatalf("got %+v, want a supervisor that runs in the background", found)
 			}
 			had := jobs(t, github, 1)
 			online(t, github, count, had...)

@@ -43,18 +43,18 @@ func TestSpare(t *testing.T) {
 		t.Helper()
 		known, err := f.engine.Known(t.Context(), f.spec.Fleet)
 		if err != nil || len(known) != 1 {
-			t.Fatalf("%+v, %v", known, err)
+			t.Fatalf("known runners: %+v, %v, want one", known, err)
 		}
 		return f.engine.Look(t.Context(), known[0])
 	}
 	eventually(t, time.Minute, "the spare waits", func() bool { return find().Waiting })
 	if known := find(); !known.Spare || !known.Ready || known.Busy || known.SpecHash != f.spec.Hash() {
-		t.Errorf("%+v", known)
+		t.Errorf("got %+v, want a spare, ready, not busy, of spec %s", known, f.spec.Hash())
 	}
 	if thorough {
 		time.Sleep(31 * time.Second) // an agent that is no spare waits 30 s
 		if !find().Waiting {
-			t.Fatal("it waits no more")
+			t.Fatalf("after 31s: %+v, want it waiting", find())
 		}
 	}
 
@@ -68,7 +68,7 @@ func TestSpare(t *testing.T) {
 	}
 	code, log := f.ended(spare)
 	if code != 3 || !strings.Contains(log, "agent: first step: 2") {
-		t.Errorf("code %d:\n%s", code, log)
+		t.Errorf("exit code %d, want 3; log:\n%s\nwant %q", code, log, "agent: first step: 2")
 	}
 	record, err := f.engine.Autopsy(t.Context(), find())
 	if err != nil {
@@ -79,15 +79,15 @@ func TestSpare(t *testing.T) {
 		t.Errorf("got  %swant %s", got, want)
 	}
 	if got, want := string(record.Diagnostics), "==> Worker_20260101-000000-utc.log <==\na worker spoke\n"; got != want {
-		t.Errorf("diagnostics %q", got)
+		t.Errorf("diagnostics %q, want %q", got, want)
 	}
 	lines := record.LogLines()
 	if len(lines) == 0 || lines[len(lines)-1].Text != "ended with code 3" || lines[len(lines)-1].Source != "agent" {
-		t.Errorf("%s", record.Log)
+		t.Errorf("log:\n%s\nwant a last line %q of agent", record.Log, "ended with code 3")
 	}
 	for _, want := range []fleet.ChangeKind{fleet.Begun, fleet.Died} {
 		if change := <-changes; change.Runner != spare.Name || change.Kind != want {
-			t.Errorf("change %+v, want %s", change, want)
+			t.Errorf("change %+v, want %s of %s", change, want, spare.Name)
 		}
 	}
 }
@@ -105,36 +105,15 @@ func TestState(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	empty := func() {
-		t.Helper()
-		wish, err := state.Wish(t.Context())
-		events, eventsErr := state.Events(t.Context())
-		record, recordErr := state.Record(t.Context(), name+"-aaaa")
-		if wish != nil || len(events) > 0 || record != nil || err != nil || eventsErr != nil || recordErr != nil {
-			t.Errorf("%v %v %v %v %v %v", wish, events, record, err, eventsErr, recordErr)
-		}
-	}
-	empty()
-	if left := leftovers(t, f.api, name); len(left) > 0 {
-		t.Errorf("reading made %v", left)
-	}
-
 	wish := fleet.Wish{Schema: fleet.WishSchema, Count: 3, Spares: 1, Spec: f.spec, Ready: time.Minute}
-	if err := state.SaveWish(t.Context(), wish); err != nil {
-		t.Fatal(err)
-	}
-	read, err := f.engine.State(name).Wish(t.Context())
-	if err != nil || read == nil || read.Count != 3 || read.Spec.Hash() != f.spec.Hash() {
-		t.Errorf("%+v, %v", read, err)
-	}
-	newer := wish
-	newer.Schema++
-	if err := state.SaveWish(t.Context(), newer); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := state.Wish(t.Context()); err == nil || !strings.Contains(err.Error(), "newer runnerctl") {
-		t.Errorf("a newer wish: %v", err)
-	}
+
+	t.Run("reading makes nothing", func(t *testing.T) {
+		stateIsEmpty(t, state, name)
+		if left := leftovers(t, f.api, name); len(left) > 0 {
+			t.Errorf("reading made %v, want nothing", left)
+		}
+	})
+	step(t, "a wish is kept", func(t *testing.T) { wishIsKept(t, f, state, wish) })
 
 	// The foreground's hold carries the volume for all readers, and down ends it.
 	lost, release, err := f.engine.HoldSupervisor(t.Context(), name, f.spec.Image)
@@ -142,18 +121,74 @@ func TestState(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer release()
-	if _, _, err := f.engine.HoldSupervisor(t.Context(), name, f.spec.Image); err == nil || !strings.Contains(err.Error(), "has a supervisor in the foreground") {
-		t.Errorf("a second one: %v", err)
-	}
-	reloads, err := f.engine.Reloads(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.engine.Reload(t.Context(), name); err != nil {
-		t.Fatal(err)
-	}
-	<-reloads
+	step(t, "a second supervisor is refused, and a reload reaches the first", func(t *testing.T) {
+		if _, _, err := f.engine.HoldSupervisor(t.Context(), name, f.spec.Image); err == nil || !strings.Contains(err.Error(), "has a supervisor in the foreground") {
+			t.Errorf("a second one: error %v, want %q", err, "has a supervisor in the foreground")
+		}
+		reloads, err := f.engine.Reloads(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.engine.Reload(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		<-reloads
+	})
+	step(t, "old events make room for new ones", func(t *testing.T) { state = newEventsAreKept(t, f, state) })
+	step(t, "records are kept for a time", func(t *testing.T) { state = recordsAreKept(t, f, state) })
+	step(t, "records outlive the supervisor", func(t *testing.T) {
+		if err := f.engine.StopSupervisor(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-lost:
+		case <-time.After(20 * time.Second):
+			t.Error("the holder does not see its loss, want that within 20s")
+		}
+		if records, err := f.engine.State(name).Records(t.Context()); err != nil || len(records) != 2 {
+			t.Errorf("without a supervisor: %+v, %v, want two records", records, err)
+		}
+	})
+	step(t, "the state is removed, and a killed reader with it", func(t *testing.T) {
+		stateIsRemoved(t, f)
+		stateIsEmpty(t, state, name)
+	})
+	t.Run("down removes a state without a fleet", func(t *testing.T) { downRemovesTheState(t, f, wish) })
+}
 
+func stateIsEmpty(t *testing.T, state *dockerx.State, name string) {
+	t.Helper()
+	wish, err := state.Wish(t.Context())
+	events, eventsErr := state.Events(t.Context())
+	record, recordErr := state.Record(t.Context(), name+"-aaaa")
+	if wish != nil || len(events) > 0 || record != nil || err != nil || eventsErr != nil || recordErr != nil {
+		t.Errorf("wish %v, events %v, record %v, errors %v %v %v, want none", wish, events, record, err, eventsErr, recordErr)
+	}
+}
+
+// wishIsKept saves a wish and reads it, and then one of a newer runnerctl.
+func wishIsKept(t *testing.T, f *agentFleet, state *dockerx.State, wish fleet.Wish) {
+	if err := state.SaveWish(t.Context(), wish); err != nil {
+		t.Fatal(err)
+	}
+	read, err := f.engine.State(f.spec.Fleet).Wish(t.Context())
+	if err != nil || read == nil || read.Count != 3 || read.Spec.Hash() != f.spec.Hash() {
+		t.Errorf("got %+v, %v, want 3 runners of spec %s", read, err, f.spec.Hash())
+	}
+	newer := wish
+	newer.Schema++
+	if err := state.SaveWish(t.Context(), newer); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := state.Wish(t.Context()); err == nil || !strings.Contains(err.Error(), "newer runnerctl") {
+		t.Errorf("a newer wish: error %v, want %q", err, "newer runnerctl")
+	}
+}
+
+// newEventsAreKept appends more events than the state has room for, half of them by a new
+// State, which it returns.
+func newEventsAreKept(t *testing.T, f *agentFleet, state *dockerx.State) *dockerx.State {
+	name := f.spec.Fleet
 	line := strings.Repeat("x", 10<<10)
 	for part := range 13 { // 1.3 MiB
 		var events []fleet.Event
@@ -173,13 +208,19 @@ func TestState(t *testing.T) {
 	}
 	for i, event := range events {
 		if want := fmt.Sprint(130-len(events)+i, " "); !strings.HasPrefix(event.Text, want) {
-			t.Fatalf("event %d is not %s", i, want)
+			t.Fatalf("event %d is %.10q…, want %q", i, event.Text, want)
 		}
 	}
 	if len(events) < 80 || len(events) > 103 {
-		t.Errorf("%d events of 10 KiB are kept", len(events))
+		t.Errorf("%d events of 10 KiB are kept, want 80 to 103", len(events))
 	}
+	return state
+}
 
+// recordsAreKept saves three records, one of them too old, and reads them by a new State,
+// which it returns.
+func recordsAreKept(t *testing.T, f *agentFleet, state *dockerx.State) *dockerx.State {
+	name := f.spec.Fleet
 	now := time.Now().UTC().Truncate(time.Second)
 	record := func(i int, finished time.Time) fleet.Record {
 		return fleet.Record{Name: fmt.Sprintf("%s-%04d", name, i), Fleet: name, Finished: finished, Log: []byte("its log\n"), Diagnostics: []byte("its own\n")}
@@ -192,25 +233,18 @@ func TestState(t *testing.T) {
 	state = f.engine.State(name)
 	records, err := state.Records(t.Context())
 	if err != nil || len(records) != 2 || records[1].Name != name+"-0002" || records[1].Log != nil {
-		t.Errorf("%+v, %v", records, err)
+		t.Errorf("records: %+v, %v, want two, the last %s-0002 without its log", records, err, name)
 	}
 	one, err := state.Record(t.Context(), name+"-0001")
 	if err != nil || one == nil || string(one.Log) != "its log\n" || string(one.Diagnostics) != "its own\n" {
-		t.Errorf("%+v, %v", one, err)
+		t.Errorf("record %s-0001: %+v, %v, want log %q and diagnostics %q", name, one, err, "its log\n", "its own\n")
 	}
+	return state
+}
 
-	if err := f.engine.StopSupervisor(t.Context(), name); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-lost:
-	case <-time.After(20 * time.Second):
-		t.Error("the holder does not see that it was taken away")
-	}
-	if records, err := f.engine.State(name).Records(t.Context()); err != nil || len(records) != 2 {
-		t.Errorf("without a supervisor: %+v, %v", records, err)
-	}
-	// A process was killed while reading.
+// stateIsRemoved removes the state after a process was killed while reading.
+func stateIsRemoved(t *testing.T, f *agentFleet) {
+	name := f.spec.Fleet
 	labels := map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "probe", "dev.runnerctl.schema": "1"}
 	if _, err := f.api.ContainerCreate(t.Context(), &container.Config{Image: f.spec.Image, Labels: labels}, &container.HostConfig{Binds: []string{"runnerctl-state-" + name + ":/state"}}, nil, nil, ""); err != nil {
 		t.Fatal(err)
@@ -225,21 +259,23 @@ func TestState(t *testing.T) {
 	if err := f.api.ContainerRemove(t.Context(), doctor.ID, container.RemoveOptions{RemoveVolumes: true}); err != nil {
 		t.Errorf("a doctor's probe at work is gone: %v", err)
 	}
-	empty()
+}
 
-	// down finds a killed runnerctl's leftovers of a supervisor, even if there is nothing
-	// else.
+// downRemovesTheState checks that down finds a killed runnerctl's leftovers of a supervisor,
+// even if there is nothing else.
+func downRemovesTheState(t *testing.T, f *agentFleet, wish fleet.Wish) {
+	name := f.spec.Fleet
 	if err := f.engine.State(name).SaveWish(t.Context(), wish); err != nil {
 		t.Fatal(err)
 	}
-	if plan := must(t, "down", "--fleet", name, "--dry-run"); plan != "remove  runnerctl-state-"+name+"  (down)\n" {
-		t.Errorf("plan:\n%s", plan)
+	if plan, want := must(t, "down", "--fleet", name, "--dry-run"), "remove  runnerctl-state-"+name+"  (down)\n"; plan != want {
+		t.Errorf("plan:\n%s\nwant\n%s", plan, want)
 	}
 	if code, _, stderr := runnerctl(t.Context(), "down", "--fleet", name); code != 0 || !strings.Contains(stderr, "runnerctl-state-"+name+"   removed\n") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want 0; stderr:\n%s\nwant %q", code, stderr, "runnerctl-state-"+name+"   removed\n")
 	}
 	if left := leftovers(t, f.api, name); len(left) > 0 {
-		t.Errorf("left: %v", left)
+		t.Errorf("left: %v, want nothing", left)
 	}
 }
 
@@ -282,11 +318,100 @@ func main() {
 }
 `
 
-// The background form: what its container can and can't do, which processes can read the
-// credential, and where it ends up.
+// A supervisor's container in the background has few rights, keeps its credential from other
+// processes, and takes new wishes. After a kill it comes back.
 func TestSupervisorContainer(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	name := f.spec.Fleet
+	options := dockerx.SupervisorOptions{Fleet: name, Program: buildStandIn(t), Roots: []byte("the roots"), Socket: dockerx.SupervisorSocket, Command: []string{"__supervise", name}}
+	t.Cleanup(func() {
+		if err := f.engine.StopSupervisor(context.Background(), name); err != nil {
+			t.Error(err)
+		}
+		if err := f.engine.RemoveState(context.Background(), name); err != nil {
+			t.Error(err)
+		}
+	})
+	f.startSupervisor(t, options, "ghp_secret")
+	first, err := f.engine.Supervisor(t.Context(), name)
+	if err != nil || !first.Running || first.Foreground {
+		t.Fatalf("got %+v, %v, want a supervisor that runs in the background", first, err)
+	}
+	t.Cleanup(func() { removeImage(t, f.api, first.Image) })
+	begun := "begun with [__supervise " + name + "] 10 <nil>\n"
+	eventually(t, 20*time.Second, "the supervisor begins", func() bool { return strings.Contains(f.supervisorLog(t), begun) })
+
+	t.Run("it has no capability, and its files are read-only", func(t *testing.T) {
+		for _, want := range []string{
+			"Uid:\t0\t0\t0\t0\n", "CapEff:\t0000000000000000\n", "CapBnd:\t0000000000000000\n", "NoNewPrivs:\t1\n", "roots the roots <nil>\n", "engine HTTP/1.0 200\n",
+			"write open /file: read-only file system\n", "write open /credential/file: read-only file system\n", "write open /var/run/file: read-only file system\n",
+		} {
+			if !strings.Contains(f.supervisorLog(t), want) {
+				t.Errorf("no %q in\n%s", want, f.supervisorLog(t))
+			}
+		}
+	})
+	seen := f.everywhere(fleet.Runner{ContainerID: first.ContainerID})
+	t.Run("others can't read its credential", func(t *testing.T) {
+		if strings.Contains(seen, "ghp_secret") || !strings.Contains(seen, "__supervise") {
+			t.Errorf("got\n%q\nwant __supervise, and not the credential", seen)
+		}
+	})
+	state := f.engine.State(name)
+	step(t, "the wish is read and written through its container", func(t *testing.T) {
+		if err := state.SaveWish(t.Context(), fleet.Wish{Schema: fleet.WishSchema, Count: 2}); err != nil {
+			t.Fatal(err)
+		}
+		wishOfTwo(t, state)
+	})
+	step(t, "another up notifies it", func(t *testing.T) {
+		reloads, err := f.engine.Reloads(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.startSupervisor(t, options, "another")
+		<-reloads
+		if again, err := f.engine.Supervisor(t.Context(), name); err != nil || again.ContainerID != first.ContainerID {
+			t.Errorf("got %+v, %v, want container %s", again, err, first.ContainerID)
+		}
+		if _, _, err := f.engine.HoldSupervisor(t.Context(), name, f.spec.Image); err == nil || !strings.Contains(err.Error(), "has a supervisor: the container runnerctl-supervisor-"+name) {
+			t.Errorf("a second one in the foreground: error %v, want %q", err, "has a supervisor: the container runnerctl-supervisor-"+name)
+		}
+	})
+	step(t, "after a kill it comes back", func(t *testing.T) {
+		killSupervisor(t, f.api, first.ContainerID)
+		eventually(t, 20*time.Second, "it comes back", func() bool {
+			again, err := f.engine.Supervisor(t.Context(), name)
+			return err == nil && again.Running && again.Restarts == 1 && strings.Contains(f.supervisorLog(t), "begun with [__supervise "+name+"] 7 <nil>\n")
+		})
+	})
+
+	options.Roots = []byte("other roots")
+	f.startSupervisor(t, options, "ghp_secret")
+	second, err := f.engine.Supervisor(t.Context(), name)
+	t.Cleanup(func() { removeImage(t, f.api, second.Image) })
+	step(t, "another program replaces it", func(t *testing.T) {
+		if err != nil || second.ContainerID == first.ContainerID || second.Image == first.Image {
+			t.Errorf("got %+v, %v, want another container and image than %+v", second, err, first)
+		}
+		wishOfTwo(t, state)
+	})
+	t.Run("after its end, only the state is left", func(t *testing.T) {
+		if err := f.engine.StopSupervisor(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if left := leftovers(t, f.api, name); len(left) != 1 || left[0] != "runnerctl-state-"+name {
+			t.Errorf("left: %v, want runnerctl-state-%s alone", left, name)
+		}
+		if _, err := f.api.ContainerInspect(t.Context(), second.ContainerID); err == nil {
+			t.Errorf("container %s is still there, want it removed", second.ContainerID)
+		}
+	})
+}
+
+// buildStandIn compiles supervisorStandIn and returns the program.
+func buildStandIn(t *testing.T) []byte {
+	t.Helper()
 	folder := t.TempDir()
 	source, binary := filepath.Join(folder, "main.go"), filepath.Join(folder, "supervisor")
 	if err := os.WriteFile(source, []byte(supervisorStandIn), 0o600); err != nil {
@@ -301,95 +426,28 @@ func TestSupervisorContainer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := dockerx.SupervisorOptions{Fleet: name, Program: content, Roots: []byte("the roots"), Socket: dockerx.SupervisorSocket, Command: []string{"__supervise", name}}
-	start := func(credential string) {
-		t.Helper()
-		if err := f.engine.StartSupervisor(t.Context(), options, secret.New(credential)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	log := func() string {
-		t.Helper()
-		var out bytes.Buffer
-		if err := f.engine.SupervisorLog(t.Context(), name, dockerx.LogOptions{Tail: -1}, &out); err != nil {
-			t.Fatal(err)
-		}
-		return out.String()
-	}
-	t.Cleanup(func() {
-		if err := f.engine.StopSupervisor(context.Background(), name); err != nil {
-			t.Error(err)
-		}
-		if err := f.engine.RemoveState(context.Background(), name); err != nil {
-			t.Error(err)
-		}
-	})
-	start("ghp_secret")
-	first, err := f.engine.Supervisor(t.Context(), name)
-	if err != nil || !first.Running || first.Foreground {
-		t.Fatalf("%+v, %v", first, err)
-	}
-	t.Cleanup(func() { removeImage(t, f.api, first.Image) })
-	begun := "begun with [__supervise " + name + "] 10 <nil>\n"
-	eventually(t, 20*time.Second, "the supervisor begins", func() bool { return strings.Contains(log(), begun) })
-	for _, want := range []string{
-		"Uid:\t0\t0\t0\t0\n", "CapEff:\t0000000000000000\n", "CapBnd:\t0000000000000000\n", "NoNewPrivs:\t1\n", "roots the roots <nil>\n", "engine HTTP/1.0 200\n",
-		"write open /file: read-only file system\n", "write open /credential/file: read-only file system\n", "write open /var/run/file: read-only file system\n",
-	} {
-		if !strings.Contains(log(), want) {
-			t.Errorf("no %q in\n%s", want, log())
-		}
-	}
-	if seen := f.everywhere(fleet.Runner{ContainerID: first.ContainerID}); strings.Contains(seen, "ghp_secret") || !strings.Contains(seen, "__supervise") {
-		t.Errorf("the credential is where others can read it:\n%q", seen)
-	}
+	return content
+}
 
-	// The Wish is read and written through the supervisor's container; another up notifies
-	// it.
-	state := f.engine.State(name)
-	if err := state.SaveWish(t.Context(), fleet.Wish{Schema: fleet.WishSchema, Count: 2}); err != nil {
+func (f *agentFleet) startSupervisor(t *testing.T, options dockerx.SupervisorOptions, credential string) {
+	t.Helper()
+	if err := f.engine.StartSupervisor(t.Context(), options, secret.New(credential)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (f *agentFleet) supervisorLog(t *testing.T) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := f.engine.SupervisorLog(t.Context(), f.spec.Fleet, dockerx.LogOptions{Tail: -1}, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func wishOfTwo(t *testing.T, state *dockerx.State) {
+	t.Helper()
 	if wish, err := state.Wish(t.Context()); err != nil || wish == nil || wish.Count != 2 {
-		t.Errorf("%+v, %v", wish, err)
-	}
-	reloads, err := f.engine.Reloads(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start("another")
-	<-reloads
-	if again, err := f.engine.Supervisor(t.Context(), name); err != nil || again.ContainerID != first.ContainerID {
-		t.Errorf("%+v, %v", again, err)
-	}
-	if _, _, err := f.engine.HoldSupervisor(t.Context(), name, f.spec.Image); err == nil || !strings.Contains(err.Error(), "has a supervisor: the container runnerctl-supervisor-"+name) {
-		t.Errorf("in the foreground beside it: %v", err)
-	}
-
-	// After a kill it comes back; another program replaces it.
-	killSupervisor(t, f.api, first.ContainerID)
-	eventually(t, 20*time.Second, "it comes back", func() bool {
-		again, err := f.engine.Supervisor(t.Context(), name)
-		return err == nil && again.Running && again.Restarts == 1 && strings.Contains(log(), "begun with [__supervise "+name+"] 7 <nil>\n")
-	})
-	options.Roots = []byte("other roots")
-	start("ghp_secret")
-	second, err := f.engine.Supervisor(t.Context(), name)
-	if err != nil || second.ContainerID == first.ContainerID || second.Image == first.Image {
-		t.Errorf("%+v, %v", second, err)
-	}
-	t.Cleanup(func() { removeImage(t, f.api, second.Image) })
-	if wish, err := state.Wish(t.Context()); err != nil || wish == nil || wish.Count != 2 {
-		t.Errorf("%+v, %v", wish, err)
-	}
-
-	if err := f.engine.StopSupervisor(t.Context(), name); err != nil {
-		t.Fatal(err)
-	}
-	if left := leftovers(t, f.api, name); len(left) != 1 || left[0] != "runnerctl-state-"+name {
-		t.Errorf("left: %v", left)
-	}
-	if _, err := f.api.ContainerInspect(t.Context(), second.ContainerID); err == nil {
-		t.Error("its container is there still")
+		t.Errorf("wish: %+v, %v, want 2 runners", wish, err)
 	}
 }

@@ -85,7 +85,7 @@ func TestDumbTerminal(t *testing.T) {
 	for _, command := range []string{"init", "prune"} {
 		code, raw := inWindow(t, 80, strings.Fields(command)...)
 		if code != exitUsage || !strings.Contains(raw, "no terminal to ask on") || strings.Contains(raw, "\x1b") {
-			t.Errorf("%s: code %d: %q", command, code, raw)
+			t.Errorf("%s: exit code %d, want %d: %q\nwant %q, but not %q", command, code, exitUsage, raw, "no terminal to ask on", "\x1b")
 		}
 	}
 }
@@ -101,7 +101,7 @@ func TestHelpOnANarrowTerminal(t *testing.T) {
 		for line := range strings.Lines(raw) {
 			line = strings.TrimRight(line, "\r\n")
 			if len([]rune(line)) > 40 && !strings.HasPrefix(line, "   runnerctl ") && !strings.HasPrefix(line, "   source ") {
-				t.Errorf("%v: %q", args, line)
+				t.Errorf("%v: %q, want 40 columns at most", args, line)
 			}
 		}
 	}
@@ -127,17 +127,17 @@ func TestFleetOnANarrowTerminal(t *testing.T) {
 		}
 	}
 	if code != 0 || ready != 2 || !strings.ContainsAny(raw, "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") {
-		t.Errorf("code %d, %d lines of runners that are ready\n%s", code, ready, strings.Join(screen, "\n"))
+		t.Errorf("exit code %d, want 0; %d lines of runners that are ready, want 2, and a spinner\n%s", code, ready, strings.Join(screen, "\n"))
 	}
 	for _, args := range [][]string{{"ps", "--fleet", name}, {"version"}, {"doctor"}, {"down", "--fleet", name, "--dry-run"}} {
 		code, raw := inWindow(t, 40, args...)
 		if code != 0 || strings.Contains(raw, "\x1b") {
-			t.Errorf("%v: code %d: %q", args, code, raw)
+			t.Errorf("%v: exit code %d, want 0: %q\nwant no %q", args, code, raw, "\x1b")
 		}
 	}
 	_, raw = inWindow(t, 40, "ps", "--fleet", name)
 	if screen := shown(40, raw); len(screen) < 10 || screen[0] != list(t, name)[0].Name || !strings.HasPrefix(screen[2], "  STATE") {
-		t.Errorf("ps shows\n%s", strings.Join(screen, "\n"))
+		t.Errorf("ps shows\n%s\nwant a paragraph a runner", strings.Join(screen, "\n"))
 	}
 
 	runner := list(t, name)[0].Name
@@ -146,22 +146,22 @@ func TestFleetOnANarrowTerminal(t *testing.T) {
 		line = strings.TrimRight(line, "\r\n")
 		words := strings.Fields(line)
 		if len([]rune(line)) > 40 && len(words[len(words)-1]) <= 25 { // a longer word can't be broken
-			t.Errorf("inspect: %q", line)
+			t.Errorf("inspect: %q, want 40 columns at most", line)
 		}
 	}
 
 	if code, raw := inWindow(t, 80, up(name, "--count", "3")...); code != 0 || strings.ContainsAny(raw, "\x1b⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") {
-		t.Errorf("up --progress plain: code %d: %q", code, raw)
+		t.Errorf("up --progress plain: exit code %d, want 0; %q, want neither colours nor a spinner", code, raw)
 	}
 
 	// Output to a pipe is as wide as needed and plain; live lines appear only when they end.
 	code, stdout, stderr := runnerctl(t.Context(), up(name, "--count", "4")...)
 	if code != 0 || strings.ContainsAny(stdout+stderr, "\x1b\r⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") || !strings.Contains(stderr, "✔ "+name) {
-		t.Errorf("code %d: %q", code, stderr)
+		t.Errorf("exit code %d, want 0; stderr %q, want a plain %q", code, stderr, "✔ "+name)
 	}
 	code, _, stderr = runnerctl(t.Context(), "down", "--fleet", name, "--color", "always")
 	if code != 0 || !strings.Contains(stderr, "\x1b[32m✔\x1b[0m "+name) {
-		t.Errorf("code %d: %q", code, stderr)
+		t.Errorf("exit code %d, want 0; stderr %q, want %q", code, stderr, "\x1b[32m✔\x1b[0m "+name)
 	}
 }
 
@@ -195,10 +195,10 @@ func TestRunOnATerminal(t *testing.T) {
 	}
 	_ = command.Wait()
 	if code := command.ProcessState.ExitCode(); code != 7 || !strings.Contains(said.String(), "/dev/pts/0\r\n") || !strings.Contains(said.String(), "got hello\r\n") {
-		t.Errorf("code %d: %q", code, said.String())
+		t.Errorf("exit code %d, want 7; %q, want %q and %q", code, said.String(), "/dev/pts/0\r\n", "got hello\r\n")
 	}
 	if strings.ContainsAny(said.String(), "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") || strings.Contains(said.String(), "\x1b[J") {
-		t.Errorf("plain progress: %q", said.String())
+		t.Errorf("plain progress: %q, want neither a spinner nor a cleared screen", said.String())
 	}
 	if left := leftovers(t, api, name); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

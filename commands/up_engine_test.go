@@ -53,20 +53,84 @@ func supervisorOf(t *testing.T, api *client.Client, name string) dockerx.Supervi
 func TestUpLeavesASupervisor(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {count: 2, spares: 1}")
 	supervised(t)
-	if plan := must(t, up(name, "--dry-run")...); !strings.Contains(plan, "start   a supervisor  (2 wanted and 1 spare, of ") {
-		t.Errorf("plan:\n%s", plan)
+	plan := func(t *testing.T, args ...string) string {
+		t.Helper()
+		return must(t, append(up(name, args...), "--dry-run")...)
 	}
+
+	t.Run("the plan names the supervisor", func(t *testing.T) {
+		if plan, want := plan(t), "start   a supervisor  (2 wanted and 1 spare, of "; !strings.Contains(plan, want) {
+			t.Errorf("plan:\n%s\nwant %q", plan, want)
+		}
+	})
 	must(t, up(name)...)
 	first := supervisorOf(t, api, name)
 	if !first.Running || first.Foreground || len(registered(github)) != 2 {
-		t.Fatalf("%+v, registered: %v", first, registered(github))
+		t.Fatalf("got %+v, registered: %v, want a supervisor that runs in the background, and 2 runners", first, registered(github))
 	}
-	if plan := must(t, up(name, "--dry-run")...); !strings.HasPrefix(plan, "update  the supervisor  (nothing new: 2 wanted and 1 spare, of ") {
-		t.Errorf("plan:\n%s", plan)
-	}
+	t.Run("a plan of the same wish has nothing new", func(t *testing.T) {
+		if plan, want := plan(t), "update  the supervisor  (nothing new: 2 wanted and 1 spare, of "; !strings.HasPrefix(plan, want) {
+			t.Errorf("plan:\n%s\nwant %q at the beginning", plan, want)
+		}
+	})
 
 	had := jobs(t, github, 1)[0]
-	online(t, github, 2, had)
+	step(t, "a runner that had its job is replaced and remembered", func(t *testing.T) {
+		online(t, github, 2, had)
+		runnerIsRemembered(t, github, name, had)
+	})
+	step(t, "the supervisor takes another wish", func(t *testing.T) {
+		if plan := plan(t, "--count", "1"); !strings.HasPrefix(plan, "update  the supervisor  (1 wanted and 1 spare, of ") || !strings.Contains(plan, "; so far 2 wanted and 1 spare") {
+			t.Errorf("plan:\n%s\nwant 1 wanted and 1 spare, so far 2 wanted and 1 spare", plan)
+		}
+		must(t, up(name, "--count", "1")...)
+		if left := github.Runners(); len(left) != 1 || !left[0].Online {
+			t.Errorf("runners: %+v, want one, online", left)
+		}
+	})
+	if again := supervisorOf(t, api, name); again.ContainerID != first.ContainerID {
+		t.Errorf("supervisor: %+v, want container %s", again, first.ContainerID)
+	}
+
+	step(t, "after a stop by hand, ps reports it, and up brings it back", func(t *testing.T) {
+		if err := api.ContainerStop(t.Context(), first.ContainerID, container.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		want := "the supervisor of fleet " + name + " does not run: it is stopped, exit code 0; runnerctl up brings it back\n"
+		if _, _, stderr := runnerctl(t.Context(), "ps", "--fleet", name); !strings.Contains(stderr, want) {
+			t.Errorf("ps: %q, want %q", stderr, want)
+		}
+		must(t, up(name, "--count", "2")...)
+		if _, _, stderr := runnerctl(t.Context(), "ps", "--fleet", name); stderr != "" {
+			t.Errorf("ps: %q, want nothing", stderr)
+		}
+	})
+	step(t, "without a supervisor, the runners and the remembered state stay", func(t *testing.T) {
+		before := registered(github)
+		must(t, up(name, "--count", "2", "--no-supervisor")...)
+		if after := registered(github); !slices.Equal(after, before) {
+			t.Errorf("registered: %v, want %v", after, before)
+		}
+		if gone := supervisorOf(t, api, name); gone.ContainerID != "" {
+			t.Errorf("supervisor: %+v, want none", gone)
+		}
+		must(t, "inspect", had)
+		must(t, up(name, "--count", "2")...)
+	})
+	t.Run("down removes all of it", func(t *testing.T) {
+		if plan := must(t, "down", "--fleet", name, "--dry-run"); strings.Count(plan, "remove  runnerctl-") != 3 {
+			t.Errorf("plan:\n%s\nwant 3 lines of %q", plan, "remove  runnerctl-")
+		}
+		must(t, "down", "--fleet", name)
+		if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
+			t.Errorf("left: %v, registered: %v, want nothing", left, registered(github))
+		}
+	})
+}
+
+// runnerIsRemembered waits until a runner that had a job is gone, and checks that inspect and
+// logs still show it.
+func runnerIsRemembered(t *testing.T, github *ghsim.Server, name, had string) {
 	eventually(t, 30*time.Second, "it is gone, and remembered", func() bool {
 		return strings.Contains(must(t, "inspect", had), "state        gone\n")
 	})
@@ -75,7 +139,7 @@ func TestUpLeavesASupervisor(t *testing.T) {
 		t.Fatal(err)
 	}
 	if record.Name != had || record.Job != "build" || record.Conclusion != "success" || !strings.HasPrefix(record.JobURL, github.URL+"/acme/api/actions/runs/") || record.ExitCode != 0 || record.Finished.IsZero() {
-		t.Errorf("%+v", record)
+		t.Errorf("got %+v, want %s with the job build, success, a page of acme/api, exit code 0, and an end", record, had)
 	}
 	for _, want := range []string{"conclusion   success\n", "page         " + record.JobURL + "\n", "exit code 0: done", "last words\n"} {
 		if told := must(t, "inspect", had); !strings.Contains(told, want) {
@@ -83,54 +147,10 @@ func TestUpLeavesASupervisor(t *testing.T) {
 		}
 	}
 	if told := must(t, "logs", had, "--source", "agent", "--tail", "3"); strings.Count(told, "\n") != 3 || !strings.Contains(told, "Job build completed with result: Succeeded") {
-		t.Errorf("its log:\n%s", told)
+		t.Errorf("log:\n%s\nwant 3 lines, with %q", told, "Job build completed with result: Succeeded")
 	}
 	if code, _, stderr := runnerctl(t.Context(), "logs", name+"-2222"); code != exitFailure || !strings.Contains(stderr, "no runner named") {
-		t.Errorf("code %d: %s", code, stderr)
-	}
-
-	// A changed desired state goes to the existing supervisor.
-	if plan := must(t, up(name, "--count", "1", "--dry-run")...); !strings.HasPrefix(plan, "update  the supervisor  (1 wanted and 1 spare, of ") || !strings.Contains(plan, "; so far 2 wanted and 1 spare") {
-		t.Errorf("plan:\n%s", plan)
-	}
-	must(t, up(name, "--count", "1")...)
-	if left := github.Runners(); len(left) != 1 || !left[0].Online {
-		t.Errorf("%+v", left)
-	}
-	if again := supervisorOf(t, api, name); again.ContainerID != first.ContainerID {
-		t.Errorf("%+v", again)
-	}
-
-	// When it is stopped by hand, ps reports that, and up brings it back.
-	if err := api.ContainerStop(t.Context(), first.ContainerID, container.StopOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, stderr := runnerctl(t.Context(), "ps", "--fleet", name); !strings.Contains(stderr, "the supervisor of fleet "+name+" does not run: it is stopped, exit code 0; runnerctl up brings it back\n") {
-		t.Errorf("ps: %s", stderr)
-	}
-	must(t, up(name, "--count", "2")...)
-	if _, _, stderr := runnerctl(t.Context(), "ps", "--fleet", name); stderr != "" {
-		t.Errorf("ps: %s", stderr)
-	}
-
-	// Without a supervisor, the runners and the remembered state stay.
-	before := registered(github)
-	must(t, up(name, "--count", "2", "--no-supervisor")...)
-	if after := registered(github); !slices.Equal(after, before) {
-		t.Errorf("registered: %v, before %v", after, before)
-	}
-	if gone := supervisorOf(t, api, name); gone.ContainerID != "" {
-		t.Errorf("%+v", gone)
-	}
-	must(t, "inspect", had)
-	must(t, up(name, "--count", "2")...)
-
-	if plan := must(t, "down", "--fleet", name, "--dry-run"); strings.Count(plan, "remove  runnerctl-") != 3 {
-		t.Errorf("plan:\n%s", plan)
-	}
-	must(t, "down", "--fleet", name)
-	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
-		t.Errorf("left: %v, registered: %v", left, registered(github))
+		t.Errorf("logs of an unknown runner: exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "no runner named")
 	}
 }
 
@@ -151,7 +171,7 @@ func TestUpAttached(t *testing.T) {
 	eventually(t, 2*time.Minute, "the supervisor runs", func() bool {
 		select {
 		case early := <-ended:
-			t.Fatalf("%+v", early)
+			t.Fatalf("up ended early: %+v, want it attached", early)
 		default:
 		}
 		return strings.Contains(must(t, "events", "--fleet", name), "  began: 1 wanted")
@@ -165,10 +185,10 @@ func TestUpAttached(t *testing.T) {
 	cancel(errInterrupted)
 	told := <-ended
 	if told.code != exitInterrupted || !strings.Contains(told.stdout, "began: 1 wanted") || !strings.Contains(told.stdout, "job build success") || !strings.Contains(told.stderr, "runnerctl-supervisor-"+name+"   removed\n") {
-		t.Errorf("%+v", told)
+		t.Errorf("got %+v, want exit code %d, the supervisor's begin and the job's end on stdout, and its removal on stderr", told, exitInterrupted)
 	}
 	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
-		t.Errorf("left: %v, registered: %v", left, registered(github))
+		t.Errorf("left: %v, registered: %v, want nothing", left, registered(github))
 	}
 }
 
@@ -178,9 +198,9 @@ func TestUpWithoutASupervisorsProgram(t *testing.T) {
 	supervised(t)
 	code, _, stderr := runnerctl(t.Context(), up(name, "--supervisor-binary", "/nosuch")...)
 	if code != exitFailure || !strings.Contains(stderr, "--supervisor-binary: /nosuch: no program of Linux") || !strings.Contains(stderr, "make build") || !strings.Contains(stderr, "--no-supervisor") {
-		t.Errorf("code %d: %s", code, stderr)
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant the missing program, make build and --no-supervisor", code, exitFailure, stderr)
 	}
 	if strings.Contains(stderr, "image ") || len(leftovers(t, api, name)) > 0 || len(github.Runners()) > 0 {
-		t.Errorf("something was made: %s", stderr)
+		t.Errorf("made: %v, registered: %v, want nothing; stderr:\n%s", leftovers(t, api, name), registered(github), stderr)
 	}
 }

@@ -70,23 +70,23 @@ func TestUpOfAnotherSpecAndTarget(t *testing.T) {
 	first := supervisorOf(t, api, name)
 	before, spec := registered(github), specs(t, name)
 	if len(before) != 2 || len(spec) != 1 {
-		t.Fatalf("registered: %v, specs: %v", before, spec)
+		t.Fatalf("registered: %v, specs: %v, want 2 and 1", before, spec)
 	}
 
 	settings(github, "acme/api", "1100MiB")
 	if plan := must(t, up(name, "--dry-run")...); !strings.Contains(plan, "its runners are replaced one by one, each after its job") {
-		t.Errorf("plan:\n%s", plan)
+		t.Errorf("plan:\n%s\nwant %q", plan, "its runners are replaced one by one, each after its job")
 	}
 	must(t, up(name)...)
 	rolled := registered(github)
 	if len(rolled) != 2 || slices.ContainsFunc(rolled, func(one string) bool { return slices.Contains(before, one) }) {
-		t.Errorf("registered: %v, before: %v", rolled, before)
+		t.Errorf("registered: %v, before: %v, want 2 others", rolled, before)
 	}
 	if after := specs(t, name); len(after) != 1 || after[0] == spec[0] {
-		t.Errorf("specs %v, before %v", after, spec)
+		t.Errorf("specs %v, before %v, want another one", after, spec)
 	}
 	if again := supervisorOf(t, api, name); again.ContainerID != first.ContainerID {
-		t.Errorf("rolled by another supervisor: %+v", again)
+		t.Errorf("supervisor %+v, want container %s", again, first.ContainerID)
 	}
 
 	job := queueAndStart(t, github, untilGo)
@@ -95,11 +95,11 @@ func TestUpOfAnotherSpecAndTarget(t *testing.T) {
 	must(t, up(name)...)
 	second := supervisorOf(t, api, name)
 	if second.ContainerID == first.ContainerID || !second.Running {
-		t.Errorf("%+v", second)
+		t.Errorf("supervisor %+v, want another container than %s, running", second, first.ContainerID)
 	}
 	must(t, "exec", busy.Runner, "--", "touch", "go")
 	if result := await(t, github, job); result.Conclusion != "success" {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want success", result)
 	}
 	eventually(t, 2*time.Minute, "two are online at the new target, none at the old", func() bool {
 		runners := list(t, name)
@@ -126,13 +126,13 @@ func TestNoSupervisorEndsTheForeground(t *testing.T) {
 	select {
 	case end := <-told:
 		if end.code != exitFailure || !strings.Contains(end.stderr, "the supervisor was ended from outside") {
-			t.Errorf("%+v", end)
+			t.Errorf("got %+v, want exit code %d and %q", end, exitFailure, "the supervisor was ended from outside")
 		}
 	case <-time.After(time.Minute):
 		t.Fatal("it goes on")
 	}
 	if after := registered(github); !slices.Equal(after, before) || len(after) != 1 {
-		t.Errorf("registered: %v, before: %v", after, before)
+		t.Errorf("registered: %v, before: %v, want the same, one", after, before)
 	}
 	must(t, "down", "--fleet", name)
 	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
@@ -149,17 +149,17 @@ func TestUpInterruptedLate(t *testing.T) {
 	eventually(t, 3*time.Minute, "the supervisor is there", func() bool {
 		select {
 		case early := <-told:
-			t.Fatalf("%+v", early)
+			t.Fatalf("ended early: %+v, want it to wait", early)
 		default:
 		}
 		return supervisorOf(t, api, name).ContainerID != ""
 	})
 	interrupt()
 	if end := <-told; end.code != exitInterrupted || !strings.Contains(end.stderr, "supervisor   keeps 1 wanted") {
-		t.Errorf("%+v", end)
+		t.Errorf("got %+v, want exit code %d and %q", end, exitInterrupted, "supervisor   keeps 1 wanted")
 	}
 	if found := supervisorOf(t, api, name); !found.Running || len(registered(github)) != 1 {
-		t.Errorf("%+v, registered: %v", found, registered(github))
+		t.Errorf("got %+v, registered: %v, want a supervisor that runs, and one runner", found, registered(github))
 	}
 	must(t, "down", "--fleet", name)
 	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {

@@ -15,7 +15,7 @@ func TestUpsOfWhatCantBeSupervised(t *testing.T) {
 		"up --target https://github.com/acme/api --metrics-address 0.0.0.0:80": "expected a loopback address",
 	} {
 		if code, _, stderr := runnerctl(t.Context(), strings.Fields(args)...); code != exitUsage || !strings.Contains(stderr, want) {
-			t.Errorf("%s: code %d: %s", args, code, stderr)
+			t.Errorf("%s: exit code %d, want %d; stderr:\n%s\nwant %q", args, code, exitUsage, stderr, want)
 		}
 	}
 }
@@ -27,7 +27,7 @@ func TestEmptyBooleans(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, "")
 			if code, _, stderr := runnerctl(t.Context(), args); code != exitUsage || !strings.Contains(stderr, "$"+name+" is empty: expected true or false") {
-				t.Errorf("code %d: %s", code, stderr)
+				t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitUsage, stderr, "$"+name+" is empty: expected true or false")
 			}
 		})
 	}

@@ -64,14 +64,14 @@ func TestUpgradeFromTheCommitBefore(t *testing.T) {
 	eventually(t, 3*time.Minute, "a spare waits", func() bool { return waiting(t, engine, name) == 1 })
 	old, err := engine.Known(t.Context(), name)
 	if err != nil || len(old) != count+1 {
-		t.Fatalf("%+v, %v", old, err)
+		t.Fatalf("got %+v, %v, want %d runners", old, err, count+1)
 	}
 	names := registered(github)
 
 	must(t, up(name)...)
 	second := supervisorOf(t, api, name)
 	if second.ContainerID == first.ContainerID || second.Image == first.Image || !second.Running {
-		t.Errorf("before %+v, now %+v", first, second)
+		t.Errorf("before %+v, now %+v, want another container and image, running", first, second)
 	}
 	eventually(t, 30*time.Second, "the new supervisor tells that it began", func() bool {
 		return strings.Count(must(t, "events", "--fleet", name), "  began: ") == 2
@@ -88,7 +88,7 @@ func TestUpgradeFromTheCommitBefore(t *testing.T) {
 	same := old[0].SpecHash == wish.Spec.Hash() && old[0].ImageID == wish.Spec.ImageID
 	kept := slices.ContainsFunc(registered(github), func(one string) bool { return slices.Contains(names, one) })
 	if now := registered(github); same && !slices.Equal(now, names) || !same && kept {
-		t.Errorf("of the same spec and image: %t; registered before: %v, now: %v", same, names, now)
+		t.Errorf("of the same spec and image: %t; registered before: %v, now: %v; want them kept only if both are the same", same, names, now)
 	}
 	t.Logf("of the same spec and image: %t", same)
 	jobs(t, github, 1)
@@ -100,7 +100,7 @@ func TestUpgradeFromTheCommitBefore(t *testing.T) {
 	must(t, up(name)...)
 	online(t, github, count, names...)
 	if again := supervisorOf(t, api, name); again.ContainerID != second.ContainerID {
-		t.Errorf("%+v", again)
+		t.Errorf("got %+v, want container %s", again, second.ContainerID)
 	}
 	must(t, "down", "--fleet", name)
 	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {

@@ -22,12 +22,12 @@ func TestParsePlace(t *testing.T) {
 		"":               {"", ""},
 	} {
 		if got := parsePlace(text); got != want {
-			t.Errorf("%q: got %+v", text, got)
+			t.Errorf("%q: got %+v, want %+v", text, got, want)
 		}
 	}
 	for text, want := range map[string]bool{"a/.": true, ".": true, "a/b/./": true, "/": true, "..": true, "a/": false, ".a": false, "a": false} {
 		if got := (place{path: text}).contents(); got != want {
-			t.Errorf("contents of %q: %v", text, got)
+			t.Errorf("contents of %q: got %v, want %v", text, got, want)
 		}
 	}
 }
@@ -51,7 +51,7 @@ func TestDestine(t *testing.T) {
 	for _, test := range tests {
 		dir, name := destine(test.found, test.to, "src", test.contents, path.Split)
 		if got := dir + "|" + name; got != test.want {
-			t.Errorf("%+v: got %s", test, got)
+			t.Errorf("%+v: got %s, want %s", test, got, test.want)
 		}
 	}
 }
@@ -79,11 +79,11 @@ func TestParseCopy(t *testing.T) {
 	} {
 		dir, to, err := parseCopy(text)
 		if err != nil || [2]string{dir, to} != want {
-			t.Errorf("%q: got %q %q %v", text, dir, to, err)
+			t.Errorf("%q: got %q %q %v, want %q", text, dir, to, err, want)
 		}
 	}
 	if _, _, err := parseCopy("nosuch:x"); !errors.Is(err, os.ErrNotExist) {
-		t.Error(err)
+		t.Errorf("error %v, want %v", err, os.ErrNotExist)
 	}
 }
 
@@ -91,12 +91,12 @@ func TestParseSince(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	for text, want := range map[string]string{"10m": "2026-01-01T11:50:00Z", "2026-01-01T11:00:00Z": "2026-01-01T11:00:00Z"} {
 		if got, err := parseSince(text, now); err != nil || got.Format(time.RFC3339) != want {
-			t.Errorf("%s: %s %v", text, got, err)
+			t.Errorf("%s: %s %v, want %s", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"-10m", "yesterday", "10"} {
 		if _, err := parseSince(text, now); err == nil {
-			t.Errorf("%s: no error", text)
+			t.Errorf("%s: no error, want one", text)
 		}
 	}
 }

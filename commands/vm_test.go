@@ -43,7 +43,7 @@ func (vm onVM) must(t *testing.T, args ...string) (stdout, stderr string) {
 	t.Helper()
 	code, stdout, stderr := vm.run(t, args...)
 	if code != 0 {
-		t.Fatalf("runnerctl %v: code %d\n%s%s", args, code, stdout, stderr)
+		t.Fatalf("runnerctl %v: exit code %d, want 0\n%s%s", args, code, stdout, stderr)
 	}
 	return stdout, stderr
 }
@@ -116,7 +116,7 @@ var planned = regexp.MustCompile(`(?m)^will (.*)$`)
 func (vm onVM) prepare(t *testing.T) {
 	code, _, stderr := vm.run(t, "ps")
 	if code != exitFailure || !strings.Contains(stderr, "it has no docker command") || !strings.Contains(stderr, "runnerctl host prepare "+vm.Address) {
-		t.Errorf("ps before: code %d: %s", code, stderr)
+		t.Errorf("ps before: exit code %d, want %d; stderr:\n%s\nwant %q and %q", code, exitFailure, stderr, "it has no docker command", "runnerctl host prepare "+vm.Address)
 	}
 	_, plan := vm.must(t, "host", "prepare", "vm", "--dry-run")
 	for _, words := range []string{"will install docker.io", "start the Docker Engine", "group docker", "AppArmor profile", "metadata service"} {
@@ -125,12 +125,12 @@ func (vm onVM) prepare(t *testing.T) {
 		}
 	}
 	if left := vm.Run(t, "find /etc /usr /var -name '*runnerctl*' -o -name dockerd"); left != "" {
-		t.Errorf("a dry run left %s", left)
+		t.Errorf("a dry run left %s, want nothing", left)
 	}
 	vm.must(t, "host", "prepare", "vm", "--yes")
 	_, again := vm.must(t, "host", "prepare", "vm", "--dry-run")
 	if left := planned.FindAllString(again, -1); len(left) > 0 || !strings.Contains(again, "is prepared already") {
-		t.Errorf("a second prepare:\n%s", again)
+		t.Errorf("a second prepare:\n%s\nwant it prepared already", again)
 	}
 }
 
@@ -138,7 +138,7 @@ func (vm onVM) prepare(t *testing.T) {
 func (vm onVM) prepared(t *testing.T) {
 	_, again := vm.must(t, "host", "prepare", "vm", "--dry-run")
 	if !strings.Contains(again, "is prepared already") || planned.MatchString(again) {
-		t.Errorf("after a boot:\n%s", again)
+		t.Errorf("after a boot:\n%s\nwant it prepared already", again)
 	}
 	for script, want := range map[string]string{
 		"stat -c %a /dev/net/tun": "666",
@@ -159,7 +159,7 @@ func (vm onVM) prepared(t *testing.T) {
 func (vm onVM) doctor(t *testing.T) {
 	report, _ := vm.must(t, "doctor", "--deep")
 	if strings.Contains(report, "✘") || strings.Contains(report, "probe") || !strings.Contains(report, "cgroup v2, systemd") || !strings.Contains(report, " blocked, 0 escaped, ") {
-		t.Errorf("doctor:\n%s", report)
+		t.Errorf("doctor:\n%s\nwant no ✘, no probe, cgroup v2 with systemd, and every attempt blocked", report)
 	}
 }
 
@@ -180,7 +180,7 @@ func (vm onVM) job(t *testing.T, runner string) {
 	args = append(args, "docker run -d --name left runnerctl-deep tail -f /dev/null")
 	code, stdout, stderr := vm.run(t, args...)
 	if code != 0 {
-		t.Errorf("%s: code %d:\n%s%s", runner, code, stdout, stderr)
+		t.Errorf("%s: exit code %d, want 0; stdout:\n%s\nstderr:\n%s", runner, code, stdout, stderr)
 	}
 	t.Logf("%s:\n%s", runner, stdout)
 }
@@ -188,7 +188,7 @@ func (vm onVM) job(t *testing.T, runner string) {
 func (vm onVM) jobs(t *testing.T) {
 	names := vm.names(t)
 	if len(names) != 2 {
-		t.Fatalf("runners: %v", names)
+		t.Fatalf("runners: %v, want 2", names)
 	}
 	var both sync.WaitGroup
 	for _, name := range names {
@@ -227,7 +227,7 @@ func (vm onVM) confined(t *testing.T, name, label string) {
 		}
 	}
 	if len(lines) < 6 || !strings.Contains(told, "dockerd") || !strings.Contains(told, "tail") {
-		t.Errorf("%s: only these processes were seen:\n%s", name, told)
+		t.Errorf("%s: processes:\n%s\nwant 6 at least, with dockerd and tail", name, told)
 	}
 }
 
@@ -250,16 +250,16 @@ func (vm onVM) metadata(t *testing.T) {
 	runner := vm.names(t)[0]
 	secret, _ := vm.must(t, "exec", runner, "--", "perl", "-e", ask)
 	if secret != "a secret\n" {
-		t.Fatalf("the canary says %q before the rule", secret)
+		t.Fatalf("the canary says %q before the rule, want %q", secret, "a secret\n")
 	}
 	vm.Run(t, "runnerctl-block-metadata "+canary)
 	for _, args := range [][]string{{"perl", "-e", ask}, {"docker", "run", "--rm", "runnerctl-deep", "perl", "-e", ask}} {
 		if code, out, errs := vm.run(t, append([]string{"exec", runner, "--"}, args...)...); code == 0 || !strings.Contains(errs, "no way: ") || out != "" {
-			t.Errorf("behind the rule: code %d: %s%s", code, out, errs)
+			t.Errorf("behind the rule: exit code %d, want a failure; stdout %q, want none; stderr:\n%s\nwant no way", code, out, errs)
 		}
 	}
 	if got := vm.Run(t, "perl -e '"+ask+"'"); got != "a secret" {
-		t.Errorf("the machine itself gets %q", got)
+		t.Errorf("the machine itself gets %q, want %q", got, "a secret")
 	}
 }
 
@@ -278,11 +278,11 @@ func (vm onVM) withoutProfile(t *testing.T) {
 	vm.job(t, runner)
 	details, _ := vm.must(t, "inspect", runner)
 	if !regexp.MustCompile(`apparmor +unconfined`).MatchString(details) {
-		t.Errorf("inspect:\n%s", details)
+		t.Errorf("inspect:\n%s\nwant apparmor unconfined", details)
 	}
 	_, plan := vm.must(t, "host", "prepare", "vm", "--dry-run")
 	if !strings.Contains(plan, "will load the AppArmor profile runnerctl-runner") {
-		t.Errorf("host prepare:\n%s", plan)
+		t.Errorf("host prepare:\n%s\nwant %q", plan, "will load the AppArmor profile runnerctl-runner")
 	}
 	vm.down(t)
 }

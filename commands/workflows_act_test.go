@@ -51,7 +51,7 @@ func newByAct(t *testing.T, run commandLine, runner string) byAct {
 func (b byAct) must(t *testing.T, args ...string) {
 	t.Helper()
 	if code, stdout, stderr := b.run(t, args...); code != 0 {
-		t.Fatalf("runnerctl %v: code %d\n%s%s", args, code, stdout, stderr)
+		t.Fatalf("runnerctl %v: exit code %d, want 0\n%s%s", args, code, stdout, stderr)
 	}
 }
 
@@ -62,7 +62,7 @@ func (b byAct) workflow(t *testing.T, name string) {
 	script := fmt.Sprintf("cd app && TOKEN=%s ~/act push -W .github/workflows/%s.yaml -P ubuntu-latest=-self-hosted --var REGION=north -s TOKEN", secret, name)
 	code, out, errs := b.run(t, "exec", b.runner, "--", "sh", "-c", script)
 	if log := out + errs; !strings.Contains(log, says) || (code == 0) != (says == "Job succeeded") || strings.Contains(log, secret) {
-		t.Errorf("code %d\n%s", code, log)
+		t.Errorf("exit code %d; log:\n%s\nwant %q, no secret, and 0 only if the job succeeded", code, log, says)
 	}
 	b.must(t, "exec", b.runner, "--", "sh", "-c", "docker ps -aq | xargs -r docker rm -fv") // an ephemeral runner ends here
 }

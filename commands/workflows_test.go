@@ -49,7 +49,7 @@ func workflows() []workflow {
 		{name: "tool-cache", conclusion: success},
 		{name: "files", conclusion: success, log: []string{"this is ***"}, check: func(t *testing.T, result ghsim.Result) {
 			if !slices.ContainsFunc(result.Steps, func(s ghsim.StepResult) bool { return s.Summary == "## It went well\n" }) {
-				t.Errorf("no summary: %+v", result.Steps)
+				t.Errorf("steps: %+v, want the summary %q", result.Steps, "## It went well\n")
 			}
 		}},
 		{name: "cancelled", conclusion: "cancelled", cancelAt: "waiting", log: []string{"interrupted", "The operation was canceled.", "cleaned up, the job is cancelled", "a step for cancelled jobs ran"}, never: []string{"a later step ran\n"}},
@@ -57,7 +57,7 @@ func workflows() []workflow {
 			if !slices.ContainsFunc(result.Failures, func(one string) bool {
 				return strings.Contains(one, "exceeded the maximum execution time of 2 minutes")
 			}) {
-				t.Errorf("%q", result.Failures)
+				t.Errorf("failures %q, want %q", result.Failures, "exceeded the maximum execution time of 2 minutes")
 			}
 		}},
 		{name: "out-of-memory", conclusion: failure, log: []string{"Docker answers", "Process completed with exit code 137."}},
@@ -171,7 +171,7 @@ func (s *suite) one(t *testing.T, w workflow, job ghsim.Job) ghsim.Result {
 func (w workflow) judge(t *testing.T, result ghsim.Result) {
 	t.Helper()
 	if result.Conclusion != w.conclusion {
-		t.Errorf("%s, not %s: %q", result.Conclusion, w.conclusion, result.Failures)
+		t.Errorf("%s, want %s: %q", result.Conclusion, w.conclusion, result.Failures)
 	}
 	for _, words := range w.log {
 		if !strings.Contains(result.Log, words) {
@@ -238,6 +238,6 @@ func TestWorkflowsAreAllRun(t *testing.T) {
 	}
 	slices.Sort(named)
 	if !slices.Equal(found, named) {
-		t.Errorf("in the folder %v, in the table %v", found, named)
+		t.Errorf("in the folder %v, in the table %v, want the same", found, named)
 	}
 }

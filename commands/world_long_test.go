@@ -33,7 +33,7 @@ func TestBuildxOfTheSettings(t *testing.T) {
 	program, version := buildxtest.Program(t)
 	write(t, "runnerctl.yaml", fmt.Sprintf("image: {buildx: {archive: %s, sha256: %s}}", program, strings.Repeat("0a", 32)))
 	if code, _, stderr := runnerctl(t.Context(), "build", "--bootstrap-base"); code != exitFailure || !strings.Contains(stderr, "its SHA-256 is ") {
-		t.Fatalf("code %d: %s", code, stderr)
+		t.Fatalf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "its SHA-256 is ")
 	}
 	write(t, "runnerctl.yaml", fmt.Sprintf("image: {buildx: {archive: %s}}", program))
 	must(t, up(name)...)
@@ -43,6 +43,6 @@ func TestBuildxOfTheSettings(t *testing.T) {
 	}
 	must(t, "exec", runner.Name, "--", "bash", "-euc", inputPrelude+`busybox_image; printf 'FROM bb\nRUN echo built\n' | docker buildx build --load -t own - && docker run --rm own true`)
 	if out := must(t, "doctor", "-o", "json", "world"); !strings.Contains(out, "buildx "+version) {
-		t.Errorf("doctor: %s", out)
+		t.Errorf("doctor: %s\nwant %q", out, "buildx "+version)
 	}
 }

@@ -63,7 +63,7 @@ func TestJobsAndExecHaveOneEnvironment(t *testing.T) {
 	}
 	for name := range job {
 		if job[name] != exec[name] {
-			t.Errorf("%s: %q in a job, %q in exec", name, job[name], exec[name])
+			t.Errorf("%s: %q in a job, %q in exec, want the same", name, job[name], exec[name])
 		}
 	}
 	for name := range exec {
@@ -72,7 +72,7 @@ func TestJobsAndExecHaveOneEnvironment(t *testing.T) {
 		}
 	}
 	if got := variables(must(t, "exec", "--root", runner.Name, "--", "env")); got["HOME"] != "/root" || got["USER"] != "root" || got["OWN_TEXT"] != job["OWN_TEXT"] {
-		t.Errorf("root: %q", got)
+		t.Errorf("root: %q, want HOME /root, USER root, OWN_TEXT %q", got, job["OWN_TEXT"])
 	}
 }
 
@@ -134,7 +134,7 @@ func TestRunnersProxy(t *testing.T) {
 		t.Helper()
 		code, stdout, stderr := runnerctl(t.Context(), "exec", runner, "--", "bash", "-euc", "export DOCKER_BUILDKIT=1\n"+inputPrelude+text)
 		if code != 0 {
-			t.Fatalf("%s\ncode %d\n%s%s", text, code, stdout, stderr)
+			t.Fatalf("%s\nexit code %d, want 0\n%s%s", text, code, stdout, stderr)
 		}
 		return stdout, stderr
 	}
@@ -166,9 +166,9 @@ func TestRunnersProxy(t *testing.T) {
 		expect inside curl -fsS "http://$(docker inspect --format '{{.NetworkSettings.Networks.own.IPAddress}}' web)/"
 		expect localhost docker exec web sh -c 'echo $no_proxy'; docker version >/dev/null; ! curl -sS http://direct.outside.test/ >/dev/null 2>&1`)
 	if got := proxy.hosts()[before:]; len(got) > 0 {
-		t.Errorf("what is near went through the proxy: %q", got)
+		t.Errorf("what is near went through the proxy: %q, want nothing", got)
 	}
 	if out, _ := script(`echo "$OWN"; jq -c '.proxies.default | keys' ~/.docker/config.json`); out != "value\n[\"httpProxy\",\"httpsProxy\",\"noProxy\"]\n" {
-		t.Errorf("%q", out)
+		t.Errorf("got %q, want %q", out, "value\n[\"httpProxy\",\"httpsProxy\",\"noProxy\"]\n")
 	}
 }

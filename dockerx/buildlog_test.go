@@ -40,7 +40,7 @@ func TestBuildLogTellsTheStepThatFailed(t *testing.T) {
 			t.Errorf("%s: problem %q, want %q", name, got, want)
 		}
 		if got := told.failed("failed to read the Dockerfile"); got.name != "" || got.output.lines() != nil {
-			t.Errorf("%s: of no step, but %+v", name, got)
+			t.Errorf("%s: got %+v, want no step", name, got)
 		}
 	}
 }
@@ -53,6 +53,6 @@ func TestTailKeepsTheEnd(t *testing.T) {
 	_, _ = kept.Write([]byte("the last"))
 	lines := kept.lines()
 	if len(kept.kept) > tailSize || len(lines) != tailLines || lines[tailLines-1] != "the last" {
-		t.Errorf("%d bytes, %q", len(kept.kept), lines)
+		t.Errorf("%d bytes, want at most %d; %q, want %d lines, the last %q", len(kept.kept), tailSize, lines, tailLines, "the last")
 	}
 }

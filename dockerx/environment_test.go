@@ -10,7 +10,7 @@ import (
 func TestEnvironment(t *testing.T) {
 	spec := fleet.Spec{Bip: "10.213.0.1/17", Pool: "base=10.213.128.0/17,size=24 base=fd7a:213::/104,size=112"}
 	if got := environment(spec); len(got) > 0 {
-		t.Errorf("without settings: %q", got)
+		t.Errorf("without settings: %q, want nothing", got)
 	}
 	spec.Env = map[string]string{"TZ": "Europe/Berlin", "A": "b c"}
 	spec.Proxy = &fleet.Proxy{HTTPS: "http://proxy:3128", Except: []string{".corp.example.com"}}

@@ -94,10 +94,10 @@ func TestSeccompProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if ours.DefaultAction != "SCMP_ACT_ERRNO" {
-		t.Errorf("default action %s", ours.DefaultAction)
+		t.Errorf("default action %s, want %s", ours.DefaultAction, "SCMP_ACT_ERRNO")
 	}
 	if !bytes.Contains(seccompProfile, []byte("SCMP_ARCH_AARCH64")) {
-		t.Error("no aarch64")
+		t.Error("the profile has no SCMP_ARCH_AARCH64, want it")
 	}
 	if extra := len(ours.Syscalls) - len(docker.Syscalls); extra != 4 {
 		t.Fatalf("%d entries beyond Docker's, want 4", extra)
@@ -111,7 +111,7 @@ func TestSeccompProfile(t *testing.T) {
 	}
 	for i, entry := range docker.Syscalls {
 		if compact(entry) != compact(ours.Syscalls[i]) {
-			t.Errorf("entry %d is not Docker's: %s", i, ours.Syscalls[i])
+			t.Errorf("entry %d: %s, want Docker's %s", i, compact(ours.Syscalls[i]), compact(entry))
 		}
 	}
 	want := []string{
@@ -122,7 +122,7 @@ func TestSeccompProfile(t *testing.T) {
 	}
 	for i, entry := range ours.Syscalls[len(docker.Syscalls):] {
 		if compact(entry) != want[i] {
-			t.Errorf("own entry %d: %s", i, compact(entry))
+			t.Errorf("own entry %d: %s, want %s", i, compact(entry), want[i])
 		}
 	}
 }
@@ -146,11 +146,11 @@ func TestOpenedSyscalls(t *testing.T) {
 	}
 	before, after := read(seccompProfile), read(opening(seccompProfile, []string{"io_uring", "perf"}))
 	if len(after) != len(before)+1 || strings.Contains(seccompOption(nil), `"perf_event_open"],"action":"SCMP_ACT_ALLOW"}`) {
-		t.Fatalf("%d rules after %d", len(after), len(before))
+		t.Fatalf("%d rules after %d, want one more, and perf_event_open not allowed by default", len(after), len(before))
 	}
 	opened := after[len(before)]
 	if opened.Action != "SCMP_ACT_ALLOW" || strings.Join(opened.Names, " ") != "io_uring_enter io_uring_register io_uring_setup perf_event_open" {
-		t.Errorf("opened: %+v", opened)
+		t.Errorf("opened: %+v, want io_uring_enter, io_uring_register, io_uring_setup and perf_event_open allowed", opened)
 	}
 	for i, rule := range after[:len(before)] {
 		for _, name := range opened.Names {
@@ -159,7 +159,7 @@ func TestOpenedSyscalls(t *testing.T) {
 			}
 		}
 		if rule.Action != "SCMP_ACT_ERRNO" && (strings.Join(rule.Names, " ") != strings.Join(before[i].Names, " ") || !reflect.DeepEqual(rule.Args, before[i].Args)) {
-			t.Errorf("rule %d was changed: %+v", i, rule)
+			t.Errorf("rule %d: %+v, want %+v", i, rule, before[i])
 		}
 	}
 }

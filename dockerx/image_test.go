@@ -10,7 +10,7 @@ func TestRuns(t *testing.T) {
 	} {
 		for image, want := range images {
 			if got := runs(machine, image); got != want {
-				t.Errorf("%s on %s: %t", image, machine, got)
+				t.Errorf("%s on %s: %t, want %t", image, machine, got, want)
 			}
 		}
 	}

@@ -49,7 +49,7 @@ func TestMuteEngine(t *testing.T) {
 			defer cancel()
 			started := time.Now()
 			if err := make(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(started) != createLimit {
-				t.Errorf("%s: after %s: %v", name, time.Since(started), err)
+				t.Errorf("%s: after %s: %v, want %v after %s", name, time.Since(started), err, context.DeadlineExceeded, createLimit)
 			}
 		})
 	}

@@ -16,13 +16,13 @@ func TestReadProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	if probed.Mounts != "hello" || probed.Free != 40960 || probed.Inodes != 7 || probed.AllInodes != 9 || !probed.Connected["10.0.0.1:80"] {
-		t.Errorf("%+v", probed)
+		t.Errorf("got %+v, want the mounts hello, 40960 bytes, 7 of 9 inodes, and a connection to 10.0.0.1:80", probed)
 	}
 	if text, err := fs.ReadFile(probed.Files, "proc/x"); err != nil || string(text) != "hello" {
-		t.Errorf("%q %v", text, err)
+		t.Errorf("got %q, %v, want %q", text, err, "hello")
 	}
 	if info, err := fs.Stat(probed.Files, "dev/net/tun"); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v %v", info, err)
+		t.Errorf("got %v, %v, want the mode 0600", info, err)
 	}
 }
 
@@ -34,14 +34,14 @@ func TestReadProbeOfLargeFile(t *testing.T) {
 		t.Fatalf("%.200s", err)
 	}
 	if text, err := fs.ReadFile(probed.Files, "proc/x"); err != nil || string(text) != large {
-		t.Errorf("%d bytes, %v", len(text), err)
+		t.Errorf("%d bytes, %v, want %d", len(text), err, len(large))
 	}
 }
 
 func TestReadProbeRefuses(t *testing.T) {
 	for _, text := range []string{"", "/bin/sh: stat: not found\n", strings.Replace(told, "444", "4x4", 1), strings.Replace(told, "aGVs\n", "****\n", 1), strings.Replace(told, "10 4096", "ten", 1)} {
 		if probed, err := readProbe(text); err == nil {
-			t.Errorf("%q is taken: %+v", text, probed)
+			t.Errorf("%q: got %+v, want an error", text, probed)
 		}
 	}
 }

@@ -35,15 +35,15 @@ func TestExplain(t *testing.T) {
 		err := explain(Endpoint{Name: "box", Host: test.host}, errors.New(test.said))
 		var told *HostError
 		if !errors.As(err, &told) || !strings.HasPrefix(err.Error(), "host box: "+test.problem) || !strings.Contains(told.Hint(), test.hint) || test.hint == "" && told.Hint() != "" {
-			t.Errorf("%s: %v\nhint: %s", test.said, err, told.Hint())
+			t.Errorf("%s: %v, hint %q, want %q, hint %q", test.said, err, told.Hint(), "host box: "+test.problem, test.hint)
 		}
 		for _, line := range told.Last() {
 			if !strings.Contains(test.said, line) || strings.Contains(line, "@@") {
-				t.Errorf("%s: line %q", test.said, line)
+				t.Errorf("%s: line %q, want a line of it", test.said, line)
 			}
 		}
 		if said := strings.HasPrefix(test.said, ssh); said == (len(told.Last()) == 0) {
-			t.Errorf("%s: ssh's own words: %q", test.said, told.Last())
+			t.Errorf("%s: ssh's own words: %q, want some only if it spoke", test.said, told.Last())
 		}
 	}
 }
@@ -58,7 +58,7 @@ func TestResolve(t *testing.T) {
 		"tcp://localhost:1":    "tcp://localhost:1",
 	} {
 		if got, err := Resolve(env, address); err != nil || got.Host != want {
-			t.Errorf("%s: %+v, %v", address, got, err)
+			t.Errorf("%s: %+v, %v, want %s", address, got, err, want)
 		}
 	}
 	for address, want := range map[string]string{
@@ -68,7 +68,7 @@ func TestResolve(t *testing.T) {
 		"nosuch-context":      `docker context "nosuch-context": there is none of that name`,
 	} {
 		if got, err := Resolve(env, address); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "ssh://ci:secret") {
-			t.Errorf("%s: %+v, %v", address, got, err)
+			t.Errorf("%s: %+v, %v, want the error %q, without the password", address, got, err, want)
 		}
 	}
 }

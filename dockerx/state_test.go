@@ -33,11 +33,11 @@ func TestEndOfALog(t *testing.T) {
 		fmt.Fprintf(log, "line %d\n", i)
 	}
 	if got := string(log.lines()); got != "line 48\nline 49\n" {
-		t.Errorf("%q", got)
+		t.Errorf("got %q, want %q", got, "line 48\nline 49\n")
 	}
 	short := &end{limit: 20}
 	fmt.Fprint(short, "all of it\n")
 	if got := string(short.lines()); got != "all of it\n" {
-		t.Errorf("%q", got)
+		t.Errorf("got %q, want %q", got, "all of it\n")
 	}
 }

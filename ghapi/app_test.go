@@ -105,10 +105,10 @@ func TestAppRefused(t *testing.T) {
 			_, err := client.Runners(t.Context())
 			var denied *AuthError
 			if !errors.As(err, &denied) || !strings.Contains(hintOf(err), test.want) {
-				t.Errorf("%v\nhint %s", err, hintOf(err))
+				t.Errorf("%v, hint %q, want %T with the hint %q", err, hintOf(err), denied, test.want)
 			}
 			if all := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(all, "hunter2") || strings.Contains(all, "PRIVATE") {
-				t.Error("the key is told")
+				t.Error("the error has the key, want it hidden")
 			}
 		})
 	}
@@ -133,6 +133,6 @@ func TestAppTokenFault(t *testing.T) {
 	})
 	client, waits := f.client(t, Auth{App: &App{ID: 5, Key: text}})
 	if _, err := client.Runners(t.Context()); err != nil || len(*waits) != 1 {
-		t.Error(err, *waits)
+		t.Errorf("got %v, waited %v, want no error and one wait", err, *waits)
 	}
 }

@@ -54,23 +54,23 @@ func TestRefusals(t *testing.T) {
 			client, waits := f.client(t, withGoodToken())
 			_, _, err := client.GenerateJIT(t.Context(), "ci-x", 1, []string{"a"}, "_work")
 			if err == nil {
-				t.Fatal("no error")
+				t.Fatal("no error, want one")
 			}
 			var denied *AuthError
 			if got := errors.As(err, &denied); got != test.auth {
-				t.Errorf("AuthError: %v", got)
+				t.Errorf("AuthError: %v, want %v", got, test.auth)
 			}
 			if text := err.Error(); !strings.Contains(text, test.text) || !strings.Contains(text, "POST /orgs/acme/actions/runners/generate-jitconfig") || strings.Contains(text, "\n") || len(text) > 500 {
-				t.Errorf("got %q", text)
+				t.Errorf("got %q, want %q and the call, in one line of at most 500 bytes", text, test.text)
 			}
 			if hint := hintOf(err); !strings.Contains(hint, test.hint) {
-				t.Errorf("hint %q", hint)
+				t.Errorf("hint %q, want %q", hint, test.hint)
 			}
 			if all := fmt.Sprintf("%v %+v %#v %s", err, err, err, hintOf(err)); strings.Contains(all, goodToken) {
-				t.Error("the token is told")
+				t.Error("the error has the token, want it hidden")
 			}
 			if len(*waits) > 0 {
-				t.Errorf("waited %v: nothing gets better by it", *waits)
+				t.Errorf("waited %v, want no wait: nothing gets better by it", *waits)
 			}
 			if names := f.names(); len(names) > 0 {
 				t.Errorf("left registered: %v", names)
@@ -101,10 +101,10 @@ func TestNoAnswerWithoutToken(t *testing.T) {
 	_, err := client.Runners(t.Context())
 	var denied *AuthError
 	if !errors.As(err, &denied) || !HasStatus(err, 401) {
-		t.Error(err)
+		t.Errorf("error %v, want %T of status 401", err, denied)
 	}
 	if _, err := New(f.target(t), Auth{}, Options{}); !errors.As(err, &denied) || !strings.Contains(hintOf(err), "RUNNERCTL_TOKEN") {
-		t.Error(err)
+		t.Errorf("error %v, hint %q, want %T with RUNNERCTL_TOKEN", err, hintOf(err), denied)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestFaultsThatPass(t *testing.T) {
 				t.Errorf("got %s, want %s", jit.Reveal(), want)
 			}
 			if names := f.names(); !slices.Equal(names, []string{"ci-x"}) || f.runners[0].ID != made.ID {
-				t.Errorf("registered: %v, told %d", f.runners, made.ID)
+				t.Errorf("registered: %v, answered %d, want ci-x alone, with that id", f.runners, made.ID)
 			}
 			if len(*waits) == 0 || (*waits)[0] < test.wait*9/10 || (*waits)[0] > test.wait*5/4 {
 				t.Errorf("waited %v, want %s", *waits, test.wait)
@@ -175,18 +175,18 @@ func TestFaultsThatStay(t *testing.T) {
 			client, waits := f.client(t, withGoodToken())
 			_, _, err := client.GenerateJIT(t.Context(), "ci-x", 1, []string{"a"}, "_work")
 			if err == nil || !strings.Contains(err.Error(), test.text) || !strings.Contains(hintOf(err), test.hint) {
-				t.Errorf("%v, hint %q", err, hintOf(err))
+				t.Errorf("%v, hint %q, want %q, hint %q", err, hintOf(err), test.text, test.hint)
 			}
 			var denied *AuthError
 			if errors.As(err, &denied) {
-				t.Error("told as a question of who asks")
+				t.Errorf("got %v, want no %T", err, denied)
 			}
 			var sum time.Duration
 			for _, wait := range *waits {
 				sum += wait
 			}
 			if sum > maxPatience || len(*waits) >= 3*attempts {
-				t.Errorf("waited %v", *waits)
+				t.Errorf("waited %v, want at most %s in fewer than %d waits", *waits, maxPatience, 3*attempts)
 			}
 			if names := f.names(); len(names) > 0 {
 				t.Errorf("left registered: %v", names)
@@ -210,10 +210,10 @@ func TestForeignRunnerStays(t *testing.T) {
 			client, _ := f.client(t, withGoodToken())
 			_, _, err := client.GenerateJIT(t.Context(), "ci-x", 1, []string{"a"}, "_work")
 			if !HasStatus(err, 409) {
-				t.Error(err)
+				t.Errorf("error %v, want status 409", err)
 			}
 			if slices.ContainsFunc(f.asked, func(one string) bool { return strings.HasPrefix(one, "DELETE") }) || len(f.runners) != 1 {
-				t.Errorf("%v", f.asked)
+				t.Errorf("asked %v, want no DELETE, and one runner", f.asked)
 			}
 		})
 	}
@@ -232,7 +232,7 @@ func TestInterruptedMint(t *testing.T) {
 	f.faults = []fault{{carried: true}}
 	_, _, err := client.GenerateJIT(ctx, "ci-x", 1, []string{"a"}, "_work")
 	if !errors.Is(err, context.Canceled) {
-		t.Error(err)
+		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
 	if names := f.names(); len(names) > 0 {
 		t.Errorf("left registered: %v", names)
@@ -250,10 +250,10 @@ func TestUnknownAuthority(t *testing.T) {
 		return nil
 	}
 	if _, err = client.Runners(t.Context()); err == nil || !strings.Contains(hintOf(err), "github.caFile") {
-		t.Errorf("%v %q", err, hintOf(err))
+		t.Errorf("%v, hint %q, want github.caFile", err, hintOf(err))
 	}
 	if _, err := New(f.target(t), withGoodToken(), Options{CAs: []byte("nonsense")}); err == nil {
-		t.Error("nonsense is taken as certificate")
+		t.Error("nonsense is taken as a certificate, want an error")
 	}
 }
 
@@ -275,10 +275,10 @@ func TestProxy(t *testing.T) {
 	}
 	client.sleep = func(context.Context, time.Duration) error { return nil }
 	if _, err := client.Runners(t.Context()); err == nil || !strings.Contains(err.Error(), "Proxy Authentication Required") {
-		t.Error(err)
+		t.Errorf("error %v, want %q", err, "Proxy Authentication Required")
 	}
 	if len(asked) == 0 || asked[0] != "CONNECT "+f.host() {
-		t.Errorf("the proxy was asked %v", asked)
+		t.Errorf("the proxy was asked %v, want %q first", asked, "CONNECT "+f.host())
 	}
 }
 
@@ -286,13 +286,13 @@ func TestProxy(t *testing.T) {
 func TestRedirectElsewhere(t *testing.T) {
 	f := newFake(t, "orgs/acme")
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		t.Errorf("asked with %q", r.Header.Get("Authorization"))
+		t.Errorf("asked with %q, want no request", r.Header.Get("Authorization"))
 	}))
 	t.Cleanup(elsewhere.Close)
 	f.faults = []fault{{status: 307, header: map[string]string{"Location": elsewhere.URL}}}
 	client, _ := f.client(t, withGoodToken())
 	if _, err := client.Runners(t.Context()); err == nil || !strings.Contains(err.Error(), "another host") {
-		t.Error(err)
+		t.Errorf("error %v, want %q", err, "another host")
 	}
 	f.faults = []fault{{status: 307, header: map[string]string{"Location": f.URL + "/api/v3/orgs/acme/actions/runners?per_page=100&page=1"}}}
 	if _, err := client.Runners(t.Context()); err != nil {
@@ -311,11 +311,11 @@ func TestBudgetOfAMinute(t *testing.T) {
 		}
 	}
 	if at := passed[99]; at != start {
-		t.Errorf("the hundredth waits %s", at.Sub(start))
+		t.Errorf("the hundredth waits %s, want no wait", at.Sub(start))
 	}
 	for i := range passed {
 		if last := i + 180; last < len(passed) && passed[last].Sub(passed[i]) < time.Minute {
-			t.Fatalf("181 within %s", passed[last].Sub(passed[i]))
+			t.Fatalf("181 within %s, want a minute at least", passed[last].Sub(passed[i]))
 		}
 	}
 }
@@ -339,7 +339,7 @@ func TestAttemptsAreCounted(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := client.Runners(ctx); err == nil || !strings.Contains(err.Error(), "budget of requests") || len(f.asked) != 5 {
-		t.Errorf("%v, asked: %v", err, f.asked)
+		t.Errorf("%v, asked: %v, want the budget's error after 5", err, f.asked)
 	}
 }
 

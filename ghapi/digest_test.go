@@ -17,7 +17,7 @@ func TestDownloadsWithoutDigests(t *testing.T) {
 	public := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked++
 		if r.Header.Get("Authorization") != "" || r.URL.Path != "/repos/actions/runner/releases/tags/v2.330.0" {
-			t.Errorf("%s with %q", r.URL.Path, r.Header.Get("Authorization"))
+			t.Errorf("%s with %q, want the release, without a token", r.URL.Path, r.Header.Get("Authorization"))
 		}
 		fmt.Fprintf(w, `{"body":"notes\n<!-- BEGIN SHA linux-arm64 -->%s<!-- END SHA linux-arm64 -->\n<!-- BEGIN SHA linux-arm -->no digest<!-- END SHA linux-arm -->",
 			"assets":[{"name":"actions-runner-linux-x64-2.330.0.tar.gz","digest":"sha256:%s"},{"name":"other","digest":"sha256:00"}]}`, ofNotes, ofAsset)
@@ -47,7 +47,7 @@ func TestDownloadsWithoutDigests(t *testing.T) {
 	}
 	all, err := client.Downloads(t.Context())
 	if err != nil || len(all) != 3 || asked != 1 {
-		t.Fatalf("%+v %v, asked %d times", all, err, asked)
+		t.Fatalf("got %+v, %v, asked %d times, want 3, asked once", all, err, asked)
 	}
 	for i, want := range []string{strings.ToLower(ofAsset), ofNotes, ""} {
 		if all[i].SHA256 != want {

@@ -16,10 +16,10 @@ func TestGroupThatIsGone(t *testing.T) {
 		_, _, err := client.GenerateJIT(t.Context(), "one", 7, []string{"linux"}, "_work")
 		var denied *AuthError
 		if !errors.As(err, &denied) {
-			t.Fatalf("%d: %v", status, err)
+			t.Fatalf("%d: %v, want %T", status, err, denied)
 		}
 		if hint := denied.Hint(); !strings.Contains(hint, "runners.group is not there any more, or not open to organization acme") || !strings.Contains(hint, "Self-hosted runners (write)") {
-			t.Errorf("%d: %v: %s", status, err, hint)
+			t.Errorf("%d: %v: %s\nwant the missing group and the permission", status, err, hint)
 		}
 	}
 }

@@ -28,11 +28,11 @@ func TestQueued(t *testing.T) {
 		}
 	}
 	if _, err := client.Queued(t.Context(), "https://github.com/acme/api/actions/runs/1", "ci-aaaa"); !HasStatus(err, http.StatusNotFound) {
-		t.Error(err)
+		t.Errorf("error %v, want status %d", err, http.StatusNotFound)
 	}
 	of, _ := newFake(t, "orgs/acme").client(t, withGoodToken())
 	if got, err := of.Queued(t.Context(), "https://github.com/acme/api/actions/runs/4711", "ci-aaaa"); got != 0 || err != nil {
-		t.Errorf("of an organization: %s %v", got, err)
+		t.Errorf("of an organization: %s %v, want 0", got, err)
 	}
 }
 
@@ -54,6 +54,6 @@ func TestThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := client.Runners(t.Context()); err != nil || seen != 1 {
-		t.Errorf("%d calls seen, %v", seen, err)
+		t.Errorf("%d calls seen, %v, want 1", seen, err)
 	}
 }

@@ -16,15 +16,15 @@ func TestEveryKindOfTarget(t *testing.T) {
 			client, _ := f.client(t, withGoodToken())
 			made, jit, err := client.GenerateJIT(t.Context(), "ci-x", 1, []string{"self-hosted", "x"}, "_work")
 			if err != nil || made.ID != 1 || made.Name != "ci-x" || made.Online || jit.Reveal() != "jit-of-ci-x-1" || !made.HasLabels([]string{"Self-Hosted", "X"}) || made.HasLabels([]string{"y"}) {
-				t.Errorf("%+v %v", made, err)
+				t.Errorf("got %+v, %v, want ci-x with id 1, offline, with the labels self-hosted and x", made, err)
 			}
 			token, err := client.RegistrationToken(t.Context())
 			if err != nil || token.Reveal() != "made-registration-token" {
-				t.Error(err)
+				t.Errorf("got %q, %v, want %q", token.Reveal(), err, "made-registration-token")
 			}
 			token, err = client.RemoveToken(t.Context())
 			if err != nil || token.Reveal() != "made-remove-token" {
-				t.Error(err)
+				t.Errorf("got %q, %v, want %q", token.Reveal(), err, "made-remove-token")
 			}
 			for i := range 249 {
 				f.add(fmt.Sprintf("other-%d", i))
@@ -32,14 +32,14 @@ func TestEveryKindOfTarget(t *testing.T) {
 			f.runners[7].Status, f.runners[7].Busy = "online", true
 			all, err := client.Runners(t.Context())
 			if err != nil || len(all) != 250 || !all[7].Online || !all[7].Busy || all[8].Online {
-				t.Errorf("%d %v", len(all), err)
+				t.Errorf("%d runners, %v, want 250, the 8th online and busy", len(all), err)
 			}
 			found, err := client.RunnerByName(t.Context(), "other-200")
 			if err != nil || found == nil || found.Name != "other-200" {
-				t.Errorf("%v %v", found, err)
+				t.Errorf("got %v, %v, want other-200", found, err)
 			}
 			if found, err := client.RunnerByName(t.Context(), "nobody"); err != nil || found != nil {
-				t.Errorf("%v %v", found, err)
+				t.Errorf("got %v, %v, want none", found, err)
 			}
 			if err := client.Remove(t.Context(), made.ID); err != nil {
 				t.Error(err)
@@ -49,7 +49,7 @@ func TestEveryKindOfTarget(t *testing.T) {
 			}
 			var busy *BusyError
 			if err := client.Remove(t.Context(), all[7].ID); !errors.As(err, &busy) || busy.ID != all[7].ID {
-				t.Error(err)
+				t.Errorf("error %v, want %T of id %d", err, busy, all[7].ID)
 			}
 		})
 	}
@@ -72,7 +72,7 @@ func TestMintsSideBySide(t *testing.T) {
 	}
 	group.Wait()
 	if len(f.runners) != 100 {
-		t.Errorf("%d registered", len(f.runners))
+		t.Errorf("%d registered, want 100", len(f.runners))
 	}
 }
 
@@ -80,29 +80,29 @@ func TestGroups(t *testing.T) {
 	f := newFake(t, "orgs/acme")
 	client, _ := f.client(t, withGoodToken())
 	if group, err := client.GroupByName(t.Context(), "Default"); err != nil || group.ID != 1 {
-		t.Errorf("of a plan without groups: %+v %v", group, err)
+		t.Errorf("of a plan without groups: %+v %v, want id 1", group, err)
 	}
 	f.more["GET /orgs/acme/actions/runner-groups"] = `{"total_count":2,"runner_groups":[{"id":4,"name":"Default","default":true},{"id":9,"name":"Open","allows_public_repositories":true}]}`
 	for name, want := range map[string]Group{"": {4, "Default", false}, "default": {4, "Default", false}, "open": {9, "Open", true}} {
 		if group, err := client.GroupByName(t.Context(), name); err != nil || group != want {
-			t.Errorf("%q: %+v %v", name, group, err)
+			t.Errorf("%q: %+v %v, want %+v", name, group, err, want)
 		}
 	}
 	_, err := client.GroupByName(t.Context(), "gpu")
 	if err == nil || !strings.Contains(hintOf(err), "Default, Open") {
-		t.Errorf("%v %q", err, hintOf(err))
+		t.Errorf("%v, hint %q, want Default, Open", err, hintOf(err))
 	}
 	if public, err := client.Public(t.Context(), Group{AllowsPublic: true}); err != nil || !public {
-		t.Error(public, err)
+		t.Errorf("public %t, %v, want true", public, err)
 	}
 
 	repo := newFake(t, "repos/acme/api")
 	client, _ = repo.client(t, withGoodToken())
 	if _, err := client.GroupByName(t.Context(), "gpu"); err == nil {
-		t.Error("a repository has groups")
+		t.Error("a repository has groups, want an error")
 	}
 	if group, err := client.GroupByName(t.Context(), ""); err != nil || group.ID != 1 {
-		t.Error(group, err)
+		t.Errorf("got %+v, %v, want id 1", group, err)
 	}
 }
 
@@ -115,7 +115,7 @@ func TestPublic(t *testing.T) {
 	} {
 		f.more["GET /repos/acme/api"] = body
 		if public, err := client.Public(t.Context(), Group{}); err != nil || public != want {
-			t.Errorf("%s: %v %v", body, public, err)
+			t.Errorf("%s: %v %v, want %v", body, public, err, want)
 		}
 	}
 }
@@ -128,7 +128,7 @@ func TestDownloads(t *testing.T) {
 	all, err := client.Downloads(t.Context())
 	want := Download{"linux", "arm64", "https://x/actions-runner-linux-arm64-2.330.0.tar.gz", "actions-runner-linux-arm64-2.330.0.tar.gz", "ab", "2.330.0"}
 	if err != nil || len(all) != 2 || all[0] != want || all[1].Version != "" {
-		t.Errorf("%+v %v", all, err)
+		t.Errorf("got %+v, %v, want 2, the first %+v", all, err, want)
 	}
 }
 
@@ -138,7 +138,7 @@ func TestDeprecation(t *testing.T) {
 	f.more["GET /repos/acme/api/actions/runners/deprecations/2.330.0"] = `{"runtime_deprecates_at":"2026-12-01T00:00:00Z","registration_deprecates_at":null}`
 	when, known, err := client.Deprecation(t.Context(), "2.330.0")
 	if err != nil || !known || !when.Runtime.Equal(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)) || !when.Registration.IsZero() {
-		t.Errorf("%+v %v %v", when, known, err)
+		t.Errorf("got %+v, %v, %v, want 2026-12-01 for the runtime alone", when, known, err)
 	}
 	early, late := when.Runtime.AddDate(0, -1, 0), when.Runtime
 	for _, test := range []struct {
@@ -149,11 +149,11 @@ func TestDeprecation(t *testing.T) {
 		{Deprecation{Runtime: late, Registration: early}, early}, {Deprecation{Runtime: early, Registration: late}, early}, {},
 	} {
 		if got := test.one.First(); got != test.want {
-			t.Errorf("%+v: %s", test.one, got)
+			t.Errorf("%+v: %s, want %s", test.one, got, test.want)
 		}
 	}
 	if _, known, err := client.Deprecation(t.Context(), "1.0.0"); err != nil || known {
-		t.Error(known, err)
+		t.Errorf("known %t, %v, want false", known, err)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestHasJIT(t *testing.T) {
 	for version, want := range map[string]bool{"3.9.12": false, "3.10.0": true, "4.0.0": true, "2.22.1": false, "": true} {
 		f.more["GET /meta"] = fmt.Sprintf(`{"installed_version":%q}`, version)
 		if has, err := client.HasJIT(t.Context()); err != nil || has != want {
-			t.Errorf("%s: %v %v", version, has, err)
+			t.Errorf("%s: %v %v, want %v", version, has, err, want)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func TestHundredRegistrations(t *testing.T) {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			if _, jit, err := client.GenerateJIT(t.Context(), fmt.Sprintf("ci-%d", i), 1, []string{"self-hosted"}, "_work"); err != nil || jit.Empty() {
-				t.Error(err)
+				t.Errorf("empty configuration: %t, error %v, want neither", jit.Empty(), err)
 			}
 		})
 	}
@@ -75,17 +75,17 @@ func TestHundredRegistrations(t *testing.T) {
 		together = max(together, meanwhile)
 	}
 	if failed[0] != 2 || failed[500] != 1 || failed[502] != 1 || failed[403] != 1 || failed[409] != 1 || failed[201] != 100 {
-		t.Errorf("%d mints, answered %v", mints, failed)
+		t.Errorf("%d mints, answered %v, want 2 dropped, 1 each of 500, 502, 403 and 409, and 100 of 201", mints, failed)
 	}
 	if together < 8 {
-		t.Errorf("at most %d mints at once", together)
+		t.Errorf("at most %d mints at once, want 8 at least", together)
 	}
 	names := map[string]bool{}
 	for _, one := range github.Runners() {
 		names[one.Name] = true
 	}
 	if all, err := client.Runners(t.Context()); err != nil || len(all) != 100 || len(names) != 100 {
-		t.Errorf("%d listed, %d names: %v", len(all), len(names), err)
+		t.Errorf("%d listed, %d names: %v, want 100", len(all), len(names), err)
 	}
 }
 
@@ -102,10 +102,10 @@ func TestTokenThatExpires(t *testing.T) {
 	defer cancel()
 	_, err := forge.Register(bounded, "ci-b", agent)
 	if !ghapi.HasStatus(err, 401) || !strings.Contains(err.Error(), "Bad credentials") {
-		t.Error(err)
+		t.Errorf("error %v, want status 401 with %q", err, "Bad credentials")
 	}
 	if asked := github.Requests(); slices.ContainsFunc(asked, func(one ghsim.Request) bool { return one.Method == "DELETE" }) || len(github.Runners()) != 1 {
-		t.Errorf("%+v", asked)
+		t.Errorf("asked %+v, want no DELETE, and one runner", asked)
 	}
 }
 
@@ -117,13 +117,13 @@ func TestInterruptedMintIsUndone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(200*time.Millisecond, cancel)
 	if _, _, err := client.GenerateJIT(ctx, "ci-a", 1, []string{"self-hosted"}, "_work"); !errors.Is(err, context.Canceled) {
-		t.Error(err)
+		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
 	var answers []string
 	for _, one := range github.Requests() {
 		answers = append(answers, fmt.Sprint(one.Method, " ", one.Status))
 	}
 	if want := []string{"POST 201", "DELETE 204"}; !slices.Equal(answers, want) || len(github.Runners()) > 0 {
-		t.Errorf("%v, registered: %+v", answers, github.Runners())
+		t.Errorf("got %v, want %v; registered: %+v, want none", answers, want, github.Runners())
 	}
 }

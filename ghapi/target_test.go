@@ -13,13 +13,13 @@ func TestParseTarget(t *testing.T) {
 	}
 	for text, want := range good {
 		if got, err := ParseTarget(text); err != nil || got != want {
-			t.Errorf("%s: %+v %v", text, got, err)
+			t.Errorf("%s: %+v %v, want %+v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "github.com/acme", "http://github.com/acme", "git@github.com:acme/api", "https://github.com", "https://github.com/enterprises",
 		"https://github.com/a/b/c", "https://user:secret@github.com/a/b", "https://github.com/a/b?x=1", "https://github.com/a b"} {
 		if got, err := ParseTarget(text); err == nil {
-			t.Errorf("%q is taken: %+v", text, got)
+			t.Errorf("%q: got %+v, want an error", text, got)
 		}
 	}
 }
@@ -33,7 +33,7 @@ func TestURLs(t *testing.T) {
 	} {
 		target, err := ParseTarget(text)
 		if err != nil || target.APIURL() != want || target.URL() != text {
-			t.Errorf("%s: %s %s %v", text, target.APIURL(), target.URL(), err)
+			t.Errorf("%s: %s %s %v, want %s %s", text, target.APIURL(), target.URL(), err, want, text)
 		}
 	}
 }

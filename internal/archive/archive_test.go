@@ -157,10 +157,10 @@ func TestUnpackDoesNotFollowOwnLinks(t *testing.T) {
 	_, err := Unpack(archived(t, "d a", "f a/l/f evil"), filepath.Join(top, "dest"), "x")
 	var hostile *HostileError
 	if !errors.As(err, &hostile) {
-		t.Errorf("error %v", err)
+		t.Errorf("error %v, want %T", err, hostile)
 	}
 	if got := tree(t, filepath.Join(top, "elsewhere")); got != "" {
-		t.Error(got)
+		t.Errorf("got %q, want nothing outside", got)
 	}
 }
 
@@ -175,7 +175,7 @@ func TestUnpackModesAndTimes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if runtime.GOOS != "windows" && info.Mode()&^fs.ModeDir != 0o755 || info.ModTime().Unix() != 1000 {
-			t.Errorf("%s: %v %s", name, info.Mode(), info.ModTime())
+			t.Errorf("%s: %v %s, want mode 0755 and second 1000", name, info.Mode(), info.ModTime())
 		}
 	}
 }
@@ -199,7 +199,7 @@ func TestPackUnpack(t *testing.T) {
 		}
 		summary, err := Pack(out, source, name, 101000)
 		if err != nil || out.Close() != nil || summary.Files != 1 || summary.Bytes != 4 {
-			t.Fatalf("%+v %v", summary, err)
+			t.Fatalf("got %+v, %v, want 1 file of 4 bytes", summary, err)
 		}
 		for reader := tar.NewReader(bytes.NewReader(stream.Bytes())); ; {
 			header, err := reader.Next()
@@ -207,7 +207,7 @@ func TestPackUnpack(t *testing.T) {
 				break
 			}
 			if header.Mode&^permissions != 0 || header.Uid != 101000 && header.Name != "./" {
-				t.Errorf("%s: mode %o, uid %d", header.Name, header.Mode, header.Uid)
+				t.Errorf("%s: mode %o, uid %d, want at most %o and 101000", header.Name, header.Mode, header.Uid, permissions)
 			}
 		}
 		target := t.TempDir()
@@ -225,7 +225,7 @@ func TestCopyCleans(t *testing.T) {
 	out := tar.NewWriter(&stream)
 	summary, err := Copy(out, tar.NewReader(archived(t, "d ./", "d a", "f a/f text", "c a/c", "l a/l /etc")), 0)
 	if err != nil || out.Close() != nil || summary.Files != 1 || len(summary.Skipped) != 1 {
-		t.Fatalf("%+v %v", summary, err)
+		t.Fatalf("got %+v, %v, want 1 file, 1 skipped", summary, err)
 	}
 	var names []string
 	for reader := tar.NewReader(&stream); ; {
@@ -235,11 +235,11 @@ func TestCopyCleans(t *testing.T) {
 		}
 		names = append(names, header.Name)
 		if header.Mode != 0o755 || header.Uid != 0 {
-			t.Errorf("%s: mode %o, uid %d", header.Name, header.Mode, header.Uid)
+			t.Errorf("%s: mode %o, uid %d, want 755 and 0", header.Name, header.Mode, header.Uid)
 		}
 	}
 	if got := strings.Join(names, " "); got != "a/ a/f a/l" && got != "a a/f a/l" {
-		t.Error(got)
+		t.Errorf("got %q, want %q", got, "a/ a/f a/l")
 	}
 }
 
@@ -269,20 +269,20 @@ func TestStream(t *testing.T) {
 			continue
 		}
 		if header, err := in.Next(); err != nil || header.Name != "x" {
-			t.Errorf("%s: %+v, %v", name, header, err)
+			t.Errorf("%s: %+v, %v, want x", name, header, err)
 		}
 	}
 	if in, err := Stream(strings.NewReader("")); err != nil {
 		t.Errorf("nothing: %v", err)
 	} else if _, err := in.Next(); !errors.Is(err, io.EOF) {
-		t.Errorf("nothing: %v", err)
+		t.Errorf("an empty archive: %v, want %v", err, io.EOF)
 	}
 	for _, text := range []string{"garbage", strings.Repeat("garbage ", 200), "\xfd7zXZ\x00" + strings.Repeat("\x00", 600)} {
 		if _, err := Stream(strings.NewReader(text)); !errors.Is(err, ErrNoArchive) {
-			t.Errorf("%.10q: %v", text, err)
+			t.Errorf("%.10q: %v, want %v", text, err, ErrNoArchive)
 		}
 	}
 	if _, err := Stream(bytes.NewReader(packed.Bytes()[:5])); err == nil {
-		t.Error("half a head of gzip is taken")
+		t.Error("half a head of gzip is taken, want an error")
 	}
 }

@@ -67,73 +67,76 @@ func TestDriverMTU(t *testing.T) {
 	}
 }
 
+// loadErrors are settings with a mistake, each with the error after the name of its file.
+var loadErrors = []struct{ text, want string }{
+	{"runners:\n  cout: 3\n", `:2: unknown key "cout" in runners: did you mean "count"?`},
+	{"colour: red\n", `:1: unknown key "colour"`},
+	{"name: a\nrunners:\n  count: three\n", ":3: runners.count: three: expected a whole number"},
+	{"runners:\n  count: 2.5\n", ":2: runners.count: 2.5: expected a whole number"},
+	{"runners:\n  count: \"\"\n", `:2: runners.count: "": expected a whole number`},
+	{"runners:\n  count: [1]\n", ":2: runners.count: a list: expected a whole number"},
+	{"runners:\n  cpus: .nan\n", ":2: runners.cpus: NaN: expected more than 0"},
+	{"runners:\n  cpus: .inf\n", ":2: runners.cpus: +Inf: expected more than 0, at most 8192"},
+	{"runners:\n  memory: [1]\n", ":2: runners.memory: a list: expected a size, like 4GiB"},
+	{"runners:\n  readyTimeout: {a: 1}\n", ":2: runners.readyTimeout: a section of keys: expected a duration, like 60s"},
+	{"runners:\n  dockerd: fast\n", ":2: runners.dockerd: fast: expected a section of keys"},
+	{"runners:\n  dockerd:\n    data-root: /x\n", ":2: runners.dockerd: data-root can't be set"},
+	{"runners: 3\n", ":1: runners: 3: expected a section of keys"},
+	{"- runners\n", ":1: a list: expected a section of keys"},
+	{"image:\n  packages: git\n", ":2: image.packages: git: expected a list, each of it a text"},
+	{"image:\n  packages: [git, {a: b}]\n", ":2: image.packages: a section of keys: expected a text"},
+	{"hosts: x\n", ":1: hosts: x: expected a list, each of it a section of keys"},
+	{"hosts: [{name: a, address: x, count: many}]\n", ":1: hosts.count: many: expected a whole number"},
+	{"count: 3\n", `:1: unknown key "count": did you mean runners.count or hosts.count?`},
+	{"runners:\n  base: x\n", `:2: unknown key "base" in runners: did you mean image.base?`},
+	{"a: &a {cout: 3}\nrunners: {<<: *a}\n", `:1: unknown key "a"`},
+	{"runners: {<<: {cout: 3}}\n", `:1: unknown key "cout" in runners: did you mean "count"?`},
+	{"image: &a {<<: *a}\n", ": anchor 'a' value contains itself"},
+	{"name: a\n---\nname: b\n", ":2: a second document: expected one"},
+	{"name: a\nname: b\n", `:2: mapping key "name" already defined at line 1`},
+	{"runners:\n  count: -1\n", ":2: runners.count: -1: expected 1 to 200"},
+	{"runners:\n  count: 10000\n", ":2: runners.count: 10000: expected 1 to 200"},
+	{"runners:\n  memory: lots\n", `:2: "lots" is no size`},
+	{"runners:\n  readyTimeout: 5\n", `:2: "5" is no duration`},
+	{"image:\n  sudo: maybe\n", ":2: image.sudo: maybe: expected true or false"},
+	{"image:\n  base: \"a\\nRUN evil\"\n", ":2: image.base: "},
+	{"image:\n  base: Debian:13\n", `:2: image.base: "Debian:13" is no image: invalid reference format: repository name (library/Debian) must be lowercase`},
+	{"image:\n  outerBase: \"a b\"\n", `:2: image.outerBase: "a b" is no image: invalid reference format`},
+	{"image:\n  packages: [\"a b\"]\n", ":2: image.packages: "},
+	{"image:\n  agent:\n    version: newest\n", `:3: image.agent.version: "newest": expected latest, or one like 2.330.0`},
+	{"image:\n  agent:\n    sha256: abc\n", ":3: image.agent.sha256: "},
+	{"image:\n  agent:\n    archive: https://x/a.tar.gz\n", ":3: image.agent.archive: a URL needs image.agent.sha256 beside it"},
+	{"image:\n  agent:\n    archive: ftp://x/a.tar.gz\n", ":3: image.agent.archive: "},
+	{"image:\n  profile: huge\n", `:2: image.profile: "huge": expected minimal, standard, hosted`},
+	{"image:\n  buildx:\n    version: new\n", `:3: image.buildx.version: "new": expected latest, distribution, or one like 0.31.1`},
+	{"image:\n  buildx:\n    archive: https://x/buildx\n", ":3: image.buildx.archive: a URL needs image.buildx.sha256 beside it"},
+	{"runners:\n  env: [a]\n", ":2: runners.env: a list: expected names, each with a text"},
+	{"runners:\n  env:\n    A: {b: c}\n", ":3: runners.env.A: a section of keys: expected a text"},
+	{"runners:\n  env: {A: 1, \"a b\": x}\n", `:2: runners.env: "a b" is no name of a variable`},
+	{"runners:\n  env: {HOME: /x}\n", ":2: runners.env: HOME is set by the runner itself"},
+	{"runners:\n  env: {GITHUB_TOKEN: x}\n", ":2: runners.env: GITHUB_TOKEN is set by the runner itself"},
+	{"runners:\n  env: {https_proxy: x}\n", ":2: runners.env: https_proxy: runners.proxy sets it"},
+	{"runners:\n  env: {A: \"b\\nc\"}\n", ":2: runners.env: A: expected one line"},
+	{"runners:\n  proxy: {http: proxy}\n", ":2: runners.proxy.http: expected a URL like http://proxy.example.com:3128"},
+	{"runners:\n  proxy: {https: \"http://me:secret@proxy\"}\n", ":2: runners.proxy.https: a user or password in it would be readable"},
+	{"runners:\n  proxy: {http: \"http://127.0.0.1:3128\"}\n", ":2: runners.proxy.http: 127.0.0.1:3128 is the runner itself there"},
+	{"runners:\n  proxy: {noProxy: [\"a,b\"]}\n", `:2: runners.proxy.noProxy: "a,b": expected a host's name`},
+	{"runners:\n  runtime: \"a b\"\n", ":2: runners.runtime: "},
+	{"name: a\nhosts: [{name: a b, address: x}]\n", `:2: hosts: name "a b": expected letters`},
+	{"hosts: [{name: a}]\n", ":1: hosts: a has no address"},
+	{"hosts:\n- {name: a, address: x}\n- {name: a, address: y}\n", ":1: hosts: a is there twice"},
+	{"hosts:\n- {name: a, address: x, count: 201}\n", ":1: hosts: a: count 201: expected 0 to 200"},
+	{"hosts:\n- name: a\n  adddress: x\n", `:3: unknown key "adddress" in hosts: did you mean "address"?`},
+	{"network:\n  driver: magic\n", ":2: network.driver: "},
+	{"network:\n  mtu: 500\n", ":2: network.mtu: 500: expected 576 to 65520"},
+	{"name: A B\n", ":1: name: "},
+	{"target: http://github.com/a/b\n", ":1: target: "},
+	{"a: [\n", ":1: "},
+}
+
+// Each mistake in the settings leads to an error with the file, the line and the key.
 func TestLoadErrors(t *testing.T) {
-	tests := []struct{ text, want string }{
-		{"runners:\n  cout: 3\n", `:2: unknown key "cout" in runners: did you mean "count"?`},
-		{"colour: red\n", `:1: unknown key "colour"`},
-		{"name: a\nrunners:\n  count: three\n", ":3: runners.count: three: expected a whole number"},
-		{"runners:\n  count: 2.5\n", ":2: runners.count: 2.5: expected a whole number"},
-		{"runners:\n  count: \"\"\n", `:2: runners.count: "": expected a whole number`},
-		{"runners:\n  count: [1]\n", ":2: runners.count: a list: expected a whole number"},
-		{"runners:\n  cpus: .nan\n", ":2: runners.cpus: NaN: expected more than 0"},
-		{"runners:\n  cpus: .inf\n", ":2: runners.cpus: +Inf: expected more than 0, at most 8192"},
-		{"runners:\n  memory: [1]\n", ":2: runners.memory: a list: expected a size, like 4GiB"},
-		{"runners:\n  readyTimeout: {a: 1}\n", ":2: runners.readyTimeout: a section of keys: expected a duration, like 60s"},
-		{"runners:\n  dockerd: fast\n", ":2: runners.dockerd: fast: expected a section of keys"},
-		{"runners:\n  dockerd:\n    data-root: /x\n", ":2: runners.dockerd: data-root can't be set"},
-		{"runners: 3\n", ":1: runners: 3: expected a section of keys"},
-		{"- runners\n", ":1: a list: expected a section of keys"},
-		{"image:\n  packages: git\n", ":2: image.packages: git: expected a list, each of it a text"},
-		{"image:\n  packages: [git, {a: b}]\n", ":2: image.packages: a section of keys: expected a text"},
-		{"hosts: x\n", ":1: hosts: x: expected a list, each of it a section of keys"},
-		{"hosts: [{name: a, address: x, count: many}]\n", ":1: hosts.count: many: expected a whole number"},
-		{"count: 3\n", `:1: unknown key "count": did you mean runners.count or hosts.count?`},
-		{"runners:\n  base: x\n", `:2: unknown key "base" in runners: did you mean image.base?`},
-		{"a: &a {cout: 3}\nrunners: {<<: *a}\n", `:1: unknown key "a"`},
-		{"runners: {<<: {cout: 3}}\n", `:1: unknown key "cout" in runners: did you mean "count"?`},
-		{"image: &a {<<: *a}\n", ": anchor 'a' value contains itself"},
-		{"name: a\n---\nname: b\n", ":2: a second document: expected one"},
-		{"name: a\nname: b\n", `:2: mapping key "name" already defined at line 1`},
-		{"runners:\n  count: -1\n", ":2: runners.count: -1: expected 1 to 200"},
-		{"runners:\n  count: 10000\n", ":2: runners.count: 10000: expected 1 to 200"},
-		{"runners:\n  memory: lots\n", `:2: "lots" is no size`},
-		{"runners:\n  readyTimeout: 5\n", `:2: "5" is no duration`},
-		{"image:\n  sudo: maybe\n", ":2: image.sudo: maybe: expected true or false"},
-		{"image:\n  base: \"a\\nRUN evil\"\n", ":2: image.base: "},
-		{"image:\n  base: Debian:13\n", `:2: image.base: "Debian:13" is no image: invalid reference format: repository name (library/Debian) must be lowercase`},
-		{"image:\n  outerBase: \"a b\"\n", `:2: image.outerBase: "a b" is no image: invalid reference format`},
-		{"image:\n  packages: [\"a b\"]\n", ":2: image.packages: "},
-		{"image:\n  agent:\n    version: newest\n", `:3: image.agent.version: "newest": expected latest, or one like 2.330.0`},
-		{"image:\n  agent:\n    sha256: abc\n", ":3: image.agent.sha256: "},
-		{"image:\n  agent:\n    archive: https://x/a.tar.gz\n", ":3: image.agent.archive: a URL needs image.agent.sha256 beside it"},
-		{"image:\n  agent:\n    archive: ftp://x/a.tar.gz\n", ":3: image.agent.archive: "},
-		{"image:\n  profile: huge\n", `:2: image.profile: "huge": expected minimal, standard, hosted`},
-		{"image:\n  buildx:\n    version: new\n", `:3: image.buildx.version: "new": expected latest, distribution, or one like 0.31.1`},
-		{"image:\n  buildx:\n    archive: https://x/buildx\n", ":3: image.buildx.archive: a URL needs image.buildx.sha256 beside it"},
-		{"runners:\n  env: [a]\n", ":2: runners.env: a list: expected names, each with a text"},
-		{"runners:\n  env:\n    A: {b: c}\n", ":3: runners.env.A: a section of keys: expected a text"},
-		{"runners:\n  env: {A: 1, \"a b\": x}\n", `:2: runners.env: "a b" is no name of a variable`},
-		{"runners:\n  env: {HOME: /x}\n", ":2: runners.env: HOME is set by the runner itself"},
-		{"runners:\n  env: {GITHUB_TOKEN: x}\n", ":2: runners.env: GITHUB_TOKEN is set by the runner itself"},
-		{"runners:\n  env: {https_proxy: x}\n", ":2: runners.env: https_proxy: runners.proxy sets it"},
-		{"runners:\n  env: {A: \"b\\nc\"}\n", ":2: runners.env: A: expected one line"},
-		{"runners:\n  proxy: {http: proxy}\n", ":2: runners.proxy.http: expected a URL like http://proxy.example.com:3128"},
-		{"runners:\n  proxy: {https: \"http://me:secret@proxy\"}\n", ":2: runners.proxy.https: a user or password in it would be readable"},
-		{"runners:\n  proxy: {http: \"http://127.0.0.1:3128\"}\n", ":2: runners.proxy.http: 127.0.0.1:3128 is the runner itself there"},
-		{"runners:\n  proxy: {noProxy: [\"a,b\"]}\n", `:2: runners.proxy.noProxy: "a,b": expected a host's name`},
-		{"runners:\n  runtime: \"a b\"\n", ":2: runners.runtime: "},
-		{"name: a\nhosts: [{name: a b, address: x}]\n", `:2: hosts: name "a b": expected letters`},
-		{"hosts: [{name: a}]\n", ":1: hosts: a has no address"},
-		{"hosts:\n- {name: a, address: x}\n- {name: a, address: y}\n", ":1: hosts: a is there twice"},
-		{"hosts:\n- {name: a, address: x, count: 201}\n", ":1: hosts: a: count 201: expected 0 to 200"},
-		{"hosts:\n- name: a\n  adddress: x\n", `:3: unknown key "adddress" in hosts: did you mean "address"?`},
-		{"network:\n  driver: magic\n", ":2: network.driver: "},
-		{"network:\n  mtu: 500\n", ":2: network.mtu: 500: expected 576 to 65520"},
-		{"name: A B\n", ":1: name: "},
-		{"target: http://github.com/a/b\n", ":1: target: "},
-		{"a: [\n", ":1: "},
-	}
-	for _, test := range tests {
+	for _, test := range loadErrors {
 		path := filepath.Join(t.TempDir(), "f.yaml")
 		if err := os.WriteFile(path, []byte(test.text), 0o600); err != nil {
 			t.Fatal(err)
@@ -148,12 +151,12 @@ func TestLoadErrors(t *testing.T) {
 func TestParseSize(t *testing.T) {
 	for text, want := range map[string]Size{"4GiB": 4 << 30, "4g": 4 << 30, "512M": 512 << 20, "1.5GB": 3 << 29, "1073741824": 1 << 30, "10 KiB": 10 << 10} {
 		if got, err := ParseSize(text); err != nil || got != want {
-			t.Errorf("%s: %d %v", text, got, err)
+			t.Errorf("%s: got %d, %v, want %d", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "-1", "4X", "lots", "9999999T"} {
-		if _, err := ParseSize(text); err == nil {
-			t.Errorf("%q is taken", text)
+		if got, err := ParseSize(text); err == nil {
+			t.Errorf("%q: got %d, want an error", text, got)
 		}
 	}
 }

@@ -19,10 +19,10 @@ func TestReadAttempts(t *testing.T) {
 		{"perf", "root", "a counter", "others could be watched", NotAttempted, "the attempts ended early: killed"},
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if got := ReadAttempts("root", "kcore\tperhaps\t\n", wanted[:1], nil)[0]; got.Verdict != NotAttempted || got.Reason != "no such verdict: perhaps" {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v, want %s: no such verdict: perhaps", got, NotAttempted)
 	}
 }
 
@@ -43,7 +43,7 @@ func TestJudge(t *testing.T) {
 	} {
 		step := Judge("escape", "attempts", test.batteries, 1)
 		if step.Status != test.status || step.Observed != test.observed || step.Error != test.error {
-			t.Errorf("%s: %+v", name, step)
+			t.Errorf("%s: %+v, want %s %q %q", name, step, test.status, test.observed, test.error)
 		}
 	}
 }

@@ -52,7 +52,7 @@ func TestCrashIsToldAndTheOthersGoOn(t *testing.T) {
 	}
 	report := run(checks, Env{})
 	if report.Checks[0].Status != Crash || report.Checks[0].Observed != "boom" || report.Checks[1].Status != Pass || !report.Failed() {
-		t.Errorf("%+v", report)
+		t.Errorf("got %+v, want a crash with boom, then a pass, and a failed report", report)
 	}
 }
 
@@ -65,10 +65,10 @@ func TestTimeLimitOfOneCheck(t *testing.T) {
 		}
 		report := Run(t.Context(), checks, hangs, 5*time.Second)
 		if report.Took != 5*time.Second || report.Checks[1].Status != Pass || report.Failed() {
-			t.Errorf("%+v", report)
+			t.Errorf("got %+v, want 5s, the second check passed, and a report that did not fail", report)
 		}
 		if x := report.Checks[0]; x.Status != Crash || x.Observed != "no answer within 5s" {
-			t.Errorf("%+v", x)
+			t.Errorf("got %+v, want a crash: no answer within 5s", x)
 		}
 	})
 }
@@ -84,7 +84,7 @@ func TestParallelAndOnce(t *testing.T) {
 		check := Check{Needs: NeedsMachine, Run: func(Facts) Outcome { return pass("") }}
 		other := Check{Needs: NeedsImage, Run: func(Facts) Outcome { return pass("") }}
 		if report := Run(t.Context(), []Check{check, other, check}, slow, time.Minute); report.Took != time.Second || asked != 1 || report.Counts()[Pass] != 3 {
-			t.Errorf("%+v, asked %d times", report, asked)
+			t.Errorf("got %+v, asked %d times, want 3 passes in 1s, asked once", report, asked)
 		}
 	})
 }
@@ -109,7 +109,7 @@ func TestOnceAsksAgainWhatWasPassing(t *testing.T) {
 		got = append(got, err.Error())
 	}
 	if strings.Join(got, ", ") != "not yet, no, no" {
-		t.Error(got)
+		t.Errorf("got %q, want %q", strings.Join(got, ", "), "not yet, no, no")
 	}
 }
 
@@ -151,11 +151,11 @@ func TestNoContainer(t *testing.T) {
 	away.Container = func(context.Context) (Container, error) { return Container{}, dead }
 	report := run(Required(Catalogue()), away)
 	if counts := report.Counts(); !report.Failed() || counts[Fail] != 1 || counts[Crash] != 0 || counts[Skip] == 0 {
-		t.Errorf("%+v", counts)
+		t.Errorf("got %+v, want one failure, no crash, and some skipped", counts)
 	}
 	for _, result := range report.Checks {
 		if result.Status == Fail && result.ID != "engine.containers" || result.Status == Skip && result.Observed != dead.Error() {
-			t.Errorf("%+v", result)
+			t.Errorf("got %+v, want engine.containers alone to fail, the rest skipped for %v", result, dead)
 		}
 	}
 }
@@ -174,7 +174,7 @@ func TestSelect(t *testing.T) {
 			ids = append(ids, check.ID)
 		}
 		if got := strings.Join(ids, " "); got != want || (unknown != "") != (want == "") {
-			t.Errorf("%s: got %q, unknown %q", words, got, unknown)
+			t.Errorf("%s: got %q, unknown %q, want %q", words, got, unknown, want)
 		}
 	}
 }
@@ -184,10 +184,10 @@ func TestDowngrade(t *testing.T) {
 	ignored, _ := Select(Catalogue(), []string{"devices.tun", "userns"})
 	lenient := report.Downgrade(ignored)
 	if !report.Failed() || lenient.Failed() {
-		t.Errorf("failed %v, then %v", report.Failed(), lenient.Failed())
+		t.Errorf("failed %v, then %v, want true, then false", report.Failed(), lenient.Failed())
 	}
 	if lenient.Counts()[Warn] != report.Counts()[Warn]+3 || lenient.Counts()[Pass] != report.Counts()[Pass] {
-		t.Errorf("%v, then %v", report.Counts(), lenient.Counts())
+		t.Errorf("%v, then %v, want 3 more warnings, and the same passes", report.Counts(), lenient.Counts())
 	}
 }
 
@@ -199,7 +199,7 @@ func TestCatalogue(t *testing.T) {
 	for _, check := range every() {
 		_, _, ok := strings.Cut(check.ID, ".")
 		if seen[check.ID] || !ok || check.Title == "" || check.Why == "" || check.Severity == "" {
-			t.Errorf("%+v", check)
+			t.Errorf("got %+v, want an id of its own, a title, a reason and a severity", check)
 		}
 		seen[check.ID] = true
 		if check.Group != last && groups[check.Group] {
@@ -248,10 +248,10 @@ func TestScriptGoesOn(t *testing.T) {
 	out, err := shell.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 || string(out) != "not mended:\n  first\n" {
-		t.Errorf("%v: %s", err, out)
+		t.Errorf("%v: %q, want exit code 1 and %q", err, out, "not mended:\n  first\n")
 	}
 	if found, _ := filepath.Glob(mended + "*"); len(found) != 1 || found[0] != mended { // the pattern is fine
-		t.Errorf("made %v", found)
+		t.Errorf("made %v, want %s alone", found, mended)
 	}
 }
 
@@ -267,6 +267,6 @@ func TestScript(t *testing.T) {
 	out.Reset()
 	run(Catalogue(), env(debian13(t))).Script(&out, "this machine")
 	if !strings.HasSuffix(out.String(), "# Nothing to do.\n") {
-		t.Error(out.String())
+		t.Errorf("got:\n%s\nwant %q at the end", out.String(), "# Nothing to do.\n")
 	}
 }

@@ -21,7 +21,7 @@ func TestWorldBuildx(t *testing.T) {
 	} {
 		got := worldBuildx(Facts{World: test.world})
 		if got.Status != test.status || !strings.Contains(got.Observed, test.observed) {
-			t.Errorf("%+v: %+v", test.world, got)
+			t.Errorf("%+v: %+v, want %s %q", test.world, got, test.status, test.observed)
 		}
 	}
 }

@@ -76,7 +76,7 @@ jobs:
 		}
 	}
 	if strings.Contains(result.Log, "Z never\n") {
-		t.Error(result.Log)
+		t.Errorf("log:\n%s\nwant no %q", result.Log, "Z never\n")
 	}
 }
 
@@ -90,7 +90,7 @@ func TestActionsThatAreNotThere(t *testing.T) {
 		startJIT(t, mint(t, s, "repos/acme/api", strings.NewReplacer("/", "-", ".", "", "@", "-").Replace("for-"+uses), "linux").Encoded)
 		result := wait(t, s, queue(t, s, "jobs: {build: {runs-on: linux, steps: [{uses: "+uses+"}]}}"))
 		if result.Conclusion != "failure" || !strings.Contains(strings.Join(result.Failures, "\n"), want) {
-			t.Errorf("%s: %s %v", uses, result.Conclusion, result.Failures)
+			t.Errorf("%s: %s %v, want failure with %q", uses, result.Conclusion, result.Failures, want)
 		}
 	}
 }

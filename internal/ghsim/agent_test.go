@@ -178,11 +178,11 @@ jobs:
 `)
 	result := wait(t, s, id)
 	if code := exit(t, a); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("exit code %d, want 0", code)
 	}
 	first, second := stepOf(t, result, "first"), stepOf(t, result, "second")
 	if result.Conclusion != "success" || result.Runner != "one" || first.Conclusion != "success" || stepOf(t, result, "never").Conclusion != "skipped" {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want success on one, the first step too, and never skipped", result)
 	}
 	for text, want := range map[string]string{
 		first.Log: "hello green from one in acme/api", second.Log: "red, said before", result.Log: "red, said before",
@@ -225,10 +225,10 @@ jobs:
       - {name: cleans, run: "true", if: always()}
 `))
 	if result.Conclusion != "failure" || stepOf(t, result, "fails").Conclusion != "failure" || stepOf(t, result, "skipped").Conclusion != "skipped" || stepOf(t, result, "cleans").Conclusion != "success" {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want failure: fails failed, skipped skipped, cleans succeeded", result)
 	}
 	if !strings.Contains(stepOf(t, result, "fails").Log, "Process completed with exit code 7.") || len(result.Failures) != 2 {
-		t.Errorf("%q %q", stepOf(t, result, "fails").Log, result.Failures)
+		t.Errorf("log %q, want exit code 7; failures %q, want 2", stepOf(t, result, "fails").Log, result.Failures)
 	}
 }
 
@@ -248,14 +248,14 @@ func TestAgentHooks(t *testing.T) {
 	startJIT(t, mint(t, s, "orgs/acme", "hooked", "linux").Encoded, "ACTIONS_RUNNER_HOOK_JOB_STARTED="+started, "ACTIONS_RUNNER_HOOK_JOB_COMPLETED="+ended)
 	result := wait(t, s, queue(t, s, job))
 	if result.Conclusion != "success" || !strings.Contains(stepOf(t, result, "Set up runner").Log, "before hooked") || stepOf(t, result, "Complete runner").Conclusion != "success" {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want success, before hooked in the set-up, and a completed runner", result)
 	}
 	if _, err := os.Stat(filepath.Join(folder, "after")); err != nil {
 		t.Error(err)
 	}
 	startJIT(t, mint(t, s, "orgs/acme", "refused", "linux").Encoded, "ACTIONS_RUNNER_HOOK_JOB_STARTED="+hook("bad.sh", "exit 9"))
 	if result := wait(t, s, queue(t, s, job)); result.Conclusion != "failure" || stepOf(t, result, "only").Conclusion != "skipped" {
-		t.Errorf("a failing hook: %+v", result)
+		t.Errorf("a failing hook: %+v, want failure, and only skipped", result)
 	}
 }
 
@@ -276,14 +276,14 @@ func TestAgentCancelledAndTerminated(t *testing.T) {
 	id := queue(t, s, slow)
 	begun(id)
 	if got := s.Runners(); len(got) != 1 || !got[0].Busy || !got[0].Online {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v, want one runner, busy and online", got)
 	}
 	s.Cancel(id)
 	if r := wait(t, s, id); r.Conclusion != "cancelled" || stepOf(t, r, "sleeps").Conclusion != "cancelled" || stepOf(t, r, "cleans").Conclusion != "success" {
-		t.Errorf("%+v", r)
+		t.Errorf("got %+v, want cancelled, sleeps cancelled, cleans succeeded", r)
 	}
 	if code := exit(t, a); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("exit code %d, want 0", code)
 	}
 	b := startJIT(t, mint(t, s, "orgs/acme", "terminated", "linux").Encoded)
 	id = queue(t, s, slow)
@@ -292,10 +292,10 @@ func TestAgentCancelledAndTerminated(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r := wait(t, s, id); r.Conclusion != "cancelled" || stepOf(t, r, "cleans").Conclusion != "success" || len(r.Failures) != 1 || !strings.Contains(r.Failures[0], "shutdown signal") {
-		t.Errorf("%+v", r)
+		t.Errorf("got %+v, want cancelled, cleans succeeded, and one failure with shutdown signal", r)
 	}
 	if code := exit(t, b); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("exit code %d, want 0", code)
 	}
 	c := startJIT(t, mint(t, s, "orgs/acme", "idle", "linux").Encoded)
 	online(t, s, 1)
@@ -303,14 +303,14 @@ func TestAgentCancelledAndTerminated(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code := exit(t, c); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("exit code %d, want 0", code)
 	}
 	got := s.Runners()
 	for deadline := time.Now().Add(10 * time.Second); len(got) > 1 && time.Now().Before(deadline); got = s.Runners() {
 		time.Sleep(50 * time.Millisecond) // the one before it stays listed for a moment
 	}
 	if len(got) != 1 || got[0].Name != "idle" || got[0].Online {
-		t.Errorf("an idle runner that stopped: %+v", got)
+		t.Errorf("an idle runner that stopped: %+v, want idle alone, offline", got)
 	}
 }
 
@@ -319,7 +319,7 @@ func TestAgentOfRemovedRunnerEnds(t *testing.T) {
 	minted := mint(t, s, "orgs/acme", "gone", "linux")
 	client(t, s, s.ClassicToken(0, "admin:org")).do("DELETE", "/orgs/acme/actions/runners/"+minted.id(), nil, 204, nil)
 	if code := exit(t, startJIT(t, minted.Encoded)); code != 1 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("exit code %d, want 1", code)
 	}
 }
 
@@ -338,13 +338,13 @@ func TestAgentConfigure(t *testing.T) {
 	api.do("POST", "/repos/acme/api/actions/runners/registration-token", nil, 201, &token)
 	args := []string{"configure", "--unattended", "--url", s.URL + "/acme/api", "--name", "static", "--labels", "a,b", "--work", "_w", "--disableupdate"}
 	if code := runAgent(t, root, []string{"ACTIONS_RUNNER_INPUT_TOKEN=" + token.Token}, args...); code != 0 {
-		t.Fatalf("configure: exit code %d", code)
+		t.Fatalf("configure: exit code %d, want 0", code)
 	}
 	if got := s.Runners(); len(got) != 1 || got[0].Ephemeral || !slices.Contains(got[0].Labels, "b") || !slices.Contains(got[0].Labels, "self-hosted") {
-		t.Fatalf("%+v", got)
+		t.Fatalf("got %+v, want one runner that is not ephemeral, with the labels b and self-hosted", got)
 	}
 	if code := runAgent(t, root, []string{"ACTIONS_RUNNER_INPUT_TOKEN=" + token.Token}, args...); code != 1 {
-		t.Errorf("configured twice: exit code %d", code)
+		t.Errorf("configured twice: exit code %d, want 1", code)
 	}
 	a := agentCommand(t, root, nil, "run")
 	if err := a.Start(); err != nil {
@@ -353,18 +353,18 @@ func TestAgentConfigure(t *testing.T) {
 	for range 2 { // it stays after its first job
 		job := "jobs: {build: {runs-on: [a, b], steps: [{name: only, run: pwd}]}}"
 		if r := wait(t, s, queue(t, s, job)); r.Conclusion != "success" || !strings.Contains(r.Log, filepath.Join(root, "_w", "api", "api")) {
-			t.Errorf("%+v", r)
+			t.Errorf("got %+v, want success in %s", r, filepath.Join(root, "_w", "api", "api"))
 		}
 	}
 	if err := a.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	if code := exit(t, a); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("exit code %d, want 0", code)
 	}
 	api.do("POST", "/repos/acme/api/actions/runners/remove-token", nil, 201, &token)
 	if code := runAgent(t, root, []string{"ACTIONS_RUNNER_INPUT_TOKEN=" + token.Token}, "remove", "--unattended"); code != 0 || len(s.Runners()) > 0 {
-		t.Errorf("remove: exit code %d, %+v", code, s.Runners())
+		t.Errorf("remove: exit code %d, want 0; %+v, want no runner", code, s.Runners())
 	}
 }
 
@@ -396,9 +396,9 @@ jobs:
       - run: echo over TLS
 `))
 	if result.Conclusion != "success" || result.Runner != "one" || !strings.Contains(result.Log, "over TLS") || len(result.Live) == 0 {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want success on one, over TLS, with live lines", result)
 	}
 	if code := exit(t, a); code != 0 || !strings.Contains(stranger.said(), "certificate signed by unknown authority") {
-		t.Errorf("code %d, the stranger said: %s", code, stranger.said())
+		t.Errorf("exit code %d, want 0; the stranger said: %s\nwant %q", code, stranger.said(), "certificate signed by unknown authority")
 	}
 }

@@ -110,7 +110,7 @@ func (l *listener) exchange(assertion string) (int, string) {
 func (l *listener) connect() *listener {
 	l.t.Helper()
 	if status, said := l.exchange(l.assertion(jwt.SigningMethodPS256, l.key, l.claims())); status != 200 {
-		l.t.Fatalf("%d %s", status, said)
+		l.t.Fatalf("%d %s, want 200", status, said)
 	}
 	var reply struct{ SessionID string }
 	l.call(l.token, "POST", l.broker+"session", l.agent(), 200, &reply)
@@ -160,7 +160,7 @@ func (l *listener) call(token, method, address string, body any, status int, int
 		l.t.Fatal(err)
 	}
 	if response.StatusCode != status {
-		l.t.Fatalf("%s %s: %s, not %d: %s", method, address, response.Status, status, content)
+		l.t.Fatalf("%s %s: %s, want %d: %s", method, address, response.Status, status, content)
 	}
 	if into != nil {
 		if err := json.Unmarshal(content, into); err != nil {
@@ -186,7 +186,7 @@ func (l *listener) poll(status int) ref {
 	var found ref
 	if status == 200 {
 		if err := json.Unmarshal([]byte(message.Body), &found); err != nil || message.MessageType != "RunnerJobRequest" {
-			l.t.Fatalf("%+v %v", message, err)
+			l.t.Fatalf("got %+v, %v, want a RunnerJobRequest", message, err)
 		}
 	}
 	return found
@@ -243,12 +243,12 @@ func TestAssertions(t *testing.T) {
 		{"nonsense", "a.b.c", 400, "was not found"},
 	} {
 		if status, says := l.exchange(c.assertion); status != c.status || !strings.Contains(says, c.says) {
-			t.Errorf("%s: %d %q", c.name, status, says)
+			t.Errorf("%s: %d %q, want %d %q", c.name, status, says, c.status, c.says)
 		}
 	}
 	s.SetClockOffset(10 * time.Minute)
 	if status, says := l.exchange(l.assertion(jwt.SigningMethodPS256, l.key, l.claims())); status != 400 || !strings.Contains(says, "The bearer token expired on") {
-		t.Errorf("a clock that is wrong: %d %q", status, says)
+		t.Errorf("a clock that is wrong: %d %q, want 400 %q", status, says, "The bearer token expired on")
 	}
 }
 
@@ -261,7 +261,7 @@ func TestSessions(t *testing.T) {
 	one.call(one.token, "POST", one.broker+"session", two.agent(), 403, nil)
 	one.poll(202)
 	if got := s.Runners(); !got[0].Online || got[1].Online {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v, want the first online alone", got)
 	}
 	for deadline := time.Now().Add(5 * time.Second); s.Runners()[0].Online; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -290,7 +290,7 @@ func TestAssignment(t *testing.T) {
 	elsewhere.poll(202)
 	message := one.poll(200)
 	if again := one.poll(200); again != message {
-		t.Errorf("%+v is not given again, %+v is", message, again)
+		t.Errorf("got %+v, want %+v again", again, message)
 	}
 	one.call(one.token, "POST", one.broker+"acknowledge"+one.query(one.session, "Online"), map[string]string{"runnerRequestId": "other"}, 404, nil)
 	one.call(one.token, "POST", one.broker+"acknowledge"+one.query(one.session, "Online"), map[string]string{"runnerRequestId": message.Request}, 200, nil)
@@ -321,7 +321,7 @@ func TestAssignment(t *testing.T) {
 	one.call(token, "POST", message.Service+"completejob", done, 200, nil)
 	one.call(token, "POST", message.Service+"completejob", done, 401, nil)
 	if r, _ := s.Result(wide); r.Conclusion != "success" || r.Runner != "one" || r.Log != `"kept"` {
-		t.Errorf("%+v", r)
+		t.Errorf("got %+v, want success on one, with kept as its log", r)
 	}
 	api.do("DELETE", path, nil, 422, nil) // GitHub has not noticed its end
 	for deadline := time.Now().Add(5 * time.Second); len(s.Runners()) == 3; time.Sleep(20 * time.Millisecond) {
@@ -332,7 +332,7 @@ func TestAssignment(t *testing.T) {
 	api.do("GET", path, nil, 404, nil) // ephemeral
 	one.call(one.token, "POST", one.broker+"session", one.agent(), 404, nil)
 	if status, says := one.exchange(one.assertion(jwt.SigningMethodPS256, one.key, one.claims())); status != 400 || !strings.Contains(says, "was not found") {
-		t.Errorf("%d %s", status, says)
+		t.Errorf("%d %s, want 400 %q", status, says, "was not found")
 	}
 }
 
@@ -351,9 +351,9 @@ func TestJobsWithoutRunner(t *testing.T) {
 	one.acquire(given, 409)
 	two.acquire(again, 200)
 	if r := wait(t, s, id); r.Conclusion != "failure" || r.Runner != "two" || len(r.Failures) != 1 || !strings.Contains(r.Failures[0], "lost communication") {
-		t.Errorf("a job that is not renewed: %+v", r)
+		t.Errorf("a job that is not renewed: %+v, want failure on two, with lost communication", r)
 	}
 	if got := s.Runners(); len(got) == 0 || got[0].Name != "one" || got[0].Busy {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v, want one first, idle", got)
 	}
 }

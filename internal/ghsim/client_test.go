@@ -51,7 +51,7 @@ func (c strict) do(method, path string, body any, status int, into any) http.Hea
 		c.t.Fatal(err)
 	}
 	if response.StatusCode != status {
-		c.t.Fatalf("%s %s: %s, not %d: %s", method, path, response.Status, status, content)
+		c.t.Fatalf("%s %s: %s, want %d: %s", method, path, response.Status, status, content)
 	}
 	if into != nil {
 		if err := json.Unmarshal(content, into); err != nil {

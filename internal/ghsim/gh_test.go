@@ -38,9 +38,9 @@ func TestGh(t *testing.T) {
 		return string(output), err
 	}
 	if output, err := ask(s.ClassicToken(0, "repo")); err != nil || !slices.Equal(strings.Fields(output), want) {
-		t.Errorf("%v: %s", err, output)
+		t.Errorf("%v: %s, want %v", err, output, want)
 	}
 	if output, err := ask("ghp_unknown"); err == nil || !strings.Contains(output, "Bad credentials") {
-		t.Errorf("%v: %s", err, output)
+		t.Errorf("%v: %s, want Bad credentials", err, output)
 	}
 }

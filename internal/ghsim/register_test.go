@@ -34,12 +34,12 @@ func TestRegistrationByAgent(t *testing.T) {
 		}
 		agent.do("POST", "/actions/runners/register", body, status, into)
 		if status == 201 && answer.Authorization.Server != s.URL+"/broker/" {
-			t.Errorf("the broker is at %s", answer.Authorization.Server)
+			t.Errorf("the broker is at %s, want %s", answer.Authorization.Server, s.URL+"/broker/")
 		}
 	}
 	for _, one := range s.Runners() {
 		if !strings.Contains(strings.Join(one.Labels, " "), "gpu") {
-			t.Errorf("%+v", one)
+			t.Errorf("got %+v, want the label gpu", one)
 		}
 	}
 	// Where the listener goes on is one address for both protocols.
@@ -50,6 +50,6 @@ func TestRegistrationByAgent(t *testing.T) {
 	}
 	agent.do("POST", "/actions/runner-registration", map[string]string{"url": s.URL + "/acme/api", "runner_event": "register"}, 200, &tenant)
 	if tenant.URL != s.URL+"/broker/" || !tenant.V2 || !tenant.Admin {
-		t.Errorf("%+v", tenant)
+		t.Errorf("got %+v, want %s, V2 and an admin", tenant, s.URL+"/broker/")
 	}
 }

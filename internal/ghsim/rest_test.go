@@ -52,10 +52,10 @@ func TestPermissions(t *testing.T) {
 		}
 		_ = json.Unmarshal(content, &body)
 		if response.StatusCode != c.status || !strings.Contains(body.Message, c.says) {
-			t.Errorf("%s: %d %s", c.name, response.StatusCode, content)
+			t.Errorf("%s: %d %s, want %d %q", c.name, response.StatusCode, content, c.status, c.says)
 		}
 		if response.Header.Get("X-RateLimit-Remaining") == "" || response.Header.Get("X-GitHub-Request-Id") == "" {
-			t.Errorf("%s: headers %v", c.name, response.Header)
+			t.Errorf("%s: headers %v, want X-RateLimit-Remaining and X-GitHub-Request-Id", c.name, response.Header)
 		}
 	}
 	api := client(t, s, fine)
@@ -93,7 +93,7 @@ func TestApp(t *testing.T) {
 	var found struct{ ID int64 }
 	now.do("GET", "/repos/acme/api/installation", nil, 200, &found)
 	if found.ID != installation {
-		t.Errorf("installation %d, not %d", found.ID, installation)
+		t.Errorf("installation %d, want %d", found.ID, installation)
 	}
 	var access struct{ Token string }
 	now.do("POST", fmt.Sprintf("/app/installations/%d/access_tokens", installation), nil, 201, &access)
@@ -103,7 +103,7 @@ func TestApp(t *testing.T) {
 	asApp(time.Now().Add(-time.Minute), time.Hour).do("GET", "/app", nil, 401, nil)
 	s.SetClockOffset(10 * time.Minute)
 	if header := now.do("GET", "/app", nil, 401, nil); !strings.Contains(header.Get("Date"), time.Now().Add(10*time.Minute).UTC().Format("15:04")) {
-		t.Errorf("Date %s", header.Get("Date"))
+		t.Errorf("Date %s, want 10 minutes from now", header.Get("Date"))
 	}
 }
 
@@ -129,7 +129,7 @@ func TestRegistrations(t *testing.T) {
 		Groups []struct{ Name string } `json:"runner_groups"`
 	}
 	if api.do("GET", "/orgs/acme/actions/runner-groups", nil, 200, &groups); len(groups.Groups) != 2 {
-		t.Errorf("%+v", groups)
+		t.Errorf("got %+v, want 2", groups)
 	}
 	api.do("GET", "/orgs/acme/actions/runners/deprecations/"+ghsim.AgentVersion, nil, 200, nil)
 	api.do("GET", "/orgs/acme/actions/runners/downloads", nil, 200, nil)
@@ -151,7 +151,7 @@ func TestPaging(t *testing.T) {
 		}
 		link := api.do("GET", path, nil, 200, &list).Get("Link")
 		if list.Total != 5 || pages > 2 {
-			t.Fatalf("page %d: %+v", pages, list)
+			t.Fatalf("page %d: %+v, want a total of 5, and no further page", pages, list)
 		}
 		for _, r := range list.Runners {
 			names = append(names, r.Name+" "+r.Status)
@@ -164,11 +164,11 @@ func TestPaging(t *testing.T) {
 		}
 	}
 	if got := strings.Join(names, ", "); got != "r0 offline, r1 offline, r2 offline, r3 offline, r4 offline" {
-		t.Error(got)
+		t.Errorf("got %q, want %q", got, "r0 offline, r1 offline, r2 offline, r3 offline, r4 offline")
 	}
 	var one struct{ Runners []struct{ Name string } }
 	if api.do("GET", "/orgs/acme/actions/runners?name=r3", nil, 200, &one); len(one.Runners) != 1 {
-		t.Errorf("%+v", one)
+		t.Errorf("got %+v, want one", one)
 	}
 }
 
@@ -178,34 +178,34 @@ func TestFaults(t *testing.T) {
 	runners, jit := "/orgs/acme/actions/runners", "/orgs/acme/actions/runners/generate-jitconfig"
 	s.Inject(ghsim.SecondaryLimit("GET /orgs/*/actions/runners", 1, 7*time.Second))
 	if header := api.do("GET", runners, nil, 403, nil); header.Get("Retry-After") != "7" {
-		t.Errorf("%v", header)
+		t.Errorf("headers %v, want Retry-After 7", header)
 	}
 	api.do("GET", runners, nil, 200, nil)
 	s.Inject(ghsim.BadGateway("* /orgs/**", 1))
 	if header := api.do("GET", runners, nil, 502, nil); !strings.HasPrefix(header.Get("Content-Type"), "text/html") {
-		t.Errorf("%v", header)
+		t.Errorf("headers %v, want text/html", header)
 	}
 	remove := s.Inject(ghsim.Fault{Match: "GET /orgs/*/actions/runners", Latency: 300 * time.Millisecond})
 	if began := time.Now(); true {
 		if api.do("GET", runners, nil, 200, nil); time.Since(began) < 300*time.Millisecond {
-			t.Error("no latency")
+			t.Errorf("answered after %s, want 300ms at least", time.Since(began))
 		}
 	}
 	remove()
 	body := map[string]any{"name": "half", "runner_group_id": 1, "labels": []string{"linux"}}
 	s.Inject(ghsim.Fault{Match: "POST " + jit, Times: 1, Drop: ghsim.DropBefore})
 	if _, _, err := api.try("POST", jit, body); err == nil || len(s.Runners()) != 0 {
-		t.Errorf("dropped before: %v, %+v", err, s.Runners())
+		t.Errorf("dropped before: %v, %+v, want an error and no runner", err, s.Runners())
 	}
 	s.Inject(ghsim.Fault{Match: "POST " + jit, Times: 1, Drop: ghsim.DropAfter})
 	if _, _, err := api.try("POST", jit, body); err == nil || len(s.Runners()) != 1 {
-		t.Errorf("dropped after: %v, %+v", err, s.Runners())
+		t.Errorf("dropped after: %v, %+v, want an error and one runner", err, s.Runners())
 	}
 	api.do("POST", jit, body, 409, nil)
 	s.SetRateLimit(1, time.Minute)
 	api.do("GET", runners, nil, 200, nil)
 	if header := api.do("GET", runners, nil, 403, nil); header.Get("X-RateLimit-Remaining") != "0" || header.Get("X-RateLimit-Reset") == "" {
-		t.Errorf("%v", header)
+		t.Errorf("headers %v, want X-RateLimit-Remaining 0 and a reset", header)
 	}
 	var dropped int
 	for _, r := range s.Requests() {
@@ -214,7 +214,7 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	if dropped != 2 {
-		t.Errorf("%d dropped requests on record", dropped)
+		t.Errorf("%d dropped requests on record, want 2", dropped)
 	}
 }
 
@@ -227,21 +227,21 @@ func TestJobsByREST(t *testing.T) {
 		HTMLURL            string `json:"html_url"`
 	}
 	if api.do("GET", fmt.Sprintf("/repos/acme/api/actions/jobs/%d", id), nil, 200, &job); job.Status != "queued" || !strings.HasPrefix(job.HTMLURL, s.URL+"/acme/api/actions/runs/") {
-		t.Errorf("%+v", job)
+		t.Errorf("got %+v, want queued, with a page of acme/api", job)
 	}
 	s.Cancel(id)
 	if api.do("GET", fmt.Sprintf("/repos/acme/api/actions/jobs/%d", id), nil, 200, &job); job.Status != "completed" || job.Conclusion != "cancelled" {
-		t.Errorf("%+v", job)
+		t.Errorf("got %+v, want completed and cancelled", job)
 	}
 	var runs struct {
 		Runs []struct{ ID int64 } `json:"workflow_runs"`
 	}
 	if api.do("GET", "/repos/acme/api/actions/runs?status=completed", nil, 200, &runs); len(runs.Runs) != 1 {
-		t.Fatalf("%+v", runs)
+		t.Fatalf("got %+v, want one run", runs)
 	}
 	var jobs struct{ Jobs []struct{ ID int64 } }
 	if api.do("GET", fmt.Sprintf("/repos/acme/api/actions/runs/%d/jobs", runs.Runs[0].ID), nil, 200, &jobs); len(jobs.Jobs) != 1 || jobs.Jobs[0].ID != id {
-		t.Errorf("%+v", jobs)
+		t.Errorf("got %+v, want job %d alone", jobs, id)
 	}
 }
 
@@ -260,7 +260,7 @@ jobs:
     steps: [{name: x, run: "true", if: always(), shell: sh}]
 `))
 	if err != nil || len(jobs) != 2 || jobs[0].Name != "z" || jobs[1].Name != "named" || jobs[1].Env["A"]+jobs[1].Env["B"] != "12" || jobs[1].Container.Image != "tools" || len(jobs[1].RunsOn) != 2 {
-		t.Errorf("%+v %v", jobs, err)
+		t.Errorf("got %+v, %v, want z, and named with its env, the container tools and 2 labels", jobs, err)
 	}
 	for text, says := range map[string]string{
 		"jobs: {}": "no jobs",
@@ -275,7 +275,7 @@ jobs:
 		"jobs: {a: {runs-on: linux, steps: [{run: 'true', shell: python}]}}":               "python",
 	} {
 		if _, err := ghsim.ParseJobs([]byte(text)); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: %v", text, err)
+			t.Errorf("%s: %v, want %q", text, err, says)
 		}
 	}
 }

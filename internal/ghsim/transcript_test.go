@@ -79,7 +79,7 @@ type player struct {
 func newPlayer(t *testing.T, s *ghsim.Server, name string) *player {
 	l := newListener(t, mint(t, s, "repos/acme/api", name, "linux"))
 	if status, said := l.exchange(l.assertion(jwt.SigningMethodPS256, l.key, l.claims())); status != 200 {
-		t.Fatalf("%d %s", status, said)
+		t.Fatalf("%d %s, want 200", status, said)
 	}
 	encoded, _ := json.Marshal(l.id)
 	return &player{t: t, s: s, l: l, names: map[string]string{"broker": l.broker, "id": string(encoded), "results": s.RunnerURL + "/"}, tokens: map[string]string{"runner": l.token}}
@@ -178,14 +178,14 @@ func (p *player) acquired(content []byte) {
 		}
 	}
 	if token.Header["alg"] == nil || !strings.Contains(claims["scp"].(string), "Actions.Results:"+p.names["plan"]+":"+p.names["job"]) {
-		p.t.Errorf("the job's token: %v %v", token.Header, claims)
+		p.t.Errorf("the job's token: %v %v, want an algorithm, and the scope of its plan and job", token.Header, claims)
 	}
 	// Runner.Worker/JobRunner.cs:64-86, Runner.Common/JobServerQueue.cs:113-140.
 	if connection.Name != "SystemVssConnection" || connection.URL != p.names["run"] || job.Timeline == nil || job.MessageType != "RunnerJobRequest" {
-		p.t.Errorf("%+v", job)
+		p.t.Errorf("got %+v, want a RunnerJobRequest with a timeline, and SystemVssConnection at its run", job)
 	}
 	if feed := connection.Data["FeedStreamUrl"]; !strings.HasPrefix(feed, "ws://") {
-		p.t.Errorf("a live log at %s", feed)
+		p.t.Errorf("a live log at %s, want ws://", feed)
 	}
 	for _, name := range []string{"system.github.launch_endpoint", "system.github.results_endpoint", "system.orchestrationId", "system.github.token", "system.github.job"} {
 		if job.Variables[name].Value == "" {
@@ -213,10 +213,10 @@ func TestTranscriptOfGitHubsRunner(t *testing.T) {
 	for _, r := range transcript {
 		status, content := p.send(r)
 		if status/100 != 2 {
-			t.Fatalf("%s (%s): %d %s", p.fill(r.call), r.source, status, content)
+			t.Fatalf("%s (%s): %d %s, want a status of 2xx", p.fill(r.call), r.source, status, content)
 		}
 		if strings.Contains(r.call, "Busy") && status != http.StatusAccepted {
-			t.Errorf("%s: %d %s", r.call, status, content)
+			t.Errorf("%s: %d %s, want %d", r.call, status, content, http.StatusAccepted)
 		}
 		p.keep(r, content)
 		if r.keep == "acquired=" {
@@ -224,13 +224,13 @@ func TestTranscriptOfGitHubsRunner(t *testing.T) {
 		}
 	}
 	if refused := p.refused(); len(refused) > 0 {
-		t.Errorf("refused: %v", refused)
+		t.Errorf("refused: %v, want none", refused)
 	}
 	result := wait(t, s, id)
 	step := stepOf(t, result, "Run true")
 	if result.Conclusion != "success" || step.Conclusion != "success" || step.Summary != "# summary" || !strings.Contains(step.Log, "true") || !strings.Contains(result.Log, "one\n") ||
 		!strings.Contains(result.Log, "two\n") || !slices.Equal(result.Live, []string{"live line"}) || result.FirstStep.IsZero() {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want success, with the summary, both lines of the log, and the live line", result)
 	}
 	// The runner is gone; the poll of a worker that still ends gets no answer.
 	for deadline := time.Now().Add(5 * time.Second); len(s.Runners()) > 0; time.Sleep(20 * time.Millisecond) {
@@ -240,7 +240,7 @@ func TestTranscriptOfGitHubsRunner(t *testing.T) {
 	}
 	for status, want := range map[string]int{"Busy": 202, "Online": 404} {
 		if got, content := p.send(request{call: "GET {broker}message?" + strings.Replace(brokerQuery, "Online", status, 1) + "&disableUpdate=true", as: "runner"}); got != want || want == 404 && !strings.Contains(string(content), `"RunnerNotFound"`) {
-			t.Errorf("%s: %d %s", status, got, content)
+			t.Errorf("%s: %d %s, want %d", status, got, content, want)
 		}
 	}
 }
@@ -270,7 +270,7 @@ func (p *player) feeds() {
 	}
 	actions := request{call: "POST {launch}actions/build/{plan}/jobs/{job}/runnerresolve/actions", as: "job", body: `{"actions":[{"action":"actions/checkout","version":"v4","path":""}]}`}
 	if status, content := p.send(actions); status != 422 || !strings.Contains(string(content), "actions/checkout@v4") {
-		p.t.Errorf("an action of another repository: %d %s", status, content)
+		p.t.Errorf("an action of another repository: %d %s, want 422 and its name", status, content)
 	}
 }
 
@@ -329,7 +329,7 @@ func TestTranscriptIsHeldStrictly(t *testing.T) {
 		}
 		status, content := p.send(r)
 		if status/100 != 2 {
-			t.Fatalf("%s: %d %s", r.call, status, content)
+			t.Fatalf("%s: %d %s, want a status of 2xx", r.call, status, content)
 		}
 		p.keep(r, content)
 		if r.keep == "acquired=" {
@@ -339,7 +339,7 @@ func TestTranscriptIsHeldStrictly(t *testing.T) {
 		}
 	}
 	if changed < 40 || wait(t, s, id).Conclusion != "success" {
-		t.Errorf("%d fields were left out, %+v", changed, wait(t, s, id))
+		t.Errorf("%d fields were left out, want 40 at least; %+v, want success", changed, wait(t, s, id))
 	}
 }
 
@@ -349,15 +349,15 @@ func TestAgentKeepsToTheTranscript(t *testing.T) {
 	a := startJIT(t, mint(t, s, "repos/acme/api", "ours", "linux").Encoded)
 	id := queue(t, s, `jobs: {build: {runs-on: linux, steps: [{run: 'echo "# summary" >>$GITHUB_STEP_SUMMARY; echo hello'}, {run: 'false', continue-on-error: true}]}}`)
 	if result := wait(t, s, id); result.Conclusion != "success" {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want success", result)
 	}
 	if code := exit(t, a); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("exit code %d, want 0", code)
 	}
 	var order []string
 	for _, one := range s.Requests() {
 		if one.Refused != "" {
-			t.Errorf("%s %s: %s", one.Method, one.Path, one.Refused)
+			t.Errorf("%s %s: %s, want it not refused", one.Method, one.Path, one.Refused)
 		}
 		last := one.Path[strings.LastIndex(one.Path, "/")+1:]
 		if name := one.Method + " " + last; slices.Contains([]string{"POST session", "POST acknowledge", "POST acquirejob", "POST renewjob", "POST completejob", "DELETE session"}, name) {
@@ -365,7 +365,7 @@ func TestAgentKeepsToTheTranscript(t *testing.T) {
 		}
 	}
 	if want := []string{"POST session", "POST acknowledge", "POST acquirejob", "POST renewjob", "POST completejob", "DELETE session"}; !slices.Equal(order, want) {
-		t.Errorf("%v", order)
+		t.Errorf("got %v, want %v", order, want)
 	}
 }
 
@@ -384,7 +384,7 @@ func TestArtifacts(t *testing.T) {
 		r := request{call: "POST {results}twirp/github.actions.results.api.v1.ArtifactService/" + method, as: "job", body: "{" + ref + body + "}"}
 		status, content := p.send(r)
 		if status != want {
-			t.Fatalf("%s: %d %s", method, status, content)
+			t.Fatalf("%s: %d %s, want %d", method, status, content, want)
 		}
 		return content
 	}
@@ -396,41 +396,41 @@ func TestArtifacts(t *testing.T) {
 	ask("GetSignedArtifactURL", `,"name":"report"`, 404)
 	for block, content := range map[string]string{"QQ==": "two", "Qg==": "one"} {
 		if status, said := p.send(request{call: "PUT {blob}&comp=block&blockid=" + block, body: content}); status != 201 {
-			t.Fatalf("%d %s", status, said)
+			t.Fatalf("%d %s, want 201", status, said)
 		}
 	}
 	if status, _ := p.send(request{call: "PUT {blob}&comp=blocklist", body: "<BlockList><Latest>Qw==</Latest></BlockList>"}); status != 400 {
-		t.Errorf("a block that was never sent: %d", status)
+		t.Errorf("a block that was never sent: %d, want 400", status)
 	}
 	if status, _ := p.send(request{call: "PUT {blob}&comp=blocklist", body: `<?xml version="1.0" encoding="utf-8"?><BlockList><Latest>Qg==</Latest><Latest>QQ==</Latest></BlockList>`}); status != 201 {
-		t.Fatal(status)
+		t.Fatalf("status %d, want 201", status)
 	}
 	ask("FinalizeArtifact", `,"name":"report","size":"7"`, 400)
 	ask("FinalizeArtifact", `,"name":"report","size":"6","hash":"sha256:00"`, 200)
 	if list := string(ask("ListArtifacts", `,"name_filter":"report"`, 200)); !strings.Contains(list, `"size":"6"`) || !strings.Contains(list, `"digest":"sha256:00"`) {
-		t.Error(list)
+		t.Errorf("got %s, want size 6 and digest sha256:00", list)
 	}
 	if list := string(ask("ListArtifacts", `,"name_filter":"other"`, 200)); strings.Contains(list, "report") {
-		t.Error(list)
+		t.Errorf("got %s, want no report", list)
 	}
 	p.keep(request{keep: "blob=signed_url"}, ask("GetSignedArtifactURL", `,"name":"report"`, 200))
 	if status, content := p.send(request{call: "GET {blob}"}); status != 200 || string(content) != "onetwo" {
-		t.Errorf("%d %q", status, content)
+		t.Errorf("%d %q, want 200 %q", status, content, "onetwo")
 	}
 	if status, _ := p.send(request{call: "GET " + strings.Split(p.names["blob"], "?")[0] + "?sig=guess"}); status != 403 {
-		t.Error(status)
+		t.Errorf("status %d, want 403", status)
 	}
 	if result, _ := s.Result(id); string(result.Artifacts["report"]) != "onetwo" {
-		t.Errorf("%q", result.Artifacts)
+		t.Errorf("artifacts %q, want onetwo as report", result.Artifacts)
 	}
 	ask("DeleteArtifact", `,"name":"report"`, 200)
 	ask("GetSignedArtifactURL", `,"name":"report"`, 404)
 	cache := request{call: "POST {results}twirp/github.actions.results.api.v1.CacheService/CreateCacheEntry", as: "job", body: "{}"}
 	if status, content := p.send(cache); status != 501 || !strings.Contains(string(content), "keeps no caches") {
-		t.Errorf("%d %s", status, content)
+		t.Errorf("%d %s, want 501 %q", status, content, "keeps no caches")
 	}
 	if status, content := p.send(request{call: "GET {results}_apis/artifactcache/cache", as: "job"}); status != 422 || !strings.Contains(string(content), "legacy service") {
-		t.Errorf("%d %s", status, content)
+		t.Errorf("%d %s, want 422 %q", status, content, "legacy service")
 	}
 }
 
@@ -460,7 +460,7 @@ func TestIdentityOfJob(t *testing.T) {
 		}
 		address := job.Resources.Endpoints[0].Data["GenerateIdTokenUrl"]
 		if may != (address != "") {
-			t.Fatalf("%s: an address for identities: %q", workflow, address)
+			t.Fatalf("%s: an address for identities: %q, want one: %t", workflow, address, may)
 		}
 		if !may {
 			continue
@@ -468,11 +468,11 @@ func TestIdentityOfJob(t *testing.T) {
 		status, content := p.send(request{call: "GET " + address + "&audience=vault", as: "job"})
 		var answer struct{ Value string }
 		if err := json.Unmarshal(content, &answer); err != nil || status != 200 {
-			t.Fatalf("%d %s", status, content)
+			t.Fatalf("%d %s, want 200 and an identity", status, content)
 		}
 		var claims jwt.MapClaims
 		if _, _, err := jwt.NewParser().ParseUnverified(answer.Value, &claims); err != nil || claims["aud"] != "vault" || claims["sub"] != "repo:acme/api:ref:refs/heads/main" {
-			t.Errorf("%v %v", claims, err)
+			t.Errorf("claims %v, %v, want the audience vault and the subject repo:acme/api:ref:refs/heads/main", claims, err)
 		}
 	}
 }
@@ -501,14 +501,14 @@ func TestOrders(t *testing.T) {
 		}
 	}
 	if result := wait(t, s, queue(t, s, smallJob)); result.Conclusion != "success" {
-		t.Errorf("%+v", result)
+		t.Errorf("got %+v, want success", result)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if code := exit(t, a); code != 0 || ctx.Err() != nil {
-		t.Errorf("exit code %d", code)
+		t.Errorf("exit code %d, want 0, in time", code)
 	}
 	if err := s.RefreshToken("nobody"); err == nil {
-		t.Error("an order to nobody")
+		t.Error("an order reaches nobody, want an error")
 	}
 }

@@ -67,6 +67,6 @@ func TestMatrix(t *testing.T) {
 	}
 	jobs, err := ParseJobs([]byte("jobs: {j: {name: 'on ${{ matrix.os }}', runs-on: ['${{matrix.os}}'], strategy: {matrix: {os: [a, b]}}, steps: [{run: 'true'}]}}"))
 	if err != nil || len(jobs) != 2 || jobs[1].Name != "on b" || jobs[1].RunsOn[0] != "b" || jobs[0].RunsOn[0] != "a" || jobs[1].Key != "j" {
-		t.Errorf("%+v %v", jobs, err)
+		t.Errorf("got %+v, %v, want 2 jobs, on a and on b", jobs, err)
 	}
 }

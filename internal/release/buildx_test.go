@@ -49,16 +49,16 @@ func TestBuildxOfARelease(t *testing.T) {
 			got, err := Buildx(t.Context(), server.Client(), server.URL, test.version, test.arch)
 			if test.problem != "" {
 				if err == nil || !strings.Contains(err.Error(), test.problem) {
-					t.Errorf("%+v, %v", got, err)
+					t.Errorf("got %+v, %v, want the error %q", got, err, test.problem)
 				}
 				return
 			}
 			if want := (Archive{What: "buildx", Version: "0.31.1", SHA256: sum("program"), Source: server.URL + "/program"}); err != nil || got != want {
-				t.Fatalf("%+v, %v", got, err)
+				t.Fatalf("got %+v, %v, want %+v", got, err, want)
 			}
 			path, err := got.Fetch(t.Context(), server.Client(), t.TempDir(), func(int64, int64) {})
 			if text, readErr := os.ReadFile(path); err != nil || readErr != nil || string(text) != "program" {
-				t.Errorf("%s: %q %v %v", path, text, err, readErr)
+				t.Errorf("%s: %q %v %v, want %q", path, text, err, readErr, "program")
 			}
 		})
 	}
@@ -70,9 +70,9 @@ func TestGivenBuildx(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := GivenBuildx(path, ""); err != nil || got.Name() != "0.31.1" || got.SHA256 != sum("program") {
-		t.Errorf("%+v %v", got, err)
+		t.Errorf("got %+v, %v, want 0.31.1 with the SHA-256 %s", got, err, sum("program"))
 	}
 	if _, err := GivenBuildx(path, sum("other")); err == nil || !strings.HasPrefix(err.Error(), "buildx "+path+": its SHA-256 is ") {
-		t.Error(err)
+		t.Errorf("another hash: error %v, want %q at the beginning", err, "buildx "+path+": its SHA-256 is ")
 	}
 }

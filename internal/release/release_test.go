@@ -33,13 +33,13 @@ func TestGivenFile(t *testing.T) {
 	}
 	var mismatch *MismatchError
 	if _, err := Given(path, sum("other")); !errors.As(err, &mismatch) {
-		t.Errorf("another hash is taken: %v", err)
+		t.Errorf("another hash: %v, want %T", err, mismatch)
 	}
 	if _, err := Given(path+"x", ""); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a file that is not there: %v", err)
+		t.Errorf("a file that is not there: %v, want %v", err, os.ErrNotExist)
 	}
 	if name := (Archive{SHA256: sum("x")}).Name(); name != "sha256:"+sum("x")[:12] {
-		t.Error(name)
+		t.Errorf("name %q, want %q", name, "sha256:"+sum("x")[:12])
 	}
 }
 
@@ -65,7 +65,7 @@ func TestChoose(t *testing.T) {
 	} {
 		got, err := Choose(list, test.version, test.arch, test.sha256)
 		if got != test.want || (err == nil) != (test.problem == "") || err != nil && !strings.Contains(err.Error(), test.problem) {
-			t.Errorf("%s %s: %+v %v", test.version, test.arch, got, err)
+			t.Errorf("%s %s: got %+v, %v, want %+v, %q", test.version, test.arch, got, err, test.want, test.problem)
 		}
 	}
 }
@@ -92,13 +92,13 @@ func TestFetch(t *testing.T) {
 	}
 	var mismatch *MismatchError
 	if _, err := fetch("/good", sum("other")); !errors.As(err, &mismatch) {
-		t.Errorf("changed on the way: %v", err)
+		t.Errorf("changed on the way: %v, want %T", err, mismatch)
 	}
 	if _, err := fetch("/short", sum("archive")); err == nil {
-		t.Error("cut off: taken")
+		t.Error("a file that is cut off is taken, want an error")
 	}
 	if _, err := fetch("/gone", sum("archive")); err == nil || !strings.Contains(err.Error(), "404") {
-		t.Errorf("not there: %v", err)
+		t.Errorf("not there: %v, want 404", err)
 	}
 	if left, _ := os.ReadDir(cache); len(left) != 0 {
 		t.Errorf("left in the cache: %v", left)
@@ -107,21 +107,21 @@ func TestFetch(t *testing.T) {
 		path, err := fetch("/good", sum("archive"))
 		text, _ := os.ReadFile(path)
 		if err != nil || string(text) != "archive" || last != 7 {
-			t.Errorf("%q %v %d", text, err, last)
+			t.Errorf("got %q, %v, %d bytes at last, want archive and 7", text, err, last)
 		}
 	}
 	if asked != 4 {
-		t.Errorf("asked %d times: the cache is not used", asked)
+		t.Errorf("asked %d times, want 4: the cache is not used", asked)
 	}
 	if err := os.WriteFile(filepath.Join(cache, sum("archive")+".tar.gz"), []byte("arch"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	path, err := fetch("/good", sum("archive"))
 	if text, _ := os.ReadFile(path); err != nil || string(text) != "archive" || asked != 5 {
-		t.Errorf("a broken one in the cache: %q %v, asked %d times", text, err, asked)
+		t.Errorf("a broken one in the cache: %q %v, asked %d times, want archive, and 5 times", text, err, asked)
 	}
 	if path, err := (Archive{Source: "/a/file"}).Fetch(t.Context(), nil, cache, nil); path != "/a/file" || err != nil {
-		t.Error(path, err)
+		t.Errorf("got %q, %v, want /a/file", path, err)
 	}
 }
 
@@ -159,7 +159,7 @@ func TestStalledDownload(t *testing.T) {
 		var got int64
 		_, err := Archive{Source: "https://x/a", SHA256: sum("archive")}.Fetch(t.Context(), &http.Client{Transport: &stream{}}, cache, func(done, _ int64) { got = done })
 		if !errors.Is(err, errStalled) || got != 5 || time.Since(started) != 5*stallLimit/2+stallLimit {
-			t.Errorf("after %s and %d bytes: %v", time.Since(started), got, err)
+			t.Errorf("after %s and %d bytes: %v, want %s, 5 bytes and %v", time.Since(started), got, err, 5*stallLimit/2+stallLimit, errStalled)
 		}
 	})
 }

@@ -68,7 +68,7 @@ func TestLiveOnANarrowTerminal(t *testing.T) {
 		t.Errorf("the screen shows\n%s\nwant\n%s", screen, want)
 	}
 	if !strings.Contains(raw, "ci-9xqd   step 4: waiting for the in…") {
-		t.Errorf("%q", raw)
+		t.Errorf("got %q, want %q", raw, "ci-9xqd   step 4: waiting for the in…")
 	}
 }
 
@@ -82,11 +82,11 @@ func TestLiveFollowsTheWindow(t *testing.T) {
 	live.Close()
 	_, raw := seen()
 	if !strings.Contains(raw, strings.Repeat("x", 60)) {
-		t.Errorf("nothing wide was drawn at first: %q", raw)
+		t.Errorf("nothing wide was drawn at first: %q, want 60 columns", raw)
 	}
 	_, after, found := strings.Cut(raw, "b   y")
 	if !found || strings.Contains(after, strings.Repeat("x", 20)) || strings.Contains(after, strings.Repeat("y", 20)) {
-		t.Errorf("wider than 20 after the window shrank: %q", after)
+		t.Errorf("after the window shrank: %q, want 20 columns at most", after)
 	}
 }
 
@@ -103,7 +103,7 @@ func TestLiveWithMoreLinesThanTheWindow(t *testing.T) {
 	live.Close()
 	screen, raw := seen()
 	if !strings.Contains(raw, "and 22 more") {
-		t.Error("the lines that do not fit are not counted")
+		t.Errorf("got %q, want %q", raw, "and 22 more")
 	}
 	lines := strings.Split(screen, "\n")
 	for i, line := range lines {
@@ -130,6 +130,6 @@ func TestTableOnTerminals(t *testing.T) {
 	var text strings.Builder
 	Table(&text, header, [][]string{{strings.Repeat("n", 300), "s", "i"}})
 	if strings.Count(text.String(), "\n") != 2 {
-		t.Error(text.String())
+		t.Errorf("got %q, want 2 lines", text.String())
 	}
 }
