@@ -44,12 +44,12 @@ func run() int {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		say("stopping and cleaning up (Ctrl-C again ends at once)")
+		say("stopping and cleaning up (press Ctrl-C again to exit at once)")
 		cancel(errInterrupted)
 		<-signals
 		os.Exit(130)
 	}()
-	ctx, done := context.WithTimeoutCause(interruptible, amounts.limit, fmt.Errorf("not done within %s", amounts.limit))
+	ctx, done := context.WithTimeoutCause(interruptible, amounts.limit, fmt.Errorf("did not finish within %s", amounts.limit))
 	defer done()
 
 	results, err := benchmark(ctx, amounts, *quickly, say)
@@ -96,7 +96,7 @@ func benchmark(ctx context.Context, amounts amounts, quickly bool, say func(stri
 	}
 	socket, local := strings.CutPrefix(endpoint.Host, "unix://")
 	if !local {
-		return nil, fmt.Errorf("engine %s: figures are taken on this machine's own engine, by its socket", endpoint.Host)
+		return nil, fmt.Errorf("engine %s: the benchmark needs this machine's own engine, by its socket", endpoint.Host)
 	}
 	engine, err := dockerx.Connect(endpoint)
 	if err != nil {
@@ -132,9 +132,9 @@ func benchmark(ctx context.Context, amounts amounts, quickly bool, say func(stri
 			Cores: facts.CPUs, Memory: facts.Memory, Version: version,
 		}},
 	}
-	say("%s on %d cores, everything it makes has the label %s=%s", b.run, facts.CPUs, runLabel, b.run)
+	say("%s on %d cores; all created objects have the label %s=%s", b.run, facts.CPUs, runLabel, b.run)
 	defer func() {
-		say("removing what was made")
+		say("removing the created objects")
 		err = errors.Join(err, b.down(ctx, b.run), b.down(ctx, b.run+"-pasta"), b.removeAll(ctx))
 	}()
 	if err := b.measure(ctx); err != nil {
@@ -167,7 +167,7 @@ func newRunnerctl() (call func(context.Context, ...string) (string, error), dir 
 		return nil, "", err
 	}
 	if _, err := os.Stat(program); err != nil {
-		return nil, "", fmt.Errorf("%w: make build makes it", err)
+		return nil, "", fmt.Errorf("%w: run make build", err)
 	}
 	if dir, err = os.MkdirTemp("", "runnerctl-bench-"); err != nil {
 		return nil, "", err

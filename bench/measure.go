@@ -140,7 +140,7 @@ func (b *bench) models(ctx context.Context) error {
 	}
 	b.results.Machine.Busy = round(busy)
 	if busy > 0.1 {
-		b.say("%.0f %% of the processors' time is others': the figures will tell little", 100*busy)
+		b.say("%.0f %% of the processors' time is used by others: the figures will be unreliable", 100*busy)
 	}
 	return nil
 }

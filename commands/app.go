@@ -61,7 +61,7 @@ func Main(args []string) int {
 	}
 	go func() {
 		<-signals
-		fmt.Fprintln(os.Stderr, "\nstopping and cleaning up (Ctrl-C again ends at once)")
+		fmt.Fprintln(os.Stderr, "\nstopping and cleaning up (press Ctrl-C again to exit at once)")
 		cancel(errInterrupted)
 		<-signals
 		os.Exit(exitInterrupted)
@@ -154,10 +154,10 @@ func report(ctx context.Context, s session.Session, err error) int {
 func helpText() cmdline.Text {
 	return cmdline.Text{
 		Version:    Version,
-		Precedence: "Settings: flags over environment (RUNNERCTL_…) over runnerctl.yaml over defaults.",
-		Files:      [][2]string{{"runnerctl.yaml", "The fleet's settings, in the working folder; none is needed."}},
-		Exit:       [][2]string{{"0", "done"}, {"1", "failed"}, {"2", "wrong usage or settings"}, {"4", "refused by GitHub for who asks"}, {"130", "interrupted"}},
-		ExitNote:   "exec and run pass on the exit code of their command.",
+		Precedence: "Flags override the environment (RUNNERCTL_…), which overrides runnerctl.yaml, which overrides the defaults.",
+		Files:      [][2]string{{"runnerctl.yaml", "The settings of the fleet, in the working directory (optional)."}},
+		Exit:       [][2]string{{"0", "done"}, {"1", "failed"}, {"2", "wrong usage or settings"}, {"4", "credentials refused by GitHub"}, {"130", "interrupted"}},
+		ExitNote:   "exec and run return the exit code of their command.",
 	}
 }
 
@@ -182,8 +182,8 @@ func newApp(s session.Session) *cmdline.App {
 		Writer:    s.Streams.Out,
 		ErrWriter: s.Streams.Err,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help, of a command: runnerctl COMMAND --help"},
-			&cli.BoolFlag{Name: "version", Usage: "print runnerctl's own version"},
+			&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help; for one command: runnerctl COMMAND --help"},
+			&cli.BoolFlag{Name: "version", Usage: "print the version of runnerctl"},
 		},
 		Before: func(c *cli.Context) error {
 			if c.Bool("version") && c.NArg() > 0 { // never run a command while ignoring the flag

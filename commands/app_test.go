@@ -59,30 +59,30 @@ var usageErrors = map[string]string{
 	"--count 3 up":          "unknown flag --count: flags come after the command",
 	"--vresion":             "unknown flag --vresion: did you mean --version?",
 	"up --count three":      `--count "three": expected a whole number`,
-	"up --count":            "--count: a value is needed",
+	"up --count":            "--count: a value is required",
 	"up --timeout soon":     `--timeout "soon": expected a duration like 60s or 2m`,
 	"up --dry-run=maybe":    `--dry-run "maybe": expected true or false`,
-	"completion":            "a shell is needed: bash, zsh or fish",
-	"completion tcsh":       "a shell is needed: bash, zsh or fish",
+	"completion":            "specify a shell: bash, zsh or fish",
+	"completion tcsh":       "specify a shell: bash, zsh or fish",
 	"up --count 0":          "runners.count: 0: expected 1 to 200",
 	"up --count -1":         "runners.count: -1: expected 1 to 200",
 	"up --count 10000":      "runners.count: 10000: expected 1 to 200",
 	"up extra":              `unexpected argument "extra"`,
 	"up --progress loud":    `--progress "loud"`,
-	"ps -o yaml":            `--output "yaml": table or json`,
+	"ps -o yaml":            `--output "yaml": expected table or json`,
 	"ps --fleet A_B":        `--fleet "A_B"`,
 	"ps -c nosuch.yaml":     "nosuch.yaml",
 	"down extra --all":      `unexpected argument "extra"`,
 	"build extra":           `unexpected argument "extra"`,
 	"doctor --color pink":   `--color "pink"`,
-	"exec":                  "a runner's name and a command are needed",
-	"exec ci-1":             "a runner's name and a command are needed",
-	"init":                  "give --target, or --yes",
+	"exec":                  "specify a runner and a command",
+	"exec ci-1":             "specify a runner and a command",
+	"init":                  "use --target, or --yes",
 	"init --target x --yes": "--target: ",
 	"init --yes --count 0":  "runners.count: 0",
-	"init --target= --base debian:trixie-slim": "give --count, or --yes",
-	"logs --tail -1":                        "--tail -1: 0 or more",
-	"logs a --source kernel":                `--source "kernel": start, containerd, dockerd, agent, diagnostics`,
+	"init --target= --base debian:trixie-slim": "use --count, or --yes",
+	"logs --tail -1":                        "--tail -1: expected 0 or more",
+	"logs a --source kernel":                `--source "kernel": expected start, containerd, dockerd, agent, diagnostics`,
 	"logs --since yesterday":                `--since "yesterday"`,
 	"logs -o yaml":                          `--output "yaml"`,
 	"logs --color pink":                     `--color "pink"`,
@@ -90,15 +90,15 @@ var usageErrors = map[string]string{
 	"run --":                                "a command is needed",
 	"run --copy nosuch -- true":             "--copy nosuch: ",
 	"run --progress loud -- true":           `--progress "loud"`,
-	"cp":                                    "two places are needed",
-	"cp ci-1:a":                             "two places are needed",
-	"cp a b":                                "one of the places must be in a runner",
-	"cp ci-1:a ci-2:b":                      "one of the places must be on this machine",
+	"cp":                                    "specify a source and a destination",
+	"cp ci-1:a":                             "specify a source and a destination",
+	"cp a b":                                "the source or the destination must be in a runner",
+	"cp ci-1:a ci-2:b":                      "the source or the destination must be on this machine",
 	"cp ci-1:a b --nosuch":                  "unknown flag --nosuch",
-	"inspect":                               "one runner's name is needed",
-	"inspect a b":                           "one runner's name is needed",
+	"inspect":                               "specify one runner",
+	"inspect a b":                           "specify one runner",
 	"inspect a -o yaml":                     `--output "yaml"`,
-	"prune":                                 "no terminal to ask on: give --yes, or --dry-run",
+	"prune":                                 "no terminal for the confirmation: use --yes, or --dry-run",
 	"prune extra --yes":                     `unexpected argument "extra"`,
 	"supervise extra":                       `unexpected argument "extra"`,
 	"supervise --log-format pink":           `--log-format "pink": text or json`,
@@ -153,7 +153,7 @@ func TestOutputThatCanNotBeWritten(t *testing.T) {
 		var errs bytes.Buffer
 		s := session.Session{Streams: ui.Streams{In: strings.NewReader(""), Out: fullWriter{}, Err: &errs}, Env: os.Getenv, GOOS: "linux"}
 		code := run(t.Context(), s, append([]string{"runnerctl"}, strings.Fields(line)...))
-		if code != exitFailure || !strings.Contains(errs.String(), "write report.txt: no space left on device\n  hint   this side has no room for report.txt\n") {
+		if code != exitFailure || !strings.Contains(errs.String(), "write report.txt: no space left on device\n  hint   no space left on this machine for report.txt\n") {
 			t.Errorf("%s: exit code %d, want %d; stderr:\n%s\nwant the full disk of report.txt, with a hint", line, code, exitFailure, &errs)
 		}
 	}
@@ -162,9 +162,9 @@ func TestOutputThatCanNotBeWritten(t *testing.T) {
 func TestAddressOfNoEngine(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, one := range []struct{ variable, value, want string }{
-		{"DOCKER_HOST", "garbage", "error: engine garbage: that is no address\n  hint   DOCKER_HOST takes "},
-		{"DOCKER_HOST", "tcp://", "error: engine tcp://: that is no address\n  hint   DOCKER_HOST takes "},
-		{"DOCKER_CONTEXT", "nosuch", "error: docker context \"nosuch\": there is none of that name\n  hint   docker context ls lists them"},
+		{"DOCKER_HOST", "garbage", "error: engine garbage: not an address\n  hint   DOCKER_HOST accepts "},
+		{"DOCKER_HOST", "tcp://", "error: engine tcp://: not an address\n  hint   DOCKER_HOST accepts "},
+		{"DOCKER_CONTEXT", "nosuch", "error: docker context \"nosuch\" does not exist\n  hint   docker context ls lists them"},
 	} {
 		t.Run(one.value, func(t *testing.T) {
 			t.Setenv("DOCKER_HOST", "")

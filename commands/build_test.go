@@ -36,7 +36,7 @@ func TestOfferedAgent(t *testing.T) {
 		t.Errorf("another agent:\n%s", older)
 	}
 	writeSettings(t, github, "acme/api", "image: {agent: {version: 2.300.0}}")
-	if code, _, stderr := runnerctl(t.Context(), "build", "--print"); code != exitFailure || !strings.Contains(stderr, "set image.agent.sha256 to the one on github.com/actions/runner/releases/tag/v2.300.0") {
+	if code, _, stderr := runnerctl(t.Context(), "build", "--print"); code != exitFailure || !strings.Contains(stderr, "set image.agent.sha256 to the value on github.com/actions/runner/releases/tag/v2.300.0") {
 		t.Errorf("code %d: %s", code, stderr)
 	}
 	writeSettings(t, github, "acme/api")
@@ -44,7 +44,7 @@ func TestOfferedAgent(t *testing.T) {
 	if code, _, stderr := runnerctl(t.Context(), "build", "--print"); code != exitAuth || !strings.Contains(stderr, "with image.agent.archive the image needs nothing of GitHub") {
 		t.Errorf("code %d: %s", code, stderr)
 	}
-	if code, _, stderr := runnerctl(t.Context(), "prune", "--dry-run"); code != 0 || !strings.Contains(stderr, "the newest runner image stays") {
+	if code, _, stderr := runnerctl(t.Context(), "prune", "--dry-run"); code != 0 || !strings.Contains(stderr, "the newest runner image is kept") {
 		t.Errorf("prune: code %d: %s", code, stderr)
 	}
 }

@@ -32,7 +32,7 @@ func completionCommand(s session.Session) verb {
 		Action: func(c *cli.Context) error {
 			shell := c.Args().First()
 			if c.NArg() != 1 || !slices.Contains(shells, shell) {
-				return &cmdline.UsageError{Command: "completion", Problem: "a shell is needed: bash, zsh or fish"}
+				return &cmdline.UsageError{Command: "completion", Problem: "specify a shell: bash, zsh or fish"}
 			}
 			script, err := scripts.Completion.ReadFile(path.Join("completion", shell))
 			if err != nil {

@@ -72,33 +72,33 @@ func cpCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "cp",
 		Category:  "Look inside",
-		Usage:     "copy files into a runner's machine, or out of it",
+		Usage:     "copy files between a runner and this machine",
 		ArgsUsage: "SRC DST (one of them NAME:PATH)",
-		Description: "As docker cp does: a folder goes into an existing folder, or becomes DST where there is none; SRC/. means what is in SRC;\n" +
-			"- is a tar stream. Paths in a runner begin at runner's home. What is copied in belongs to runner\n" +
-			"(with --root: to root), what is copied out to you.\n\nExamples:\n" +
+		Description: "Works like docker cp: a folder is copied into an existing folder, or created as DST; SRC/. means the contents of SRC;\n" +
+			"- is a tar stream. Relative paths in a runner start at the home folder of its user runner. Files copied in belong to runner\n" +
+			"(with --root: to root), files copied out belong to you.\n\nExamples:\n" +
 			"   runnerctl cp ci-7k2p:work/report.xml .\n" +
 			"   runnerctl cp src ci-7k2p:work\n" +
 			"   runnerctl cp ci-7k2p:/var/log - | tar -t",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "root", Usage: "read and write as the machine's own root (no one on the host)"},
-			&cli.BoolFlag{Name: "follow-link", Aliases: []string{"L"}, Usage: "where SRC is a symbolic link, copy what it leads to"},
+			&cli.BoolFlag{Name: "root", Usage: "read and write as root of the runner (an unprivileged user on the host)"},
+			&cli.BoolFlag{Name: "follow-link", Aliases: []string{"L"}, Usage: "if SRC is a symbolic link, copy its target"},
 		},
 		Action: func(c *cli.Context) error {
 			wrong := func(problem string) error { return &cmdline.UsageError{Command: "cp", Problem: problem} }
 			if c.NArg() != 2 {
-				return wrong("two places are needed: runnerctl cp SRC DST")
+				return wrong("specify a source and a destination: runnerctl cp SRC DST")
 			}
 			options := cpOptions{from: parsePlace(c.Args().Get(0)), to: parsePlace(c.Args().Get(1)), root: c.Bool("root"), follow: c.Bool("follow-link")}
 			switch {
 			case options.from.runner == "" && options.to.runner == "":
-				return wrong("one of the places must be in a runner: NAME:PATH")
+				return wrong("the source or the destination must be in a runner: NAME:PATH")
 			case options.from.runner != "" && options.to.runner != "":
-				return wrong("one of the places must be on this machine")
+				return wrong("the source or the destination must be on this machine")
 			case options.from.path == "" || options.to.path == "":
 				return wrong("a path is missing")
 			case options.to.runner == "" && options.to.path == "-" && s.Streams.OutTTY:
-				return wrong("a tar stream is nothing for a terminal: pipe it somewhere")
+				return wrong("refusing to write a tar stream to a terminal: redirect or pipe it")
 			}
 			return runCp(c.Context, s, options)
 		},
@@ -140,10 +140,10 @@ func runCp(ctx context.Context, s session.Session, options cpOptions) error {
 func tellSkipped(s session.Session, summary archive.Summary) {
 	const most = 10
 	for _, one := range summary.Skipped[:min(most, len(summary.Skipped))] {
-		fmt.Fprintf(s.Streams.Err, "left out %s\n", ui.Plain(one))
+		fmt.Fprintf(s.Streams.Err, "skipped %s\n", ui.Plain(one))
 	}
 	if more := len(summary.Skipped) - most; more > 0 {
-		fmt.Fprintf(s.Streams.Err, "left out %d more\n", more)
+		fmt.Fprintf(s.Streams.Err, "skipped %d more\n", more)
 	}
 }
 
@@ -216,7 +216,7 @@ func copyIn(ctx context.Context, s session.Session, machine inside, options cpOp
 	found, resolved, _ := strings.Cut(strings.TrimSuffix(answer.String(), "\n"), "\n")
 	if options.from.path == "-" {
 		if found != aFolder {
-			return archive.Summary{}, errors.New("a tar stream needs a folder that is there")
+			return archive.Summary{}, errors.New("a tar stream needs an existing folder")
 		}
 		return send(ctx, machine, options.to.path, func(out *tar.Writer) (archive.Summary, error) {
 			in, err := archive.Stream(s.Streams.In)
@@ -239,9 +239,9 @@ func copyIn(ctx context.Context, s session.Session, machine inside, options cpOp
 	case err != nil:
 		return archive.Summary{}, err
 	case info.IsDir() && found == aFile:
-		return archive.Summary{}, errors.New("a folder can't become a file")
+		return archive.Summary{}, errors.New("can't copy a folder to a file")
 	case !info.IsDir() && strings.HasSuffix(from.path, "/"):
-		return archive.Summary{}, errors.New("the source is no folder")
+		return archive.Summary{}, errors.New("the source is not a folder")
 	}
 	target := options.to.path
 	if found == aFile && resolved != "" {
@@ -335,7 +335,7 @@ func copyOut(ctx context.Context, s session.Session, machine inside, options cpO
 		// tar pads its last block; its exit code and error output come after that.
 		switch _, rest := io.CopyN(io.Discard, reader, 1<<20); {
 		case rest == nil:
-			err = errors.New("the stream goes on after the archive's end")
+			err = errors.New("the stream continues after the end of the archive")
 		case !errors.Is(rest, io.EOF):
 			err = rest
 		}

@@ -90,7 +90,7 @@ func cpIntoARunner(t *testing.T, runner string) {
 	cpFails(t, "no such folder", "src/plain", runner+":nosuch/")
 	cpFails(t, "nosuch", "src/plain", runner+":nosuch/plain")
 	cpFails(t, "nosuch", "nosuch", runner+":x")
-	cpFails(t, "a folder can't become a file", "src", runner+":as named")
+	cpFails(t, "can't copy a folder to a file", "src", runner+":as named")
 	cpFails(t, "no runner named nosuch", "src", "nosuch:x")
 	must(t, "cp", "--root", "src/plain", runner+":/etc/plain")
 	if got := inRunner(t, runner, "stat -c '%U %a' /etc/plain"); got != "root 640\n" {
@@ -196,7 +196,7 @@ func cpWithAHostileTar(t *testing.T, runner string) {
 	hostile(`cd /tmp && mkdir -p h/job && ln -sfn ../elsewhere h/job/l && mkdir -p h2/job/l && echo evil >h2/job/l/secret && /usr/bin/tar -c -C h job -C ../h2 job/l/secret`)
 	must(t, "cp", runner+":job", "hostile")
 	hostile(`cd /tmp && mkdir -p h3/elsewhere && echo evil >h3/elsewhere/secret && /usr/bin/tar -c -C h job -C ../h3 elsewhere`)
-	cpFails(t, "outside of what was asked for", runner+":job", "hostile2")
+	cpFails(t, "outside the requested path", runner+":job", "hostile2")
 	hostile(`cd /tmp && /usr/bin/tar -c -P --transform s,^h3,job/../..,  h h3`)
 	cpFails(t, "in the archive", runner+":job", "hostile3")
 	hostile(`yes`)
@@ -206,7 +206,7 @@ func cpWithAHostileTar(t *testing.T, runner string) {
 	must(t, "exec", runner, "--", "sh", "-c", "mkdir closed && echo x >closed/üñí && chmod 0 closed/üñí")
 	hostile(`exec /usr/bin/tar "$@"`)
 	cpFails(t, "üñí: Cannot open: Permission denied", runner+":closed", "closed")
-	cpFails(t, "/dev/null is neither file, folder nor link", "/dev/null", runner+":null")
+	cpFails(t, "/dev/null is not a file, folder or link", "/dev/null", runner+":null")
 	hostile(`printf "\\033]0;title\\007tar: bad\\n" >&2; exit 2`)
 	cpFails(t, "bad", runner+":job", "hostile6")
 	if got := readFile("elsewhere/secret"); got != "kept" {
@@ -250,8 +250,8 @@ func TestCpOfStandardInput(t *testing.T) {
 	if got := must(t, "exec", runner, "--", "cat", "packed"); got != "text" {
 		t.Errorf("the copied file: %q, want %q", got, "text")
 	}
-	if code, stderr := cp(t.Context(), strings.NewReader("garbage\n")); code != exitFailure || !strings.Contains(stderr, "standard input: that is no tar archive") {
-		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "standard input: that is no tar archive")
+	if code, stderr := cp(t.Context(), strings.NewReader("garbage\n")); code != exitFailure || !strings.Contains(stderr, "standard input: not a tar archive") {
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitFailure, stderr, "standard input: not a tar archive")
 	}
 
 	quiet, never := io.Pipe()

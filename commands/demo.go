@@ -49,13 +49,13 @@ func demoCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:     "demo",
 		Category: "More",
-		Usage:    "doctor, build, a stand-in GitHub, three runners, nine jobs with Docker in three waves, down",
-		Description: "Exits 1 if anything differs from what it should be.\n\nExamples:\n" +
+		Usage:    "run a demo: doctor, build, a stand-in GitHub, three runners, nine jobs with Docker in three waves, down",
+		Description: "Exits 1 if any result is not as expected.\n\nExamples:\n" +
 			"   runnerctl demo\n" +
 			"   runnerctl demo --bootstrap-base -o json",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read settings from `FILE`; none is needed", DefaultText: "./" + config.DefaultFile, EnvVars: []string{"RUNNERCTL_CONFIG"}, Category: "Settings"},
-			&cli.StringFlag{Name: "agent", Usage: "`FILE` with the agent for the image", DefaultText: "the test agent beside runnerctl: make agent", EnvVars: []string{"RUNNERCTL_DEMO_AGENT"}, Category: "Settings"},
+			&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read settings from `FILE` (optional)", DefaultText: "./" + config.DefaultFile, EnvVars: []string{"RUNNERCTL_CONFIG"}, Category: "Settings"},
+			&cli.StringFlag{Name: "agent", Usage: "`FILE` with the agent for the image", DefaultText: "the test agent next to runnerctl, built by make agent", EnvVars: []string{"RUNNERCTL_DEMO_AGENT"}, Category: "Settings"},
 		}, flags.Build(), []cli.Flag{flags.Output(), flags.Color()}),
 		Action: func(c *cli.Context) error {
 			if err := cmdline.NoArguments(c); err != nil {
@@ -95,7 +95,7 @@ func demoAgent(given string) (config.Agent, error) {
 		}
 		found, err := filepath.Glob(filepath.Join(filepath.Dir(program), "testagent-linux-*.tar.gz"))
 		if err != nil || len(found) != 1 {
-			return config.Agent{}, hint.Add(fmt.Errorf("agent: %d archives testagent-linux-….tar.gz beside %s", len(found), program), "make agent builds it; --agent names another file")
+			return config.Agent{}, hint.Add(fmt.Errorf("agent: found %d archives testagent-linux-….tar.gz next to %s", len(found), program), "make agent builds it; --agent names another file")
 		}
 		given = found[0]
 	}
@@ -132,8 +132,8 @@ func runDemo(ctx context.Context, s session.Session, options demoOptions) error 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n%s no collision: the same names, ports and tags in %d jobs, each with a runner and a Docker daemon of its own; root inside, nobody on the host\n", options.theme.Check(), len(run.rows))
-	fmt.Fprintf(out, "%s queued to first step: %.2fs (median); nothing left, at GitHub or on the host; %s in all\n", options.theme.Check(), medianStart(run.rows).Seconds(), ui.Duration(time.Since(started)))
+	fmt.Fprintf(out, "\n%s no collisions: the same names, ports and tags in %d jobs, each with a runner and a Docker daemon of its own; root inside, nobody on the host\n", options.theme.Check(), len(run.rows))
+	fmt.Fprintf(out, "%s queued to first step: %.2fs (median); nothing left at GitHub or on the host; %s in total\n", options.theme.Check(), medianStart(run.rows).Seconds(), ui.Duration(time.Since(started)))
 	return nil
 }
 
@@ -171,7 +171,7 @@ func startDemoGitHub(ctx context.Context, engine *dockerx.Engine, settings *conf
 		return nil, nil, err
 	}
 	if github, err = ghsim.Start(ghsim.Options{RunnerAddress: net.JoinHostPort(bridge.String(), "0")}); err != nil {
-		return nil, nil, hint.Add(err, "the demo needs an engine on this very machine: its runners call back")
+		return nil, nil, hint.Add(err, "the demo needs an engine on this machine, because its runners connect back to it")
 	}
 	folder, err := os.MkdirTemp("", "runnerctl-demo-")
 	if err != nil {
@@ -355,7 +355,7 @@ func (r *demo) ended(ctx context.Context) error {
 		}
 		select {
 		case <-bounded.Done():
-			return fmt.Errorf("runner %s has had its job and has not ended: %w", runners[at].Name, bounded.Err())
+			return fmt.Errorf("runner %s completed its job but did not end: %w", runners[at].Name, bounded.Err())
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -136,7 +136,7 @@ func (j demoJob) judge(result ghsim.Result) error {
 func collisions(rows []demoRow) error {
 	for i, row := range rows {
 		if row.Daemon == "" {
-			return &demoError{problem: fmt.Sprintf("job %s did not tell its Docker daemon", row.Name)}
+			return &demoError{problem: fmt.Sprintf("job %s did not report its Docker daemon", row.Name)}
 		}
 		for _, other := range rows[:i] {
 			switch {

@@ -42,21 +42,21 @@ func doctorCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "doctor",
 		Category:  "Prepare",
-		Usage:     "tell whether this machine's engine can run runners, and what to do if not",
+		Usage:     "check whether the engine's machine can run runners, and print fixes",
 		ArgsUsage: "[ID…]",
-		Description: "With an ID, or the beginning of some (userns), only those checks. Exits 1 if a required check fails.\n\nExamples:\n" +
+		Description: "With an ID or a prefix of IDs (userns), only those checks run. Exits 1 if a required check fails.\n\nExamples:\n" +
 			"   runnerctl doctor\n" +
 			"   runnerctl doctor userns devices.tun\n" +
 			"   runnerctl doctor --fix-script | sudo sh\n" +
 			"   runnerctl doctor --image docker:dind-rootless\n" +
 			"   runnerctl doctor --deep -o json",
 		Flags: slices.Concat(flags.Config(), flags.GitHub(), flags.Build(), []cli.Flag{
-			&cli.BoolFlag{Name: "list", Usage: "list the checks, run none", Category: "Checks"},
-			&cli.StringSliceFlag{Name: "ignore", Usage: "take what the check `ID` finds for a warning", EnvVars: []string{"RUNNERCTL_IGNORE"}, Category: "Checks"},
-			&cli.BoolFlag{Name: "offline", Usage: "ask nothing beyond the engine's machine", EnvVars: []string{"RUNNERCTL_OFFLINE"}, Category: "Checks"},
-			&cli.StringFlag{Name: "image", Usage: "judge the image `NAME`, anybody's, in place of the machine", Category: "Checks"},
-			&cli.BoolFlag{Name: "deep", Usage: "then start a real runner, let it show all that a job needs, and try to get out of it", Category: "Checks"},
-			&cli.BoolFlag{Name: "fix-script", Usage: "print a shell script that mends what can be mended, for root on the engine's machine", Category: "Output"},
+			&cli.BoolFlag{Name: "list", Usage: "list the checks without running them", Category: "Checks"},
+			&cli.StringSliceFlag{Name: "ignore", Usage: "report a failure of the check `ID` as a warning", EnvVars: []string{"RUNNERCTL_IGNORE"}, Category: "Checks"},
+			&cli.BoolFlag{Name: "offline", Usage: "connect only to the engine's machine", EnvVars: []string{"RUNNERCTL_OFFLINE"}, Category: "Checks"},
+			&cli.StringFlag{Name: "image", Usage: "check the image `NAME` (any image) instead of the machine", Category: "Checks"},
+			&cli.BoolFlag{Name: "deep", Usage: "also start test runners, exercise the features that jobs need, and attempt to escape", Category: "Checks"},
+			&cli.BoolFlag{Name: "fix-script", Usage: "print the automatic fixes as a shell script, for root on the engine's machine", Category: "Output"},
 			flags.Output(), flags.Color()}),
 		Action: func(c *cli.Context) error {
 			options := doctorOptions{image: c.String("image"), offline: c.Bool("offline"), fixScript: c.Bool("fix-script")}
@@ -88,7 +88,7 @@ func doctorCommand(s session.Session) verb {
 			}
 			if c.Bool("deep") {
 				if options.image != "" || options.fixScript {
-					return &cmdline.UsageError{Command: "doctor", Problem: "--deep goes with neither --image nor --fix-script"}
+					return &cmdline.UsageError{Command: "doctor", Problem: "--deep can't be combined with --image or --fix-script"}
 				}
 				options.deep = true
 				if options.build, err = flags.BuildOptions(c); err != nil {
@@ -110,7 +110,7 @@ func checksNamed(catalogue []doctor.Check, words []string) ([]doctor.Check, erro
 	for _, check := range catalogue {
 		ids = append(ids, check.ID)
 	}
-	problem := fmt.Sprintf("unknown check %q (doctor --list names them)", unknown)
+	problem := fmt.Sprintf("unknown check %q (doctor --list lists all checks)", unknown)
 	if near := spelling.Nearest(unknown, ids); near != "" {
 		problem += fmt.Sprintf(": did you mean %q?", near)
 	}
@@ -136,7 +136,7 @@ func listChecks(s session.Session, options doctorOptions) error {
 	if options.json {
 		return flags.WriteJSON(s.Streams.Out, entries)
 	}
-	ui.Table(s.Streams.Out, []string{"ID", "SEVERITY", "WHAT"}, rows)
+	ui.Table(s.Streams.Out, []string{"ID", "SEVERITY", "CHECK"}, rows)
 	return nil
 }
 

@@ -304,8 +304,8 @@ func TestNewerSchema(t *testing.T) {
 	})
 	for _, command := range [][]string{{"ps", "--fleet", name}, {"down", "--fleet", name}, up(name)} {
 		code, _, stderr := runnerctl(t.Context(), command...)
-		if code != exitFailure || !strings.Contains(stderr, "was made by a newer runnerctl") || !strings.Contains(stderr, "hint") {
-			t.Errorf("%v: exit code %d, want %d; stderr:\n%s\nwant %q and %q", command, code, exitFailure, stderr, "was made by a newer runnerctl", "hint")
+		if code != exitFailure || !strings.Contains(stderr, "was created by a newer runnerctl") || !strings.Contains(stderr, "hint") {
+			t.Errorf("%v: exit code %d, want %d; stderr:\n%s\nwant %q and %q", command, code, exitFailure, stderr, "was created by a newer runnerctl", "hint")
 		}
 	}
 	if _, err := api.ContainerInspect(t.Context(), made.ID); err != nil {

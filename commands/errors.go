@@ -20,7 +20,7 @@ func advised(err error) error {
 	}
 	var here *fs.PathError
 	if errors.As(err, &here) && errors.Is(err, syscall.ENOSPC) {
-		return hint.Add(err, "this side has no room for "+here.Path)
+		return hint.Add(err, "no space left on this machine for "+here.Path)
 	}
 	if known := doctor.Explain(hint.Text(err)); known != nil {
 		return hint.Add(err, known.Cause+": "+known.Cure)
@@ -31,7 +31,7 @@ func advised(err error) error {
 	case dockerx.IsForbidden(err):
 		return hint.Add(err, "this user may not open the engine's socket: sudo usermod -aG docker $USER, then log in again (members of that group are root on the machine)")
 	case dockerx.IsUnreachable(err):
-		return hint.Add(err, "is the Docker Engine running, and --host, DOCKER_HOST or the docker context right? runnerctl doctor tells")
+		return hint.Add(err, "check that the Docker Engine is running and that --host, DOCKER_HOST or the docker context is correct; run runnerctl doctor")
 	}
 	return err
 }

@@ -28,12 +28,12 @@ func eventsCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:     "events",
 		Category: "Look inside",
-		Usage:    "show what the fleet's supervisor did, and why",
+		Usage:    "show the events of the fleet's supervisor",
 		Description: "Examples:\n" +
 			"   runnerctl events -f\n" +
 			"   runnerctl events -o json",
 		Flags: append(flags.Config(),
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until Ctrl-C"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "follow new events until Ctrl-C"},
 			flags.Color(), flags.Output()),
 		Action: func(c *cli.Context) error {
 			if err := cmdline.NoArguments(c); err != nil {
@@ -101,7 +101,7 @@ func noEvents(ctx context.Context, s session.Session, engine *dockerx.Engine, na
 		fmt.Fprintf(s.Streams.Err, "fleet %s has no supervisor, and no events\n", name)
 		return nil
 	}
-	fmt.Fprintf(s.Streams.Err, "the supervisor of fleet %s has told nothing yet\n", name)
+	fmt.Fprintf(s.Streams.Err, "the supervisor of fleet %s has no events yet\n", name)
 	return nil
 }
 

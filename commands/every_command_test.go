@@ -69,9 +69,9 @@ func TestEveryCommandReadsFlagsAfterArguments(t *testing.T) {
 	for _, command := range visible(t) {
 		for problem, flags := range map[string][]string{
 			"unknown flag --nosuch":                       {"--nosuch"},
-			`--color "pink": auto, always or never`:       {"--color", "pink"},
-			`--color "gray": auto, always or never`:       {"--color=gray"},
-			"--color: a value is needed":                  {"--color"},
+			`--color "pink": expected auto, always or never`:       {"--color", "pink"},
+			`--color "gray": expected auto, always or never`:       {"--color=gray"},
+			"--color: a value is required":                  {"--color"},
 			"unknown flag --colour: did you mean --color": {"--colour", "always"},
 		} {
 			line := misplaced(command, flags...)

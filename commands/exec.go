@@ -30,19 +30,19 @@ func execCommand(s session.Session) verb {
 		Category:  "Look inside",
 		Usage:     "run a command inside a runner's machine, as runner in its home",
 		ArgsUsage: "NAME -- CMD [ARG…]",
-		Description: "Its exit code is passed on.\n\nExamples:\n" +
+		Description: "Returns the exit code of the command.\n\nExamples:\n" +
 			"   runnerctl exec ci-7k2p -- docker ps\n" +
 			"   runnerctl exec --root ci-7k2p -- bash",
 		Flags: append(flags.Config(),
-			&cli.BoolFlag{Name: "root", Usage: "as the machine's own root (no one on the host)"},
-			&cli.BoolFlag{Name: "no-tty", Aliases: []string{"T"}, Usage: "no terminal, even if this is one"}),
+			&cli.BoolFlag{Name: "root", Usage: "run as root of the runner (an unprivileged user on the host)"},
+			&cli.BoolFlag{Name: "no-tty", Aliases: []string{"T"}, Usage: "don't allocate a terminal"}),
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
 			if len(args) > 1 && args[1] == "--" {
 				args = append(args[:1], args[2:]...)
 			}
 			if len(args) < 2 {
-				return &cmdline.UsageError{Command: "exec", Problem: "a runner's name and a command are needed: runnerctl exec NAME -- CMD"}
+				return &cmdline.UsageError{Command: "exec", Problem: "specify a runner and a command: runnerctl exec NAME -- CMD"}
 			}
 			return runExec(c.Context, s, execOptions{name: args[0], command: args[1:], root: c.Bool("root"), noTTY: c.Bool("no-tty")})
 		},
@@ -66,11 +66,11 @@ func notRunning(runner fleet.Runner) error {
 	err := fmt.Errorf("runner %s is %s", runner.Name, runner.State)
 	switch runner.State {
 	case fleet.Paused:
-		return hint.Add(err, "docker unpause "+runner.Name+" lets it go on, runnerctl up replaces it")
+		return hint.Add(err, "docker unpause "+runner.Name+" resumes it, runnerctl up replaces it")
 	case fleet.Restarting:
-		return hint.Add(err, "it ends again and again: runnerctl logs "+runner.Name+" tells why, runnerctl up replaces it")
+		return hint.Add(err, "it keeps restarting: runnerctl logs "+runner.Name+" shows why, runnerctl up replaces it")
 	}
-	return hint.Add(err, "runnerctl logs "+runner.Name+" tells why, runnerctl up replaces it")
+	return hint.Add(err, "runnerctl logs "+runner.Name+" shows why, runnerctl up replaces it")
 }
 
 // execIn runs a command on this process's own streams.

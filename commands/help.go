@@ -13,7 +13,7 @@ func helpCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "help",
 		Category:  "More",
-		Usage:     "show help, of all or of one command",
+		Usage:     "show help for all commands or for one",
 		ArgsUsage: "[COMMAND]",
 		Description: "Examples:\n" +
 			"   runnerctl help\n" +

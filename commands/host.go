@@ -32,21 +32,21 @@ func hostCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "host",
 		Category:  "Prepare",
-		Usage:     "list the machines that runners live on, empty one, make one ready",
+		Usage:     "list hosts, drain a host, prepare a machine as a host",
 		ArgsUsage: "ls|drain NAME|prepare HOST|cloud-init",
-		Description: "ls asks every host of the file's hosts:, side by side. drain is down for one of them: jobs are waited for;\n" +
-			"with count: 0 in the file, up leaves it empty. prepare makes a host of a machine behind ssh: Docker Engine from the distribution's\n" +
-			"packages, what runners need of the kernel, the AppArmor profile runnerctl-runner, no cloud metadata for containers. It tells the plan and asks.\n" +
+		Description: "ls queries every host in hosts: of the file in parallel. drain runs down for one of them and waits for its jobs;\n" +
+			"with count: 0 in the file, up leaves it empty. prepare sets up a machine over ssh: Docker Engine from the distribution's\n" +
+			"packages, kernel modules and settings, the AppArmor profile runnerctl-runner, no cloud metadata for containers. It prints the plan and asks.\n" +
 			"cloud-init prints user-data that does the same at a VM's first boot (Debian 12 and 13, Ubuntu 22.04 and 24.04, Amazon Linux 2023).\n\nExamples:\n" +
 			"   runnerctl host ls\n" +
 			"   runnerctl host drain vm2\n" +
 			"   runnerctl host prepare ssh://admin@vm --dry-run\n" +
 			"   runnerctl host cloud-init >user-data",
 		Flags: slices.Concat(flags.Config(), flags.GitHub(), []cli.Flag{
-			&cli.DurationFlag{Name: "wait", Usage: "drain: `LIMIT` for jobs to end", Value: jobsWait, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
-			&cli.BoolFlag{Name: "force", Usage: "drain: cancel jobs, and go on though GitHub can't be asked", Category: "GitHub"},
+			&cli.DurationFlag{Name: "wait", Usage: "drain: time `LIMIT` for jobs to end", Value: jobsWait, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
+			&cli.BoolFlag{Name: "force", Usage: "drain: cancel jobs, and continue if GitHub can't be reached", Category: "GitHub"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "prepare: print the plan only", Category: "Plan"},
-			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "prepare: don't ask", Category: "Plan"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "prepare: don't ask for confirmation", Category: "Plan"},
 			&cli.BoolFlag{Name: "allow-metadata", Usage: "prepare, cloud-init: let containers reach the cloud's metadata service", Category: "Plan"},
 			flags.Output(), flags.Color(),
 		}),
@@ -62,7 +62,7 @@ func hostCommand(s session.Session) verb {
 			switch verb {
 			case "drain":
 				if len(args) != 1 {
-					return &cmdline.UsageError{Command: "host", Problem: "one host's name is needed: runnerctl host drain NAME"}
+					return &cmdline.UsageError{Command: "host", Problem: "specify one host: runnerctl host drain NAME"}
 				}
 				options := lifecycle.Down{Settings: loaded, Fleet: loaded.Name, Wait: c.Duration("wait"), Force: c.Bool("force")}
 				if options.Theme, err = flags.Theme(c, s, s.Streams.ErrTTY); err != nil {
@@ -71,7 +71,7 @@ func hostCommand(s session.Session) verb {
 				return runDrain(c.Context, s, args[0], options)
 			case "prepare":
 				if len(args) != 1 {
-					return &cmdline.UsageError{Command: "host", Problem: "one machine is needed: runnerctl host prepare ssh://USER@VM"}
+					return &cmdline.UsageError{Command: "host", Problem: "specify one machine: runnerctl host prepare ssh://USER@VM"}
 				}
 				options := prepareOptions{config: loaded, dryRun: c.Bool("dry-run"), yes: c.Bool("yes"), allowMetadata: c.Bool("allow-metadata")}
 				if options.theme, err = flags.Theme(c, s, s.Streams.OutTTY); err != nil {
@@ -107,7 +107,7 @@ func checkHostWords(c *cli.Context, verb string) error {
 	}
 	slices.Sort(verbs)
 	if _, known := hostVerbs[verb]; !known {
-		return &cmdline.UsageError{Command: "host", Problem: "what to do? " + strings.Join(verbs, ", ")}
+		return &cmdline.UsageError{Command: "host", Problem: "specify an action: " + strings.Join(verbs, ", ")}
 	}
 	for _, flag := range own {
 		if c.IsSet(flag) && !slices.Contains(hostVerbs[verb], flag) {
@@ -132,7 +132,7 @@ func runDrain(ctx context.Context, s session.Session, name string, options lifec
 		return err
 	}
 	if options.Settings.CountOn(name) > 0 {
-		fmt.Fprintf(s.Streams.Err, "the next up fills %s again, unless its count: is 0\n", name)
+		fmt.Fprintf(s.Streams.Err, "the next up creates runners on %s again, unless its count: is 0\n", name)
 	}
 	return nil
 }

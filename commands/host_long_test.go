@@ -35,8 +35,8 @@ func TestHostIsPrepared(t *testing.T) {
 	if after := m.Must(t, state); !strings.Contains(after, "/dev/net/tun 666") || !strings.Contains(after, "fs.inotify.max_user_instances = 8192") || !strings.Contains(after, "-d 169.254.169.254/32 -j REJECT") {
 		t.Errorf("after that:\n%s\nwant /dev/net/tun of mode 666, 8192 instances, and the metadata address refused", after)
 	}
-	if code, _, stderr := runnerctl(t.Context(), prepare...); code != 0 || !strings.Contains(stderr, " is prepared already\n") || strings.Contains(stderr, "will ") {
-		t.Errorf("again: exit code %d, want 0; stderr:\n%s\nwant %q, but not %q", code, stderr, " is prepared already\n", "will ")
+	if code, _, stderr := runnerctl(t.Context(), prepare...); code != 0 || !strings.Contains(stderr, " is already prepared\n") || strings.Contains(stderr, "will ") {
+		t.Errorf("again: exit code %d, want 0; stderr:\n%s\nwant %q, but not %q", code, stderr, " is already prepared\n", "will ")
 	}
 }
 

@@ -30,7 +30,7 @@ type prepareOptions struct {
 // prepareScript returns scripts/host/prepare, with the files that it needs, as one script.
 func prepareScript() (string, error) {
 	var text strings.Builder
-	text.WriteString("#!/bin/sh\n# runnerctl: makes a host of this machine.\nset -eu\nFILES=$(mktemp -d)\nexport FILES\ntrap 'rm -rf \"$FILES\"' EXIT\n")
+	text.WriteString("#!/bin/sh\n# runnerctl: sets up this machine as a host.\nset -eu\nFILES=$(mktemp -d)\nexport FILES\ntrap 'rm -rf \"$FILES\"' EXIT\n")
 	err := fs.WalkDir(scripts.Host, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -67,7 +67,7 @@ func runPrepare(ctx context.Context, s session.Session, address string, options 
 		return err
 	}
 	if !strings.HasPrefix(endpoint.Host, "ssh://") {
-		return &cmdline.UsageError{Command: "host", Problem: fmt.Sprintf("host prepare %s: only machines behind ssh:// are prepared from here (this one: scripts/host/prepare)", address)}
+		return &cmdline.UsageError{Command: "host", Problem: fmt.Sprintf("host prepare %s: only ssh:// hosts are supported (for this machine, run scripts/host/prepare)", address)}
 	}
 	script, err := prepareScript()
 	if err != nil {
@@ -89,11 +89,11 @@ func runPrepare(ctx context.Context, s session.Session, address string, options 
 	}
 	switch {
 	case plan.Len() == 0:
-		fmt.Fprintf(s.Streams.Err, "%s is prepared already\n", endpoint.Name)
+		fmt.Fprintf(s.Streams.Err, "%s is already prepared\n", endpoint.Name)
 	case options.dryRun:
 		return nil
 	default:
-		if err := sure(s, options, "Do this on "+endpoint.Name+"?"); err != nil {
+		if err := sure(s, options, "Apply this plan on "+endpoint.Name+"?"); err != nil {
 			return err
 		}
 		show := session.Indented(s.Streams.Err, "       ")
@@ -110,7 +110,7 @@ func sure(s session.Session, options prepareOptions, question string) error {
 		return nil
 	}
 	if !s.Asks() {
-		return &cmdline.UsageError{Command: "host", Problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
+		return &cmdline.UsageError{Command: "host", Problem: "no terminal for the confirmation: use --yes, or --dry-run to see the plan"}
 	}
 	yes, err := confirm(s, question)
 	if err == nil && !yes {
@@ -134,7 +134,7 @@ func mend(ctx context.Context, s session.Session, endpoint dockerx.Endpoint, opt
 		if options.dryRun {
 			return nil
 		}
-		if err := sure(s, options, "Mend this on "+endpoint.Name+"?"); err != nil {
+		if err := sure(s, options, "Apply these fixes on "+endpoint.Name+"?"); err != nil {
 			return err
 		}
 		if err := dockerx.RunAsRoot(ctx, endpoint, fixes.String(), s.Streams.Err); err != nil {

@@ -255,13 +255,13 @@ func TestHostPrepare(t *testing.T) {
 	if m.Must(t, state) != before || !slices.Equal(m.Written(t), written) {
 		t.Errorf("--dry-run changed something: %v, want %v", m.Written(t), written)
 	}
-	if code, _, stderr := runnerctl(t.Context(), prepare...); code != exitUsage || !strings.Contains(stderr, "no terminal to ask on: give --yes, or --dry-run") || m.Must(t, state) != before {
-		t.Errorf("unasked: exit code %d, want %d; stderr:\n%s\nwant %q, and no change", code, exitUsage, stderr, "no terminal to ask on: give --yes, or --dry-run")
+	if code, _, stderr := runnerctl(t.Context(), prepare...); code != exitUsage || !strings.Contains(stderr, "no terminal for the confirmation: use --yes, or --dry-run") || m.Must(t, state) != before {
+		t.Errorf("unasked: exit code %d, want %d; stderr:\n%s\nwant %q, and no change", code, exitUsage, stderr, "no terminal for the confirmation: use --yes, or --dry-run")
 	}
 
 	for trusted, want := range map[string][]string{
-		"":      {"its host key is not known here", "hint   ssh -p ", "shows the key's fingerprint and asks"},
-		"other": {"its host key is not the one that this machine trusts", "ssh-keygen -R '[" + m.Address + "]:"},
+		"":      {"its host key is unknown", "hint   ssh -p ", "shows the key's fingerprint and asks"},
+		"other": {"its host key differs from the key that this machine trusts", "ssh-keygen -R '[" + m.Address + "]:"},
 	} {
 		host.Know(t, trusted)
 		refused(t, append(prepare, "--yes"), want...)

@@ -100,7 +100,7 @@ func TestTLSHosts(t *testing.T) {
 	}
 	for _, address := range []string{"wrong", two.TCP} {
 		t.Setenv("DOCKER_CERT_PATH", stranger.Dir)
-		refused(t, []string{"ps", "--host", address}, "host "+address+": its certificate is not one to trust", "ca.pem", "must be that of who signed the engine's certificate")
+		refused(t, []string{"ps", "--host", address}, "host "+address+": its certificate is not trusted", "ca.pem", "must be the authority that signed the engine's certificate")
 	}
 	mixed := t.TempDir() // the right authority, and a client certificate that it did not sign
 	for name, dir := range map[string]string{"ca.pem": authority.Dir, "cert.pem": stranger.Dir, "key.pem": stranger.Dir} {
@@ -111,7 +111,7 @@ func TestTLSHosts(t *testing.T) {
 	t.Setenv("DOCKER_CERT_PATH", mixed)
 	refused(t, []string{"ps", "--host", one.TCP}, "it refuses this client's certificate", "must be signed by the authority that the engine trusts")
 	t.Setenv("DOCKER_CERT_PATH", "")
-	refused(t, []string{"ps", "--host", one.TCP}, "tcp:// without TLS: whoever reaches that port is root there", "ssh:// needs nothing set up")
+	refused(t, []string{"ps", "--host", one.TCP}, "tcp:// without TLS: anyone who reaches that port is root on that machine", "ssh:// needs no setup")
 
 	t.Setenv("DOCKER_CERT_PATH", authority.Dir)
 	must(t, "down")
@@ -171,7 +171,7 @@ func TestHostFallsSilent(t *testing.T) {
 		var out bytes.Buffer
 		said := &heard{Writer: &out, words: "host two: it does not answer", started: time.Now()}
 		code := run(t.Context(), session.Session{Streams: ui.Streams{In: strings.NewReader(""), Out: said, Err: said}, Env: os.Getenv, GOOS: "linux"}, append([]string{"runnerctl"}, strings.Fields(test.line)...))
-		if said.after == 0 || said.after > within || !strings.Contains(out.String(), test.one) || !strings.Contains(out.String(), "does a firewall drop packets on the way?") {
+		if said.after == 0 || said.after > within || !strings.Contains(out.String(), test.one) || !strings.Contains(out.String(), "that no firewall drops the packets") {
 			t.Errorf("%s: exit code %d, output after %s, want some within %s:\n%s\nwant %q and the firewall", test.line, code, said.after, within, out.String(), test.one)
 		}
 		if log := two.Log(200); !strings.Contains(log, "Calling HEAD /_ping") {

@@ -54,9 +54,9 @@ func TestSSHHost(t *testing.T) {
 	}
 
 	host.Know(t, "")
-	refused(t, at, "its host key is not known here", "Host key verification failed.", "hint   ssh -p "+port+" ")
+	refused(t, at, "its host key is unknown", "Host key verification failed.", "hint   ssh -p "+port+" ")
 	host.Know(t, "other")
-	refused(t, at, "its host key is not the one that this machine trusts", "IDENTIFICATION HAS CHANGED", "ssh-keygen -R '[127.0.0.1]:"+port+"'")
+	refused(t, at, "its host key differs from the key that this machine trusts", "IDENTIFICATION HAS CHANGED", "ssh-keygen -R '[127.0.0.1]:"+port+"'")
 	host.Know(t, "host")
 	host.Allow(t, "other")
 	refused(t, at, "the ssh login is refused", "Permission denied (publickey).")
@@ -67,7 +67,7 @@ func TestSSHHost(t *testing.T) {
 	if code != exitFailure || !strings.Contains(stdout, "✘ engine.reachable") || !strings.Contains(stdout, "nothing listens at that address") {
 		t.Errorf("doctor: exit code %d, want %d; stdout:\n%s\nwant %q and %q", code, exitFailure, stdout, "✘ engine.reachable", "nothing listens at that address")
 	}
-	refused(t, []string{"ps", "--host", "ssh://nosuch.invalid"}, "its name is not known")
+	refused(t, []string{"ps", "--host", "ssh://nosuch.invalid"}, "its name can't be resolved")
 }
 
 // A machine without Docker, and one whose engine does not run.
@@ -76,7 +76,7 @@ func TestSSHHostWithoutDocker(t *testing.T) {
 	none := enginetest.StartSSH(t, enginetest.SSHOptions{Env: []string{"PATH=/nosuch"}})
 	refused(t, []string{"ps", "--host", none.Address}, "it has no docker command", "runnerctl host prepare "+none.Address)
 	stopped := enginetest.StartSSH(t, enginetest.SSHOptions{Env: []string{"DOCKER_HOST=unix:///nosuch.sock"}})
-	refused(t, []string{"ps", "--host", stopped.Address}, "its Docker Engine does not run", "systemctl enable --now docker")
+	refused(t, []string{"ps", "--host", stopped.Address}, "its Docker Engine is not running", "systemctl enable --now docker")
 }
 
 // Hosts that accept the connection and send nothing.
@@ -98,7 +98,7 @@ func TestSilentHost(t *testing.T) {
 	defer both.Wait()
 	for _, scheme := range []string{"ssh", "tcp"} {
 		both.Go(func() {
-			refused(t, []string{"ps", "--host", scheme + "://" + listener.Addr().String()}, "answer", "is the machine up")
+			refused(t, []string{"ps", "--host", scheme + "://" + listener.Addr().String()}, "answer", "check that the machine is up")
 		})
 	}
 }

@@ -46,24 +46,24 @@ func questions() []question {
 				_, err := ghapi.ParseTarget(text)
 				return err
 			}},
-		{flag: "base", ask: "Base image (what jobs see)", choices: []string{"debian:trixie-slim", "ubuntu:24.04", "ubuntu:22.04", "debian:sid-slim"},
+		{flag: "base", ask: "Base image for jobs", choices: []string{"debian:trixie-slim", "ubuntu:24.04", "ubuntu:22.04", "debian:sid-slim"},
 			preset: func(c config.Config) string { return c.Image.Base },
 			set:    func(c *config.Config, text string) error { c.Image.Base = text; return nil }},
-		{flag: "count", ask: "How many runners", preset: func(c config.Config) string { return strconv.Itoa(c.Runners.Count) },
+		{flag: "count", ask: "Number of runners", preset: func(c config.Config) string { return strconv.Itoa(c.Runners.Count) },
 			set: func(c *config.Config, text string) (err error) {
 				if c.Runners.Count, err = strconv.Atoi(text); err != nil {
-					return fmt.Errorf("%q is no whole number", text)
+					return fmt.Errorf("%q is not a whole number", text)
 				}
 				return nil
 			}},
-		{flag: "cpus", ask: "CPUs of each", preset: func(c config.Config) string { return fmt.Sprint(c.Runners.CPUs) },
+		{flag: "cpus", ask: "CPUs per runner", preset: func(c config.Config) string { return fmt.Sprint(c.Runners.CPUs) },
 			set: func(c *config.Config, text string) (err error) {
 				if c.Runners.CPUs, err = strconv.ParseFloat(text, 64); err != nil {
-					return fmt.Errorf("%q is no number", text)
+					return fmt.Errorf("%q is not a number", text)
 				}
 				return nil
 			}},
-		{flag: "memory", ask: "Memory of each", preset: func(c config.Config) string { return c.Runners.Memory.String() },
+		{flag: "memory", ask: "Memory per runner", preset: func(c config.Config) string { return c.Runners.Memory.String() },
 			set: func(c *config.Config, text string) (err error) {
 				c.Runners.Memory, err = config.ParseSize(text)
 				return err
@@ -73,7 +73,7 @@ func questions() []question {
 
 func initCommand(s session.Session) verb {
 	own := []cli.Flag{
-		&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "take the defaults for what no flag answers"},
+		&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "use the defaults for settings without a flag"},
 		&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "overwrite the file"},
 	}
 	for _, q := range questions() {
@@ -107,7 +107,7 @@ func initCommand(s session.Session) verb {
 
 func runInit(s session.Session, options initOptions) error {
 	if _, err := os.Stat(options.file); err == nil && !options.force {
-		return hint.Add(fmt.Errorf("%s exists already", options.file), "--force overwrites it")
+		return hint.Add(fmt.Errorf("%s already exists", options.file), "--force overwrites it")
 	}
 	wanted := config.Default()
 	if options.fleet != "" {
@@ -145,7 +145,7 @@ func answerTo(s session.Session, q question, options initOptions, wanted config.
 		return preset, nil
 	}
 	if !s.Asks() {
-		return "", &cmdline.UsageError{Command: "init", Problem: "no terminal to ask on: give --" + q.flag + ", or --yes for the defaults"}
+		return "", &cmdline.UsageError{Command: "init", Problem: "no terminal for questions: use --" + q.flag + ", or --yes for the defaults"}
 	}
 	var answer string
 	var err error

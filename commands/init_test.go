@@ -89,9 +89,9 @@ func TestInitAsksOnATerminal(t *testing.T) {
 	for _, step := range []struct{ question, answer string }{
 		{"GitHub URL", "https://github.com/acme/api"},
 		{"Base image", ""},
-		{"How many runners", "many"},
-		{"is no whole number", "\x15\x7f\x7f\x7f\x7f4"},
-		{"Memory of each", "8g"},
+		{"Number of runners", "many"},
+		{"is not a whole number", "\x15\x7f\x7f\x7f\x7f4"},
+		{"Memory per runner", "8g"},
 	} {
 		if _, err := person.ExpectString(step.question); err != nil {
 			t.Fatalf("%s: %v\n%s", step.question, err, seen)

@@ -28,7 +28,7 @@ func inspectCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "inspect",
 		Category:  "Look inside",
-		Usage:     "tell all that is known of one runner, also of one that is gone",
+		Usage:     "show details of a runner, also of a removed one",
 		ArgsUsage: "NAME",
 		Description: "Examples:\n" +
 			"   runnerctl inspect ci-7k2p\n" +
@@ -36,7 +36,7 @@ func inspectCommand(s session.Session) verb {
 		Flags: []cli.Flag{flags.Color(), flags.Output()},
 		Action: func(c *cli.Context) (err error) {
 			if c.NArg() != 1 {
-				return &cmdline.UsageError{Command: "inspect", Problem: "one runner's name is needed: runnerctl inspect NAME"}
+				return &cmdline.UsageError{Command: "inspect", Problem: "specify one runner: runnerctl inspect NAME"}
 			}
 			options := inspectOptions{name: c.Args().First()}
 			if options.json, err = flags.JSON(c); err != nil {
@@ -148,9 +148,9 @@ func writeDetails(out io.Writer, of fleet.Details, theme ui.Theme) {
 		{"privileged", map[bool]string{true: "never; inner containers may be", false: "never, nor are inner containers"}[of.InnerPrivileged]},
 	}
 	for _, one := range of.UIDMap {
-		text := fmt.Sprintf("%d here is %d on the host", one.Inside, one.Outside)
+		text := fmt.Sprintf("%d inside is %d on the host", one.Inside, one.Outside)
 		if one.Length > 1 {
-			text = fmt.Sprintf("%d–%d here are %d–%d on the host", one.Inside, one.Inside+one.Length-1, one.Outside, one.Outside+one.Length-1)
+			text = fmt.Sprintf("%d–%d inside are %d–%d on the host", one.Inside, one.Inside+one.Length-1, one.Outside, one.Outside+one.Length-1)
 		}
 		security = append(security, [2]string{"uids", text})
 	}
@@ -161,7 +161,7 @@ func writeDetails(out io.Writer, of fleet.Details, theme ui.Theme) {
 	}
 	section("start", phases)
 	for _, one := range of.DaemonRestarts {
-		fmt.Fprintf(out, "  %-12s again at %s\n", ui.Plain(one.Name), one.Time.Format(time.RFC3339))
+		fmt.Fprintf(out, "  %-12s restarted at %s\n", ui.Plain(one.Name), one.Time.Format(time.RFC3339))
 	}
 }
 

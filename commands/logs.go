@@ -40,17 +40,17 @@ func logsCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:      "logs",
 		Category:  "Look inside",
-		Usage:     "show what runners say: their start, their containerd, dockerd and agent",
+		Usage:     "show the logs of runners: start, containerd, dockerd and agent",
 		ArgsUsage: "[NAME…]",
-		Description: "Without a NAME: those of the whole fleet, in the order of time. Of a runner that is gone: what its supervisor kept.\n\nExamples:\n" +
+		Description: "Without a NAME, shows the logs of the whole fleet in order of time. For a removed runner, shows the log that its supervisor kept.\n\nExamples:\n" +
 			"   runnerctl logs -f\n" +
 			"   runnerctl logs --source dockerd --since 10m ci-7k2p",
 		Flags: append(flags.Config(),
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until Ctrl-C, or until every runner has ended"},
-			&cli.IntFlag{Name: "tail", Usage: "the last `N` lines of each runner", DefaultText: "all"},
-			&cli.StringFlag{Name: "since", Usage: "from `TIME` on: how long ago (10m) or RFC 3339"},
-			&cmdline.Choice{Flag: &cli.StringSliceFlag{Name: "source", Usage: "of these only, one `SOURCE` or some with commas: " + strings.Join(fleet.Sources, ", ") + "; of one that is gone also " + fleet.Diagnostics}, Candidates: cmdline.Candidates{Words: fleet.Sources}},
-			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "tell each line's time", Category: "Output"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "follow the logs until Ctrl-C, or until every runner has ended"},
+			&cli.IntFlag{Name: "tail", Usage: "show the last `N` lines of each runner", DefaultText: "all"},
+			&cli.StringFlag{Name: "since", Usage: "show lines since `TIME`: a duration (10m) or RFC 3339"},
+			&cmdline.Choice{Flag: &cli.StringSliceFlag{Name: "source", Usage: "show only this `SOURCE`, or several separated by commas: " + strings.Join(fleet.Sources, ", ") + "; for a removed runner also " + fleet.Diagnostics}, Candidates: cmdline.Candidates{Words: fleet.Sources}},
+			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "show timestamps", Category: "Output"},
 			flags.Color(), flags.Output()),
 		Action: func(c *cli.Context) error {
 			loaded, err := flags.Settings(c)
@@ -66,17 +66,17 @@ func logsCommand(s session.Session) verb {
 			}
 			if c.IsSet("tail") {
 				if options.tail = c.Int("tail"); options.tail < 0 {
-					return wrong("--tail %d: 0 or more", options.tail)
+					return wrong("--tail %d: expected 0 or more", options.tail)
 				}
 			}
 			for _, source := range options.sources {
 				if !slices.Contains(fleet.Sources, source) && source != fleet.Diagnostics {
-					return wrong("--source %q: %s, %s", source, strings.Join(fleet.Sources, ", "), fleet.Diagnostics)
+					return wrong("--source %q: expected %s, %s", source, strings.Join(fleet.Sources, ", "), fleet.Diagnostics)
 				}
 			}
 			if text := c.String("since"); text != "" {
 				if options.since, err = parseSince(text, time.Now()); err != nil {
-					return wrong("--since %q: how long ago (10m), or RFC 3339 (2006-01-02T15:04:05Z)", text)
+					return wrong("--since %q: expected a duration (10m) or RFC 3339 (2006-01-02T15:04:05Z)", text)
 				}
 			}
 			if options.json, err = flags.JSON(c); err != nil {
@@ -154,7 +154,7 @@ func logged(ctx context.Context, s session.Session, options logsOptions) (reader
 		return readers, err
 	}
 	if len(options.names) == 0 && len(readers) == 0 {
-		return nil, hint.Add(fmt.Errorf("fleet %s has no runners", options.fleet), "runnerctl up makes them, runnerctl ps --all lists those of other fleets")
+		return nil, hint.Add(fmt.Errorf("fleet %s has no runners", options.fleet), "runnerctl up creates runners, runnerctl ps --all lists the runners of all fleets")
 	}
 	slices.SortStableFunc(readers, func(a, b *logReader) int {
 		if len(options.names) > 0 {

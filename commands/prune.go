@@ -33,17 +33,17 @@ func pruneCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
 		Name:     "prune",
 		Category: "Clean up",
-		Usage:    "remove what nobody needs any more, of every fleet: images, remains of fleets and of run",
-		Description: "Goes: runners of fleets that have ended altogether, volumes without a runner, runners of a run that was killed,\n" +
-			"stale locks, runner images that neither a container nor up needs. Nothing without runnerctl's label is touched.\n\nExamples:\n" +
+		Usage:    "remove unused images, volumes and containers of all fleets",
+		Description: "Removes runners of fleets without a running runner, volumes without a runner, runners of a killed run,\n" +
+			"stale locks, and runner images that neither a container nor up needs. Objects without runnerctl's label are never touched.\n\nExamples:\n" +
 			"   runnerctl prune --dry-run\n" +
 			"   runnerctl prune --images --yes",
 		Flags: []cli.Flag{
 			flags.ConfigFile(),
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
-			&cli.BoolFlag{Name: "images", Usage: "images only", Category: "Plan"},
-			&cli.BoolFlag{Name: "kept", Usage: "also runners that run --keep left", Category: "Plan"},
-			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask", Category: "Plan"},
+			&cli.BoolFlag{Name: "images", Usage: "remove only images", Category: "Plan"},
+			&cli.BoolFlag{Name: "kept", Usage: "also remove runners that run --keep left", Category: "Plan"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask for confirmation", Category: "Plan"},
 			flags.Color(),
 		},
 		Action: func(c *cli.Context) error {
@@ -56,7 +56,7 @@ func pruneCommand(s session.Session) verb {
 			}
 			options := pruneOptions{config: loaded, dryRun: c.Bool("dry-run"), yes: c.Bool("yes"), images: c.Bool("images"), kept: c.Bool("kept")}
 			if !options.dryRun && !options.yes && !s.Asks() {
-				return &cmdline.UsageError{Command: "prune", Problem: "no terminal to ask on: give --yes, or --dry-run to see the plan"}
+				return &cmdline.UsageError{Command: "prune", Problem: "no terminal for the confirmation: use --yes, or --dry-run to see the plan"}
 			}
 			if options.theme, err = flags.Theme(c, s, s.Streams.ErrTTY); err != nil {
 				return err
@@ -79,7 +79,7 @@ func runPrune(ctx context.Context, s session.Session, options pruneOptions) erro
 	current, err := lifecycle.Fleet{Settings: options.config}.FindImage(ctx, s, engine)
 	var unoffered *image.UnofferedError
 	if errors.As(err, &unoffered) {
-		fmt.Fprintf(s.Streams.Err, "GitHub does not tell which agent it offers, so the newest runner image stays: %s\n", hint.FirstLine(err))
+		fmt.Fprintf(s.Streams.Err, "GitHub did not report its newest agent, so the newest runner image is kept: %s\n", hint.FirstLine(err))
 	} else if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func runPrune(ctx context.Context, s session.Session, options pruneOptions) erro
 		return nil
 	}
 	if !options.yes {
-		sure, err := confirm(s, fmt.Sprintf("Remove these %d, %s?", len(plan.Removals), ui.Bytes(plan.Size())))
+		sure, err := confirm(s, fmt.Sprintf("Remove these %d objects (%s)?", len(plan.Removals), ui.Bytes(plan.Size())))
 		if err != nil || !sure {
 			return err
 		}

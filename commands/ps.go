@@ -43,8 +43,8 @@ func psCommand(s session.Session) verb {
 			"   runnerctl ps\n" +
 			"   runnerctl ps --all -o json",
 		Flags: slices.Concat(flags.Config(), flags.GitHub(), []cli.Flag{
-			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "every fleet on this engine"},
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "names only", Category: "Output"},
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "show the runners of every fleet on this engine"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only names", Category: "Output"},
 			flags.Output(),
 		}),
 		Action: func(c *cli.Context) error {
@@ -130,7 +130,7 @@ func askGitHub(ctx context.Context, s session.Session, engine *dockerx.Engine, l
 			fmt.Fprintf(s.Streams.Err, "jobs of fleet %s are not shown: %s\n", name, withHint(err))
 		}
 		for _, one := range orphans {
-			fmt.Fprintf(s.Streams.Err, "GitHub lists %s, which no runner here is: the next up or down removes it once it is offline\n", one.Name)
+			fmt.Fprintf(s.Streams.Err, "GitHub lists %s, but there is no such runner here: the next up or down removes it once it is offline\n", one.Name)
 		}
 	}
 }
@@ -151,7 +151,7 @@ func tellAbsentSupervisors(ctx context.Context, s session.Session, engine *docke
 		case err != nil:
 			fmt.Fprintf(s.Streams.Err, "the supervisor of fleet %s is not shown: %s\n", one, withHint(err))
 		case why != "":
-			fmt.Fprintf(s.Streams.Err, "the supervisor of fleet %s does not run: %s; runnerctl up brings it back\n", one, why)
+			fmt.Fprintf(s.Streams.Err, "the supervisor of fleet %s is not running: %s; run runnerctl up to restart it\n", one, why)
 		}
 	}
 }

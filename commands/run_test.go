@@ -73,7 +73,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	for to, problem := range map[string]string{
-		"/run/x":     "/run is made anew at each start",
+		"/run/x":     "/run is recreated at each start",
 		"/var/run/x": "/var/run is a symbolic link in the image",
 		"/etc/hosts": "/etc/hosts is no folder",
 	} {

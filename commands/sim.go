@@ -31,7 +31,7 @@ func simCommand(s session.Session) verb {
 		Category: "More",
 		Usage:    "run a stand-in GitHub until Ctrl-C, for development",
 		Hidden:   true,
-		Description: "Prints its target, and the files of its CA and of a token; then what becomes of the jobs.\n\nExamples:\n" +
+		Description: "Prints its target, the files of its CA and of a token, and then the results of the jobs.\n\nExamples:\n" +
 			"   runnerctl sim --jobs workflow.yaml\n" +
 			"   runnerctl sim --jobs workflow.yaml --runner-address 172.17.0.1:0",
 		Flags: []cli.Flag{

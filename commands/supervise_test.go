@@ -16,8 +16,8 @@ func TestSupervisorProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ named, arch, want string }{
-		{text, "x86_64", "text: no program of Linux"},
-		{"/nosuch", "x86_64", "--supervisor-binary: /nosuch: no program of Linux"},
+		{text, "x86_64", "text: not a Linux program"},
+		{"/nosuch", "x86_64", "--supervisor-binary: /nosuch: not a Linux program"},
 		{"", "riscv64", "no runnerctl for the engine's machine, which is riscv64"},
 	} {
 		if _, err := program.ForSupervisor(test.named, test.arch); err == nil || !strings.Contains(err.Error(), test.want) {

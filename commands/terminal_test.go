@@ -84,8 +84,8 @@ func TestDumbTerminal(t *testing.T) {
 	t.Setenv("TERM", "dumb")
 	for _, command := range []string{"init", "prune"} {
 		code, raw := inWindow(t, 80, strings.Fields(command)...)
-		if code != exitUsage || !strings.Contains(raw, "no terminal to ask on") || strings.Contains(raw, "\x1b") {
-			t.Errorf("%s: exit code %d, want %d: %q\nwant %q, but not %q", command, code, exitUsage, raw, "no terminal to ask on", "\x1b")
+		if code != exitUsage || !strings.Contains(raw, "no terminal for") || strings.Contains(raw, "\x1b") {
+			t.Errorf("%s: exit code %d, want %d: %q\nwant %q, but not %q", command, code, exitUsage, raw, "no terminal for", "\x1b")
 		}
 	}
 }

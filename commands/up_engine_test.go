@@ -96,7 +96,7 @@ func TestUpLeavesASupervisor(t *testing.T) {
 		if err := api.ContainerStop(t.Context(), first.ContainerID, container.StopOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		want := "the supervisor of fleet " + name + " does not run: it is stopped, exit code 0; runnerctl up brings it back\n"
+		want := "the supervisor of fleet " + name + " is not running: it is stopped, exit code 0; run runnerctl up to restart it\n"
 		if _, _, stderr := runnerctl(t.Context(), "ps", "--fleet", name); !strings.Contains(stderr, want) {
 			t.Errorf("ps: %q, want %q", stderr, want)
 		}
@@ -197,7 +197,7 @@ func TestUpWithoutASupervisorsProgram(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api")
 	supervised(t)
 	code, _, stderr := runnerctl(t.Context(), up(name, "--supervisor-binary", "/nosuch")...)
-	if code != exitFailure || !strings.Contains(stderr, "--supervisor-binary: /nosuch: no program of Linux") || !strings.Contains(stderr, "make build") || !strings.Contains(stderr, "--no-supervisor") {
+	if code != exitFailure || !strings.Contains(stderr, "--supervisor-binary: /nosuch: not a Linux program") || !strings.Contains(stderr, "make build") || !strings.Contains(stderr, "--no-supervisor") {
 		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant the missing program, make build and --no-supervisor", code, exitFailure, stderr)
 	}
 	if strings.Contains(stderr, "image ") || len(leftovers(t, api, name)) > 0 || len(github.Runners()) > 0 {

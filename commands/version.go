@@ -56,7 +56,7 @@ func versionCommand(s session.Session) verb {
 		Name:     "version",
 		Category: "More",
 		Usage:    "print the versions of runnerctl, the engine and the runner image",
-		Description: "Does not fail where no engine answers.\n\nExamples:\n" +
+		Description: "Does not fail if no engine answers.\n\nExamples:\n" +
 			"   runnerctl version\n" +
 			"   runnerctl version -o json",
 		Flags: append(flags.Config(), flags.Output()),

@@ -129,7 +129,7 @@ func (vm onVM) prepare(t *testing.T) {
 	}
 	vm.must(t, "host", "prepare", "vm", "--yes")
 	_, again := vm.must(t, "host", "prepare", "vm", "--dry-run")
-	if left := planned.FindAllString(again, -1); len(left) > 0 || !strings.Contains(again, "is prepared already") {
+	if left := planned.FindAllString(again, -1); len(left) > 0 || !strings.Contains(again, "is already prepared") {
 		t.Errorf("a second prepare:\n%s\nwant it prepared already", again)
 	}
 }
@@ -137,7 +137,7 @@ func (vm onVM) prepare(t *testing.T) {
 // After a boot, everything that prepare set up is still in place.
 func (vm onVM) prepared(t *testing.T) {
 	_, again := vm.must(t, "host", "prepare", "vm", "--dry-run")
-	if !strings.Contains(again, "is prepared already") || planned.MatchString(again) {
+	if !strings.Contains(again, "is already prepared") || planned.MatchString(again) {
 		t.Errorf("after a boot:\n%s\nwant it prepared already", again)
 	}
 	for script, want := range map[string]string{

@@ -290,7 +290,7 @@ func (e *Engine) Bootstrap(ctx context.Context, reference string, progress io.Wr
 		}
 		return &BuildError{
 			Object: "base " + reference, Problem: "mmdebstrap: " + err.Error(), Lines: output.lines(),
-			Advice: "can this machine reach the distribution's packages, and are they current? apt-get update tells",
+			Advice: "check with apt-get update that this machine reaches the distribution's packages and that they are current",
 		}
 	}
 	file, err := os.Open(path)

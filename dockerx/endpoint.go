@@ -76,8 +76,8 @@ func Resolve(env func(string) string, address string) (Endpoint, error) {
 	certificates, err := certificatesOf(env, address, true)
 	if err == nil && certificates == nil && !loopback(address) {
 		err = &addressError{
-			fmt.Sprintf("host %s: tcp:// without TLS: whoever reaches that port is root there", address),
-			"ssh:// needs nothing set up; for TLS set DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem, or name a docker context that has them",
+			fmt.Sprintf("host %s: tcp:// without TLS: anyone who reaches that port is root on that machine", address),
+			"ssh:// needs no setup; for TLS, set DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem, or name a docker context that has them",
 		}
 	}
 	return Endpoint{Name: address, Host: address, tls: certificates}, err
@@ -129,7 +129,7 @@ func contextEndpoint(name string) (Endpoint, error) {
 	))
 	metadata, err := contexts.GetMetadata(name)
 	if cerrdefs.IsNotFound(err) {
-		return Endpoint{}, &addressError{fmt.Sprintf("docker context %q: there is none of that name", name), "docker context ls lists them; an address begins with ssh://, tcp:// or unix://"}
+		return Endpoint{}, &addressError{fmt.Sprintf("docker context %q does not exist", name), "docker context ls lists them; an address begins with ssh://, tcp:// or unix://"}
 	}
 	if err != nil {
 		return Endpoint{}, fmt.Errorf("docker context %q: %w", name, err)
@@ -188,7 +188,7 @@ func Connect(endpoint Endpoint) (*Engine, error) {
 	transport := &http.Transport{}
 	own := &http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}
 	if _, err := client.ParseHostURL(endpoint.Host); err != nil {
-		return nil, &addressError{fmt.Sprintf("engine %s: that is no address", endpoint.Host), "DOCKER_HOST takes unix:///path, ssh://user@host or tcp://host:port; --host also the name of a docker context"}
+		return nil, &addressError{fmt.Sprintf("engine %s: not an address", endpoint.Host), "DOCKER_HOST accepts unix:///path, ssh://user@host or tcp://host:port; --host also accepts the name of a docker context"}
 	}
 	options := []client.Opt{client.WithAPIVersionNegotiation(), client.WithHTTPClient(own)}
 	helper, err := helperOf(endpoint.Host)

@@ -20,7 +20,7 @@ func (e *ArchError) Error() string {
 
 // Hint says what to do.
 func (e *ArchError) Hint() string {
-	return "remove it there: up builds one for each architecture, from bases of that; docker pull --platform linux/" + e.Machine + " gets those"
+	return "remove it there: up builds an image for each architecture from a base of the same architecture; docker pull --platform linux/" + e.Machine + " pulls such a base"
 }
 
 // Fits refuses an image of another architecture. Such an image fails with "exec format

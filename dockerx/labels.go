@@ -74,11 +74,11 @@ func isRunner(one container.Summary) bool {
 type SchemaError struct{ Object, Found string }
 
 func (e *SchemaError) Error() string {
-	return fmt.Sprintf("%s was made by a newer runnerctl (label schema %s, this one knows %d)", e.Object, e.Found, schema)
+	return fmt.Sprintf("%s was created by a newer runnerctl (label schema %s; this version supports up to %d)", e.Object, e.Found, schema)
 }
 
 // Hint says what to do.
-func (e *SchemaError) Hint() string { return "use the runnerctl that made it, or a newer one" }
+func (e *SchemaError) Hint() string { return "use the runnerctl that created it, or a newer version" }
 
 func checkSchema(object string, labels map[string]string) error {
 	found := labels[labelSchema]

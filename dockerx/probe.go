@@ -65,9 +65,9 @@ type NoImageError struct {
 
 func (e *NoImageError) Error() string {
 	if e.Err != nil {
-		return "the engine has no image with a shell yet to look from (runnerctl build makes one): " + e.Err.Error()
+		return "the engine has no image with a shell for the probe yet (runnerctl build creates one): " + e.Err.Error()
 	}
-	return "the engine has no image yet to look from (runnerctl build makes one)"
+	return "the engine has no image for the probe yet (runnerctl build creates one)"
 }
 
 // Unwrap returns why an image is unsuited.
@@ -114,7 +114,7 @@ content() {
 	base64 <"$2"
 	echo
 }
-tell() {
+report() {
 	stat -f -c 'space %a %S %d %c' /
 	content mounts /proc/self/mountinfo
 	content limits /proc/self/limits
@@ -132,7 +132,7 @@ while [ "$count" -gt 0 ]; do
 	shift
 done
 cd /machine 2>/dev/null
-connect $addresses | { tell $*; cat; }
+connect $addresses | { report $*; cat; }
 `
 
 // Limits for an engine that hangs. A remote one may first have to receive this program, over
@@ -166,7 +166,7 @@ func (e *Engine) Probe(ctx context.Context, options ProbeOptions) (Probed, error
 	defer cancel()
 	probed, err := e.probeAny(bounded, options)
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("probe container: nothing seen within %s", e.probeLimit())
+		err = fmt.Errorf("probe container: no output within %s", e.probeLimit())
 	}
 	return probed, err
 }
@@ -205,7 +205,7 @@ func (e *Engine) probeAny(ctx context.Context, options ProbeOptions) (Probed, er
 	return Probed{}, none
 }
 
-var errTold = errors.New("not a probe's words")
+var errTold = errors.New("not the output of a probe")
 
 // unsuited reports whether the image caused a failure, not the engine: it has no shell, is of
 // another architecture, or lacks the script's programs.
@@ -449,14 +449,14 @@ func readProbe(text string) (Probed, error) {
 				probed.Limits = string(decoded)
 			}
 		default:
-			err = errors.New("an unknown word")
+			err = errors.New("unknown keyword")
 		}
 		if err != nil {
 			return Probed{}, fmt.Errorf("%.40q: %w", word, err)
 		}
 	}
 	if probed.Mounts == "" {
-		return Probed{}, errors.New("it told nothing")
+		return Probed{}, errors.New("no output")
 	}
 	return probed, lines.Err()
 }

@@ -124,29 +124,29 @@ var saidBySSH = regexp.MustCompile(`(?s)stderr="?(.*)`)
 // symptoms explains messages of ssh, of docker's client on the remote host, and of the
 // system. The first match is used.
 var symptoms = []struct{ sign, problem, advice string }{
-	{"REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key is not the one that this machine trusts",
-		"was that machine made anew? then ssh-keygen -R '{key}' forgets the old key, and {ssh} true shows the new one and asks; if it was not, somebody else may answer in its place"},
-	{"Host key verification failed", "its host key is not known here", "{ssh} true shows the key's fingerprint and asks whether to trust it; ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub on that machine tells the true one"},
-	{"permission denied while trying to connect to the", "the login may not open the engine's socket", "there, as root: usermod -aG docker {user} (members of that group are root on that machine)"},
-	{"connect: permission denied", "the login may not open the engine's socket", "there, as root: usermod -aG docker {user} (members of that group are root on that machine)"},
-	{"Permission denied", "the ssh login is refused", "{ssh} true must work without a question: a key in the agent or named in ~/.ssh/config, its public half in ~/.ssh/authorized_keys there"},
+	{"REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key differs from the key that this machine trusts",
+		"if that machine was reinstalled, ssh-keygen -R '{key}' removes the old key, and {ssh} true shows the new key and asks whether to trust it; otherwise, another machine may be answering in its place"},
+	{"Host key verification failed", "its host key is unknown", "{ssh} true shows the key's fingerprint and asks whether to trust it; ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub on that machine prints the correct one"},
+	{"permission denied while trying to connect to the", "the login may not open the engine's socket", "on that machine, as root: usermod -aG docker {user} (members of that group are root on that machine)"},
+	{"connect: permission denied", "the login may not open the engine's socket", "on that machine, as root: usermod -aG docker {user} (members of that group are root on that machine)"},
+	{"Permission denied", "the ssh login is refused", "{ssh} true must succeed without a prompt: load a key into the agent or name it in ~/.ssh/config, and add its public key to ~/.ssh/authorized_keys on that machine"},
 	{"Too many authentication failures", "the ssh login is refused", "name the key in ~/.ssh/config, with IdentitiesOnly yes"},
 	{"docker: not found", "it has no docker command", "runnerctl host prepare {host} installs the Docker Engine there"},
 	{"docker: command not found", "it has no docker command", "runnerctl host prepare {host} installs the Docker Engine there"},
-	{"failed to open the raw stream connection", "its Docker Engine does not run", "there, as root: systemctl enable --now docker"},
-	{"Is the docker daemon running", "its Docker Engine does not run", "there, as root: systemctl enable --now docker"},
-	{"Could not resolve hostname", "its name is not known", "a spelling mistake? {ssh} true says the same"},
-	{"no such host", "its name is not known", "a spelling mistake?"},
-	{"onnection refused", "nothing listens at that address", "is the machine up, and the port right?"},
-	{"x509:", "its certificate is not one to trust", "ca.pem, in DOCKER_CERT_PATH or in the docker context, must be that of who signed the engine's certificate, which must name this address"},
+	{"failed to open the raw stream connection", "its Docker Engine is not running", "on that machine, as root: systemctl enable --now docker"},
+	{"Is the docker daemon running", "its Docker Engine is not running", "on that machine, as root: systemctl enable --now docker"},
+	{"Could not resolve hostname", "its name can't be resolved", "check the spelling; {ssh} true shows the same error"},
+	{"no such host", "its name can't be resolved", "check the spelling"},
+	{"onnection refused", "nothing listens at that address", "check that the machine is up and that the port is correct"},
+	{"x509:", "its certificate is not trusted", "ca.pem, in DOCKER_CERT_PATH or in the docker context, must be the authority that signed the engine's certificate, and that certificate must name this address"},
 	{"remote error: tls:", "it refuses this client's certificate", "cert.pem and key.pem, in DOCKER_CERT_PATH or in the docker context, must be signed by the authority that the engine trusts"},
-	{"does not look like a TLS handshake", "it speaks no TLS", "dockerd --tlsverify makes it do so; ssh:// needs nothing set up"},
-	{"no answer within", "no answer within " + answerLimit.String(), "is the machine up, and does a firewall drop packets on the way?"},
-	{"not responding", "the connection is lost: it answers no more", "is the machine up, and the way to it?"},
-	{"timed out", "it does not answer", "is the machine up, and does a firewall drop packets on the way?"},
-	{"i/o timeout", "it does not answer", "is the machine up, and does a firewall drop packets on the way?"},
-	{"o route to host", "there is no way to it", "is the machine up, and this one's network?"},
-	{"etwork is unreachable", "there is no way to it", "is this machine's network up?"},
+	{"does not look like a TLS handshake", "it does not use TLS", "dockerd --tlsverify turns it on; ssh:// needs no setup"},
+	{"no answer within", "no answer within " + answerLimit.String(), "check that the machine is up and that no firewall drops the packets"},
+	{"not responding", "the connection was lost: it no longer answers", "check that the machine is up and reachable"},
+	{"timed out", "it does not answer", "check that the machine is up and that no firewall drops the packets"},
+	{"i/o timeout", "it does not answer", "check that the machine is up and that no firewall drops the packets"},
+	{"o route to host", "no route to it", "check that the machine and this machine's network are up"},
+	{"etwork is unreachable", "no route to it", "check that this machine's network is up"},
 }
 
 // explain turns an endpoint's error into a HostError with the cause.
@@ -158,7 +158,7 @@ func explain(endpoint Endpoint, err error) error {
 	told := &HostError{Name: endpoint.Name, Problem: "it can't be reached: " + err.Error(), err: err}
 	text := err.Error()
 	if said := saidBySSH.FindStringSubmatch(text); said != nil {
-		told.Problem = "ssh does not get there"
+		told.Problem = "ssh failed"
 		text = strings.TrimSuffix(strings.TrimSpace(said[1]), `"`)
 		for line := range strings.Lines(text) {
 			if line = strings.Trim(line, "@ \r\n"); line != "" {

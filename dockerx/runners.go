@@ -160,7 +160,7 @@ func (e *Engine) Names(ctx context.Context) (map[string]bool, error) {
 // touch a container or volume that had the name before.
 func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, credential secret.Text) (fleet.Runner, error) {
 	if wanted := spec.Agent.Mode != fleet.NoAgent; wanted == credential.Empty() {
-		return fleet.Runner{}, fmt.Errorf("runner %s: agent mode %q and a credential don't go together (there is one: %t)", name, spec.Agent.Mode, !credential.Empty())
+		return fleet.Runner{}, fmt.Errorf("runner %s: agent mode %q does not match the credential (present: %t)", name, spec.Agent.Mode, !credential.Empty())
 	}
 	config, host := containerConfig(name, spec)
 	return e.create(ctx, name, spec, config, host, credential)
@@ -340,7 +340,7 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 	if inspectErr == nil {
 		switch {
 		case info.RestartCount > 0:
-			return "", fmt.Errorf("its container ends again and again (started anew %d times)", info.RestartCount)
+			return "", fmt.Errorf("its container keeps restarting (%d restarts)", info.RestartCount)
 		case !info.State.Running:
 			told := fmt.Sprintf("its container ended with exit code %d", info.State.ExitCode)
 			if hasAgent(info.Config) {

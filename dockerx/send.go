@@ -38,7 +38,7 @@ func (e *Engine) Send(ctx context.Context, runner fleet.Runner, target string, o
 	target = path.Clean(target)
 	for _, folder := range madeAnew {
 		if target == folder || strings.HasPrefix(target, folder+"/") {
-			return fmt.Errorf("%s: %s is made anew at each start", target, folder)
+			return fmt.Errorf("%s: %s is recreated at each start", target, folder)
 		}
 	}
 	there, missing, err := e.walk(ctx, runner, target)
@@ -95,7 +95,7 @@ func (e *Engine) walk(ctx context.Context, runner fleet.Runner, target string) (
 		case found.Mode&fs.ModeSymlink != 0:
 			return "", nil, fmt.Errorf("%s: %s is a symbolic link in the image", target, path.Join(there, part))
 		case !found.Mode.IsDir():
-			return "", nil, fmt.Errorf("%s: %s is no folder", target, path.Join(there, part))
+			return "", nil, fmt.Errorf("%s: %s is not a folder", target, path.Join(there, part))
 		}
 		there = path.Join(there, part)
 	}

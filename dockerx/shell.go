@@ -49,7 +49,7 @@ func RunAsRoot(ctx context.Context, endpoint Endpoint, script string, out io.Wri
 
 func adviceOf(said string) string {
 	if strings.Contains(said, "sudo:") {
-		return "log in as root, or let that user sudo without a password"
+		return "log in as root, or allow that user to run sudo without a password"
 	}
 	return ""
 }

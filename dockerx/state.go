@@ -402,7 +402,7 @@ func (e *Engine) carrierImage(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if len(images) == 0 {
-		return "", errors.New("the engine has no image of runnerctl's any more, through which its volumes are reached")
+		return "", errors.New("the engine no longer has a runnerctl image, which is needed to access volumes")
 	}
 	return images[0].ID, nil
 }

@@ -236,9 +236,9 @@ func (e *SupervisedError) Error() string {
 // Hint says what to do.
 func (e *SupervisedError) Hint() string {
 	if e.Foreground {
-		return "end the runnerctl supervise that runs somewhere; its runners stay"
+		return "stop the process runnerctl supervise; its runners are kept"
 	}
-	return "runnerctl events shows what it does; runnerctl up --no-supervisor takes it away and leaves the runners"
+	return "runnerctl events shows its events; runnerctl up --no-supervisor removes it and keeps the runners"
 }
 
 // Reload notifies a fleet's supervisor, in either form, that its desired state has changed
@@ -330,7 +330,7 @@ func (e *Engine) SupervisorAway(ctx context.Context, fleetName string) (string, 
 	case err != nil || found.Running && found.ExitCode == 0:
 		return "", err
 	case found.Running:
-		return fmt.Sprintf("it ended with exit code %d and is started again, %d times so far", found.ExitCode, found.Restarts), nil
+		return fmt.Sprintf("it ended with exit code %d and was restarted %d times", found.ExitCode, found.Restarts), nil
 	case found.ContainerID != "":
 		return fmt.Sprintf("it is stopped, exit code %d", found.ExitCode), nil
 	}

@@ -19,7 +19,7 @@ type App struct {
 	Key            secret.Text // PEM
 }
 
-var errKey = errors.New("the App's key is no RSA private key in PEM")
+var errKey = errors.New("the App's key is not an RSA private key in PEM")
 
 // installationTransport returns a transport that signs with the App's installation token,
 // which it requests and renews by itself. The installation is looked up once.
@@ -32,7 +32,7 @@ func (c *Client) installationTransport(ctx context.Context) (http.RoundTripper, 
 	app, err := ghinstallation.NewAppsTransport(c.http.Transport, c.auth.App.ID, []byte(c.auth.App.Key.Reveal()))
 	if err != nil {
 		// Leave out the parser's own message: it may quote the key.
-		return nil, &AuthError{Err: fmt.Errorf("GitHub App %d: %w", c.auth.App.ID, errKey), advice: "github.app.keyFile must be the PEM file that the App's settings page made"}
+		return nil, &AuthError{Err: fmt.Errorf("GitHub App %d: %w", c.auth.App.ID, errKey), advice: "github.app.keyFile must be the PEM file that the App's settings page generated"}
 	}
 	app.BaseURL = strings.TrimSuffix(c.target.APIURL(), "/")
 	id := c.auth.App.InstallationID

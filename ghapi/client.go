@@ -114,8 +114,8 @@ func newClient(target Target, auth Auth, options Options) (*Client, error) {
 }
 
 var (
-	errElsewhere = errors.New("it leads to another host")
-	errNotJSON   = errors.New("the answer is not GitHub's JSON")
+	errElsewhere = errors.New("it redirects to another host")
+	errNotJSON   = errors.New("the response is not JSON from GitHub")
 )
 
 // sameHost follows the redirect of a renamed repository, but no redirect that would carry the
@@ -206,7 +206,7 @@ func (c *Client) turn(ctx context.Context, method string) (time.Duration, error)
 		}
 	}
 	if err := c.budget.WaitN(ctx, points(method)); err != nil {
-		return 0, fmt.Errorf("waiting for GitHub's budget of requests: %w", err)
+		return 0, fmt.Errorf("waiting for GitHub's request limit: %w", err)
 	}
 	return max(held, 0), nil
 }

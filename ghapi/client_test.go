@@ -41,11 +41,11 @@ func TestRefusals(t *testing.T) {
 		{"403 sso", fault{status: 403, header: map[string]string{"X-GitHub-SSO": "required; url=https://github.com/orgs/acme/sso?x=1"}, body: `{"message":"Resource protected by organization SAML enforcement."}`}, true,
 			"SAML", "https://github.com/orgs/acme/sso?x=1"},
 		{"404", fault{status: 404, body: `{"message":"Not Found"}`}, true, "404 Not Found", "organization acme does not exist, or the token in $TEST may not see it"},
-		{"409", fault{status: 409, body: `{"message":"Already exists"}`}, false, "409 Conflict: Already exists", "a runner of that name is registered already"},
+		{"409", fault{status: 409, body: `{"message":"Already exists"}`}, false, "409 Conflict: Already exists", "a runner with that name is already registered"},
 		{"422", fault{status: 422, body: `{"message":"Validation failed","errors":[{"field":"labels","code":"invalid","message":"too long"}]}`}, false,
 			"422 Unprocessable Entity: Validation failed (labels invalid too long)", "check runners.labels"},
 		{"html", fault{status: 400, body: "<html><head><title>Whoa\n there!</title><style>a{}</style></head><body>" + strings.Repeat("x", 5000) + "</body></html>"}, false, "400 Bad Request: Whoa there!", ""},
-		{"not GitHub", fault{status: 200, body: "<html><body>Please log in</body></html>"}, false, `not GitHub's JSON: "Please log in"`, "is no proxy's login page between"},
+		{"not GitHub", fault{status: 200, body: "<html><body>Please log in</body></html>"}, false, `not JSON from GitHub: "Please log in"`, "no proxy's login page"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -338,7 +338,7 @@ func TestAttemptsAreCounted(t *testing.T) {
 	if err := client.Remove(ctx, made.ID); err != nil {
 		t.Error(err)
 	}
-	if _, err := client.Runners(ctx); err == nil || !strings.Contains(err.Error(), "budget of requests") || len(f.asked) != 5 {
+	if _, err := client.Runners(ctx); err == nil || !strings.Contains(err.Error(), "request limit") || len(f.asked) != 5 {
 		t.Errorf("%v, asked: %v, want the budget's error after 5", err, f.asked)
 	}
 }

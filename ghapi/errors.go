@@ -111,7 +111,7 @@ func (t Target) orGroup(path string) string {
 	if t.Kind == Repo || !strings.HasSuffix(path, "/actions/runners/generate-jitconfig") {
 		return ""
 	}
-	return "; GitHub answers the same where runners.group is not there any more, or not open to " + t.String()
+	return "; GitHub gives the same answer if runners.group no longer exists or is not open to " + t.String()
 }
 
 func finer(permission string) string {
@@ -129,7 +129,7 @@ func (c *Client) explained(refused *Error, header http.Header, local time.Time) 
 		refused.advice = connectionAdvice(refused.Err, c.target.Host)
 	case http.StatusUnauthorized:
 		if skew := clockSkew(header, local); c.auth.App != nil && skew.Abs() > maxSkew {
-			return denied(fmt.Sprintf("this machine's clock is %s, and an App's key signs with it: set the clock (timedatectl set-ntp true)", ahead(skew)))
+			return denied(fmt.Sprintf("this machine's clock is %s, and GitHub rejects an App's signature with a wrong time: set the clock (timedatectl set-ntp true)", ahead(skew)))
 		}
 		return denied(fmt.Sprintf("%s is not valid at %s: expired, revoked, or made for another GitHub; %s", c.auth.source(), c.target.Host, c.target.needsFor(refused.Path)))
 	case http.StatusForbidden:
@@ -144,9 +144,9 @@ func (c *Client) explained(refused *Error, header http.Header, local time.Time) 
 	case http.StatusNotFound:
 		return denied(fmt.Sprintf("%s does not exist, or %s may not see it%s: %s%s", c.target, c.auth.source(), has(header), c.target.needsFor(refused.Path), c.target.orGroup(refused.Path)))
 	case http.StatusConflict:
-		refused.advice = "a runner of that name is registered already; runnerctl makes up another one when it is run again"
+		refused.advice = "a runner with that name is already registered; run runnerctl again to use another name"
 	case http.StatusUnprocessableEntity:
-		refused.advice = "GitHub understood the request and refuses its contents: check runners.labels and runners.group"
+		refused.advice = "GitHub rejected the contents of the request: check runners.labels and runners.group"
 	}
 	return refused
 }

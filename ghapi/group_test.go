@@ -18,7 +18,7 @@ func TestGroupThatIsGone(t *testing.T) {
 		if !errors.As(err, &denied) {
 			t.Fatalf("%d: %v, want %T", status, err, denied)
 		}
-		if hint := denied.Hint(); !strings.Contains(hint, "runners.group is not there any more, or not open to organization acme") || !strings.Contains(hint, "Self-hosted runners (write)") {
+		if hint := denied.Hint(); !strings.Contains(hint, "runners.group no longer exists or is not open to organization acme") || !strings.Contains(hint, "Self-hosted runners (write)") {
 			t.Errorf("%d: %v: %s\nwant the missing group and the permission", status, err, hint)
 		}
 	}

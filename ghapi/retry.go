@@ -122,17 +122,17 @@ func connectionAdvice(err error, host string) string {
 	var lookup *net.DNSError
 	switch {
 	case errors.Is(err, errKey):
-		return "github.app.keyFile must be the App's private key, a PEM file that its settings page made"
+		return "github.app.keyFile must be the App's private key, a PEM file that its settings page generated"
 	case errors.As(err, &unknown):
-		return "if " + host + " has a certificate of your own authority, name that in github.caFile"
+		return "if " + host + " has a certificate of your own authority, set github.caFile to that authority"
 	case errors.Is(err, errNotJSON), errors.Is(err, errElsewhere):
-		return "is " + host + " a GitHub Enterprise Server, and is no proxy's login page between?"
+		return "check that " + host + " is a GitHub Enterprise Server and that no proxy's login page answers instead"
 	case errors.As(err, &lookup):
-		return "check the host's name in target, DNS, and HTTPS_PROXY where one is needed"
+		return "check the host name in target, DNS, and HTTPS_PROXY if a proxy is needed"
 	case errors.Is(err, context.Canceled):
 		return ""
 	}
-	return "check that this machine reaches https://" + host + ", and HTTPS_PROXY where one is needed"
+	return "check that this machine reaches https://" + host + ", and HTTPS_PROXY if a proxy is needed"
 }
 
 func sleep(ctx context.Context, wait time.Duration) error {

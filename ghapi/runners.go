@@ -240,7 +240,7 @@ func (e *GroupError) Error() string {
 // Hint returns advice for the user.
 func (e *GroupError) Hint() string {
 	if e.Target.Kind == Repo {
-		return "a repository's runners have no groups: leave runners.group out"
+		return "runners of a repository have no groups: remove runners.group"
 	}
 	return "it has " + strings.Join(e.Known, ", ")
 }

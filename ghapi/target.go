@@ -40,7 +40,7 @@ func ParseTarget(text string) (Target, error) {
 	address, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return bad("it is no URL")
+		return bad("it is not a URL")
 	case address.Scheme != "https":
 		return bad("it must begin with https://")
 	case address.Host == "":
@@ -53,7 +53,7 @@ func ParseTarget(text string) (Target, error) {
 	parts := strings.Split(strings.Trim(address.Path, "/"), "/")
 	for _, part := range parts {
 		if !namePattern.MatchString(part) {
-			return bad(fmt.Sprintf("%q is no name", part))
+			return bad(fmt.Sprintf("%q is not a name", part))
 		}
 	}
 	target := Target{Host: strings.ToLower(address.Host)}

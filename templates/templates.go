@@ -84,16 +84,16 @@ var (
 func Render(data Data) ([]byte, error) {
 	for _, reference := range []string{data.Base, data.OuterBase} {
 		if !referencePattern.MatchString(reference) {
-			return nil, fmt.Errorf("%q is no image reference", reference)
+			return nil, fmt.Errorf("%q is not an image reference", reference)
 		}
 	}
 	for _, name := range data.Packages {
 		if !packagePattern.MatchString(name) {
-			return nil, fmt.Errorf("%q is no package name", name)
+			return nil, fmt.Errorf("%q is not a package name", name)
 		}
 	}
 	if !slices.Contains(Profiles(), data.Profile) {
-		return nil, fmt.Errorf("%q is no profile", data.Profile)
+		return nil, fmt.Errorf("%q is not a profile", data.Profile)
 	}
 	if data.FirstID < 1002 {
 		return nil, fmt.Errorf("first id %d: ids up to 1001 are taken", data.FirstID)
@@ -102,10 +102,10 @@ func Render(data Data) ([]byte, error) {
 		return nil, fmt.Errorf("%d ids from %d on: expected 65536 or more, up to the last id", data.IDs, data.FirstID)
 	}
 	if data.Agent != nil && !sha256Pattern.MatchString(data.Agent.SHA256) {
-		return nil, fmt.Errorf("agent: %q is no SHA-256 in hex", data.Agent.SHA256)
+		return nil, fmt.Errorf("agent: %q is not a SHA-256 in hex", data.Agent.SHA256)
 	}
 	if data.Buildx != nil && !sha256Pattern.MatchString(data.Buildx.SHA256) {
-		return nil, fmt.Errorf("buildx: %q is no SHA-256 in hex", data.Buildx.SHA256)
+		return nil, fmt.Errorf("buildx: %q is not a SHA-256 in hex", data.Buildx.SHA256)
 	}
 	for _, label := range data.Labels {
 		if strings.ContainsAny(label.Key+label.Value, "\n\r\"\\$") {

@@ -259,7 +259,7 @@ func (w *worker) node(ctx context.Context, main string, env map[string]string, i
 	if program == "" {
 		path, err := exec.LookPath("node")
 		if err != nil {
-			return errors.New("no node is there: neither in the agent's externals nor in the machine")
+			return errors.New("node was not found, neither in the agent's externals nor in the machine")
 		}
 		program = path
 	}

@@ -29,25 +29,25 @@ const (
 
 // ConfigFile is the flag of the settings' file.
 func ConfigFile() cli.Flag {
-	return &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read settings from `FILE`; none is needed", DefaultText: "./" + config.DefaultFile, EnvVars: []string{"RUNNERCTL_CONFIG"}, Category: "Settings"}
+	return &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read settings from `FILE` (optional)", DefaultText: "./" + config.DefaultFile, EnvVars: []string{"RUNNERCTL_CONFIG"}, Category: "Settings"}
 }
 
 // Config are the flags that choose the settings and the fleet.
 func Config() []cli.Flag {
 	return []cli.Flag{
 		ConfigFile(),
-		&cmdline.Choice{Flag: &cli.StringFlag{Name: "fleet", Usage: "`NAME` of the fleet", DefaultText: "the file's name:, else ci", EnvVars: []string{"RUNNERCTL_FLEET"}, Category: "Settings"}, Candidates: cmdline.Candidates{Kind: FleetNames}},
+		&cmdline.Choice{Flag: &cli.StringFlag{Name: "fleet", Usage: "`NAME` of the fleet", DefaultText: "name: in the file, or ci", EnvVars: []string{"RUNNERCTL_FLEET"}, Category: "Settings"}, Candidates: cmdline.Candidates{Kind: FleetNames}},
 	}
 }
 
 // Color is the flag for colours.
 func Color() cli.Flag {
-	return &cmdline.Choice{Flag: &cli.StringFlag{Name: "color", Usage: "colour `WHEN`: auto, always or never", Value: "auto", EnvVars: []string{"RUNNERCTL_COLOR"}, Category: "Output"}, Candidates: cmdline.Candidates{Words: []string{"auto", "always", "never"}}}
+	return &cmdline.Choice{Flag: &cli.StringFlag{Name: "color", Usage: "use color `WHEN`: auto, always or never", Value: "auto", EnvVars: []string{"RUNNERCTL_COLOR"}, Category: "Output"}, Candidates: cmdline.Candidates{Words: []string{"auto", "always", "never"}}}
 }
 
 // Output is the flag of commands that list.
 func Output() cli.Flag {
-	return &cmdline.Choice{Flag: &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table or json", Value: "table", EnvVars: []string{"RUNNERCTL_OUTPUT"}, Category: "Output"}, Candidates: cmdline.Candidates{Words: []string{"table", "json"}}}
+	return &cmdline.Choice{Flag: &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "output `FORMAT`: table or json", Value: "table", EnvVars: []string{"RUNNERCTL_OUTPUT"}, Category: "Output"}, Candidates: cmdline.Candidates{Words: []string{"table", "json"}}}
 }
 
 // Settings merges flags over environment over file over defaults.
@@ -99,7 +99,7 @@ func JSON(c *cli.Context) (bool, error) {
 	case "json":
 		return true, nil
 	}
-	return false, &cmdline.UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("--output %q: table or json", c.String("output"))}
+	return false, &cmdline.UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("--output %q: expected table or json", c.String("output"))}
 }
 
 // WriteJSON prints the single document of -o json.

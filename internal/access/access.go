@@ -91,7 +91,7 @@ func (e *OtherHostError) Error() string {
 
 // Hint suggests what to do.
 func (e *OtherHostError) Hint() string {
-	return "--target " + e.target.URL() + ", with a token of that host, asks there"
+	return "--target " + e.target.URL() + ", with a token of that host, shows it"
 }
 
 // auth resolves the credential. Runnerctl's own settings override variables that other

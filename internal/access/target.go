@@ -93,7 +93,7 @@ func (e *ClockError) Error() string {
 
 // Hint suggests what to do.
 func (e *ClockError) Hint() string {
-	return "agents sign with it, and GitHub refuses them: set the clock of the engine's machine (timedatectl set-ntp true)"
+	return "GitHub rejects agents with a wrong clock: set the clock of the engine's machine (timedatectl set-ntp true)"
 }
 
 func (t *Target) String() string {
@@ -124,5 +124,5 @@ func (e *PublicError) Cause() string {
 
 // Hint suggests what to do.
 func (e *PublicError) Hint() string {
-	return "--allow-public-repo takes the risk; let GitHub ask for approval of all outside contributors' workflows first (Settings, Actions, General)"
+	return "--allow-public-repo accepts the risk; require approval for the workflows of all outside contributors first (Settings, Actions, General)"
 }

@@ -67,9 +67,9 @@ func Pack(out *tar.Writer, source, name string, owner int) (Summary, error) {
 			return packFile(out, local, header)
 		}
 		if local == source {
-			return fmt.Errorf("%s is neither file, folder nor link", source)
+			return fmt.Errorf("%s is not a file, folder or link", source)
 		}
-		summary.skip(local, "neither file, folder nor link")
+		summary.skip(local, "not a file, folder or link")
 		return nil
 	})
 	return summary, err
@@ -90,7 +90,7 @@ func packFile(out *tar.Writer, local string, header *tar.Header) error {
 		return err
 	}
 	if _, err := io.CopyN(out, file, header.Size); errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s became shorter while it was read", local)
+		return fmt.Errorf("%s was truncated while it was read", local)
 	} else if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func packFile(out *tar.Writer, local string, header *tar.Header) error {
 }
 
 // ErrNoArchive means that a stream does not begin like a tar archive.
-var ErrNoArchive = errors.New("that is no tar archive, nor one packed by gzip")
+var ErrNoArchive = errors.New("not a tar archive, neither plain nor gzip")
 
 // Stream reads a tar archive, with or without gzip. An empty stream is an archive without
 // files.
@@ -147,7 +147,7 @@ func Copy(out *tar.Writer, in *tar.Reader, owner int) (Summary, error) {
 			summary.Bytes += header.Size
 		case tar.TypeDir, tar.TypeSymlink, tar.TypeLink:
 		default:
-			summary.skip(header.Name, "neither file, folder nor link")
+			summary.skip(header.Name, "not a file, folder or link")
 			continue
 		}
 		clean := &tar.Header{

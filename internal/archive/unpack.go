@@ -45,7 +45,7 @@ func Unpack(in io.Reader, dir, name string) (Summary, error) {
 	u.root, u.prefix = parent, path.Clean(first.Name)
 	if first.Typeflag != tar.TypeDir {
 		if name == "." {
-			return u.summary, fmt.Errorf("%s is no folder", u.prefix)
+			return u.summary, fmt.Errorf("%s is not a folder", u.prefix)
 		}
 		if strings.HasSuffix(name, "/") {
 			return u.summary, fmt.Errorf("no such folder: %s", filepath.Join(dir, name))
@@ -89,7 +89,7 @@ func (u *unpacker) tree() error {
 		}
 		relative, ok := u.relative(header.Name)
 		if !ok {
-			return &HostileError{header.Name, "is outside of what was asked for"}
+			return &HostileError{header.Name, "is outside the requested path"}
 		}
 		if err := u.entry(header, relative); err != nil {
 			return err
@@ -141,7 +141,7 @@ func (u *unpacker) entry(header *tar.Header, name string) error {
 		return u.file(header, local)
 	case tar.TypeSymlink:
 		if !staysInside(name, header.Linkname) {
-			u.summary.skip(name, "a symbolic link that leads out, to "+header.Linkname)
+			u.summary.skip(name, "a symbolic link out of the destination, to "+header.Linkname)
 			return nil
 		}
 		if err := u.clear(local); err != nil {
@@ -149,7 +149,7 @@ func (u *unpacker) entry(header *tar.Header, name string) error {
 		}
 		return u.root.Symlink(filepath.FromSlash(header.Linkname), local)
 	}
-	u.summary.skip(name, "neither file, folder nor link")
+	u.summary.skip(name, "not a file, folder or link")
 	return nil
 }
 
@@ -174,9 +174,9 @@ func (u *unpacker) folder(local string) error {
 	case err != nil:
 		return err
 	case found.Mode()&fs.ModeSymlink != 0:
-		return &HostileError{local, "is to go through a symbolic link"}
+		return &HostileError{local, "would be written through a symbolic link"}
 	case !found.IsDir():
-		return fmt.Errorf("%s: a file is where a folder is to be", local)
+		return fmt.Errorf("%s: can't replace a file with a folder", local)
 	}
 	// It may be read-only now: a read-only folder that is copied again.
 	return u.root.Chmod(local, found.Mode().Perm()|0o700)
@@ -193,7 +193,7 @@ func (u *unpacker) clear(local string) error {
 		return err
 	}
 	if found.IsDir() {
-		return fmt.Errorf("%s: a folder is where a file is to be", local)
+		return fmt.Errorf("%s: can't replace a folder with a file", local)
 	}
 	return u.root.Remove(local)
 }

@@ -100,7 +100,7 @@ func EmptyBoolean(command *cli.Command) error {
 		}
 		for _, name := range boolean.EnvVars {
 			if value, set := os.LookupEnv(name); set && value == "" {
-				return &UsageError{Command: command.Name, Problem: "$" + name + " is empty: expected true or false, or no such variable"}
+				return &UsageError{Command: command.Name, Problem: "$" + name + " is empty: expected true or false, or unset"}
 			}
 		}
 	}

@@ -29,7 +29,7 @@ func flagProblem(app *cli.App, command *cli.Command, problem string) string {
 		return unknown(app, command, parts[1])
 	}
 	if parts := noValue.FindStringSubmatch(problem); parts != nil {
-		return dashed(parts[1]) + ": a value is needed"
+		return dashed(parts[1]) + ": a value is required"
 	}
 	if parts := wrongValue.FindStringSubmatch(problem); parts != nil {
 		return fmt.Sprintf("%s %s: expected %s", dashed(parts[2]), parts[1], expected(command, parts[2]))

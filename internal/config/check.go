@@ -172,11 +172,11 @@ func expected(kind reflect.Type) string {
 	case reflect.Map:
 		return "names, each with " + expected(kind.Elem())
 	case reflect.Slice:
-		return "a list, each of it " + expected(kind.Elem())
+		return "a list of elements, each " + expected(kind.Elem())
 	case reflect.Bool:
 		return "true or false"
 	case reflect.String:
-		return "a text"
+		return "a string"
 	case reflect.Float64:
 		return "a number"
 	default:

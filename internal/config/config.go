@@ -159,7 +159,7 @@ type Duration time.Duration
 func (d *Duration) UnmarshalYAML(node *yaml.Node) error {
 	value, err := time.ParseDuration(node.Value)
 	if err != nil {
-		return &Error{Line: node.Line, Problem: fmt.Sprintf("%q is no duration, expected one like 60s or 2m", node.Value)}
+		return &Error{Line: node.Line, Problem: fmt.Sprintf("%q is not a duration, expected a value like 60s or 2m", node.Value)}
 	}
 	*d = Duration(value)
 	return nil
@@ -232,9 +232,9 @@ func (c Config) Validate() error {
 	case !namePattern.MatchString(c.Name):
 		return bad("name", "%q: expected up to 31 of a-z, 0-9 and -, not beginning with -", c.Name)
 	case badImage(c.Image.Base) != nil:
-		return bad("image.base", "%q is no image: %v", c.Image.Base, badImage(c.Image.Base))
+		return bad("image.base", "%q is not an image: %v", c.Image.Base, badImage(c.Image.Base))
 	case badImage(c.Image.Outer) != nil:
-		return bad("image.outerBase", "%q is no image: %v", c.Image.Outer, badImage(c.Image.Outer))
+		return bad("image.outerBase", "%q is not an image: %v", c.Image.Outer, badImage(c.Image.Outer))
 	case !slices.Contains(Profiles, c.Image.Profile):
 		return bad("image.profile", "%q: expected %s", c.Image.Profile, strings.Join(Profiles, ", "))
 	case c.Runners.Count < 1 || c.Runners.Count > MaxCount:
@@ -258,15 +258,15 @@ func (c Config) Validate() error {
 	case c.Runners.IDRange != NarrowIDs && c.Runners.IDRange != WideIDs:
 		return bad("runners.idRange", "%d: expected %d or %d", c.Runners.IDRange, NarrowIDs, WideIDs)
 	case c.Runners.Runtime != "" && !runtimePattern.MatchString(c.Runners.Runtime):
-		return bad("runners.runtime", "%q is no name of a container runtime", c.Runners.Runtime)
+		return bad("runners.runtime", "%q is not the name of a container runtime", c.Runners.Runtime)
 	case c.Network.Driver != "slirp4netns" && c.Network.Driver != "pasta":
 		return bad("network.driver", "%q: expected slirp4netns or pasta", c.Network.Driver)
 	case c.Network.MTU != 0 && (c.Network.MTU < 576 || c.Network.MTU > 65520):
-		return bad("network.mtu", "%d: expected 576 to 65520, or 0 for what suits the driver", c.Network.MTU)
+		return bad("network.mtu", "%d: expected 576 to 65520, or 0 for the driver's default", c.Network.MTU)
 	}
 	for _, name := range c.Image.Packages {
 		if !packagePattern.MatchString(name) {
-			return bad("image.packages", "%q is no package name", name)
+			return bad("image.packages", "%q is not a package name", name)
 		}
 	}
 	for _, list := range []struct {
@@ -317,7 +317,7 @@ func (c Config) validateHosts() error {
 		case !hostPattern.MatchString(host.Name):
 			problem = fmt.Sprintf("name %q: expected letters, digits, _, . and -", host.Name)
 		case seen[host.Name]:
-			problem = fmt.Sprintf("%s is there twice", host.Name)
+			problem = fmt.Sprintf("%s is listed twice", host.Name)
 		case host.Address == "":
 			problem = host.Name + " has no address: a docker context's name, ssh://user@vm, tcp:// with TLS, or unix://"
 		case host.Count != nil && (*host.Count < 0 || *host.Count > MaxCount):

@@ -28,7 +28,7 @@ func (r Runners) validateEnvironment() error {
 		problem := ""
 		switch value := r.Env[name]; {
 		case !variablePattern.MatchString(name):
-			problem = fmt.Sprintf("%q is no name of a variable", name)
+			problem = fmt.Sprintf("%q is not the name of a variable", name)
 		case slices.Contains(proxyNames, strings.ToUpper(name)):
 			problem = name + ": runners.proxy sets it, for the daemon and builds too"
 		case slices.Contains(ownVariables, name), name != "RUNNER_TOOL_CACHE" && slices.ContainsFunc(ownPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) }):
@@ -62,10 +62,10 @@ func validateProxy(field, address string) error {
 	case err != nil, proxy.Scheme != "http" && proxy.Scheme != "https", proxy.Hostname() == "", strings.Trim(proxy.Path, "/") != "", strings.ContainsAny(address, " \n\r"):
 		return &Error{Field: field, Problem: "expected a URL like http://proxy.example.com:3128"}
 	case proxy.User != nil:
-		return &Error{Field: field, Problem: "a user or password in it would be readable in every container of the fleet", Advice: "let the proxy take the hosts by their address, or run one beside them that logs in"}
+		return &Error{Field: field, Problem: "a user or password in it would be readable in every container of the fleet", Advice: "let the proxy allow the hosts by their address, or run a local proxy without a login that forwards to it"}
 	}
 	if loopback, err := netip.ParseAddr(proxy.Hostname()); proxy.Hostname() == "localhost" || err == nil && loopback.IsLoopback() {
-		return &Error{Field: field, Problem: proxy.Host + " is the runner itself there", Advice: "have the proxy listen at an address that containers reach, like the Docker bridge's"}
+		return &Error{Field: field, Problem: proxy.Host + " is the runner itself in a container", Advice: "let the proxy listen on an address that containers reach, like the address of the Docker bridge"}
 	}
 	return nil
 }
@@ -75,7 +75,7 @@ func validateProxy(field, address string) error {
 func validateArchive(field, version, archive, sha256, example string, words ...string) error {
 	switch {
 	case !slices.Contains(words, version) && !versionPattern.MatchString(version):
-		return &Error{Field: field + ".version", Problem: fmt.Sprintf("%q: expected %s, or one like %s", version, strings.Join(words, ", "), example)}
+		return &Error{Field: field + ".version", Problem: fmt.Sprintf("%q: expected %s, or a version like %s", version, strings.Join(words, ", "), example)}
 	case sha256 != "" && !sha256Pattern.MatchString(sha256):
 		return &Error{Field: field + ".sha256", Problem: fmt.Sprintf("%q: expected 64 hex digits", sha256)}
 	case !strings.Contains(archive, "://"):
@@ -83,7 +83,7 @@ func validateArchive(field, version, archive, sha256, example string, words ...s
 	case !strings.HasPrefix(archive, "https://") && !strings.HasPrefix(archive, "http://"):
 		return &Error{Field: field + ".archive", Problem: fmt.Sprintf("%q: expected a file or an http(s) URL", archive)}
 	case sha256 == "":
-		return &Error{Field: field + ".archive", Problem: "a URL needs " + field + ".sha256 beside it", Advice: "GitHub's release page tells the SHA-256 of each archive"}
+		return &Error{Field: field + ".archive", Problem: "a URL needs " + field + ".sha256", Advice: "GitHub's release page shows the SHA-256 of each archive"}
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ var sizePattern = regexp.MustCompile(`(?i)^([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i
 func ParseSize(text string) (Size, error) {
 	parts := sizePattern.FindStringSubmatch(strings.TrimSpace(text))
 	if parts == nil {
-		return 0, fmt.Errorf("%q is no size, expected one like 4GiB or 512m", text)
+		return 0, fmt.Errorf("%q is not a size, expected a value like 4GiB or 512m", text)
 	}
 	number, err := strconv.ParseFloat(parts[1], 64)
 	if err != nil {

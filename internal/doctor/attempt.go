@@ -52,7 +52,7 @@ func ReadAttempts(as, text string, wanted []Attempt, err error) []Attempt {
 	attempts := slices.Clone(wanted)
 	for i := range attempts {
 		one := &attempts[i]
-		one.As, one.Reason = as, "the attempts ended early"
+		one.As, one.Reason = as, "the attempts stopped early"
 		if err != nil {
 			one.Reason += ": " + err.Error()
 		}
@@ -96,7 +96,7 @@ func Judge(id, title string, batteries []Battery, seconds float64) Step {
 			tried++
 		}
 		if battery.Err != nil {
-			failures = append(failures, fmt.Sprintf("as %s: the attempts ended early: %v", battery.As, battery.Err))
+			failures = append(failures, fmt.Sprintf("as %s: the attempts stopped early: %v", battery.As, battery.Err))
 		} else if tried == 0 {
 			idle = append(idle, fmt.Sprintf("nothing could be tried as %s: %s", battery.As, reason))
 		}

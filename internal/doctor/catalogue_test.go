@@ -120,8 +120,8 @@ func hostCases(m machineWith) []checkCase {
 		{"host.os", m.change(func(f *Facts) { f.Client.OS = "darwin" }), Fail, "macOS has no Linux kernel"},
 		{"host.machine", m.change(func(f *Facts) { f.Engine.System = "Docker Desktop" }), Fail, "Docker Desktop's VM"},
 		{"host.machine", m.change(func(f *Facts) { f.Engine.Kernel = "5.15.153.1-microsoft-standard-WSL2" }), Fail, "WSL"},
-		{"host.memory", m.change(func(f *Facts) { f.Wanted.Count = 3 }), Warn, "3 × 4096 MiB wanted, 8192 MiB there"},
-		{"host.cpus", m.change(func(f *Facts) { f.Wanted.Count = 9 }), Warn, "9 × 2 wanted, 2 there"},
+		{"host.memory", m.change(func(f *Facts) { f.Wanted.Count = 3 }), Warn, "3 × 4096 MiB needed, 8192 MiB available"},
+		{"host.cpus", m.change(func(f *Facts) { f.Wanted.Count = 9 }), Warn, "9 × 2 needed, 2 available"},
 		{"host.clock", m.change(func(f *Facts) { f.Engine.Skew = -2 * time.Minute }), Warn, "differ by 2m0s"},
 	}
 }
@@ -192,13 +192,13 @@ func devicesCases(m machineWith) []checkCase {
 func networkCases(m machineWith) []checkCase {
 	return []checkCase{
 		{"network.forwarding", m.file("proc/sys/net/ipv4/ip_forward", "0\n"), Fail, "= 0"},
-		{"network.forwarding", m.change(func(f *Facts) { f.Machine.OwnNetwork = false }), Skip, "the engine's is another"},
+		{"network.forwarding", m.change(func(f *Facts) { f.Machine.OwnNetwork = false }), Skip, "the engine uses a different one"},
 		{"network.iptables", m.file("proc/1/net/ip_tables_names", "nat\nfilter\n"), Warn, "filter, nat"},
 		{"network.iptables", replaced(m.file("proc/1/net/ip_tables_names", "filter\n"), "proc/modules", ""), Pass, "legacy tables: filter"},
 		{"network.mtu", m.file("sys/class/net/ens3/mtu", "1400\n"), Warn, "1500, but the uplink ens3 has 1400"},
 		{"network.mtu", m.file("proc/1/net/route", ""), Pass, "no uplink"},
 		{"network.mtu", m.change(func(f *Facts) { f.Engine.Networks = nil }), Skip, "no default bridge"},
-		{"network.pools", m.change(func(f *Facts) { f.Wanted.Pool = netip.Prefix{} }), Fail, "no block"},
+		{"network.pools", m.change(func(f *Facts) { f.Wanted.Pool = netip.Prefix{} }), Fail, "no free block"},
 		{"network.routes", m.file("proc/1/net/route", "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\nenp0s3 0002000A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n"), Pass, "none is hidden"},
 		{"network.routes", m.file("proc/1/net/route", "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\nens3 0000FEA9 00000000 0001 0 0 0 0000FFFF 0 0 0\n"), Pass, "none is hidden"},
 		{"network.routes", m.file("proc/1/net/route", "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\nbr0 00D5FEA9 00000000 0001 0 0 0 00FFFFFF 0 0 0\n"), Warn, "169.254.213.0/24 (br0)"},
@@ -216,11 +216,11 @@ func networkCases(m machineWith) []checkCase {
 		{"network.egress", m.change(func(f *Facts) { f.Engine.Networks[0].Unmasked, f.Container.Way.Reached = true, false }), Warn, "does not masquerade"},
 		{"network.egress", m.change(func(f *Facts) { f.Engine.Networks[0].Unmasked = true }), Pass, "reaches github.com:443"},
 		{"network.dns", m.change(func(f *Facts) { f.Container.Way = Way{} }), Skip, "offline"},
-		{"network.dns", m.change(func(f *Facts) { f.Container.Way.Servers = nil }), Skip, "containers get none"},
+		{"network.dns", m.change(func(f *Facts) { f.Container.Way.Servers = nil }), Skip, "containers get no DNS server"},
 		{"network.dns", m.change(func(f *Facts) { f.Container.Way.Servers = []string{"2001:db8::53"} }), Fail, "IPv6 only: 2001:db8::53"},
 		{"network.dns", m.change(func(f *Facts) {
 			f.Container.Way.Answers, f.Container.Beside = nil, &Way{Answers: map[string]bool{"192.0.2.53": true}}
-		}), Skip, "don't reach them"},
+		}), Skip, "don't reach the DNS servers"},
 		{"network.dns", m.change(func(f *Facts) { f.Container.Way.Answers = nil }), Warn, "none answers: 192.0.2.53"},
 		{"network.dns", m.change(func(f *Facts) { f.Container.Way.Servers = []string{"192.0.2.1", "192.0.2.53"} }), Warn, "the first one, 192.0.2.1, does not answer"},
 		{"network.dns", m.change(func(f *Facts) {
@@ -231,7 +231,7 @@ func networkCases(m machineWith) []checkCase {
 		{"network.metadata", m.change(func(f *Facts) { f.Container.Metadata = true }), Warn, "169.254.169.254:80 answers"},
 		{"network.metadata", m.change(func(f *Facts) { f.Container.Metadata, f.Container.Nowhere = true, true }), Skip, "every address"},
 		{"network.registry", m.change(func(f *Facts) { f.Registry.Problems = map[string]string{"debian:trixie-slim": "no such host"} }), Warn, "debian:trixie-slim: no such host"},
-		{"network.registry", m.change(func(f *Facts) { f.Registry.Login = []string{"acme/base"} }), Pass, "answers, to those it knows, of acme/base"},
+		{"network.registry", m.change(func(f *Facts) { f.Registry.Login = []string{"acme/base"} }), Pass, "answers and requires a login (acme/base)"},
 	}
 }
 
@@ -240,15 +240,15 @@ func storageCases(m machineWith) []checkCase {
 		{"storage.driver", m.change(func(f *Facts) { f.Engine.StorageDriver = "vfs" }), Fail, "vfs"},
 		{"storage.driver", m.change(func(f *Facts) { f.Engine = containerdStore(f.Engine, "native") }), Fail, "native, of the containerd store"},
 		{"storage.driver", m.change(func(f *Facts) { f.Engine.StorageDriver = "btrfs" }), Warn, "btrfs"},
-		{"storage.driver", m.change(func(f *Facts) { f.Engine = containerdStore(f.Engine, "overlayfs") }), Pass, "overlayfs, of the containerd store: its images lie in containerd's root, the runners' volumes in /var/lib/docker"},
-		{"storage.filesystem", m.file("proc/1/mountinfo", "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /var/lib/docker rw - tmpfs tmpfs rw\n"), Fail, "tmpfs: what runners write"},
+		{"storage.driver", m.change(func(f *Facts) { f.Engine = containerdStore(f.Engine, "overlayfs") }), Pass, "overlayfs, of the containerd store: images are in containerd's root, the runners' volumes in /var/lib/docker"},
+		{"storage.filesystem", m.file("proc/1/mountinfo", "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /var/lib/docker rw - tmpfs tmpfs rw\n"), Fail, "tmpfs: files of runners"},
 		{"storage.filesystem", m.file("proc/1/mountinfo", "1 0 0:1 / / rw - overlay overlay rw\n"), Fail, "overlay"},
 		{"storage.filesystem", m.file("proc/1/mountinfo", "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /var/lib/docker rw - nfs4 nas:/x rw\n"), Fail, "nfs4"},
 		{"storage.filesystem", m.file("proc/1/mountinfo", "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /var/lib/docker rw - zfs tank rw\n"), Warn, "zfs"},
 		{"storage.filesystem", m.change(func(f *Facts) {
 			f.Engine.StorageStatus = map[string]string{"Backing Filesystem": "xfs", "Supports d_type": "false"}
 		}), Fail, "without d_type"},
-		{"storage.filesystem", m.change(func(f *Facts) { f.Machine, f.Engine.StorageStatus = Machine{}, nil }), Skip, "does not tell"},
+		{"storage.filesystem", m.change(func(f *Facts) { f.Machine, f.Engine.StorageStatus = Machine{}, nil }), Skip, "does not report it"},
 		{"storage.space", m.change(func(f *Facts) { f.Space.Free = 3 << 30 }), Warn, "3 GiB free"},
 		{"storage.inodes", m.change(func(f *Facts) { f.Space.Inodes = 1000 }), Warn, "1000 free"},
 		{"storage.inodes", m.change(func(f *Facts) { f.Space.AllInodes = 0 }), Pass, "as needed"},
@@ -261,7 +261,7 @@ func engineCases(m machineWith) []checkCase {
 		{"engine.reachable", m.change(func(f *Facts) { f.EngineErr = errors.New("dial: permission denied") }), Fail, "permission denied"},
 		{"engine.reachable", m.change(func(f *Facts) { f.EngineErr = RefuseLocal("darwin", "") }), Skip, "not asked"},
 		{"engine.version", m.change(func(f *Facts) { f.Engine.Version = "19.03.15" }), Fail, "19.03.15"},
-		{"engine.version", m.change(func(f *Facts) { f.Engine.LiveRestore = true }), Pass, "runners go on"},
+		{"engine.version", m.change(func(f *Facts) { f.Engine.LiveRestore = true }), Pass, "runners keep running"},
 		{"engine.containers", m.change(func(f *Facts) {
 			f.NoContainer = errors.New("probe container: runc: unable to apply caps: operation not permitted")
 		}), Fail, "unable to apply caps"},
@@ -273,7 +273,7 @@ func engineCases(m machineWith) []checkCase {
 		{"engine.lsm", m.change(func(f *Facts) { f.Engine.SecurityOptions = []string{"name=seccomp,profile=builtin", "name=selinux"} }), Warn, "SELinux"},
 		{"engine.capabilities", m.file("proc/1/status", "CapBnd:\t00000000a80425fb\n"), Fail, "SYS_ADMIN"},
 		{"engine.capabilities", m.file("proc/1/status", "CapBnd:\t000001fffeffffff\n"), Pass, "it lacks SYS_RESOURCE"},
-		{"engine.limits", replaced(m.change(func(f *Facts) { f.Machine.Limits = limitsOf("20000", "8388608") }), "proc/1/status", "CapBnd:\t000001fffeffffff\n"), Warn, "jobs can't have --ulimit nofile above 20000, nor memlock above 8388608"},
+		{"engine.limits", replaced(m.change(func(f *Facts) { f.Machine.Limits = limitsOf("20000", "8388608") }), "proc/1/status", "CapBnd:\t000001fffeffffff\n"), Warn, "jobs can't use --ulimit nofile above 20000, nor memlock above 8388608"},
 		{"engine.limits", replaced(m.change(func(f *Facts) { f.Machine.Limits, f.Container.Limits = "", "" }), "proc/1/status", "CapBnd:\t000001fffeffffff\n"), Skip, "can't be read"},
 		{"engine.limits", replaced(m.change(func(f *Facts) { f.Machine.Limits = "" }), "proc/1/status", "CapBnd:\t000001fffeffffff\n"), Warn, "memlock above 8388608"},
 		{"engine.limits", m.file("proc/sys/fs/nr_open", "65536\n"), Warn, "--ulimit nofile=1048576 fails"},
@@ -315,7 +315,7 @@ func imageCases(m machineWith) []checkCase {
 		{"image.newuidmap", m.image("usr/bin/newuidmap", File{Mode: fs.ModeSetuid | 0o755}), Fail, "/usr/bin/newuidmap is setuid root"},
 		{"image.newuidmap", m.image("usr/bin/newgidmap", File{Mode: 0o755, Capabilities: capabilities(capSetuid)}), Fail, "has no cap_setgid+ep"},
 		{"image.newuidmap", m.change(func(f *Facts) { delete(f.Image.Files, "usr/bin/newgidmap") }), Fail, "no newgidmap"},
-		{"image.newuidmap", m.change(func(f *Facts) { f.Image.Files = nil }), Skip, "has neither"},
+		{"image.newuidmap", m.change(func(f *Facts) { f.Image.Files = nil }), Skip, "neither exists"},
 		{"image.setuid", m.image("usr/bin/su", File{Mode: fs.ModeSetuid | 0o755}), Warn, "1: /usr/bin/su (setuid)"},
 		{"image.setuid", m.image("rootfs/usr/bin/su", File{Mode: fs.ModeSetuid | 0o755}), Warn, "/rootfs/usr/bin/su (setuid)"},
 		{"image.setuid", m.image("usr/bin/ping", File{Mode: 0o755, Capabilities: capabilities(13)}), Warn, "/usr/bin/ping (capabilities)"},
@@ -324,7 +324,7 @@ func imageCases(m machineWith) []checkCase {
 		{"image.libc", m.image("rootfs/lib/ld-musl-aarch64.so.1", File{Mode: 0o755}), Warn, "musl"},
 		{"image.libc", m.change(func(f *Facts) {
 			f.Image.Files["usr/lib/ld-musl-x86_64.so.1"], f.Image.Files["usr/lib/x86_64-linux-gnu/libc.so.6"] = File{Mode: 0o755}, File{Mode: 0o755} // Debian's package musl
-		}), Pass, "no musl alone"},
+		}), Pass, "not based on musl alone"},
 		{"image.tools", m.change(func(f *Facts) { delete(f.Image.Files, "usr/bin/slirp4netns") }), Warn, "missing: slirp4netns or pasta or vpnkit"},
 		{"image.tools", m.change(func(f *Facts) { f.Image.Files = nil }), Skip, "no dockerd"},
 	}

@@ -15,8 +15,8 @@ func TestReadAttempts(t *testing.T) {
 	got := ReadAttempts("root", "kcore\tblocked\tPermission denied\na program's own words\nother\tescaped\t\nperf\tblock", wanted, errors.New("killed"))
 	want := []Attempt{
 		{"kcore", "root", "/proc/kcore", "memory could be read", Blocked, "Permission denied"},
-		{"swap", "root", "a swap file", "memory could go", NotAttempted, "the attempts ended early: killed"},
-		{"perf", "root", "a counter", "others could be watched", NotAttempted, "the attempts ended early: killed"},
+		{"swap", "root", "a swap file", "memory could go", NotAttempted, "the attempts stopped early: killed"},
+		{"perf", "root", "a counter", "others could be watched", NotAttempted, "the attempts stopped early: killed"},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -38,7 +38,7 @@ func TestJudge(t *testing.T) {
 	}{
 		"all blocked":        {[]Battery{runner}, Pass, "1 blocked, 0 escaped, 0 not attempted", ""},
 		"somebody could not": {[]Battery{runner, {"container", []Attempt{absent}, nil}}, Warn, "1 blocked, 0 escaped, 1 not attempted; nothing could be tried as container: no canary", ""},
-		"one came to no end": {[]Battery{runner, {"container", []Attempt{blocked, absent}, errors.New("killed")}}, Fail, "2 blocked, 0 escaped, 1 not attempted", "as container: the attempts ended early: killed"},
+		"one came to no end": {[]Battery{runner, {"container", []Attempt{blocked, absent}, errors.New("killed")}}, Fail, "2 blocked, 0 escaped, 1 not attempted", "as container: the attempts stopped early: killed"},
 		"one got out":        {[]Battery{{"root", []Attempt{blocked, escaped}, nil}}, Fail, "1 blocked, 1 escaped, 0 not attempted", "as root: a disk (b): it opened; so all could be read"},
 	} {
 		step := Judge("escape", "attempts", test.batteries, 1)
@@ -59,7 +59,7 @@ func TestWriteStep(t *testing.T) {
 		{Skipped("egress", "the way out", "--offline"), "  –         the way out  --offline\n"},
 		{FailedStep("run", "docker run", "what nobody knows\nin two lines\n", time.Second), "  ✘   1.0s  docker run  what nobody knows\n            what nobody knows\n            in two lines\n"},
 		{FailedStep("storage", "storage driver", "storage driver vfs on overlayfs", time.Second), "  ✘   1.0s  storage driver  storage driver vfs on overlayfs\n" +
-			"            why  the daemon's data is on an overlay file system, or another that overlay2 can't stand on\n            fix  keep the volume at /rootfs/var/lib/docker on ext4 or xfs\n"},
+			"            why  the daemon's data is on an overlay file system, or on another file system that overlay2 does not support\n            fix  keep the volume at /rootfs/var/lib/docker on ext4 or xfs\n"},
 	} {
 		var got strings.Builder
 		WriteStep(&got, test.step, style)

@@ -10,7 +10,7 @@ var deviceChecks = []Check{
 	{ID: "devices.tun", Title: "/dev/net/tun", Group: "Devices", Severity: Mandatory, Needs: NeedsMachine, Run: devicesTun,
 		Why: "the runner's own network (slirp4netns, pasta) opens it as uid 1001, and a container gets the host's mode"},
 	{ID: "devices.wanted", Title: "devices for jobs", Group: "Devices", Severity: Mandatory, Needs: NeedsMachine, Run: devicesWanted,
-		Why: "runners.devices names them; jobs open them as a user who is nobody on the host, and a container gets the host's mode"},
+		Why: "jobs open the devices of runners.devices as an unprivileged user of the host, and a container gets the host's mode"},
 }
 
 func devicesWanted(f Facts) Outcome {
@@ -31,7 +31,7 @@ func devicesWanted(f Facts) Outcome {
 	}
 	switch {
 	case len(missing) > 0:
-		return Outcome{Fail, "missing: " + strings.Join(missing, ", "), advice("load its module (modprobe), use a machine that has it (kvm: with nested virtualization), or take it out of runners.devices")}
+		return Outcome{Fail, "missing: " + strings.Join(missing, ", "), advice("load its module (modprobe), use a machine that has it (kvm: with nested virtualization), or remove it from runners.devices")}
 	case len(shut) > 0:
 		return Outcome{Fail, strings.Join(shut, ", "), fix("open it to every user, now and at each boot", fixes...)}
 	case len(fine) == 0:
@@ -46,7 +46,7 @@ func devicesTun(f Facts) Outcome {
 		if kernelConfig(f)["CONFIG_TUN"] == "m" {
 			return Outcome{Fail, "/dev/net/tun is missing", fix("load the module", module("tun"), openTun{})}
 		}
-		return Outcome{Fail, "/dev/net/tun is missing", fix("make the device", openTun{make: true})}
+		return Outcome{Fail, "/dev/net/tun is missing", fix("create the device", openTun{make: true})}
 	}
 	mode := info.Mode().Perm()
 	observed := fmt.Sprintf("/dev/net/tun has mode %04o", mode)

@@ -35,7 +35,7 @@ package manager, --privileged inside, a job in a container with the daemon's soc
 	for _, check := range every() {
 		if check.Group != group {
 			group = check.Group
-			fmt.Fprintf(&page, "\n## %s\n\n| id | what | | why |\n|---|---|---|---|\n", group)
+			fmt.Fprintf(&page, "\n## %s\n\n| id | check | | reason |\n|---|---|---|---|\n", group)
 		}
 		fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", check.ID, check.Title, check.Severity, strings.ReplaceAll(check.Why, "|", `\|`))
 	}

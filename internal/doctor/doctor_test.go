@@ -247,8 +247,8 @@ func TestScriptGoesOn(t *testing.T) {
 	shell.Stdin, shell.Env = &script, []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
 	out, err := shell.CombinedOutput()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 1 || string(out) != "not mended:\n  first\n" {
-		t.Errorf("%v: %q, want exit code 1 and %q", err, out, "not mended:\n  first\n")
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || string(out) != "not fixed:\n  first\n" {
+		t.Errorf("%v: %q, want exit code 1 and %q", err, out, "not fixed:\n  first\n")
 	}
 	if found, _ := filepath.Glob(mended + "*"); len(found) != 1 || found[0] != mended { // the pattern is fine
 		t.Errorf("made %v, want %s alone", found, mended)

@@ -16,21 +16,21 @@ var engineChecks = []Check{
 	{ID: "engine.reachable", Title: "Docker Engine", Group: "Engine", Severity: Mandatory, Run: engineReachable,
 		Why: "runners are containers of it"},
 	{ID: "engine.version", Title: "engine version", Group: "Engine", Severity: Mandatory, Needs: NeedsEngine, Run: engineVersion,
-		Why: "older engines lack the build and the security options that runners need"},
+		Why: "older engines lack build and security options that runners need"},
 	{ID: "engine.containers", Title: "a container", Group: "Engine", Severity: Mandatory, Needs: NeedsEngine | WantsContainer | WantsMachine, Run: engineContainers,
-		Why: "runners are containers, and what containers see of the machine is seen from one only"},
+		Why: "runners are containers, and some checks need a view from inside a container"},
 	{ID: "engine.seccomp", Title: "seccomp", Group: "Engine", Severity: Mandatory, Needs: NeedsEngine, Run: engineSeccomp,
 		Why: "runners get a profile of their own, part of the security model"},
 	{ID: "engine.cgroup", Title: "limits", Group: "Engine", Severity: Advice, Needs: NeedsEngine, Run: engineCgroup,
-		Why: "a runner's memory, cores and processes are limited from outside only"},
+		Why: "only the engine can limit a runner's memory, cores and processes"},
 	{ID: "engine.lsm", Title: "AppArmor and SELinux", Group: "Engine", Severity: Advice, Needs: NeedsEngine, Run: engineLSM,
 		Why: "their default profiles refuse the mounts that a runner's start makes"},
 	{ID: "engine.capabilities", Title: "the engine's own privilege", Group: "Engine", Severity: Mandatory, Needs: NeedsMachine, Run: engineCapabilities,
-		Why: "an engine can give containers only what it has"},
+		Why: "an engine can't give containers a privilege that it lacks"},
 	{ID: "engine.limits", Title: "limits of processes", Group: "Engine", Severity: Advice, Needs: NeedsMachine | WantsContainer, Run: engineLimits,
-		Why: "containers of jobs ask for more open files and locked memory (--ulimit), and nobody gives what he has not got"},
+		Why: "containers of jobs request more open files and locked memory (--ulimit), and the engine can't exceed its own limits"},
 	{ID: "engine.runtime", Title: "container runtime", Group: "Engine", Severity: Mandatory, Needs: NeedsEngine, Run: engineRuntime,
-		Why: "runners.runtime names it, and the engine must know it"},
+		Why: "the engine must know the runtime of runners.runtime"},
 }
 
 func engineReachable(f Facts) Outcome {
@@ -51,7 +51,7 @@ func engineReachable(f Facts) Outcome {
 var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_.-]*$`)
 
 func joinDocker(user string) Remedy {
-	const text = "this user may not open the engine's socket; whoever may is root on that machine. Once in the group, log in again"
+	const text = "add this user to the group that may open the engine's socket (its members are root on that machine), then log in again"
 	if !plainName.MatchString(user) {
 		return advice("%s: usermod -aG docker USER", text)
 	}
@@ -63,9 +63,9 @@ func engineVersion(f Facts) Outcome {
 	if major < 20 || major == 20 && minor < 10 {
 		return Outcome{Fail, f.Engine.Version, advice("upgrade the Docker Engine to 20.10 or newer")}
 	}
-	restart := "runners end with it and come back (no live-restore)"
+	restart := "runners stop and start with it (no live-restore)"
 	if f.Engine.LiveRestore {
-		restart = "runners go on without it (live-restore)"
+		restart = "runners keep running without it (live-restore)"
 	}
 	return pass("%s, API %s; %s", f.Engine.Version, f.Engine.API, restart)
 }
@@ -74,7 +74,7 @@ func engineVersion(f Facts) Outcome {
 // can be read, from the machine's.
 func engineContainers(f Facts) Outcome {
 	if f.NoContainer != nil {
-		remedy := advice("docker run with any image fails likewise; the engine's log tells why (journalctl -u docker)")
+		remedy := advice("docker run fails with any image; the engine's log shows why (journalctl -u docker)")
 		if known := Explain(f.NoContainer.Error()); known != nil {
 			remedy = advice("%s: %s", known.Cause, known.Cure)
 		}
@@ -89,7 +89,7 @@ func engineContainers(f Facts) Outcome {
 		observed += ", the machine's " + host.propagation()
 	}
 	if root.propagation() != "private" {
-		observed += ` ("Setting child propagation to rslave is not supported" is a warning of rootlesskit's, and harmless)`
+		observed += ` ("Setting child propagation to rslave is not supported" is a harmless warning of rootlesskit)`
 	}
 	return pass("%s", observed)
 }
@@ -123,9 +123,9 @@ func engineCgroup(f Facts) Outcome {
 func engineLSM(f Facts) Outcome {
 	switch {
 	case has(f.Engine.SecurityOptions, "name=selinux"):
-		return Outcome{Warn, "the engine labels containers for SELinux", advice("not tested yet; \"selinux-enabled\": false in the engine's daemon.json takes containers out of it, and SELinux goes on guarding the rest")}
+		return Outcome{Warn, "the engine labels containers for SELinux", advice("not tested yet; \"selinux-enabled\": false in the engine's daemon.json excludes containers, and SELinux keeps protecting the rest")}
 	case f.Engine.HasAppArmor():
-		return pass("AppArmor; runners use %s where it is loaded, else none", AppArmorProfile)
+		return pass("AppArmor; runners use the profile %s if it is loaded, otherwise none", AppArmorProfile)
 	}
 	return pass("none")
 }
@@ -175,7 +175,7 @@ func engineRuntime(f Facts) Outcome {
 	case f.Wanted.Runtime == "":
 		return pass("%s, the engine's default", f.Engine.DefaultRuntime)
 	case !slices.Contains(f.Engine.Runtimes, f.Wanted.Runtime):
-		return Outcome{Fail, fmt.Sprintf("the engine has no runtime %s (it has %s)", f.Wanted.Runtime, strings.Join(f.Engine.Runtimes, ", ")), advice("install it and name it under \"runtimes\" in the engine's daemon.json, or leave runners.runtime out")}
+		return Outcome{Fail, fmt.Sprintf("the engine has no runtime %s (it has %s)", f.Wanted.Runtime, strings.Join(f.Engine.Runtimes, ", ")), advice("install it and add it under \"runtimes\" in the engine's daemon.json, or remove runners.runtime")}
 	}
 	return pass("%s", f.Wanted.Runtime)
 }

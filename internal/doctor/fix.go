@@ -88,14 +88,14 @@ func (s shell) script() (string, string) {
 }
 
 const prelude = `#!/bin/sh
-# What runnerctl doctor would mend on %s.
-# For root there; can be run again: what is right already is left alone.
+# Fixes of runnerctl doctor for %s.
+# Run it as root on that machine. It can be run again: correct settings are left alone.
 set -eu
-[ "$(id -u)" -eq 0 ] || { echo "this needs root" >&2; exit 1; }
+[ "$(id -u)" -eq 0 ] || { echo "this script must run as root" >&2; exit 1; }
 `
 
 const trying = `failed=
-try() { # COMMAND…: one fix; what fails does not stop the others
+try() { # COMMAND…: one fix; a failure does not stop the others
 	set +e
 	(set -e; "$@")
 	[ $? -eq 0 ] || failed="$failed
@@ -104,12 +104,12 @@ try() { # COMMAND…: one fix; what fails does not stop the others
 }
 `
 
-const epilogue = `[ -z "$failed" ] || { echo "not mended:$failed" >&2; exit 1; }
+const epilogue = `[ -z "$failed" ] || { echo "not fixed:$failed" >&2; exit 1; }
 `
 
 // Functions that the lines of a script call. Each is written only if it is used.
 var functions = []struct{ name, text string }{
-	{"keep", `keep() { # FILE LINE: the file holds that line
+	{"keep", `keep() { # FILE LINE: write the line to the file
 	[ "$(cat "$1" 2>/dev/null)" = "$2" ] && return
 	mkdir -p "${1%/*}"
 	echo "$2" >"$1"

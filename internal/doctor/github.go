@@ -9,15 +9,15 @@ import (
 
 var githubChecks = []Check{
 	{ID: "github.reachable", Title: "GitHub", Group: "GitHub", Severity: Mandatory, Needs: NeedsOutside | NeedsGitHub, Run: githubReachable,
-		Why: "runners take their jobs from there"},
+		Why: "runners get their jobs from GitHub"},
 	{ID: "github.clock", Title: "clock against GitHub's", Group: "GitHub", Severity: Advice, Needs: NeedsOutside | NeedsGitHub, Run: githubClock,
-		Why: "an App's key signs with the clock, and GitHub refuses what is a minute off"},
+		Why: "an App's tokens contain the time, and GitHub refuses them if the clock is a minute off"},
 	{ID: "github.token", Title: "token", Group: "GitHub", Severity: Mandatory, Needs: NeedsOutside | NeedsGitHub, Run: githubToken,
 		Why: "runners are registered with it"},
 	{ID: "github.agent", Title: "version of the agent", Group: "GitHub", Severity: Mandatory, Needs: NeedsOutside | NeedsGitHub, Run: githubAgent,
-		Why: "GitHub gives no jobs to agents that are long out of date"},
+		Why: "GitHub gives no jobs to outdated agents"},
 	{ID: "github.proxy", Title: "proxy", Group: "GitHub", Severity: Advice, Needs: NeedsEngine, Run: githubProxy,
-		Why: "behind a proxy, runnerctl and the engine both need it: the one for GitHub, the other for images"},
+		Why: "behind a proxy, runnerctl needs it for GitHub and the engine needs it for images"},
 }
 
 // GitHub holds the facts about the target's GitHub.
@@ -41,7 +41,7 @@ type Agent struct {
 
 func githubReachable(f Facts) Outcome {
 	if f.GitHub.Err != nil {
-		return Outcome{Fail, f.GitHub.Err.Error(), advice("let this machine reach %s on port 443 (HTTPS_PROXY is heeded, and github.caFile)", f.GitHub.Host)}
+		return Outcome{Fail, f.GitHub.Err.Error(), advice("allow this machine to reach %s on port 443 (HTTPS_PROXY and github.caFile are respected)", f.GitHub.Host)}
 	}
 	return pass("%s answers", f.GitHub.Host)
 }
@@ -51,7 +51,7 @@ func githubClock(f Facts) Outcome {
 		return skip(f.GitHub.Host + " does not answer")
 	}
 	if skew := f.GitHub.Skew.Abs(); skew > 30*time.Second {
-		return Outcome{Warn, fmt.Sprintf("GitHub's clock and this one differ by %s", skew.Round(time.Second)), advice("keep this machine's clock by NTP: timedatectl set-ntp true")}
+		return Outcome{Warn, fmt.Sprintf("GitHub's clock and this one differ by %s", skew.Round(time.Second)), advice("synchronize this machine's clock: timedatectl set-ntp true")}
 	}
 	return pass("agrees")
 }
@@ -61,21 +61,21 @@ func githubToken(f Facts) Outcome {
 		return skip(f.GitHub.Host + " does not answer")
 	}
 	if f.GitHub.Token != nil {
-		text := "runnerctl up --help names the places that a token is taken from"
+		text := "set a token; runnerctl up --help lists the places where it is looked up"
 		if found := hint.Of(f.GitHub.Token); found != "" {
 			text = found
 		}
 		return Outcome{Fail, f.GitHub.Token.Error(), advice("%s", text)}
 	}
 	if f.GitHub.Untried != nil {
-		return Outcome{Warn, "not tried: " + f.GitHub.Untried.Error(), advice("githubstatus.com tells of GitHub's troubles; try again")}
+		return Outcome{Warn, "not tried: " + f.GitHub.Untried.Error(), advice("try again; githubstatus.com shows GitHub's outages")}
 	}
 	return pass("may register runners")
 }
 
 func githubAgent(f Facts) Outcome {
 	agent := f.GitHub.Agent
-	remedy := advice("take %s for the image (image.agent in runnerctl.yaml), then runnerctl up", agent.Newest)
+	remedy := advice("use %s for the image (image.agent in runnerctl.yaml), then run runnerctl up", agent.Newest)
 	left := agent.Deprecated.Sub(agent.Now)
 	switch {
 	case agent.Err != nil:
@@ -83,7 +83,7 @@ func githubAgent(f Facts) Outcome {
 	case agent.Newest == "":
 		return skip("GitHub's releases can't be read")
 	case agent.Version == "":
-		return skip("no image with an agent of a known version yet")
+		return skip("no image contains an agent of a known version yet")
 	case agent.Deprecated.IsZero():
 		return pass("%s (newest %s)", agent.Version, agent.Newest)
 	case left <= 0:
@@ -102,7 +102,7 @@ func githubProxy(f Facts) Outcome {
 	case here == "":
 		return Outcome{Warn, "the engine uses " + engine + ", runnerctl none", advice("export HTTPS_PROXY=%s", engine)}
 	case engine == "":
-		return Outcome{Warn, "runnerctl uses " + here + ", the engine none", advice("give it to the engine too: \"proxies\" in its daemon.json, or Environment=HTTPS_PROXY=… in its unit")}
+		return Outcome{Warn, "runnerctl uses " + here + ", the engine none", advice("set it for the engine too: \"proxies\" in its daemon.json, or Environment=HTTPS_PROXY=… in its unit")}
 	}
 	return pass("%s here, %s in the engine", here, engine)
 }

@@ -11,11 +11,11 @@ var hostChecks = []Check{
 	{ID: "host.os", Title: "operating system", Group: "Host", Severity: Mandatory, Run: hostOS,
 		Why: "runners are Linux containers with their own user namespaces"},
 	{ID: "host.machine", Title: "kind of machine", Group: "Host", Severity: Mandatory, Needs: NeedsEngine, Run: hostMachine,
-		Why: "the hidden VMs of Docker Desktop and WSL are changed and stopped by others, and what is mended there is gone after an update"},
+		Why: "Docker Desktop and WSL change and stop their hidden VMs, and an update reverts fixes in them"},
 	{ID: "host.memory", Title: "memory for the runners", Group: "Host", Severity: Advice, Needs: NeedsEngine, Run: hostMemory,
-		Why: "limits are upper bounds: jobs that use them all at once need the memory to be there"},
+		Why: "limits are upper bounds: jobs that use all of them at the same time need that much memory"},
 	{ID: "host.cpus", Title: "cores for the runners", Group: "Host", Severity: Advice, Needs: NeedsEngine, Run: hostCPUs,
-		Why: "runners share the cores; with very many on each, jobs that wait look like jobs that hang"},
+		Why: "runners share the cores; with too many runners per core, waiting jobs look like hanging jobs"},
 	{ID: "host.clock", Title: "clock", Group: "Host", Severity: Advice, Needs: NeedsEngine, Run: hostClock,
 		Why: "GitHub refuses tokens of a machine whose clock is wrong, and package indexes look expired or not yet valid"},
 }
@@ -46,9 +46,9 @@ func hostMachine(f Facts) Outcome {
 
 func hostMemory(f Facts) Outcome {
 	wanted := int64(f.Wanted.Count) * f.Wanted.Memory
-	observed := fmt.Sprintf("%d × %d MiB wanted, %d MiB there", f.Wanted.Count, f.Wanted.Memory>>20, f.Engine.Memory>>20)
+	observed := fmt.Sprintf("%d × %d MiB needed, %d MiB available", f.Wanted.Count, f.Wanted.Memory>>20, f.Engine.Memory>>20)
 	if wanted > f.Engine.Memory {
-		return Outcome{Warn, observed, advice("fewer runners, or a lower runners.memory")}
+		return Outcome{Warn, observed, advice("use fewer runners, or a lower runners.memory")}
 	}
 	return pass("%s", observed)
 }
@@ -57,9 +57,9 @@ func hostMemory(f Facts) Outcome {
 const runnersPerCore = 4
 
 func hostCPUs(f Facts) Outcome {
-	observed := fmt.Sprintf("%d × %g wanted, %d there", f.Wanted.Count, f.Wanted.CPUs, f.Engine.CPUs)
+	observed := fmt.Sprintf("%d × %g needed, %d available", f.Wanted.Count, f.Wanted.CPUs, f.Engine.CPUs)
 	if f.Wanted.Count > runnersPerCore*f.Engine.CPUs {
-		return Outcome{Warn, observed, advice("fewer runners: at most %d on this machine", runnersPerCore*f.Engine.CPUs)}
+		return Outcome{Warn, observed, advice("use fewer runners: at most %d on this machine", runnersPerCore*f.Engine.CPUs)}
 	}
 	return pass("%s", observed)
 }
@@ -67,7 +67,7 @@ func hostCPUs(f Facts) Outcome {
 func hostClock(f Facts) Outcome {
 	if skew := f.Engine.Skew.Abs(); skew > 30*time.Second {
 		return Outcome{Warn, fmt.Sprintf("the engine's clock and this one differ by %s", skew.Round(time.Second)),
-			fix("keep both clocks by NTP, whichever is wrong", shell{"keep_clock", "[ ! -d /run/systemd/system ] || timedatectl show -p NTP --value | grep -qx yes", "timedatectl set-ntp true"})}
+			fix("synchronize both clocks with NTP", shell{"keep_clock", "[ ! -d /run/systemd/system ] || timedatectl show -p NTP --value | grep -qx yes", "timedatectl set-ntp true"})}
 	}
 	return pass("agrees with this one")
 }

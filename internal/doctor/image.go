@@ -15,15 +15,15 @@ import (
 
 var imageChecks = []Check{
 	{ID: "image.subids", Title: "subordinate ids", Group: "Image", Severity: Mandatory, Needs: NeedsImage, Run: imageSubIDs,
-		Why: "newuidmap hands the kernel every range of the user, by name and by number, and the kernel refuses two that overlap: \"write to uid_map failed: Invalid argument\""},
+		Why: "newuidmap passes every range of the user to the kernel, by name and by number, and the kernel refuses overlapping ranges: \"write to uid_map failed: Invalid argument\""},
 	{ID: "image.newuidmap", Title: "newuidmap and newgidmap", Group: "Image", Severity: Mandatory, Needs: NeedsImage, Run: imageNewuidmap,
-		Why: "setuid root they want CAP_SYS_ADMIN, which an unprivileged container has not (\"write to uid_map failed: Operation not permitted\"); with file capabilities SETUID and SETGID are enough"},
+		Why: "as setuid root, they need CAP_SYS_ADMIN, which an unprivileged container lacks (\"write to uid_map failed: Operation not permitted\"); with file capabilities SETUID and SETGID are enough"},
 	{ID: "image.setuid", Title: "setuid programs", Group: "Image", Severity: Advice, Needs: NeedsImage, Run: imageSetuid,
-		Why: "a rootless daemon needs an unmasked /proc, and there one setuid-root program that a job can start may write the host's core_pattern"},
+		Why: "a rootless daemon needs an unmasked /proc, and through it a setuid-root program that a job can start may write the host's core_pattern"},
 	{ID: "image.libc", Title: "C library", Group: "Image", Severity: Advice, Needs: NeedsImage, Run: imageLibc,
-		Why: "GitHub's runner and the Node that it brings along need glibc"},
+		Why: "GitHub's runner and its bundled Node need glibc"},
 	{ID: "image.tools", Title: "programs of a rootless daemon", Group: "Image", Severity: Advice, Needs: NeedsImage, Run: imageTools,
-		Why: "without one of them the inner daemon does not come up, or has no network"},
+		Why: "without them, the inner daemon does not start or has no network"},
 }
 
 // Image holds the parts of an image that doctor --image reads.
@@ -185,14 +185,14 @@ func imageSubIDs(f Facts) Outcome {
 			}
 		}
 	}
-	remedy := advice("after the last useradd write both files anew, one line each: echo NAME:100000:65536 >/etc/subuid (useradd has written that line already, so >> makes it two; another user before it only moves the range)")
+	remedy := advice("after the last useradd, overwrite both files with one line each: echo NAME:100000:65536 >/etc/subuid (useradd has already written that line, so >> would duplicate it; another user before it only moves the range)")
 	switch {
 	case len(bad) > 0:
 		return Outcome{Fail, strings.Join(slices.Concat(bad, shared), "; "), remedy}
 	case len(shared) > 0:
 		return Outcome{Warn, strings.Join(shared, "; "), remedy}
 	case len(fine) == 0:
-		return skip("no user of the image has any")
+		return skip("no user of the image has a range")
 	}
 	return pass("%s", fine[0])
 }
@@ -259,7 +259,7 @@ func imageNewuidmap(f Facts) Outcome {
 	}
 	switch {
 	case len(bad) == 2 && strings.HasPrefix(bad[0], "no ") && strings.HasPrefix(bad[1], "no "):
-		return skip("it has neither, and so no rootless daemon of its own")
+		return skip("neither exists, so the image has no rootless daemon")
 	case len(bad) > 0:
 		return Outcome{Fail, strings.Join(bad, "; "), advice("in the Dockerfile: RUN chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap")}
 	}
@@ -289,7 +289,7 @@ func imageSetuid(f Facts) Outcome {
 	}
 	slices.Sort(found)
 	if len(found) > 0 {
-		return Outcome{Warn, fmt.Sprintf("%d: %s", len(found), strings.Join(found, ", ")), advice("never start it with systempaths=unconfined and jobs in this tree; runnerctl build puts such a base into a tree of its own, where the bits mean nobody on the host")}
+		return Outcome{Warn, fmt.Sprintf("%d: %s", len(found), strings.Join(found, ", ")), advice("never start it with systempaths=unconfined and jobs in this root filesystem; runnerctl build puts such a base into a root filesystem of its own, where these bits give no rights on the host")}
 	}
 	return pass("none but newuidmap and newgidmap")
 }
@@ -307,10 +307,10 @@ func imageLibc(f Facts) Outcome {
 			glibc = glibc || path.Base(inside) == "libc.so.6"
 		}
 		if musl && !glibc { // Debian's package musl is installed next to glibc
-			return Outcome{Warn, "musl", advice("take a base of Debian or Ubuntu for jobs")}
+			return Outcome{Warn, "musl", advice("use a Debian or Ubuntu base for jobs")}
 		}
 	}
-	return pass("no musl alone")
+	return pass("not based on musl alone")
 }
 
 func imageTools(f Facts) Outcome {
@@ -322,7 +322,7 @@ func imageTools(f Facts) Outcome {
 		})
 	}
 	if !anywhere("dockerd") {
-		return skip("no dockerd in it: no runner image, but maybe a base of one")
+		return skip("no dockerd: not a runner image, but maybe a base for one")
 	}
 	var missing []string
 	for _, alternatives := range [][]string{{"newuidmap"}, {"newgidmap"}, {"rootlesskit", "unshare"}, {"slirp4netns", "pasta", "vpnkit"}, {"containerd"}, {"runc"}, {"iptables"}, {"bash"}} {
@@ -333,5 +333,5 @@ func imageTools(f Facts) Outcome {
 	if len(missing) > 0 {
 		return Outcome{Warn, "missing: " + strings.Join(missing, ", "), advice("install them; on Debian: uidmap, rootlesskit, slirp4netns or passt, docker.io, iptables")}
 	}
-	return pass("all there")
+	return pass("all present")
 }

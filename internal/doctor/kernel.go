@@ -18,35 +18,35 @@ var kernelChecks = []Check{
 		Why: "overlayfs can be mounted in a user namespace since 5.11"},
 	{ID: "kernel.namespaces", Title: "user namespaces in the kernel", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine,
 		Run: features(feature{"USER_NS", "", "proc/1/uid_map", false}), // an engine that answers has the other namespaces
-		Why: "a runner's root is nobody on the host by its user namespace"},
+		Why: "the user namespace makes a runner's root an unprivileged user on the host"},
 	{ID: "kernel.seccomp", Title: "seccomp filters", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine,
 		Run: features(feature{"SECCOMP_FILTER", "", "proc/sys/kernel/seccomp/actions_avail", false}),
 		Why: "runners get a profile of their own, part of the security model"},
 	{ID: "kernel.overlay", Title: "overlayfs", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine,
 		Run: features(feature{"OVERLAY_FS", "overlay", "sys/module/overlay", false}),
-		Why: "without it the inner daemon copies every layer whole (vfs), and a user namespace can't load modules"},
+		Why: "without it, the inner daemon copies whole layers (vfs); a user namespace can't load modules"},
 	{ID: "kernel.bridge", Title: "bridge and veth", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine,
 		Run: features(feature{"BRIDGE", "bridge", "sys/module/bridge", true}, feature{"VETH", "veth", "sys/module/veth", true}),
-		Why: "the inner daemon's networks are made of them, and a user namespace can't load modules"},
+		Why: "the inner daemon's networks need them; a user namespace can't load modules"},
 	{ID: "kernel.tun", Title: "tun", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine,
 		Run: features(feature{"TUN", "tun", "dev/net/tun", true}),
 		Why: "the runner's own network (slirp4netns, pasta) is a tun device"},
 	{ID: "kernel.nat", Title: "packet filter", Group: "Kernel", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine, Run: kernelNAT,
-		Why: "the inner daemon publishes ports and masquerades by iptables, over nf_tables or the older ip_tables"},
+		Why: "the inner daemon publishes ports and masquerades with iptables, on nf_tables or the older ip_tables"},
 	{ID: "kernel.inotify", Title: "inotify", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelInotify,
-		Why: "they are counted per user, and all runners of a machine are one user there: at the limit watchers fail with \"too many open files\""},
+		Why: "inotify limits apply per user, and all runners of a machine are one user there: at the limit, watchers fail with \"too many open files\""},
 	{ID: "kernel.maps", Title: "memory maps", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelMaps,
 		Why: "Elasticsearch and others refuse to start below 262144, and a job can't raise it"},
 	{ID: "kernel.keys", Title: "keys", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelKeys,
-		Why: "they are counted per user, and all runners of a machine are one user there: at the limit whatever asks for one gets \"disk quota exceeded\""},
+		Why: "keys are counted per user, and all runners of a machine are one user there: at the limit, programs that request a key get \"disk quota exceeded\""},
 	{ID: "kernel.pipes", Title: "pipe buffers", Group: "Kernel", Severity: Advice, Needs: NeedsMachine, Run: kernelPipes,
-		Why: "they are counted per user, and all runners of a machine are one user there: past the limit new pipes shrink to one page, and builds slow down"},
+		Why: "pipe buffers are counted per user, and all runners of a machine are one user there: beyond the limit, new pipes shrink to one page and builds slow down"},
 }
 
 func kernelVersion(f Facts) Outcome {
 	major, minor := version(f.Engine.Kernel)
 	if major < 5 || major == 5 && minor < 11 {
-		return Outcome{Fail, f.Engine.Kernel, advice("use a kernel of 5.11 or newer: Debian 12, Ubuntu 22.04, Amazon Linux 2023, RHEL 9 have one")}
+		return Outcome{Fail, f.Engine.Kernel, advice("use kernel 5.11 or newer, as in Debian 12, Ubuntu 22.04, Amazon Linux 2023 and RHEL 9")}
 	}
 	return pass("%s", f.Engine.Kernel)
 }
@@ -102,7 +102,7 @@ func features(all ...feature) func(Facts) Outcome {
 		}
 		switch {
 		case len(missing) > 0:
-			return Outcome{Fail, "the kernel is built without " + strings.Join(missing, ", "), advice("use a kernel that has it: those of Debian, Ubuntu, Amazon Linux 2023 and RHEL 9 do")}
+			return Outcome{Fail, "the kernel is built without " + strings.Join(missing, ", "), advice("use a kernel with it, like the kernels of Debian, Ubuntu, Amazon Linux 2023 and RHEL 9")}
 		case len(unloaded) > 0:
 			return Outcome{Warn, "not loaded: " + strings.Join(unloaded, ", "), fix("load it at each boot", fixes...)}
 		case len(unseen) > 0:

@@ -77,7 +77,7 @@ func engineLimits(f Facts) Outcome {
 	}
 	switch {
 	case limits.Raises && limits.OpenFiles > 0 && limits.OpenFiles < neededFiles:
-		return Outcome{Warn, fmt.Sprintf("fs.nr_open = %d, and so jobs can't have more: --ulimit nofile=%d fails%s", limits.OpenFiles, neededFiles, observed), fix("allow more", setting{"fs.nr_open", neededFiles, true})}
+		return Outcome{Warn, fmt.Sprintf("fs.nr_open = %d, so jobs can't get more: --ulimit nofile=%d fails%s", limits.OpenFiles, neededFiles, observed), fix("allow more", setting{"fs.nr_open", neededFiles, true})}
 	case limits.Raises:
 		return pass("as high as the kernel allows%s", observed)
 	case len(limits.Hard) == 0:
@@ -91,9 +91,9 @@ func engineLimits(f Facts) Outcome {
 		lost = append(lost, fmt.Sprintf("memlock above %d", locked))
 	}
 	if len(lost) > 0 {
-		return Outcome{Warn, "jobs can't have --ulimit " + strings.Join(lost, ", nor ") + observed, advice("give the engine the capability SYS_RESOURCE, or start it with higher limits (LimitNOFILE=%d and LimitMEMLOCK=infinity in its unit)", neededFiles)}
+		return Outcome{Warn, "jobs can't use --ulimit " + strings.Join(lost, ", nor ") + observed, advice("grant the engine the capability SYS_RESOURCE, or start it with higher limits (LimitNOFILE=%d and LimitMEMLOCK=infinity in its unit)", neededFiles)}
 	}
-	return pass("as high as jobs ask for%s", observed)
+	return pass("as high as jobs request%s", observed)
 }
 
 // most returns the highest limit that the engine can give.

@@ -6,7 +6,7 @@ import "strings"
 type LocalRefusal struct{ os string }
 
 func (e *LocalRefusal) Error() string {
-	return e.os + " has no Linux kernel of its own: a local Docker runs in a hidden VM whose devices (/dev/net/tun is closed there), kernel and user namespaces runnerctl can't judge or mend"
+	return e.os + " has no Linux kernel of its own: local Docker runs in a hidden VM, and runnerctl can't check or fix its devices (/dev/net/tun is closed there), kernel and user namespaces"
 }
 
 // Hint returns the way out.

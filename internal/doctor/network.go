@@ -13,23 +13,23 @@ import (
 
 var networkChecks = []Check{
 	{ID: "network.forwarding", Title: "IP forwarding", Group: "Network", Severity: Mandatory, Needs: NeedsEngine | NeedsMachine, Run: networkForwarding,
-		Why: "without it no container reaches anything beyond the machine"},
+		Why: "without it, containers reach nothing beyond the machine"},
 	{ID: "network.iptables", Title: "iptables", Group: "Network", Severity: Advice, Needs: NeedsEngine | NeedsMachine, Run: networkIptables,
-		Why: "rules of the older kind that nobody looks at any more still drop packets that the newer ones let through"},
+		Why: "forgotten legacy rules still drop packets that the newer rules accept"},
 	{ID: "network.mtu", Title: "MTU of the outer bridge", Group: "Network", Severity: Advice, Needs: NeedsEngine | NeedsMachine, Run: networkMTU,
-		Why: "a bridge wider than the uplink stalls large packets: TLS hangs, small requests work"},
-	{ID: "network.egress", Title: "a container's way out", Group: "Network", Severity: Mandatory, Needs: NeedsEngine | NeedsContainer, Run: networkEgress,
-		Why: "a runner reaches what a plain container reaches: GitHub, registries, packages"},
+		Why: "a bridge with a larger MTU than the uplink stalls large packets: TLS hangs, small requests work"},
+	{ID: "network.egress", Title: "outbound connections of containers", Group: "Network", Severity: Mandatory, Needs: NeedsEngine | NeedsContainer, Run: networkEgress,
+		Why: "a runner reaches the same addresses as any container: GitHub, registries, packages"},
 	{ID: "network.dns", Title: "DNS servers of containers", Group: "Network", Severity: Mandatory, Needs: NeedsEngine | NeedsContainer, Run: networkDNS,
-		Why: "runners ask the servers that the engine gives to containers, by IPv4 and in their order"},
-	{ID: "network.icc", Title: "containers among themselves", Group: "Network", Severity: Advice, Needs: NeedsEngine, Run: networkICC,
+		Why: "runners query the servers that the engine gives to containers, by IPv4 and in that order"},
+	{ID: "network.icc", Title: "connections between containers", Group: "Network", Severity: Advice, Needs: NeedsEngine, Run: networkICC,
 		Why: "jobs can't use a service in another container of this machine, such as a registry's mirror"},
 	{ID: "network.pools", Title: "inner addresses", Group: "Network", Severity: Mandatory, Needs: NeedsEngine, Run: networkPools,
-		Why: "the inner daemon's networks hide outer ones of the same addresses from jobs"},
+		Why: "the inner daemon's networks hide outer networks with the same addresses from jobs"},
 	{ID: "network.routes", Title: "the machine's own networks", Group: "Network", Severity: Advice, Needs: NeedsEngine | NeedsMachine, Run: networkRoutes,
-		Why: "what has an address of a runner's own networks can't be reached by jobs"},
+		Why: "jobs can't reach hosts whose addresses are in a runner's own networks"},
 	{ID: "network.metadata", Title: "cloud metadata service", Group: "Network", Severity: Advice, Needs: NeedsEngine | NeedsOutside | NeedsContainer, Run: networkMetadata,
-		Why: "a job that reaches it can take the machine's identity in the cloud"},
+		Why: "a job that reaches it can take over the machine's identity in the cloud"},
 	{ID: "network.registry", Title: "registry of the base images", Group: "Network", Severity: Advice, Needs: NeedsEngine | NeedsOutside | NeedsRegistry, Run: networkRegistry,
 		Why: "the runner image is built from them"},
 }
@@ -46,7 +46,7 @@ func networkForwarding(f Facts) Outcome {
 	value, ok := sysctl(f, "net.ipv4.ip_forward")
 	switch {
 	case !f.Machine.OwnNetwork:
-		return skip("it is each network's own, and the engine's is another than that which is looked from")
+		return skip("this setting belongs to a network namespace, and the engine uses a different one")
 	case !ok:
 		return skip("net.ipv4.ip_forward can't be read")
 	case value != "1":
@@ -69,7 +69,7 @@ func networkIptables(f Facts) Outcome {
 		return pass("no legacy rules")
 	case newer && slices.Contains(legacy, "nat"):
 		slices.Sort(legacy)
-		return Outcome{Warn, "both kinds are in use, legacy tables: " + strings.Join(legacy, ", "), advice("iptables-legacy-save shows the older rules; once they are not needed, a reboot without whoever makes them removes them")}
+		return Outcome{Warn, "both kinds are in use, legacy tables: " + strings.Join(legacy, ", "), advice("iptables-legacy-save shows the older rules; to remove them, disable the program that adds them and reboot")}
 	}
 	return pass("legacy tables: %s", strings.Join(legacy, ", "))
 }
@@ -147,7 +147,7 @@ func networkMTU(f Facts) Outcome {
 	}
 	switch {
 	case uplink == "":
-		return pass("%d, and no uplink to compare with", bridge)
+		return pass("%d; no uplink to compare it with", bridge)
 	case bridge > narrowest:
 		return Outcome{Warn, fmt.Sprintf("%d, but the uplink %s has %d", bridge, uplink, narrowest), advice(`"mtu": %d in /etc/docker/daemon.json, then restart the engine`, narrowest)}
 	}
@@ -175,11 +175,11 @@ func networkEgress(f Facts) Outcome {
 		if unmasked {
 			return Outcome{Warn, "neither a container nor the machine itself reaches " + to + `, and the engine does not masquerade its addresses`, advice(`remove "iptables": false or "ip-masq": false from the engine's daemon.json, unless the network has routes to its containers`)}
 		}
-		return Outcome{Warn, "neither a container nor the machine itself reaches " + to, advice("give the machine a way out, where jobs need one")}
+		return Outcome{Warn, "neither a container nor the machine itself reaches " + to, advice("connect the machine to that address if jobs need it")}
 	case unmasked:
 		return Outcome{Fail, "the machine reaches " + to + ", a container does not: the engine does not masquerade its addresses", advice(`remove "iptables": false or "ip-masq": false from the engine's daemon.json, and restart it`)}
 	}
-	return Outcome{Fail, "the machine reaches " + to + ", a container does not", advice(`remove "ip-forward": false from the engine's daemon.json, and restart it (sysctl net.ipv4.ip_forward must be 1); else a firewall of the machine stops what it forwards for containers (iptables -S FORWARD, nft list ruleset)`)}
+	return Outcome{Fail, "the machine reaches " + to + ", a container does not", advice(`remove "ip-forward": false from the engine's daemon.json, and restart it (sysctl net.ipv4.ip_forward must be 1); otherwise a firewall of the machine drops forwarded packets of containers (iptables -S FORWARD, nft list ruleset)`)}
 }
 
 func networkDNS(f Facts) Outcome {
@@ -195,24 +195,24 @@ func networkDNS(f Facts) Outcome {
 	case !way.Asked:
 		return skip("offline")
 	case len(way.Servers) == 0:
-		return skip("containers get none")
+		return skip("containers get no DNS server")
 	case len(usable) == 0:
-		return Outcome{Fail, "IPv6 only: " + strings.Join(way.Servers, ", "), advice(`name a server with an IPv4 address first, in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
+		return Outcome{Fail, "IPv6 only: " + strings.Join(way.Servers, ", "), advice(`set a server with an IPv4 address first in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
 	case len(way.Answers) == 0 && f.Container.Beside != nil && len(f.Container.Beside.Answers) > 0:
-		return skip("containers don't reach them")
+		return skip("containers don't reach the DNS servers")
 	case len(way.Answers) == 0:
-		return Outcome{Warn, "none answers: " + strings.Join(way.Servers, ", "), advice(`name one that does, in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
+		return Outcome{Warn, "none answers: " + strings.Join(way.Servers, ", "), advice(`set a server that answers in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
 	case !slices.ContainsFunc(usable, answers):
-		return Outcome{Fail, "none with an IPv4 address answers: " + strings.Join(usable, ", "), advice(`name one that does, in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
+		return Outcome{Fail, "none with an IPv4 address answers: " + strings.Join(usable, ", "), advice(`set a server that answers in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
 	case !answers(usable[0]):
-		return Outcome{Warn, "the first one, " + usable[0] + ", does not answer: each name takes some seconds", advice(`take it out of "dns" in the engine's daemon.json, or of /etc/resolv.conf`)}
+		return Outcome{Warn, "the first one, " + usable[0] + ", does not answer: each name takes some seconds", advice(`remove it from "dns" in the engine's daemon.json or from /etc/resolv.conf`)}
 	}
 	return pass("%s", strings.Join(way.Servers, ", "))
 }
 
 func networkICC(f Facts) Outcome {
 	if slices.ContainsFunc(f.Engine.Networks, func(one Network) bool { return one.Default && one.Apart }) {
-		return Outcome{Warn, `they don't reach each other ("icc": false)`, advice(`leave it so where no job needs that; else remove "icc": false from the engine's daemon.json`)}
+		return Outcome{Warn, `they don't reach each other ("icc": false)`, advice(`keep it if no job needs these connections; otherwise remove "icc": false from the engine's daemon.json`)}
 	}
 	return pass("reach each other")
 }
@@ -222,7 +222,7 @@ var slirp = netip.MustParsePrefix("169.254.213.0/24")
 
 func networkPools(f Facts) Outcome {
 	if !f.Wanted.Pool.IsValid() {
-		return Outcome{Fail, "the engine's networks leave no block of 10.0.0.0/8 free", advice("docker network ls shows them: remove one, or narrow the \"default-address-pools\" of the engine's daemon.json")}
+		return Outcome{Fail, "the engine's networks leave no free block in 10.0.0.0/8", advice("docker network ls shows them: remove one, or narrow the \"default-address-pools\" of the engine's daemon.json")}
 	}
 	return pass("%s overlaps no network of the engine", f.Wanted.Pool)
 }
@@ -238,7 +238,7 @@ func networkRoutes(f Facts) Outcome {
 		}
 	}
 	if len(hidden) > 0 {
-		return Outcome{Warn, "partly hidden from jobs: " + strings.Join(hidden, ", "), advice("where jobs need an address of %s or %s, give the machine's network another range, or a narrower route", f.Wanted.Pool, slirp)}
+		return Outcome{Warn, "partly hidden from jobs: " + strings.Join(hidden, ", "), advice("if jobs need an address of %s or %s, use another range or a narrower route for the machine's network", f.Wanted.Pool, slirp)}
 	}
 	return pass("none is hidden from jobs")
 }
@@ -249,7 +249,7 @@ func linkLocal(to netip.Prefix) bool { return to == netip.MustParsePrefix("169.2
 
 func networkMetadata(f Facts) Outcome {
 	if f.Container.Nowhere {
-		return skip("a proxy answers for every address here, so who else would can't be told")
+		return skip("a proxy answers for every address here, so the check is not possible")
 	}
 	if f.Container.Metadata {
 		host, _, _ := strings.Cut(MetadataService, ":")
@@ -268,10 +268,10 @@ func networkRegistry(f Facts) Outcome {
 		}
 	}
 	if len(problems) > 0 {
-		return Outcome{Warn, strings.Join(problems, "; "), advice("check image.base and the engine's way to the registry; --bootstrap-base makes debian and ubuntu bases from their packages")}
+		return Outcome{Warn, strings.Join(problems, "; "), advice("check image.base and the engine's connection to the registry; --bootstrap-base builds debian and ubuntu bases from their packages")}
 	}
 	if len(f.Registry.Login) > 0 {
-		return pass("answers, to those it knows, of %s", strings.Join(f.Registry.Login, ", "))
+		return pass("answers and requires a login (%s)", strings.Join(f.Registry.Login, ", "))
 	}
 	return pass("has %s", strings.Join(f.Wanted.Missing, ", "))
 }

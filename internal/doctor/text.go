@@ -35,7 +35,7 @@ func WriteText(w io.Writer, report Report, style Style) {
 		}
 		fmt.Fprintf(w, "  %s %-*s%s%s\n", mark(result.Status, style), widest, result.ID, between, observed)
 		if result.Status == Crash {
-			fmt.Fprintf(w, "%s%s  %s\n", indent, style.Dim("why"), "the check itself went wrong; the others went on")
+			fmt.Fprintf(w, "%s%s  %s\n", indent, style.Dim("why"), "the check itself failed; the others continued")
 		}
 		if result.Status != Fail && result.Status != Warn {
 			continue

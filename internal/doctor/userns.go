@@ -10,15 +10,15 @@ import (
 
 var usernsChecks = []Check{
 	{ID: "userns.max", Title: "user namespaces allowed", Group: "User namespaces", Severity: Mandatory, Needs: NeedsMachine, Run: usernsMax,
-		Why: "at the limit the kernel says \"no space left on device\""},
+		Why: "at the limit, the kernel reports \"no space left on device\""},
 	{ID: "userns.clone", Title: "unprivileged user namespaces", Group: "User namespaces", Severity: Mandatory, Needs: NeedsMachine, Run: usernsClone,
-		Why: "a runner makes its user namespace without privilege"},
+		Why: "a runner creates its user namespace without privileges"},
 	{ID: "userns.apparmor", Title: "AppArmor's restriction of user namespaces", Group: "User namespaces", Severity: Mandatory, Needs: NeedsMachine, Run: usernsAppArmor,
-		Why: "Ubuntu 23.10 and newer refuse user namespaces to programs without a profile that allows them"},
+		Why: "Ubuntu 23.10 and newer deny user namespaces to programs without a profile that allows them"},
 	{ID: "userns.engine", Title: "engine's own user namespace", Group: "User namespaces", Severity: Mandatory, Needs: NeedsEngine, Run: usernsEngine,
-		Why: "an engine that is itself rootless or remaps users has no 65536 ids left to give to a runner"},
+		Why: "an engine that is rootless or remaps users has no 65536 ids left for a runner"},
 	{ID: "userns.ids", Title: "ids of the engine's machine", Group: "User namespaces", Severity: Mandatory, Needs: NeedsMachine, Run: usernsIDs,
-		Why: "a machine that is a container itself may have too few ids: runners take 1001 and 100000 to 165535, or to 2147583647 with runners.idRange: 2147483648"},
+		Why: "a machine that is itself a container may have too few ids: runners use 1001 and 100000 to 165535, or to 2147583647 with runners.idRange: 2147483648"},
 }
 
 func usernsMax(f Facts) Outcome {
@@ -53,7 +53,7 @@ func usernsAppArmor(f Facts) Outcome {
 		return pass("not restricted")
 	}
 	if AppArmorProfileLoaded(f.Machine.Root, AppArmorProfile) {
-		return pass("restricted, and the profile %s allows it", AppArmorProfile)
+		return pass("restricted, but the profile %s allows it", AppArmorProfile)
 	}
 	return Outcome{Fail, "restricted", fix("lift the restriction", setting{"kernel.apparmor_restrict_unprivileged_userns", 0, false})}
 }
@@ -131,7 +131,7 @@ func usernsIDs(f Facts) Outcome {
 	case observed == "0 0 4294967295":
 		return pass("all of them")
 	case reach < firstID+f.Wanted.IDs:
-		return Outcome{Fail, "this machine is itself in a user namespace, with too few ids: " + observed, advice("use a machine of its own, or have its container manager give it %d ids (lxc.idmap, raw.idmap)", firstID+f.Wanted.IDs)}
+		return Outcome{Fail, "this machine is itself in a user namespace, with too few ids: " + observed, advice("use a dedicated machine, or configure its container manager to assign %d ids (lxc.idmap, raw.idmap)", firstID+f.Wanted.IDs)}
 	}
-	return pass("a part of another machine's, and enough: %s", observed)
+	return pass("a part of another machine's ids, and enough: %s", observed)
 }

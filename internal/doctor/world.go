@@ -8,7 +8,7 @@ import (
 
 var worldChecks = []Check{
 	{ID: "world.buildx", Title: "buildx", Group: "Runner image", Severity: Advice, Needs: NeedsEngine, Run: worldBuildx,
-		Why: "GitHub's cache service takes buildx 0.21 and newer, and setup-buildx-action keeps the one that is installed"},
+		Why: "GitHub's cache service needs buildx 0.21 or newer, and setup-buildx-action keeps the installed version"},
 }
 
 // World describes the job root filesystem of the newest runner image on the engine.
@@ -29,10 +29,10 @@ func worldBuildx(f Facts) Outcome {
 	}
 	if world.Buildx == "" || world.Buildx == "distribution" {
 		return Outcome{Warn, fmt.Sprintf("%s (%s) has the distribution's buildx", world.Image, profile),
-			advice("where the distribution's is older than 0.21, as Debian's is: runnerctl build --no-cache where GitHub can be reached, or name the program in image.buildx.archive")}
+			advice("if the distribution's version is older than 0.21, as Debian's is: runnerctl build --no-cache if GitHub can be reached, or set image.buildx.archive")}
 	}
 	if older(world.Buildx, 0, 21) {
-		return Outcome{Warn, fmt.Sprintf("%s (%s) has buildx %s", world.Image, profile, world.Buildx), advice("name 0.21 or newer in image.buildx, or leave it at latest")}
+		return Outcome{Warn, fmt.Sprintf("%s (%s) has buildx %s", world.Image, profile, world.Buildx), advice("set image.buildx to 0.21 or newer, or leave it at latest")}
 	}
 	return pass("%s: %s, buildx %s", world.Image, profile, world.Buildx)
 }

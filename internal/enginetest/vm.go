@@ -34,7 +34,7 @@ type VM struct {
 func NewVM(t *testing.T) *VM {
 	t.Helper()
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil || os.Getuid() != 0 {
-		t.Fatalf("a VM needs root and what scripts/host/setup.sh --vm installs (uid %d, %v)", os.Getuid(), err)
+		t.Fatalf("a VM needs root and the packages of scripts/host/setup.sh --vm (uid %d, %v)", os.Getuid(), err)
 	}
 	sum := sha256.Sum256([]byte(guestScript))
 	vm := &VM{guest: Cached(t, "guest-", hex.EncodeToString(sum[:6]), func(dir string) {

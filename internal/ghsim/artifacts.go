@@ -94,7 +94,7 @@ func (c *twirpCall) finalizeArtifact() {
 	case made == nil:
 		twirpError(c.w, http.StatusNotFound, "not_found", "artifact "+asked.Name+" not found")
 	case err != nil || size != int64(made.blob.content.Len()):
-		twirpError(c.w, http.StatusBadRequest, "invalid_argument", "the size is not that of what was uploaded")
+		twirpError(c.w, http.StatusBadRequest, "invalid_argument", "the size does not match the upload")
 	default:
 		made.size, made.digest, made.final = size, asked.Hash, true
 		c.answer(map[string]any{"ok": true, "artifact_id": strconv.FormatInt(made.id, 10)})

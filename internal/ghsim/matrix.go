@@ -33,7 +33,7 @@ type axis struct {
 // UnmarshalYAML keeps the order of the axes, because the names of jobs show it.
 func (m *Matrix) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: the matrix is no mapping", node.Line)
+		return fmt.Errorf("line %d: the matrix is not a mapping", node.Line)
 	}
 	for i := 0; i < len(node.Content); i += 2 {
 		name, value := node.Content[i].Value, node.Content[i+1]

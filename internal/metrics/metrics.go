@@ -46,28 +46,28 @@ func New(fleetName string) *Metrics {
 	m := &Metrics{
 		registry: registry,
 		runners: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "runnerctl_runners", Help: "Runners that there are, by what they are at: starting, idle, busy, offline, spare, going."}, []string{"state"}),
+			Name: "runnerctl_runners", Help: "Runners by state: starting, idle, busy, offline, spare, going."}, []string{"state"}),
 		wanted: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "runnerctl_runners_wanted", Help: "Runners that are to be online, without spares."}),
+			Name: "runnerctl_runners_wanted", Help: "Desired number of online runners, without spares."}),
 		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "runnerctl_jobs_total", Help: "Jobs of runners that ended, by conclusion; unknown where the agent did not tell any."}, []string{"conclusion"}),
+			Name: "runnerctl_jobs_total", Help: "Jobs of ended runners, by conclusion; unknown if the agent did not report one."}, []string{"conclusion"}),
 		exits: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "runnerctl_runner_exits_total", Help: "Runners that ended by themselves, by exit code."}, []string{"code"}),
 		queued: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "runnerctl_job_queue_seconds", Help: "Time from a job's making to its start on a runner, of a sample of the jobs.",
+			Name: "runnerctl_job_queue_seconds", Help: "Time from a job's creation to its start on a runner, for a sample of the jobs.",
 			Buckets: []float64{1, 2, 5, 10, 20, 60, 120, 300, 900, 3600}}),
 		startUp: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "runnerctl_runner_start_seconds", Help: "Time from the decision until GitHub lists a runner online, from nothing or from a spare.",
+			Name: "runnerctl_runner_start_seconds", Help: "Time from the decision until GitHub lists the runner online, from nothing or from a spare.",
 			Buckets: []float64{.2, .4, .7, 1, 1.5, 2, 3, 5, 10, 20, 60}}, []string{"from"}),
 		reconcile: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "runnerctl_reconcile_seconds", Help: "Time of one look at the fleet and the decision what to do.",
+			Name: "runnerctl_reconcile_seconds", Help: "Time of one check of the fleet, including the decision.",
 			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10}}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "runnerctl_reconcile_errors_total", Help: "Looks at the fleet that the engine did not answer."}),
+			Name: "runnerctl_reconcile_errors_total", Help: "Checks of the fleet that the engine did not answer."}),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "runnerctl_github_calls_total", Help: "Calls of GitHub's API, by method and status; status error where no answer came."}, []string{"method", "status"}),
+			Name: "runnerctl_github_calls_total", Help: "Calls of GitHub's API, by method and status; the status is error if there was no response."}, []string{"method", "status"}),
 		limit: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "runnerctl_github_calls_left", Help: "Calls that GitHub's limit leaves until it begins anew, as it said last."}),
+			Name: "runnerctl_github_calls_left", Help: "Calls left until GitHub's rate limit resets, as last reported."}),
 		looked: time.Now(),
 	}
 	prometheus.WrapRegistererWith(prometheus.Labels{"fleet": fleetName}, registry).MustRegister(
@@ -172,9 +172,9 @@ func (m *Metrics) health(now time.Time) error {
 	defer m.mu.Unlock()
 	switch {
 	case m.failure != nil:
-		return fmt.Errorf("the last look at the fleet failed: %w", m.failure)
+		return fmt.Errorf("the last check of the fleet failed: %w", m.failure)
 	case now.Sub(m.looked) > stale:
-		return fmt.Errorf("the last look at the fleet was %s ago", now.Sub(m.looked).Round(time.Second))
+		return fmt.Errorf("the last check of the fleet was %s ago", now.Sub(m.looked).Round(time.Second))
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func TestHealth(t *testing.T) {
 	if code, text := get(t, m, "/healthz"); code != http.StatusOK {
 		t.Error(code, text)
 	}
-	if err := m.health(time.Now().Add(6 * time.Minute)); err == nil || err.Error() != "the last look at the fleet was 6m0s ago" {
+	if err := m.health(time.Now().Add(6 * time.Minute)); err == nil || err.Error() != "the last check of the fleet was 6m0s ago" {
 		t.Error(err)
 	}
 }

@@ -28,15 +28,15 @@ var machines = map[string]struct {
 func Check(path, arch string) error {
 	program, err := elf.Open(path)
 	if err != nil {
-		return fmt.Errorf("%s: no program of Linux: %w", path, err)
+		return fmt.Errorf("%s: not a Linux program: %w", path, err)
 	}
 	defer func() { _ = program.Close() }()
 	if program.Machine != machines[arch].elf {
-		return fmt.Errorf("%s: it is for %s, the engine's machine is %s", path, program.Machine, arch)
+		return fmt.Errorf("%s: built for %s, but the engine's machine is %s", path, program.Machine, arch)
 	}
 	for _, part := range program.Progs {
 		if part.Type == elf.PT_INTERP {
-			return fmt.Errorf("%s: it needs libraries, which no container of its own has (CGO_ENABLED=0 builds it without)", path)
+			return fmt.Errorf("%s: not a static program, so it can't run in a container of its own (build it with CGO_ENABLED=0)", path)
 		}
 	}
 	return nil
@@ -48,8 +48,8 @@ func ForSupervisor(named, arch string) ([]byte, error) {
 	if _, known := machines[arch]; !known {
 		return nil, fmt.Errorf("no runnerctl for the engine's machine, which is %s", arch)
 	}
-	advice := "make build makes a static runnerctl (GOARCH=" + machines[arch].goarch + "): put it beside this program as runnerctl-linux-" + machines[arch].goarch +
-		", or name it: --supervisor-binary FILE; --no-supervisor leaves no supervisor behind"
+	advice := "make build builds a static runnerctl (GOARCH=" + machines[arch].goarch + "): copy it next to this program as runnerctl-linux-" + machines[arch].goarch +
+		", or use --supervisor-binary FILE; --no-supervisor runs without a supervisor"
 	if named != "" {
 		if err := Check(named, arch); err != nil {
 			return nil, hint.Add(fmt.Errorf("--supervisor-binary: %w", err), advice)

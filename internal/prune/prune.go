@@ -105,7 +105,7 @@ func (p Plan) Write(w io.Writer, size func(int64) string) {
 		fmt.Fprintf(w, "remove  %-9s  %s  %s  (%s)\n", one.Kind, one.Name, size(one.Size), one.Cause)
 	}
 	for _, name := range p.Skipped {
-		fmt.Fprintf(w, "leave   fleet %s  (another runnerctl is changing it)\n", name)
+		fmt.Fprintf(w, "skip    fleet %s  (another runnerctl is changing it)\n", name)
 	}
 }
 
@@ -197,14 +197,14 @@ func pruneRunners(all Inventory, kept bool) Plan {
 			}
 		case fleet.Member, fleet.Supervisor:
 			if one.State.Ended() && !alive[one.Fleet] {
-				removal.Fleet, removal.Cause = one.Fleet, fmt.Sprintf("it is %s, and so is all of fleet %s", one.State, one.Fleet)
+				removal.Fleet, removal.Cause = one.Fleet, fmt.Sprintf("it is %s, like all runners of fleet %s", one.State, one.Fleet)
 				add(removal)
 			}
 		}
 	}
 	for _, one := range all.Volumes {
 		if (one.Role == fleet.StateRole || one.Role == fleet.Credential) && !alive[one.Fleet] {
-			add(Removal{Kind: KindVolume, Name: one.Name, Role: one.Role, Fleet: one.Fleet, Size: one.Size, Cause: fmt.Sprintf("nothing of fleet %s runs", one.Fleet)})
+			add(Removal{Kind: KindVolume, Name: one.Name, Role: one.Role, Fleet: one.Fleet, Size: one.Size, Cause: fmt.Sprintf("fleet %s has no running runner", one.Fleet)})
 		}
 		// The volume of a removed runner is removed with it.
 		if one.Runner == "" || exists[one.Runner] || held[one.Runner] {
@@ -256,7 +256,7 @@ func pruneImages(all Inventory, gone map[string]bool, options Options) []Removal
 		if name == "" {
 			name = shortID(one.ID)
 		}
-		removals = append(removals, Removal{Kind: KindImage, Name: name, ID: one.ID, Tags: one.Tags, Size: one.Size, Cause: "no container uses it, and up would not"})
+		removals = append(removals, Removal{Kind: KindImage, Name: name, ID: one.ID, Tags: one.Tags, Size: one.Size, Cause: "neither a container nor up uses it"})
 	}
 	return removals
 }

@@ -42,18 +42,18 @@ func TestNewPlan(t *testing.T) {
 		{"a fleet that lives keeps all", containers(running, exited, container("ci-c", "ci", fleet.Member, "created", old)), Options{}, ""},
 		{"paused and restarting ones live", containers(container("a-1", "a", fleet.Member, fleet.Paused, old), container("b-1", "b", fleet.Member, fleet.Restarting, old)), Options{}, ""},
 		{"a fleet that has ended", containers(exited, container("x-a", "x", fleet.Member, fleet.Running, old)), Options{},
-			"remove  container  ci-b  1  (it is exited, and so is all of fleet ci)\n"},
+			"remove  container  ci-b  1  (it is exited, like all runners of fleet ci)\n"},
 		{"its volume goes with it", Inventory{Containers: []Container{exited}, Volumes: []Volume{data("ci-b", fleet.Member)}}, Options{},
-			"remove  container  ci-b  11  (it is exited, and so is all of fleet ci)\n"},
+			"remove  container  ci-b  11  (it is exited, like all runners of fleet ci)\n"},
 		{"a volume without a runner", Inventory{Containers: []Container{running}, Volumes: []Volume{data("ci-a", fleet.Member), data("ci-z", fleet.Member)}}, Options{},
 			"remove  volume     ci-z-data  10  (runner ci-z is gone)\n"},
 		{"a volume that names no runner", Inventory{Volumes: []Volume{{Name: "v", Role: fleet.Member}}}, Options{}, ""},
 		{"a fleet that is being changed", Inventory{
 			Containers: []Container{exited, container("runnerctl-lock-ci", "ci", fleet.Lock, fleet.Running, old)},
 			Volumes:    []Volume{data("ci-z", fleet.Member)},
-		}, Options{}, "leave   fleet ci  (another runnerctl is changing it)\n"},
+		}, Options{}, "skip    fleet ci  (another runnerctl is changing it)\n"},
 		{"a lock that is just being made", containers(exited, container("runnerctl-lock-ci", "ci", fleet.Lock, "created", fresh)), Options{},
-			"leave   fleet ci  (another runnerctl is changing it)\n"},
+			"skip    fleet ci  (another runnerctl is changing it)\n"},
 		{"a stale lock", containers(running, container("runnerctl-lock-ci", "ci", fleet.Lock, "created", old)), Options{},
 			"remove  container  runnerctl-lock-ci  1  (stale lock)\n"},
 		{"a run at work", Inventory{
@@ -87,26 +87,26 @@ func TestNewPlan(t *testing.T) {
 			Containers:  []Container{container("runnerctl-supervisor-ci", "ci", fleet.Supervisor, "exited", old)},
 			Volumes:     state("ci"),
 			Supervisors: []Image{image("s", 1, "runnerctl/supervisor:a"), {ID: "sha256:t", Tags: []string{"runnerctl/supervisor:b"}, Created: fresh}}, InUse: map[string][]string{"sha256:s": {"runnerctl-supervisor-ci"}},
-		}, Options{}, "remove  container  runnerctl-supervisor-ci  1  (it is exited, and so is all of fleet ci)\n" +
-			"remove  volume     runnerctl-state-ci  10  (nothing of fleet ci runs)\nremove  volume     runnerctl-credential-ci  10  (nothing of fleet ci runs)\n" +
+		}, Options{}, "remove  container  runnerctl-supervisor-ci  1  (it is exited, like all runners of fleet ci)\n" +
+			"remove  volume     runnerctl-state-ci  10  (fleet ci has no running runner)\nremove  volume     runnerctl-credential-ci  10  (fleet ci has no running runner)\n" +
 			"remove  image      runnerctl/supervisor:a  100  (no supervisor uses it)\n"},
 		{"the state of a fleet that is being changed", Inventory{Containers: []Container{container("runnerctl-lock-ci", "ci", fleet.Lock, fleet.Running, old)}, Volumes: state("ci")}, Options{},
-			"leave   fleet ci  (another runnerctl is changing it)\n"},
+			"skip    fleet ci  (another runnerctl is changing it)\n"},
 		{"all but the image that up would use", Inventory{Images: []Image{image("a", 1, "r/r:a"), image("b", 2, "r/r:b")}}, Options{Current: "sha256:a"},
-			"remove  image      r/r:b  100  (no container uses it, and up would not)\n"},
+			"remove  image      r/r:b  100  (neither a container nor up uses it)\n"},
 		{"all but the newest image, where that is not built", Inventory{Images: []Image{image("a", 1, "r/r:a"), image("b", 2, "r/r:b")}}, Options{},
-			"remove  image      r/r:a  100  (no container uses it, and up would not)\n"},
+			"remove  image      r/r:a  100  (neither a container nor up uses it)\n"},
 		{"images in use, by whomever", Inventory{Images: []Image{image("a", 1, "r/r:a"), image("b", 2)}, InUse: map[string][]string{"sha256:a": {"somebody"}}}, Options{Current: "sha256:b"}, ""},
 		{"images of what goes", Inventory{Containers: []Container{exited}, Images: []Image{image("a", 1), image("b", 2)}, InUse: map[string][]string{"sha256:a": {"ci-b"}}}, Options{Current: "sha256:b"},
-			"remove  container  ci-b  1  (it is exited, and so is all of fleet ci)\nremove  image      a  100  (no container uses it, and up would not)\n"},
+			"remove  container  ci-b  1  (it is exited, like all runners of fleet ci)\nremove  image      a  100  (neither a container nor up uses it)\n"},
 		{"images with a name of somebody's own", Inventory{Images: []Image{image("a", 1, "acme/ci:1"), image("b", 2, "r/r:b", "acme/ci:2"), image("c", 3, "r/r-own:c")}}, Options{Current: "sha256:z"}, ""},
 		{"images only", Inventory{Containers: []Container{exited}, Images: []Image{image("a", 1), image("b", 2)}, InUse: map[string][]string{"sha256:a": {"ci-b"}}}, Options{ImagesOnly: true, Current: "sha256:b"}, ""},
 		{"one fleet after the other, images last", Inventory{
 			Containers: []Container{container("b-1", "b", fleet.Member, "dead", old), container("a-1", "a", fleet.Member, "exited", old), container("b-2", "b", fleet.Member, "exited", old)},
 			Images:     []Image{image("a", 1), image("b", 2)},
-		}, Options{}, "remove  container  a-1  1  (it is exited, and so is all of fleet a)\n" +
-			"remove  container  b-1  1  (it is dead, and so is all of fleet b)\nremove  container  b-2  1  (it is exited, and so is all of fleet b)\n" +
-			"remove  image      a  100  (no container uses it, and up would not)\n"},
+		}, Options{}, "remove  container  a-1  1  (it is exited, like all runners of fleet a)\n" +
+			"remove  container  b-1  1  (it is dead, like all runners of fleet b)\nremove  container  b-2  1  (it is exited, like all runners of fleet b)\n" +
+			"remove  image      a  100  (neither a container nor up uses it)\n"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -135,7 +135,7 @@ func (e *UnknownHashError) Error() string {
 
 // Hint says what to do.
 func (e *UnknownHashError) Hint() string {
-	return "set image.agent.sha256 to the one on github.com/actions/runner/releases/tag/v" + e.Version + ", or image.agent.version to latest"
+	return "set image.agent.sha256 to the value on github.com/actions/runner/releases/tag/v" + e.Version + ", or image.agent.version to latest"
 }
 
 // MismatchError means that an archive does not have the expected hash.
@@ -147,13 +147,13 @@ func (e *MismatchError) Error() string {
 
 // Hint says what to do.
 func (e *MismatchError) Hint() string {
-	return "it was changed or cut off on the way: take it anew from GitHub's release page, where the hash stands too"
+	return "it was changed or truncated: download it again from GitHub's release page, which also shows the hash"
 }
 
 // stallLimit is how long a download may receive nothing.
 const stallLimit = 30 * time.Second
 
-var errStalled = fmt.Errorf("nothing came for %s", stallLimit)
+var errStalled = fmt.Errorf("no data for %s", stallLimit)
 
 // Fetch returns the archive as a file. A remote archive is downloaded into the cache folder
 // unless it is there, and kept only if its hash is right; a cached file with a wrong hash is

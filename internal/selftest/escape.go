@@ -107,7 +107,7 @@ func escape(ctx context.Context, engine *dockerx.Engine, pair Pair, spec fleet.S
 
 // Try lets one attacker make the attempts.
 func Try(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one Attacker, given map[string]string, attempts []doctor.Attempt) doctor.Battery {
-	limited, cancel := context.WithTimeoutCause(ctx, batteryLimit, fmt.Errorf("no end within %s", batteryLimit))
+	limited, cancel := context.WithTimeoutCause(ctx, batteryLimit, fmt.Errorf("it did not end within %s", batteryLimit))
 	defer cancel()
 	var input strings.Builder
 	for key, value := range given {
@@ -209,7 +209,7 @@ func firstSaid(limit time.Duration, run func(io.Writer) error) (string, error) {
 	go func() {
 		_ = writer.CloseWithError(run(writer)) // never fails
 	}()
-	late := time.AfterFunc(limit, func() { _ = writer.CloseWithError(fmt.Errorf("said nothing within %s", limit)) })
+	late := time.AfterFunc(limit, func() { _ = writer.CloseWithError(fmt.Errorf("no output within %s", limit)) })
 	line, err := bufio.NewReader(reader).ReadString('\n')
 	late.Stop()
 	go func() { _, _ = io.Copy(io.Discard, reader) }() // until run ends

@@ -128,7 +128,7 @@ func Run(ctx context.Context, engine *dockerx.Engine, options Options, observe f
 	return result, nil
 }
 
-const afterFailure = "a step before it failed"
+const afterFailure = "an earlier step failed"
 
 // skipped returns the reason why a script is not run, or "" if it is run.
 func (s Script) skipped(options Options, broken bool) string {
@@ -138,7 +138,7 @@ func (s Script) skipped(options Options, broken bool) string {
 	case s.ID == NeedsOutside && options.Offline:
 		return "--offline"
 	case s.ID == NeedsOutside && options.Target == "":
-		return "no target to reach; --target names one"
+		return "no target to reach; set --target"
 	case s.ID == needsPrivileged && !options.Spec.InnerPrivileged:
 		return "runners.innerPrivileged is off"
 	}

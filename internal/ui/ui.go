@@ -41,7 +41,7 @@ func ParseColorMode(text string) (ColorMode, error) {
 	case "auto", "always", "never":
 		return ColorMode(text), nil
 	}
-	return "", fmt.Errorf("--color %q: auto, always or never", text)
+	return "", fmt.Errorf("--color %q: expected auto, always or never", text)
 }
 
 // Theme colours text for one stream. fatih/color by itself checks stdout only.

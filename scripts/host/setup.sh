@@ -112,7 +112,7 @@ start_engine() {
 		say "removing the stale $pidfile"
 		as_root rm -f "$pidfile"
 	fi
-	# An outer bridge wider than the uplink stalls large packets.
+	# A bridge with a larger MTU than the uplink stalls large packets.
 	local uplink mtu args=()
 	uplink=$(ip -4 route show default | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
 	mtu=$(cat "/sys/class/net/$uplink/mtu" 2>/dev/null || echo 1500)

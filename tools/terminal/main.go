@@ -25,7 +25,7 @@ func main() {
 func take(arguments []string) error {
 	flags := flag.NewFlagSet("terminal", flag.ExitOnError)
 	flags.Usage = func() {
-		fmt.Fprintln(flags.Output(), "terminal -light FILE -dark FILE [flags] COMMAND…: a picture of the terminal that ran the commands")
+		fmt.Fprintln(flags.Output(), "terminal -light FILE -dark FILE [flags] COMMAND…: run commands and write a picture of their terminal")
 		flags.PrintDefaults()
 	}
 	columns := flags.Int("cols", 96, "`COLUMNS` of the terminal")
@@ -35,15 +35,15 @@ func take(arguments []string) error {
 		file  *string
 		theme theme
 	}{
-		{flags.String("light", "", "`FILE` of the picture in light colours"), light},
-		{flags.String("dark", "", "`FILE` of the picture in dark colours"), dark},
+		{flags.String("light", "", "`FILE` for the picture in light colors"), light},
+		{flags.String("dark", "", "`FILE` for the picture in dark colors"), dark},
 	}
 	_ = flags.Parse(arguments) // it exits
 	if *pictures[0].file == "" || *pictures[1].file == "" || flags.NArg() == 0 {
 		flags.Usage()
 		return errors.New("-light, -dark and a command are needed")
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), *limit, fmt.Errorf("no end within %s", *limit))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), *limit, fmt.Errorf("it did not end within %s", *limit))
 	defer cancel()
 	screen := newScreen(*columns)
 	for _, command := range flags.Args() {

@@ -52,9 +52,9 @@ func TestPictureOfWhatIsThereInTheEnd(t *testing.T) {
 func TestNoPicture(t *testing.T) {
 	for command, want := range map[string]string{
 		"echo lost; exit 3":                      "exit status 3; the terminal shows\n$ echo lost; exit 3\nlost",
-		"true":                                   "true: it printed nothing",
-		`printf 'a\nb'; printf '\r\033[A\033[J'`: "it printed nothing",
-		"echo on; sleep 60":                      "no end within 3s; the terminal shows\n$ echo on; sleep 60\non",
+		"true":                                   "true: no output",
+		`printf 'a\nb'; printf '\r\033[A\033[J'`: "no output",
+		"echo on; sleep 60":                      "it did not end within 3s; the terminal shows\n$ echo on; sleep 60\non",
 		"seq 100":                                "more than the 60 lines of a picture",
 		"not-a-command":                          "exit status 127",
 	} {

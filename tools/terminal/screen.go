@@ -42,7 +42,7 @@ func (s screen) run(ctx context.Context, command string) error {
 	case s.ScrollbackLen() > 0:
 		err = fmt.Errorf("more than the %d lines of a picture", rows)
 	case s.text() == before:
-		err = fmt.Errorf("it printed nothing")
+		err = fmt.Errorf("no output")
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w; the terminal shows\n%s", command, err, s.text())

@@ -1,17 +1,17 @@
 #!/bin/sh
-# What runnerctl doctor would mend on this machine.
-# For root there; can be run again: what is right already is left alone.
+# Fixes of runnerctl doctor for this machine.
+# Run it as root on that machine. It can be run again: correct settings are left alone.
 set -eu
-[ "$(id -u)" -eq 0 ] || { echo "this needs root" >&2; exit 1; }
+[ "$(id -u)" -eq 0 ] || { echo "this script must run as root" >&2; exit 1; }
 failed=
-try() { # COMMAND…: one fix; what fails does not stop the others
+try() { # COMMAND…: one fix; a failure does not stop the others
 	set +e
 	(set -e; "$@")
 	[ $? -eq 0 ] || failed="$failed
   $*"
 	set -e
 }
-keep() { # FILE LINE: the file holds that line
+keep() { # FILE LINE: write the line to the file
 	[ "$(cat "$1" 2>/dev/null)" = "$2" ] && return
 	mkdir -p "${1%/*}"
 	echo "$2" >"$1"
@@ -44,4 +44,4 @@ try setting user.max_user_namespaces -ge 28633 max_user_namespaces
 try setting kernel.apparmor_restrict_unprivileged_userns -eq 0 apparmor_restrict_unprivileged_userns
 try open_tun
 try block_metadata
-[ -z "$failed" ] || { echo "not mended:$failed" >&2; exit 1; }
+[ -z "$failed" ] || { echo "not fixed:$failed" >&2; exit 1; }
