@@ -130,7 +130,7 @@ func TestDemoCollisions(t *testing.T) {
 	for says, change := range map[string]demoRow{
 		"jobs a and b ran on one runner, 1":      {Name: "b", Runner: "1", Daemon: "y"},
 		"jobs a and b used one Docker daemon, x": {Name: "b", Runner: "2", Daemon: "x"},
-		"job b did not report its Docker daemon":   {Name: "b", Runner: "2"},
+		"job b did not report its Docker daemon": {Name: "b", Runner: "2"},
 	} {
 		if err := collisions([]demoRow{rows[0], change, rows[2]}); err == nil || err.Error() != says {
 			t.Errorf("got %v, want %s", err, says)

@@ -364,7 +364,7 @@ func TestNobodyOpensADisk(t *testing.T) {
 	disk := slices.DeleteFunc(all, func(one doctor.Attempt) bool { return one.ID != "host-disk" })
 	given := map[string]string{"disk": loopDevice(t)}
 	for _, one := range selftest.Attackers(true) {
-		if battery := selftest.Try(t.Context(), engine, runner, one, given, disk); battery.Err != nil || battery.Attempts[0].Verdict != doctor.Blocked {
+		if battery := selftest.Try(t.Context(), engine, runner, selftest.Attack{Attacker: one, Given: given, Attempts: disk}); battery.Err != nil || battery.Attempts[0].Verdict != doctor.Blocked {
 			t.Errorf("got %+v, want it %s", battery, doctor.Blocked)
 		}
 	}

@@ -68,11 +68,11 @@ func TestEveryCommandReadsFlagsAfterArguments(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
 	for _, command := range visible(t) {
 		for problem, flags := range map[string][]string{
-			"unknown flag --nosuch":                       {"--nosuch"},
-			`--color "pink": expected auto, always or never`:       {"--color", "pink"},
-			`--color "gray": expected auto, always or never`:       {"--color=gray"},
-			"--color: a value is required":                  {"--color"},
-			"unknown flag --colour: did you mean --color": {"--colour", "always"},
+			"unknown flag --nosuch":                          {"--nosuch"},
+			`--color "pink": expected auto, always or never`: {"--color", "pink"},
+			`--color "gray": expected auto, always or never`: {"--color=gray"},
+			"--color: a value is required":                   {"--color"},
+			"unknown flag --colour: did you mean --color":    {"--colour", "always"},
 		} {
 			line := misplaced(command, flags...)
 			if code, stdout, stderr := runnerctl(t.Context(), line...); code != exitUsage || stdout != "" || !strings.Contains(stderr, problem) {

@@ -16,7 +16,7 @@ const unstartedLimit = 20 * time.Second
 // Lock ensures that only one runnerctl at a time changes a fleet, from any machine. image is
 // any runner image. waiting is called once if another process holds the lock.
 func (e *Engine) Lock(ctx context.Context, fleetName, image string, waiting func()) (unlock func(), err error) {
-	held, err := e.hold(ctx, "runnerctl-lock-"+fleetName, ownLabels(fleetName, roleLock), image, waiting)
+	held, err := e.hold(ctx, hold{name: "runnerctl-lock-" + fleetName, labels: ownLabels(fleetName, roleLock), image: image}, waiting)
 	if err != nil {
 		return nil, fmt.Errorf("fleet %s: lock: %w", fleetName, err)
 	}
@@ -28,11 +28,19 @@ func (e *Engine) Lock(ctx context.Context, fleetName, image string, waiting func
 func (e *Engine) Hold(ctx context.Context, fleetName, runner, image string) (release func(), err error) {
 	labels := ownLabels(fleetName, roleHold)
 	labels[labelRunner] = runner
-	held, err := e.hold(ctx, "runnerctl-hold-"+runner, labels, image, func() {})
+	held, err := e.hold(ctx, hold{name: "runnerctl-hold-" + runner, labels: labels, image: image}, func() {})
 	if err != nil {
 		return nil, fmt.Errorf("runner %s: hold: %w", runner, err)
 	}
 	return held.release, nil
+}
+
+// hold describes a holding.
+type hold struct {
+	name   string
+	labels map[string]string
+	image  string
+	mounts []mount.Mount
 }
 
 // holding is a container that lives as long as this process.
@@ -44,23 +52,23 @@ type holding struct {
 // hold creates a container with a fixed name that lives as long as this process holds its
 // standard input. If the process dies in any way, the connection closes, the container ends
 // and the engine removes it, so no lock goes stale. The container runs the image's cat.
-func (e *Engine) hold(ctx context.Context, name string, labels map[string]string, image string, waiting func(), mounts ...mount.Mount) (holding, error) {
+func (e *Engine) hold(ctx context.Context, of hold, waiting func()) (holding, error) {
 	config := &container.Config{
 		// Not the runners' user: processes are counted per user, and a fleet must still be
 		// changeable after its runners have used up what the engine allows.
-		Image: image, User: "65534:65534", Labels: labels,
+		Image: of.image, User: "65534:65534", Labels: of.labels,
 		Entrypoint: []string{"/bin/cat"}, Cmd: []string{}, OpenStdin: true, StdinOnce: true, AttachStdin: true,
 		Volumes: map[string]struct{}{},
 	}
 	host := &container.HostConfig{
 		AutoRemove: true, NetworkMode: "none", ReadonlyRootfs: true, CapDrop: []string{"ALL"},
-		SecurityOpt: []string{"no-new-privileges"}, LogConfig: container.LogConfig{Type: "none"}, Mounts: mounts,
+		SecurityOpt: []string{"no-new-privileges"}, LogConfig: container.LogConfig{Type: "none"}, Mounts: of.mounts,
 		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else the image's VOLUME would create an anonymous volume
 	}
 	var id string
 	for told := false; ; {
 		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), createLimit)
-		response, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
+		response, err := e.api.ContainerCreate(whole, config, host, nil, nil, of.name)
 		cancel()
 		if err == nil {
 			id = response.ID
@@ -69,7 +77,7 @@ func (e *Engine) hold(ctx context.Context, name string, labels map[string]string
 		if !cerrdefs.IsConflict(err) {
 			return holding{}, err
 		}
-		if err := e.clearUnstarted(ctx, name, labels[labelRole]); err != nil {
+		if err := e.clearUnstarted(ctx, of.name, of.labels[labelRole]); err != nil {
 			return holding{}, err
 		}
 		if !told {

@@ -163,7 +163,7 @@ func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, crede
 		return fleet.Runner{}, fmt.Errorf("runner %s: agent mode %q does not match the credential (present: %t)", name, spec.Agent.Mode, !credential.Empty())
 	}
 	config, host := containerConfig(name, spec)
-	return e.create(ctx, name, spec, config, host, credential)
+	return e.create(ctx, spec, form{name, config, host}, credential)
 }
 
 // CreateSpare creates and starts a runner whose agent waits, however long, for the credential
@@ -173,10 +173,18 @@ func (e *Engine) CreateSpare(ctx context.Context, name string, spec fleet.Spec) 
 		return fleet.Runner{}, fmt.Errorf("runner %s: agent mode %q has no spares", name, spec.Agent.Mode)
 	}
 	config, host := spareConfig(name, spec)
-	return e.create(ctx, name, spec, config, host, secret.Text{})
+	return e.create(ctx, spec, form{name, config, host}, secret.Text{})
 }
 
-func (e *Engine) create(ctx context.Context, name string, spec fleet.Spec, config *container.Config, host *container.HostConfig, credential secret.Text) (_ fleet.Runner, err error) {
+// form is a runner's container as the engine gets it.
+type form struct {
+	name   string
+	config *container.Config
+	host   *container.HostConfig
+}
+
+func (e *Engine) create(ctx context.Context, spec fleet.Spec, of form, credential secret.Text) (_ fleet.Runner, err error) {
+	name := of.name
 	data := volumeName(name)
 	if _, err := e.api.VolumeInspect(ctx, data); err == nil {
 		return fleet.Runner{}, fmt.Errorf("runner %s: a volume named %s exists already", name, data)
@@ -199,7 +207,7 @@ func (e *Engine) create(ctx context.Context, name string, spec fleet.Spec, confi
 		}
 	}()
 	for {
-		response, err := e.api.ContainerCreate(whole, config, host, nil, nil, name)
+		response, err := e.api.ContainerCreate(whole, of.config, of.host, nil, nil, name)
 		if err != nil {
 			return fleet.Runner{}, fmt.Errorf("runner %s: create container: %w", name, err)
 		}
@@ -211,10 +219,10 @@ func (e *Engine) create(ctx context.Context, name string, spec fleet.Spec, confi
 		if err == nil {
 			return made, nil
 		}
-		if len(host.Ulimits) == 0 || !refusesUlimit(err) {
+		if len(of.host.Ulimits) == 0 || !refusesUlimit(err) {
 			return fleet.Runner{}, fmt.Errorf("runner %s: %w", name, err)
 		}
-		host.Ulimits = nil // the engine can grant less than it seemed
+		of.host.Ulimits = nil // the engine can grant less than it seemed
 		if err := e.api.ContainerRemove(whole, response.ID, container.RemoveOptions{Force: true}); err != nil {
 			return fleet.Runner{}, fmt.Errorf("runner %s: remove container: %w", name, err)
 		}

@@ -365,7 +365,7 @@ func (e *Engine) HoldSupervisor(ctx context.Context, fleetName, image string) (l
 	state := mount.Mount{Type: mount.TypeVolume, Source: stateVolume(fleetName), Target: stateFolder, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}
 	bounded, cancel := context.WithTimeout(ctx, 2*unstartedLimit)
 	defer cancel()
-	held, err := e.hold(bounded, supervisorName(fleetName), ownLabels(fleetName, roleSupervisor), image, func() {}, state)
+	held, err := e.hold(bounded, hold{name: supervisorName(fleetName), labels: ownLabels(fleetName, roleSupervisor), image: image, mounts: []mount.Mount{state}}, func() {})
 	if err != nil {
 		return nil, nil, fmt.Errorf("supervisor of fleet %s: %w", fleetName, err)
 	}

@@ -77,7 +77,7 @@ func Skew(ctx context.Context, target Target, options Options) (time.Duration, e
 	if err != nil {
 		return 0, err
 	}
-	refused, header := c.once(ctx, c.http.Do, http.MethodGet, "meta", nil, nil)
+	refused, header := c.once(ctx, c.http.Do, request{method: http.MethodGet, path: "meta"})
 	if refused != nil && header == nil {
 		return 0, c.explained(refused, nil, time.Now())
 	}

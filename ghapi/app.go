@@ -38,7 +38,7 @@ func (c *Client) installationTransport(ctx context.Context) (http.RoundTripper, 
 	id := c.auth.App.InstallationID
 	if id == 0 {
 		var found struct{ ID int64 }
-		if err := c.callAs(ctx, through(app), http.MethodGet, c.target.route()+"/installation", nil, &found); err != nil {
+		if err := c.callAs(ctx, through(app), request{method: http.MethodGet, path: c.target.route() + "/installation", out: &found}); err != nil {
 			return nil, err
 		}
 		id = found.ID

@@ -145,7 +145,7 @@ func (c *Client) call(ctx context.Context, method, path string, body, out any) e
 		}
 		send = through(transport)
 	}
-	return c.callAs(ctx, send, method, path, body, out)
+	return c.callAs(ctx, send, request{method, path, body, out})
 }
 
 // sender sends one request with the credential of one identity.
@@ -156,16 +156,22 @@ func (c *Client) withToken(request *http.Request) (*http.Response, error) {
 	return c.http.Do(request)
 }
 
-func (c *Client) callAs(ctx context.Context, send sender, method, path string, body, out any) error {
+// request is a request to GitHub's API. path has no leading slash.
+type request struct {
+	method, path string
+	body, out    any // JSON; nil for none
+}
+
+func (c *Client) callAs(ctx context.Context, send sender, r request) error {
 	uncertain := false
 	var waited time.Duration
 	for attempt := 0; ; attempt++ {
-		held, err := c.turn(ctx, method)
+		held, err := c.turn(ctx, r.method)
 		if err != nil {
-			return &Error{Method: method, Path: "/" + routeOf(path), Host: c.target.Host, Err: err, Uncertain: uncertain}
+			return &Error{Method: r.method, Path: "/" + routeOf(r.path), Host: c.target.Host, Err: err, Uncertain: uncertain}
 		}
 		waited += held
-		refused, header := c.once(ctx, send, method, path, body, out)
+		refused, header := c.once(ctx, send, r)
 		if refused == nil {
 			return nil
 		}
@@ -227,16 +233,16 @@ func routeOf(path string) string {
 
 // once sends one request. It returns nil if the answer is as expected. A POST outlives ctx for
 // a while: its effect can be undone only if the answer is known.
-func (c *Client) once(ctx context.Context, send sender, method, path string, body, out any) (*Error, http.Header) {
-	if method == http.MethodPost {
+func (c *Client) once(ctx context.Context, send sender, r request) (*Error, http.Header) {
+	if r.method == http.MethodPost {
 		lasting, drop := outliving(ctx, answerLimit)
 		defer drop()
 		ctx = lasting
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
-	failed := &Error{Method: method, Path: "/" + routeOf(path), Host: c.target.Host}
-	request, err := c.api.NewRequest(method, path, body)
+	failed := &Error{Method: r.method, Path: "/" + routeOf(r.path), Host: c.target.Host}
+	request, err := c.api.NewRequest(r.method, r.path, r.body)
 	if err != nil {
 		failed.Err = err
 		return failed, nil
@@ -251,7 +257,7 @@ func (c *Client) once(ctx context.Context, send sender, method, path string, bod
 		failed.Err, failed.Uncertain = withoutURL(err), true
 		return failed, nil
 	}
-	return failed.read(response, out), response.Header
+	return failed.read(response, r.out), response.Header
 }
 
 // read returns nil if the response is as expected, and otherwise e, filled from the response.

@@ -71,6 +71,6 @@ func (c *Client) release(ctx context.Context, version string) (release agentRele
 	api := github.NewClient(c.http)
 	api.UserAgent = c.api.UserAgent
 	public := &Client{target: published, http: c.http, api: api, budget: newBudget(), sleep: c.sleep}
-	err = public.callAs(ctx, c.http.Do, http.MethodGet, path, nil, &release)
+	err = public.callAs(ctx, c.http.Do, request{method: http.MethodGet, path: path, out: &release})
 	return release, err
 }

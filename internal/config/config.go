@@ -279,10 +279,10 @@ func (c Config) Validate() error {
 			}
 		}
 	}
-	if err := validateArchive("image.agent", c.Image.Agent.Version, c.Image.Agent.Archive, c.Image.Agent.SHA256, "2.330.0", "latest"); err != nil {
+	if err := agentRule.validate(c.Image.Agent.Version, c.Image.Agent.Archive, c.Image.Agent.SHA256); err != nil {
 		return err
 	}
-	if err := validateArchive("image.buildx", c.Image.Buildx.Version, c.Image.Buildx.Archive, c.Image.Buildx.SHA256, "0.31.1", "latest", "distribution"); err != nil {
+	if err := buildxRule.validate(c.Image.Buildx.Version, c.Image.Buildx.Archive, c.Image.Buildx.SHA256); err != nil {
 		return err
 	}
 	if err := c.Runners.validateEnvironment(); err != nil {

@@ -70,12 +70,23 @@ func validateProxy(field, address string) error {
 	return nil
 }
 
-// validateArchive checks the settings of a program that is put into the image. words are the
-// valid versions besides numbers like the example.
-func validateArchive(field, version, archive, sha256, example string, words ...string) error {
+// archiveRule says which settings of a program in the image are valid. words are the valid
+// versions besides numbers like the example.
+type archiveRule struct {
+	field, example string
+	words          []string
+}
+
+var (
+	agentRule  = archiveRule{field: "image.agent", example: "2.330.0", words: []string{"latest"}}
+	buildxRule = archiveRule{field: "image.buildx", example: "0.31.1", words: []string{"latest", "distribution"}}
+)
+
+func (r archiveRule) validate(version, archive, sha256 string) error {
+	field := r.field
 	switch {
-	case !slices.Contains(words, version) && !versionPattern.MatchString(version):
-		return &Error{Field: field + ".version", Problem: fmt.Sprintf("%q: expected %s, or a version like %s", version, strings.Join(words, ", "), example)}
+	case !slices.Contains(r.words, version) && !versionPattern.MatchString(version):
+		return &Error{Field: field + ".version", Problem: fmt.Sprintf("%q: expected %s, or a version like %s", version, strings.Join(r.words, ", "), r.example)}
 	case sha256 != "" && !sha256Pattern.MatchString(sha256):
 		return &Error{Field: field + ".sha256", Problem: fmt.Sprintf("%q: expected 64 hex digits", sha256)}
 	case !strings.Contains(archive, "://"):

@@ -97,7 +97,7 @@ func escape(ctx context.Context, engine *dockerx.Engine, pair Pair, spec fleet.S
 	}
 	var batteries []doctor.Battery
 	for _, one := range Attackers(spec.InnerPrivileged) {
-		batteries = append(batteries, Try(ctx, engine, pair.Tried, one, given, attempts))
+		batteries = append(batteries, Try(ctx, engine, pair.Tried, Attack{one, given, attempts}))
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -105,16 +105,23 @@ func escape(ctx context.Context, engine *dockerx.Engine, pair Pair, spec fleet.S
 	return batteries, alive() // the silence of a dead canary proves nothing
 }
 
-// Try lets one attacker make the attempts.
-func Try(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one Attacker, given map[string]string, attempts []doctor.Attempt) doctor.Battery {
+// Attack is the work of one attacker.
+type Attack struct {
+	Attacker
+	Given    map[string]string // addresses and names, for the attacker's standard input
+	Attempts []doctor.Attempt
+}
+
+// Try lets one attacker make its attempts in a runner.
+func Try(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one Attack) doctor.Battery {
 	limited, cancel := context.WithTimeoutCause(ctx, batteryLimit, fmt.Errorf("it did not end within %s", batteryLimit))
 	defer cancel()
 	var input strings.Builder
-	for key, value := range given {
+	for key, value := range one.Given {
 		fmt.Fprintf(&input, "%s=%s\n", key, value)
 	}
 	args := slices.Clone(one.Args)
-	for _, attempt := range attempts {
+	for _, attempt := range one.Attempts {
 		args = append(args, attempt.ID)
 	}
 	out, errs := &dockerx.Head{Limit: 1 << 20}, &dockerx.Head{Limit: 1 << 16}
@@ -125,7 +132,7 @@ func Try(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one A
 	case err == nil && code != 0:
 		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(errs.String()))
 	}
-	return doctor.Battery{As: one.As, Attempts: doctor.ReadAttempts(one.As, out.String(), attempts, err), Err: err}
+	return doctor.Battery{As: one.As, Attempts: doctor.ReadAttempts(one.As, out.String(), one.Attempts, err), Err: err}
 }
 
 // placeCanaries puts canaries into the neighbour and into the tried runner's outer tree, and
