@@ -5,11 +5,13 @@ package commands
 import (
 	"context"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
 	"github.com/runnerctl/runnerctl/internal/agenttest"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
@@ -165,4 +167,56 @@ func TestUpInterruptedLate(t *testing.T) {
 	if left := leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
 		t.Errorf("left: %v, registered: %v", left, registered(github))
 	}
+}
+
+// The next plan depends on the fleet and its desired state only: up and a supervisor that is
+// started by hand make the same one after the first supervisor is gone.
+func TestSamePlanWithoutASupervisor(t *testing.T) {
+	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {count: 2, spares: 1}")
+	supervised(t)
+	must(t, up(name)...)
+	online(t, github, 2)
+	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	eventually(t, time.Minute, "a spare waits", func() bool { return waiting(t, engine, name) == 1 })
+	if err := api.ContainerRemove(t.Context(), supervisorOf(t, api, name).ContainerID, container.RemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+
+	var planned []string
+	for line := range strings.Lines(must(t, up(name, "--count", "4", "--dry-run")...)) {
+		if action, _, _ := strings.Cut(line, " "); action == "give" || action == "create" || action == "adopt" || action == "remove" {
+			planned = append(planned, strings.Join(strings.Fields(line), " "))
+		}
+	}
+	interrupt, ended := beside(t, "supervise", "--fleet", name, "--count", "4", "--progress", "quiet", "--metrics-address", freeAddress(t))
+	var begun []string
+	eventually(t, time.Minute, "the supervisor plans", func() bool {
+		_, after, _ := strings.Cut(must(t, "events", "--fleet", name), "  began: 4 wanted")
+		_, text, found := strings.Cut(after, "  plan        ")
+		text, _, _ = strings.Cut(text, "\n")
+		begun = strings.Split(text, "; ")
+		return found
+	})
+	random := regexp.MustCompile(regexp.QuoteMeta(name) + "-[a-z0-9]{4}")
+	for _, one := range [][]string{planned, begun} {
+		for i, line := range one {
+			if strings.HasPrefix(line, "create ") { // its name is drawn
+				one[i] = random.ReplaceAllString(line, "NAME")
+			}
+		}
+	}
+	if !slices.Equal(planned, begun) || len(planned) != 2 {
+		t.Errorf("up plans %q, and the supervisor %q; want the same two operations", planned, begun)
+	}
+	online(t, github, 4)
+	interrupt()
+	if result := <-ended; result.code != exitInterrupted {
+		t.Errorf("exit code %d, want %d: %s", result.code, exitInterrupted, result.stderr)
+	}
+	must(t, up(name, "--count", "4")...)
+	supervisorOf(t, api, name)
 }
