@@ -9,42 +9,43 @@ WITH_DOCKER := scripts/host/with-docker.sh
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
 
-setup: ## prepare this machine (asks, unless YES=1 or CI=true)
+setup: ## prepare this machine (asks unless YES=1 or CI=true)
 	scripts/host/setup.sh $(if $(YES),--yes) $(FOR)
 
 build: ## bin/runnerctl, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/runnerctl .
 
-agent: ## bin/testagent-linux-ARCH.tar.gz, a stand-in for GitHub's runner (ARCH=arm64 for another)
+agent: ## bin/testagent-linux-ARCH.tar.gz, a stand-in for GitHub's runner (ARCH=arm64 selects an architecture)
 	go -C testagent run ./pack -arch $(ARCH) -o ../bin/testagent-linux-$(ARCH).tar.gz
 
 man: build ## bin/runnerctl.1, the man page
 	bin/runnerctl man > bin/runnerctl.1
 
-demo: setup build agent ## the whole thing: a stand-in GitHub, three runners, nine jobs in three waves
+demo: setup build agent ## run a demo: a stand-in GitHub, three runners, nine jobs in three waves
 	$(WITH_DOCKER) bin/runnerctl demo --bootstrap-base
 
-picture: setup build image ## the README's picture, from a real run
+picture: setup build image ## update the README's picture from a real run
 	$(WITH_DOCKER) scripts/picture.sh
 
-vet: ## go vet for every system that a client may have, shellcheck
+vet: ## go vet for every supported client system, shellcheck
 	go vet ./...
 	go vet -tags long,vm ./...
 	go -C testagent vet ./...
 	go -C tools/terminal vet ./...
+	go -C tools/wording vet ./...
 	GOOS=linux GOARCH=arm64 go vet ./...
 	GOOS=darwin go vet ./...
 	GOOS=windows go vet ./...
 	shellcheck -S warning $$(grep -rlE '^#!.*(sh|bash)$$' scripts) scripts/completion/bash
 	for file in $$(grep -rlE '^#!.*perl( -[wI].*)?$$' scripts) scripts/escape/*.pl; do perl -Iscripts/escape -Iscripts/image -wc $$file || exit 1; done
 
-# Two at a time, since most tests wait more than they work: what needs no quiet goes on
-# beside the other commands, and the other packages after it. All begin with one image,
-# and what the two lanes share is compiled once.
+# Two lanes in parallel, because most tests wait more than they work: timing-insensitive
+# tests of commands and then the other packages run next to the other tests of commands. All
+# begin with one image, and the packages that both lanes share are compiled once.
 test test-long: FOR := --tests
 test test-long: export CHAOS_FOR := 2m
 test-long: export TAGS := long
-test: ## every test but the long ones, on a real engine
+test: ## all tests except the long ones, on a real engine
 test-long: ## the long ones too, up to 90 minutes
 test test-long: setup build image
 	go test -c -tags '$(TAGS)' -o /dev/null ./commands
@@ -64,6 +65,7 @@ test-aside:
 
 test-packages:
 	go -C tools/terminal test -count=1 ./...
+	go -C tools/wording test -count=1 ./...
 	$(GO_TEST) $$(go list ./... | grep -v /commands$$)
 
 test-hosts: FOR := --tests
@@ -71,30 +73,31 @@ test-hosts: setup build image ## each key of an engine's daemon.json on a privat
 	$(WITH_DOCKER) go test -count=1 -timeout 60m -tags long -run 'TestHostKeys$$|TestSupervisorOverLiveRestore$$' -v ./commands
 
 test-vm: FOR := --vm
-test-vm: setup build ## a Debian 13 machine in qemu becomes a host, over ssh; up to 30 minutes
+test-vm: setup build ## prepare a Debian 13 machine in qemu as a host, over ssh; up to 30 minutes
 	$(WITH_DOCKER) go test -count=1 -timeout 30m -tags vm -run 'TestVM$$' -v ./commands
 
 chaos: FOR := --tests
 chaos: export CHAOS_FOR ?= 10m
-chaos: setup build ## a supervised fleet, struck at random for CHAOS_FOR=10m; CHAOS_SEED=… repeats a run's choices
+chaos: setup build ## inject random faults into a supervised fleet for CHAOS_FOR=10m; CHAOS_SEED=… repeats a run's choices
 	$(WITH_DOCKER) go test -count=1 -timeout 90m -run 'TestChaos$$' -v ./commands
 
 jobs: FOR := --tests
 jobs: export FLEET_JOBS ?= 200
-jobs: setup build ## FLEET_JOBS=200 jobs through a supervised fleet of four
+jobs: setup build ## run FLEET_JOBS=200 jobs on a supervised fleet of four
 	$(WITH_DOCKER) go test -count=1 -timeout 90m -tags long -run 'TestJobsThroughAFleet$$' -v ./commands
 
-bench: setup build ## measure the claims (bench/results.json, docs/bench), fail where a limit is missed
+bench: setup build ## measure the figures (bench/results.json, docs/bench), fail if a limit is missed
 	$(WITH_DOCKER) go run ./bench
 
 bench-quick: setup build ## the same in under five minutes, fewer samples
 	$(WITH_DOCKER) go run ./bench -quick
 
-lint: ## golangci-lint and actionlint, pinned in tools/
+lint: ## golangci-lint and actionlint, pinned in tools/, and the wording of all texts
+	go -C tools/wording run . -C ../..
 	go tool -modfile=tools/go.mod golangci-lint run ./...
 	go tool -modfile=tools/actionlint/go.mod actionlint .github/workflows/*.yml
 	go tool -modfile=tools/actionlint/go.mod actionlint -shellcheck= testdata/workflows/*.yaml
 
 GOLDEN := Golden$$|Page$$|^TestWriteText$$|^TestJSON$$|^TestScript$$|^TestReportIsOfTheResults$$
-golden: ## rewrite golden files
+golden: ## rewrite golden files and generated pages
 	go test -run '$(GOLDEN)' ./internal/doctor ./templates ./dockerx ./commands ./bench -update

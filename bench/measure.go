@@ -393,7 +393,7 @@ func (b *bench) network(ctx context.Context) error {
 	return b.down(ctx, b.run)
 }
 
-// iperf runs one transfer. The rate is the one that the receiver measured.
+// iperf runs one transfer. The rate is measured by the receiver.
 func (b *bench) iperf(ctx context.Context, from *box, network, address string, reverse bool) (gbits, retries float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(b.amounts.netSeconds)*time.Second+30*time.Second)
 	defer cancel()

@@ -72,7 +72,7 @@ func (r *Results) charts() []chart {
 			{"up", "Gbit/s", longer, bars(netUp)},
 			{"down", "Gbit/s", longer, bars(netDown)},
 		}},
-		{"memory.svg", "Memory of the machine that an idle one takes", []group{
+		{"memory.svg", "Memory used by an idle runner or container", []group{
 			{"difference of MemAvailable", "MiB", shorter, bars(idle)},
 			{"docker stats", "MiB", shorter, bars(idleStats)},
 		}},

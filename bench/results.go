@@ -115,7 +115,7 @@ var limits = []limit{
 	{"net_up_worst_ratio", "worst single upload : stock's median", func(f Figures) float64 { return f.NetUpWorstRatio }, true, 0.5},
 	{"net_down_worst_ratio", "worst single download : stock's median", func(f Figures) float64 { return f.NetDownWorstRatio }, true, 0.5},
 	{"net_user_network_ratio", "user-made inner network : default one, the worse direction", func(f Figures) float64 { return f.NetUserNetworkRatio }, true, 0.8},
-	{"idle_mib_per_runner", "MiB of the machine that an idle runner takes", func(f Figures) float64 { return f.IdleMiB }, false, 60},
+	{"idle_mib_per_runner", "MiB of the machine's memory used by an idle runner", func(f Figures) float64 { return f.IdleMiB }, false, 60},
 	{"docker_run_host_ratio", "`docker run` of a trivial image : on the host", func(f Figures) float64 { return f.DockerRunHostRatio }, false, 1.5},
 }
 

@@ -28,7 +28,7 @@ func TestAgentStartsAgainAfterCode2(t *testing.T) {
 	recovers := f.create(jitAgent, jitConfig(t, "[ ! -e /tmp/again ] || exit 0; touch /tmp/again; exit 2"))
 	stopped := f.create(jitAgent, jitConfig(t, "exit 2"))
 	eventually(t, time.Minute, "it pauses", func() bool {
-		return strings.Contains(containerLog(t, f.api, stopped.ContainerID), "ended with code 2, starts again in 5 s")
+		return strings.Contains(containerLog(t, f.api, stopped.ContainerID), "ended with code 2, restarting in 5 s")
 	})
 	if err := f.api.ContainerStop(t.Context(), stopped.ContainerID, container.StopOptions{}); err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestAgentWhoseRegistrationChanges(t *testing.T) {
 
 	inside("rm .runner .credentials .credentials_rsaparams")
 	eventually(t, 2*time.Minute, "the runner gives up", func() bool {
-		return strings.Contains(containerLog(t, f.api, runner.ContainerID), "agent: GitHub has deleted this runner's registration, and there is no credential for another one: runnerctl up makes another runner\n")
+		return strings.Contains(containerLog(t, f.api, runner.ContainerID), "agent: GitHub has deleted this runner's registration, and there is no credential for a new one: runnerctl up creates another runner\n")
 	})
 	eventually(t, time.Minute, "the runner ends with a code of its own", func() bool {
 		info, err := f.api.ContainerInspect(t.Context(), runner.ContainerID)
@@ -90,7 +90,7 @@ func TestImageAloneStartsAgainSlowly(t *testing.T) {
 	host.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyAlways}
 	id := startAlone(t, f.api, config, host)
 	eventually(t, time.Minute, "three starts", func() bool {
-		return strings.Contains(containerLog(t, f.api, id), "agent: waits 4s: its last 2 starts failed soon\n")
+		return strings.Contains(containerLog(t, f.api, id), "agent: waiting 4s: the last 2 starts failed soon\n")
 	})
 	names := map[string]bool{}
 	for line := range strings.Lines(containerLog(t, f.api, id)) {

@@ -297,7 +297,7 @@ func TestStaticAgent(t *testing.T) {
 	}
 	inside := func(args ...string) string { return must(t, append([]string{"exec", runner.Name, "--"}, args...)...) }
 
-	// The hooks remove what a job leaves, whoever owns it; tools and images stay.
+	// The hooks remove a job's leftovers, regardless of the owner; tools and images stay.
 	inside("sh", "-c", `mkdir -p actions-runner/_work/api/api actions-runner/_work/_tool actions-runner/_work/_temp && cd actions-runner/_work &&
 		sudo chown -R 0:0 . && sudo sh -c 'echo x >api/api/root; echo x >_tool/kept; echo x >_temp/root' && sudo chown runner . api api/api _tool _temp && echo x >api/api/own && echo x >_temp/own && ln -s /etc link
 		docker network create job >/dev/null && tar c --files-from /dev/null | docker import - kept:1 >/dev/null; docker create --name left --network job kept:1 /x >/dev/null`)
@@ -328,8 +328,8 @@ func TestAgentThatCanNotBeSetUp(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	once := fleet.Agent{Mode: fleet.Token, URL: "https://ghes.example.com/acme/api", Ephemeral: true}
 	for credential, want := range map[string]string{
-		"not-base64":           "agent: the credential on standard input is no JIT configuration",
-		"e30= ???":             "agent: the certificates on standard input are not what they should be",
+		"not-base64":           "agent: the credential on standard input is not a JIT configuration",
+		"e30= ???":             "agent: the certificates on standard input are invalid",
 		"e30=":                 "agent: the agent's file .runner is missing",
 		"registration-refused": "agent: the registration with https://ghes.example.com/acme/api failed with code 99",
 	} {

@@ -120,18 +120,18 @@ func TestEnvironmentContractIsStrict(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	target, token := "REPO_URL=https://github.com/acme/api", "RUNNER_TOKEN=registration-8910"
 	for want, env := range map[string][]string{
-		"a credential is needed":                              {target},
+		"a credential is required":                              {target},
 		"more than one credential":                            {target, token, "ACCESS_TOKEN=ghp_8910"},
-		"APP_ID and APP_PRIVATE_KEY go together":              {target, "APP_ID=1"},
+		"APP_ID and APP_PRIVATE_KEY must be set together":              {target, "APP_ID=1"},
 		"APP_ID=one: expected a number":                       {target, "APP_ID=one", "APP_PRIVATE_KEY=x"},
 		"RUNNER_SCOPE=repo needs REPO_URL":                    {token},
 		"REPO_URL=acme/api: expected https://HOST/OWNER/REPO": {token, "REPO_URL=acme/api"},
 		"GITHUB_HOST is ghes.example.com":                     {target, token, "GITHUB_HOST=ghes.example.com"},
-		"RUNNER_SCOPE=galaxy: repo, org or enterprise":        {target, token, "RUNNER_SCOPE=galaxy"},
+		"RUNNER_SCOPE=galaxy: expected repo, org or enterprise":        {target, token, "RUNNER_SCOPE=galaxy"},
 		"RUNNER_SCOPE=org needs ORG_NAME":                     {target, token, "RUNNER_SCOPE=org"},
-		"EPHEMERAL=maybe: true or false":                      {target, token, "EPHEMERAL=maybe"},
-		"DISABLE_AUTO_UPDATE=false: here the agent never":     {target, token, "DISABLE_AUTO_UPDATE=false"},
-		"DISABLE_AUTOMATIC_DEREGISTRATION=0: here no runner":  {target, token, "DISABLE_AUTOMATIC_DEREGISTRATION=0"},
+		"EPHEMERAL=maybe: expected true or false":                      {target, token, "EPHEMERAL=maybe"},
+		"DISABLE_AUTO_UPDATE=false: this agent never":     {target, token, "DISABLE_AUTO_UPDATE=false"},
+		"DISABLE_AUTOMATIC_DEREGISTRATION=0: a runner can't remove itself":  {target, token, "DISABLE_AUTOMATIC_DEREGISTRATION=0"},
 		"LABELS has more than one line":                       {target, token, "LABELS=a\nb"},
 		"APP_LOGIN=a b: expected a user's":                    {target, "APP_ID=1", "APP_PRIVATE_KEY=x", "APP_LOGIN=a b"},
 	} {
@@ -189,7 +189,7 @@ func TestEnvironmentContractAsksGitHub(t *testing.T) {
 		"wrong token":  {[]string{"REPO_URL=https://" + server.host + "/acme/api", "ACCESS_TOKEN=ghp_bad"}, 78, "agent: POST https://" + server.host + "/api/v3/repos/acme/api/actions/runners/registration-token: GitHub answered 401: Bad credentials"},
 		"a bad moment": {[]string{"REPO_URL=https://" + server.host + "/acme/flaky", "ACCESS_TOKEN=ghp_good"}, 0, "agent: configured with --unattended --url https://" + server.host + "/acme/flaky --name"},
 		"wrong login":  {[]string{"REPO_URL=https://" + server.host + "/acme/api", "APP_ID=42", "APP_PRIVATE_KEY=" + server.key, "APP_LOGIN=other"}, 78, "agent: the App 42 is not installed for other"},
-		"broken key":   {[]string{"REPO_URL=https://" + server.host + "/acme/api", "APP_ID=42", "APP_PRIVATE_KEY=x"}, 78, "agent: APP_PRIVATE_KEY is no private key in PEM"},
+		"broken key":   {[]string{"REPO_URL=https://" + server.host + "/acme/api", "APP_ID=42", "APP_PRIVATE_KEY=x"}, 78, "agent: APP_PRIVATE_KEY is not a private key in PEM"},
 		"nobody there": {[]string{"REPO_URL=https://127.0.0.1:1/acme/api", "ACCESS_TOKEN=ghp_good"}, 78, "no answer"},
 	} {
 		if !thorough && name != "app" && name != "wrong token" {

@@ -150,7 +150,7 @@ func report(ctx context.Context, s session.Session, err error) int {
 	return exitFailure
 }
 
-// helpText is what help and the man page show about the whole program.
+// helpText is the general text of help and the man page.
 func helpText() cmdline.Text {
 	return cmdline.Text{
 		Version:    Version,

@@ -76,7 +76,7 @@ func TestAgentArchiveByURL(t *testing.T) {
 	}
 }
 
-// Hooks are next to runnerctl.yaml, whatever the working folder is.
+// Hooks are next to runnerctl.yaml, regardless of the working folder.
 func TestHooksBesideTheSettings(t *testing.T) {
 	t.Chdir(t.TempDir())
 	archive := agentArchive(t)

@@ -118,7 +118,7 @@ const (
 	byBuild  = "the build"
 	byCheck  = "`doctor`"
 	byImage  = "`doctor --image`"
-	byPacket = "`doctor --deep`, the way of large packets"
+	byPacket = "`doctor --deep`, large packets"
 	byDriver = "`doctor --deep`, storage driver"
 	byInner  = "`doctor --deep`, docker run with the privileged flag"
 	byMap    = "newuidmap, called as rootlesskit does"
@@ -131,12 +131,12 @@ var faults = []fault{
 	{"`no-new-privileges`", byStart, "no-new-privileges"},
 	{"no capabilities", byStart, "capabilities"},
 	{"`user.max_user_namespaces=0`", byStart, "userns.max"},
-	{"an MTU on the way out that is smaller than the inner bridge's", byPacket, "mtu"},
+	{"an outbound MTU that is smaller than the inner bridge's", byPacket, "mtu"},
 	{"inner addresses that are the outer network's", byPacket, "pool.collision"},
-	{"no read-write /sys to see", byInner, "sysfs"},
+	{"no read-write /sys", byInner, "sysfs"},
 	{"setuid newuidmap instead of its capability", byStart, "newuidmap"},
 	{"no pasta and no slirp4netns in the outer tree", byStart, "network.driver"},
-	{"no iptables in the world", byStart, "iptables"},
+	{"no iptables in the job root filesystem", byStart, "iptables"},
 	{"two subordinate ranges that overlap, in an image", byImage, "image.subids"},
 	{"two subordinate ranges that overlap", byMap, "subid.overlap"},
 	{"a setuid file in the outer tree", byBuild, "setuid"},
@@ -161,9 +161,9 @@ func faultCalled(t *testing.T, name string) fault {
 // docs/faults.md is generated from the table.
 func TestFaultsPage(t *testing.T) {
 	var text strings.Builder
-	text.WriteString("# Faults, and how they are named\n\nTests make each of these on a real engine, expect this cause and no other, and see it gone when the fix is applied (`commands/causes_test.go`; `make test` makes\n" +
-		"some of those of the container, `make test-long` all). What a check prints as its fix depends on the machine: [doctor.md](doctor.md). (Written by a test; `make golden` writes it anew.)\n\n")
-	text.WriteString(row("fault", "named by", "cause", "fix") + "|---|---|---|---|\n")
+	text.WriteString("# Faults and their causes\n\nTests reproduce each fault on a real engine, expect this cause and no other, and check that the fix removes it (`commands/causes_test.go`; `make test` runs\n" +
+		"some of the container's faults, `make test-long` all of them). The fix that a check prints depends on the machine: [doctor.md](doctor.md). (Written by a test; `make golden` rewrites it.)\n\n")
+	text.WriteString(row("fault", "reported by", "cause", "fix") + "|---|---|---|---|\n")
 	for _, one := range faults {
 		if known := doctor.KnownAs(one.cause); known != nil {
 			text.WriteString(row(one.name, one.by, known.Cause, known.Cure))
@@ -174,7 +174,7 @@ func TestFaultsPage(t *testing.T) {
 			t.Errorf("%s: neither a known error nor a check", one.cause)
 			continue
 		}
-		text.WriteString(row(one.name, one.by+", check `"+one.cause+"`", checks[0].Why, "as the check prints it"))
+		text.WriteString(row(one.name, one.by+", check `"+one.cause+"`", checks[0].Why, "the check prints it"))
 	}
 	golden.Check(t, "../docs/faults.md", []byte(text.String()))
 }
@@ -283,7 +283,7 @@ func faultsOfTheContainer(t *testing.T) {
 	t.Run("no further user namespace is allowed", func(t *testing.T) { namespacesUsedUp(t, hand) })
 	step(t, "the MTU is too large for the way out", func(t *testing.T) {
 		asRoot(t, hand, healthy, "ip link set tap0 mtu 1400")
-		named(t, "an MTU on the way out that is smaller than the inner bridge's", hand.steps(t, pair, "run", "mtu"))
+		named(t, "an outbound MTU that is smaller than the inner bridge's", hand.steps(t, pair, "run", "mtu"))
 		asRoot(t, hand, healthy, "ip link set tap0 mtu $(cat /sys/class/net/docker0/mtu)")
 		if said := hand.steps(t, pair, "mtu"); said != "" {
 			t.Errorf("with the MTU mended, the step says %s, want nothing", said)
@@ -300,7 +300,7 @@ func faultsOfTheContainer(t *testing.T) {
 		if said != "" {
 			t.Fatalf("the start says %s, want nothing", said)
 		}
-		named(t, "no read-write /sys to see", hand.steps(t, selftest.Pair{Tried: runner, Neighbour: neighbour}, "run", "privileged"))
+		named(t, "no read-write /sys", hand.steps(t, selftest.Pair{Tried: runner, Neighbour: neighbour}, "run", "privileged"))
 	})
 	t.Run("inner and outer addresses are the same", func(t *testing.T) {
 		_, gateway, err := hand.engine.Addresses(t.Context(), neighbour)
@@ -425,7 +425,7 @@ func startsOfFaultyImages(t *testing.T, hand byHand, tag string) {
 	for i, fault := range []struct{ name, change string }{
 		{"setuid newuidmap instead of its capability", "for f in newuidmap newgidmap; do setcap -r /usr/bin/$f && chmod u+s /usr/bin/$f; done"},
 		{"no pasta and no slirp4netns in the outer tree", "rm /usr/bin/slirp4netns /usr/bin/pasta*"},
-		{"no iptables in the world", "rm -f /rootfs/usr/sbin/*tables*"},
+		{"no iptables in the job root filesystem", "rm -f /rootfs/usr/sbin/*tables*"},
 	} {
 		changed := fmt.Sprintf("runnerctl-test/fault:%d", i)
 		if err := buildImage(t, hand.api, changed, "FROM "+tag+"\nUSER root\nRUN "+fault.change+"\nUSER 1001:1001\n"); err != nil {

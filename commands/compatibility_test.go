@@ -106,9 +106,9 @@ func showInputs(t *testing.T, base string) {
 func TestCompatibilityPage(t *testing.T) {
 	tests := testNames(t)
 	var text strings.Builder
-	text.WriteString("# Compatibility\n\nInputs of real workflows and real hosts, each reduced to the least that once failed somewhere, and their outcome in a runner with the default world (`debian:trixie-slim`).\n" +
-		"Each line is shown by a test on a real engine: `TestInputs/ID`, or the test that is named; those marked \"long\" by `make test-long` only.\n" +
-		"The column sid has the outcome with Debian's newest packages (Docker 28.5 when it was last run), shown by `TestInputsOnSid` of `make test-long`; – where another test shows the line, with trixie only. (Written by a test; `make golden` rewrites it.)\n")
+	text.WriteString("# Compatibility\n\nInputs of real workflows and real hosts, each reduced to a minimal case that once failed, and their outcome in a runner with the default base image (`debian:trixie-slim`).\n" +
+		"A test on a real engine shows each line: `TestInputs/ID`, or the named test. `make test-long` runs the tests marked \"long\".\n" +
+		"The column sid has the outcome with Debian's newest packages (Docker 28.5 in the last run), shown by `TestInputsOnSid` of `make test-long`; it is – if another test shows the line, with trixie only. (Written by a test; `make golden` rewrites it.)\n")
 	var groups []string
 	rows, seen := map[string]string{}, map[string]bool{}
 	for _, one := range inputs() {

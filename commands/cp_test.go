@@ -202,7 +202,7 @@ func cpWithAHostileTar(t *testing.T, runner string) {
 	hostile(`yes`)
 	cpFails(t, "archive/tar", runner+":job", "hostile4")
 	hostile(`/usr/bin/tar -c /etc/hosts; yes`)
-	cpFails(t, "goes on after", runner+":job", "hostile5")
+	cpFails(t, "continues after", runner+":job", "hostile5")
 	must(t, "exec", runner, "--", "sh", "-c", "mkdir closed && echo x >closed/üñí && chmod 0 closed/üñí")
 	hostile(`exec /usr/bin/tar "$@"`)
 	cpFails(t, "üñí: Cannot open: Permission denied", runner+":closed", "closed")
@@ -279,7 +279,7 @@ func TestInspect(t *testing.T) {
 	})
 	t.Run("as a table", func(t *testing.T) {
 		table := must(t, "inspect", runner.Name)
-		for _, want := range []string{runner.Name + "\n", "  inner        " + runner.DockerVersion, "  docker0      " + of.Network.Bip, "1–65536 here are 100000–165535 on the host", "  dockerd      "} {
+		for _, want := range []string{runner.Name + "\n", "  inner        " + runner.DockerVersion, "  docker0      " + of.Network.Bip, "1–65536 inside are 100000–165535 on the host", "  dockerd      "} {
 			if !strings.Contains(table, want) {
 				t.Errorf("no %q in\n%s", want, table)
 			}
@@ -299,7 +299,7 @@ func TestInspect(t *testing.T) {
 		if err := api.ContainerKill(t.Context(), runner.Name, "KILL"); err != nil {
 			t.Fatal(err)
 		}
-		// A runner killed from outside stays down, and inspect still shows what the engine knows.
+		// A runner killed from outside stays down, and inspect still shows the engine's data.
 		eventually(t, time.Minute, "inspect shows the end", func() bool { return inspect(t, runner.Name).State == "exited" })
 		if of := inspect(t, runner.Name); of.ExitCode != 137 || of.Finished == nil || of.Ready || of.Limits.Memory != 4<<30 || of.Phases == nil {
 			t.Errorf("got %+v, want exit code 137, the time of the end, phases, 4 GiB of memory, and not ready", of)

@@ -33,8 +33,8 @@ func TestDeepThatDidNotRun(t *testing.T) {
 	}
 }
 
-// With --offline, nothing is pulled, built or asked for. doctor names what is missing, next
-// to the report of the checks.
+// With --offline, nothing is pulled, built or requested. doctor reports the missing image
+// next to the report of the checks.
 func TestDeepOfflineSaysWhatIsMissing(t *testing.T) {
 	realEngine(t)
 	t.Chdir(t.TempDir())
@@ -101,8 +101,8 @@ func TestEgress(t *testing.T) {
 		observed string
 	}{
 		{"https://forge.test:" + port + "/acme", doctor.Pass, "forge.test:" + port + " answers"},
-		{"https://forge.test:1/acme", doctor.Warn, "forge.test has an address, and port 1 does not answer"},
-		{"https://nosuch.test/acme", doctor.Warn, "no DNS: nosuch.test has no address here"},
+		{"https://forge.test:1/acme", doctor.Warn, "forge.test is resolved, but port 1 does not answer"},
+		{"https://nosuch.test/acme", doctor.Warn, "no DNS: nosuch.test can't be resolved here"},
 	} {
 		for _, script := range scripts {
 			if script.ID != selftest.NeedsOutside {

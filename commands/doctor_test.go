@@ -476,8 +476,8 @@ func TestDoctorImage(t *testing.T) {
 	}
 }
 
-// doctor checks GitHub for a token that may register runners, for one that may not, and for a
-// GitHub that is not reachable.
+// doctor checks GitHub with a token that may register runners, with a token that may not, and
+// with an unreachable GitHub.
 func TestDoctorAsksGitHub(t *testing.T) {
 	realEngine(t)
 	t.Chdir(t.TempDir())

@@ -204,7 +204,7 @@ func jobSeesItsMachine(t *testing.T, runner string) {
 		"ls -d /rootfs /sys-rw 2>&1 | grep -vc 'No such file'; true":                                               "0",
 		"sh -c 'cat /proc/sys/kernel/core_pattern | sudo tee /proc/sys/kernel/core_pattern' 2>&1 >/dev/null; true": "tee: /proc/sys/kernel/core_pattern: Permission denied",
 		"df -k --output=size /dev/shm | tail -1":                                                                   "1048576",
-		// The outer tree, where /proc/1 was started, is out of sight.
+		// The outer tree, where /proc/1 was started, is not visible.
 		"sudo ls /proc/1/root/usr/lib/runnerctl/start /proc/1/cwd/usr/lib/runnerctl/start 2>&1 | grep -c 'No such file'":                 "2",
 		"sudo sh -c 'ls -d /proc/[0-9]*/fd/*/' 2>/dev/null | while read -r d; do sudo ls $d/rootfs $d/../rootfs 2>/dev/null; done; true": "",
 	} {

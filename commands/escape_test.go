@@ -123,7 +123,7 @@ var notOnEveryKernel = map[string]string{
 	"mount-devtmpfs":   "the kernel has none",
 	"mount-pstore":     "the kernel has none",
 	"cgroup-devices":   "control groups v2 have no such file",
-	"cgroup-release":   "no root of a group is seen",
+	"cgroup-release":   "no root of a group is visible",
 }
 
 // weakenedImage has the programs that the attempts need, and no part of a runner.

@@ -82,7 +82,7 @@ func TestEveryCommandReadsFlagsAfterArguments(t *testing.T) {
 	}
 }
 
-// Output to a pipe or a file has no control characters. Colour is used only on request, also
+// Output to a pipe or a file has no control characters. Color is used only on request, also
 // in errors.
 func TestEveryCommandColoursWhenAsked(t *testing.T) {
 	t.Chdir(t.TempDir())

@@ -164,7 +164,7 @@ func TestStartAfterAJobChangedItsMachine(t *testing.T) {
 	inside("mv /etc /other && ln -s /usr/lib/runnerctl /etc")
 	restart()
 	eventually(t, time.Minute, "the start is refused", func() bool {
-		return strings.Contains(containerLog(t, api, runner.ContainerID), "start: /etc is a link: this runner was changed by a job")
+		return strings.Contains(containerLog(t, api, runner.ContainerID), "start: /etc is a link: a job changed this runner")
 	})
 	must(t, up(name)...)
 	if left := list(t, name); len(left) != 1 || left[0].Name == runner.Name {
@@ -172,7 +172,7 @@ func TestStartAfterAJobChangedItsMachine(t *testing.T) {
 	}
 }
 
-// dockerd and the jobs use the same iptables, the one that works on this kernel.
+// dockerd and the jobs use the same iptables, the variant that works on this kernel.
 func TestIptablesOfTheKernel(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)

@@ -288,8 +288,8 @@ func TestStaticFleet(t *testing.T) {
 }
 
 // For an Enterprise Server with its own certificate authority, github.caFile is enough for
-// both runnerctl and runners. The agent is told not to update itself, whatever the JIT
-// configuration says.
+// both runnerctl and runners. The agent must not update itself, even if the JIT
+// configuration allows it.
 func TestEnterpriseServerWithItsOwnCA(t *testing.T) {
 	_, github, name := enterpriseServer(t, ghsim.Options{JITMayUpdate: true}, "acme/api")
 	must(t, up(name)...)

@@ -19,7 +19,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/session"
 )
 
-// host prepare by ssh does what its plan lists and shows doctor's report of that machine. A
+// host prepare by ssh applies its plan and shows doctor's report of that machine. A
 // second run has nothing to do.
 func TestHostIsPrepared(t *testing.T) {
 	t.Chdir(t.TempDir())

@@ -43,7 +43,7 @@ func TestPrepareScript(t *testing.T) {
 	}
 	for _, want := range []string{
 		"open /dev/net/tun to every user", "set user.max_user_namespaces to 28633 (it is 1000)", "set fs.inotify.max_user_instances to 8192 (it is 128)",
-		"set kernel.keys.maxkeys to 2000 (it is 200)", "keep containers from the cloud's metadata service",
+		"set kernel.keys.maxkeys to 2000 (it is 200)", "block the cloud's metadata service for containers",
 	} {
 		if !strings.Contains(plan, want) {
 			t.Errorf("no %q in the plan:\n%s", want, plan)
@@ -172,7 +172,7 @@ func TestCloudInit(t *testing.T) {
 		m := enginetest.StartMachine(t)
 		for system, want := range map[string]string{
 			"amzn 2":      "runners need kernel 5.11 or newer. Use Amazon Linux 2023",
-			"alpine 3.20": "alpine has no packages that are known here: install the Docker Engine (20.10 or newer) by hand",
+			"alpine 3.20": "alpine is not a known distribution: install the Docker Engine (20.10 or newer) by hand",
 		} {
 			m.Must(t, becomes, append(strings.Fields(system), "dockerd")...)
 			written := m.Written(t)

@@ -102,7 +102,7 @@ docker run --rm inner /bin/bash -c 'exec 3<>"/dev/tcp/$0/$1" && echo reached' "$
 	}
 }
 
-// wayOut serves what an engine reaches beyond its own machine: a DNS server and a port.
+// wayOut serves the targets of an engine's outbound connections: a DNS server and a port.
 func wayOut(t *testing.T, address string) (port string) {
 	t.Helper()
 	server, err := net.ListenPacket("udp4", net.JoinHostPort(address, "53"))

@@ -11,7 +11,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// Runners and their containers get the limits that the engine can give, whatever its
+// Runners and their containers get the limits that the engine can give, regardless of its
 // defaults. A limit that it can't give does not keep a runner from starting.
 func TestUlimits(t *testing.T) {
 	f := newAgentFleet(t, nil)

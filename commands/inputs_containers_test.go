@@ -55,7 +55,7 @@ var containerInputs = []input{
 			docker pause paused; within 120 docker stop --time 1 paused; docker start paused; docker pause paused; within 120 docker rm --force paused`,
 	},
 	{
-		ID: "docker-update", Group: "Containers", Input: "docker update --restart no --cpus 1", Result: outcomePasses, Note: "limits of one container are accepted and ignored; those of the runner hold",
+		ID: "docker-update", Group: "Containers", Input: "docker update --restart no --cpus 1", Result: outcomePasses, Note: "limits of one container are accepted and ignored; the runner's limits apply",
 		Script: `busybox_image; docker run --detach --name updated --restart always bb sleep 9941 >/dev/null; docker update --restart no --cpus 1 updated
 			expect no docker inspect --format '{{.HostConfig.RestartPolicy.Name}}' updated; docker rm --force updated`,
 	},
@@ -69,7 +69,7 @@ var containerInputs = []input{
 	},
 	{
 		ID: "swarm", Group: "Containers", Input: "docker swarm init; docker stack deploy; docker secret create; overlay networks", Result: outcomePasses, Long: true, Fresh: true,
-		Note: "the virtual address of a service needs IPVS in the host's kernel (modprobe ip_vs); with endpoint_mode: dnsrr, or as tasks.NAME, it is reached without",
+		Note: "the virtual address of a service needs IPVS in the host's kernel (modprobe ip_vs); with endpoint_mode: dnsrr, or as tasks.NAME, the service is reached without IPVS",
 		Script: `busybox_image; cd "$(mktemp -d)"; docker swarm init --advertise-addr 127.0.0.1 >/dev/null; echo hidden | docker secret create key - >/dev/null
 			printf 'version: "3.8"\nservices:\n  web: {image: bb, command: "httpd -f -h /run/secrets", secrets: [key], networks: [inner], deploy: {endpoint_mode: dnsrr}}\nnetworks: {inner: {driver: overlay, attachable: true}}\nsecrets: {key: {external: true}}\n' >stack.yaml
 			docker stack deploy --resolve-image never --compose-file stack.yaml app
@@ -106,7 +106,7 @@ var containerInputs = []input{
 var podmanInputs = []input{
 	{
 		ID: "podman", Group: "Podman and buildah", Input: "sudo apt-get install podman; podman run; podman build; buildah from", Result: outcomePasses, Long: true,
-		Note: "as runner and as root; a rootless one has ids up to 64534, with `runners.idRange: 2147483648` up to 65536", Fresh: true,
+		Note: "as runner and as root; rootless containers have ids up to 64534, with `runners.idRange: 2147483648` up to 65536", Fresh: true,
 		Script: `sudo apt-get update -qq; sudo apt-get install -y -qq --no-install-recommends busybox-static podman buildah crun netavark aardvark-dns passt uidmap catatonit >/dev/null
 			busybox_image; docker save bb -o /tmp/bb.tar; mkdir /tmp/build; printf 'FROM localhost/bb\nRUN echo x >/file\n' >/tmp/build/Containerfile
 			for root in "" sudo; do

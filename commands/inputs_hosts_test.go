@@ -4,7 +4,7 @@ package commands
 
 import "strings"
 
-// hostInputs are properties of hosts, and what jobs need from a host's kernel.
+// hostInputs are properties of hosts, and requirements of jobs on a host's kernel.
 var hostInputs = []input{
 	{
 		ID: "personality", Group: "System calls", Input: "setarch -R true, in privileged containers too", Result: outcomePasses,
@@ -37,7 +37,7 @@ expect "exited normally" gdb -batch -ex run "$(command -v true)"
 	},
 	{
 		ID: "io-uring", Group: "System calls", Input: "fio --ioengine=io_uring", Result: outcomeRefused, Long: true,
-		Note: "closed, and answered as by a kernel without it, so that programs take the older calls; runners.syscalls: [io_uring] opens it",
+		Note: "closed, and answered as by a kernel without io_uring, so that programs use the older calls; runners.syscalls: [io_uring] opens it",
 		Script: `
 sudo apt-get update -qq && sudo apt-get install -y -qq fio >/dev/null
 fio_by() { fio --name=x --filename=/tmp/fio --size=1M --rw=randread --runtime=1 --ioengine="$1"; }
@@ -62,15 +62,15 @@ sudo apt-get update -qq && sudo apt-get install -y -qq keyutils >/dev/null
 	},
 	{
 		ID: "devices", Group: "System calls", Input: "/dev/fuse, /dev/kvm in a job", Result: outcomeOfHost,
-		Note: "runners.devices gives them to jobs, where the host has them open to all (mode 0666)", Test: "TestOpenedOnRequest",
+		Note: "runners.devices gives them to jobs, if their mode on the host is 0666", Test: "TestOpenedOnRequest",
 	},
 	{
 		ID: "ulimits", Group: "Limits", Input: "docker run --ulimit memlock=-1:-1 --ulimit nofile=1048576, compose's ulimits", Result: outcomeOfHost,
-		Note: "as far as the engine can give them: doctor's engine.limits names what jobs can't have", Test: "TestUlimits",
+		Note: "as high as the engine can set them; doctor's engine.limits shows the maximum", Test: "TestUlimits",
 	},
 	{
 		ID: "ports", Group: "Limits", Input: "docker run -p 20000-20299:20000-20299/udp", Result: outcomePasses, Long: true, Fresh: true,
-		Note: "each port takes two processes of eight threads: runners.pids is 32768",
+		Note: "each port uses two processes of eight threads: runners.pids is 32768",
 		Script: `
 busybox_image
 docker run -d --name ports -p 20000-20299:20000-20299/udp bb sleep 600 >/dev/null
@@ -113,9 +113,9 @@ var hostKeys = []hostKey{
 	{id: "bip-of-slirp", config: `"bip": "10.0.2.1/24"`},
 	{id: "bip-of-pool", config: `"bip": "10.213.0.1/24"`},
 	{id: "pools", config: `"default-address-pools": [{"base": "10.213.0.0/16", "size": 24}]`},
-	{id: "icc", config: `"icc": false`, warns: "network.icc", note: "doctor's network.icc says what jobs then can't reach"},
+	{id: "icc", config: `"icc": false`, warns: "network.icc", note: "doctor's network.icc explains the effect on jobs"},
 	{id: "init", config: `"init": true`},
-	{id: "crun", config: `"default-runtime": "crun", "runtimes": {"crun": {"path": "/usr/bin/crun"}}`, note: "where crun can't start containers (control groups of both kinds mounted), doctor's engine.containers and up say so"},
+	{id: "crun", config: `"default-runtime": "crun", "runtimes": {"crun": {"path": "/usr/bin/crun"}}`, note: "if crun can't start containers (both versions of control groups mounted), doctor's engine.containers and up report it"},
 	{id: "userland-proxy", config: `"userland-proxy": false`},
 	{id: "ipv6", config: `"ipv6": true, "fixed-cidr-v6": "fd00:213::/80"`},
 	{id: "mtu", config: `"mtu": 1280`},

@@ -7,7 +7,7 @@ package commands
 var machineInputs = []input{
 	{
 		ID: "daemon-json", Group: "The daemon", Input: `{"log-driver": "local", "mtu": 1400, …} in daemon.json, service docker restart`, Result: outcomePasses,
-		Note: "mtu, bip, default-address-pools, default-network-opts, log-driver, log-opts, log-level, hosts, group and bridge may be given", Fresh: true,
+		Note: "mtu, bip, default-address-pools, default-network-opts, log-driver, log-opts, log-level, hosts, group and bridge are allowed", Fresh: true,
 		Script: restartDockerd + `
 for settings in '{"log-driver": "local"}' '{"mtu": 1400}' '{"bip": "10.77.0.1/24"}' '{"default-address-pools": [{"base": "10.78.0.0/16", "size": 24}]}' \
 	'{"log-opts": {"max-size": "1m"}}' '{"log-level": "info", "features": {"buildkit": true}}' '{"hosts": ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375"]}' \
@@ -23,7 +23,7 @@ done`,
 	},
 	{
 		ID: "daemon-json-broken", Group: "The daemon", Input: `{"no-such-key": 1} or {broken in daemon.json, service docker restart`, Result: outcomePasses, Long: true, Fresh: true,
-		Note: "dockerd stays away and is tried again every 2 seconds until the file changes; the log says so once",
+		Note: "dockerd does not start, and is retried every 2 seconds until the file changes; the log reports it once",
 		Script: restartDockerd + `
 for settings in '{"no-such-key": 1}' '{broken' '{"log-driver": 7}' '{"storage-driver": "no-such"}'; do
 	echo "$settings" | sudo tee /etc/docker/daemon.json >/dev/null
@@ -49,7 +49,7 @@ expect hello docker run --rm bb echo hello`,
 		Script: restartDockerd + `for i in $(seq 10); do restart_dockerd; done`,
 	},
 	{
-		ID: "second-dockerd", Group: "The daemon", Input: "sudo dockerd &", Result: outcomePasses, Long: true, Note: "it sees that one runs and ends; the machine's own is untouched", Fresh: true,
+		ID: "second-dockerd", Group: "The daemon", Input: "sudo dockerd &", Result: outcomePasses, Long: true, Note: "it detects the running daemon and exits; the machine's own daemon is untouched", Fresh: true,
 		Script: restartDockerd + `busybox_image; docker run -d --name stays bb sleep 1000 >/dev/null
 ! sudo timeout 20 dockerd >second.log 2>&1
 grep -q 'process with PID .* still running\|is still running' second.log
@@ -58,7 +58,7 @@ sudo timeout 5 dockerd --pidfile /run/other.pid --data-root /tmp/other --exec-ro
 answers 8; expect true docker inspect -f '{{.State.Running}}' stays`,
 	},
 	{
-		ID: "socket-removed", Group: "The daemon", Input: "sudo rm /run/docker.sock", Result: outcomePasses, Long: true, Note: "it is put back within 2 seconds", Fresh: true,
+		ID: "socket-removed", Group: "The daemon", Input: "sudo rm /run/docker.sock", Result: outcomePasses, Long: true, Note: "it is restored within 2 seconds", Fresh: true,
 		Script: restartDockerd + `for change in 'rm /run/docker.sock' 'mv /run/docker.sock /run/other' 'ln -sfn /nowhere /run/docker.sock' 'rm /run/docker.sock'; do sudo $change; answers 5; done
 [[ $(sudo stat -c %a:%U:%G /run/docker.sock) =~ ^1?660:root:docker$ ]] # sticky from Docker 28 on`,
 	},
@@ -87,7 +87,7 @@ docker run -d --rm --name web6 -p 18080:80 bb sh -c 'echo six >/index.html; http
 sudo mount -t tmpfs tmpfs "$HOME/shared"; docker run --rm -v "$HOME/shared:/s:rshared" --privileged bb sh -c 'mkdir /s/m && mount -t tmpfs tmpfs /s/m && echo x >/s/m/file'; expect file ls "$HOME/shared/m"; sudo umount -R "$HOME/shared"`,
 	},
 	{
-		ID: "binfmt", Group: "Kernel", Input: "docker build --platform linux/arm64 . (qemu-user-static)", Result: outcomePasses, Long: true, Note: "on Linux 6.7 and newer, which give a machine binary formats of its own", Fresh: true,
+		ID: "binfmt", Group: "Kernel", Input: "docker build --platform linux/arm64 . (qemu-user-static)", Result: outcomePasses, Long: true, Note: "on Linux 6.7 and newer, which have binary formats for each user namespace", Fresh: true,
 		Script: `sudo apt-get update -qq; sudo apt-get install -y -qq qemu-user-static binfmt-support >/dev/null
 [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || { grep -h . /usr/lib/binfmt.d/qemu-aarch64.conf | sudo tee /proc/sys/fs/binfmt_misc/register >/dev/null; }
 sudo dpkg --add-architecture arm64; sudo apt-get update -qq; mkdir arm; cd arm; apt-get download -qq busybox-static:arm64; dpkg-deb -x busybox-static_*.deb .
@@ -96,12 +96,12 @@ ls bin/busybox >/dev/null 2>&1 || cp -r usr/bin bin
 docker build -q --platform linux/arm64 -t arm . >/dev/null; expect aarch64 docker run --rm --platform linux/arm64 arm; expect aarch64 docker run --rm arm busybox cat /machine`,
 	},
 	{
-		ID: "shm", Group: "Limits", Input: "a full /dev/shm", Result: outcomePasses, Note: "at most half of the runner's memory, as /run is an eighth of it",
+		ID: "shm", Group: "Limits", Input: "a full /dev/shm", Result: outcomePasses, Note: "at most half of the runner's memory (/run: an eighth)",
 		Script: restartDockerd + `[ "$(df -k --output=size /dev/shm | tail -n 1)" -le $((2 * 1024 * 1024)) ]; [ "$(df -k --output=size /run | tail -n 1)" -le $((512 * 1024)) ]
 ! head -c 8G /dev/zero >/dev/shm/full 2>/dev/null; answers 5; rm /dev/shm/full`,
 	},
 	{
-		ID: "oom-score", Group: "Limits", Input: "cat /proc/self/oom_score_adj, in a job and in a container", Result: outcomePasses, Note: "500 in both, 0 of the daemons: where memory is full, they live on",
+		ID: "oom-score", Group: "Limits", Input: "cat /proc/self/oom_score_adj, in a job and in a container", Result: outcomePasses, Note: "500 in both, 0 in the daemons: the daemons survive if memory is full",
 		Script: `busybox_image; [ "$(cat /proc/self/oom_score_adj) $(docker run --rm bb cat /proc/self/oom_score_adj) $(docker run --rm --oom-score-adj 700 bb cat /proc/self/oom_score_adj)" = "500 500 700" ]
 [ "$(cat "/proc/$(pgrep -o -x dockerd)/oom_score_adj")" = 0 ]`,
 	},
@@ -119,13 +119,13 @@ for i in $(seq 40); do perl -e '$x = "x" x (200 << 20); sleep 20' 2>/dev/null & 
 
 // brokenInputs are jobs that break their machine.
 var brokenInputs = []input{
-	{ID: "break-tools", Group: "Jobs that break their machine", Input: "apt-get remove jq curl · rm -r /usr/lib/runnerctl · mv /bin/sh", Result: outcomePasses, Note: "ps, status and exec run no file of the machine", Test: "TestBrokenMachines"},
+	{ID: "break-tools", Group: "Jobs that break their machine", Input: "apt-get remove jq curl · rm -r /usr/lib/runnerctl · mv /bin/sh", Result: outcomePasses, Note: "ps, status and exec run no program of the machine", Test: "TestBrokenMachines"},
 	{ID: "break-socket", Group: "Jobs that break their machine", Input: "umount -l /run · rm of the socket and of its second name", Result: outcomeRefused, Note: "not answering: /run/docker.sock is gone; up and the supervisor replace the runner", Test: "TestBrokenMachines"},
 	{ID: "break-user", Group: "Jobs that break their machine", Input: "userdel runner · empty /etc/passwd · groupdel docker · chmod 600 the socket · chmod 0 /", Result: outcomeRefused, Note: "not answering: the user runner may not use the socket, or is missing; the runner is replaced", Test: "TestBrokenMachines"},
-	{ID: "break-stopped", Group: "Jobs that break their machine", Input: "pkill -STOP dockerd", Result: outcomeRefused, Note: "not answering: dockerd is stopped by a signal; down goes on after at most 20 seconds", Test: "TestDownOfAStoppedDaemon"},
+	{ID: "break-stopped", Group: "Jobs that break their machine", Input: "pkill -STOP dockerd", Result: outcomeRefused, Note: "not answering: dockerd is stopped by a signal; down continues after at most 20 seconds", Test: "TestDownOfAStoppedDaemon"},
 	{ID: "break-network", Group: "Jobs that break their machine", Input: "ip link del tap0", Result: outcomeRefused, Note: "the runner ends at once with the reason in its log, and is replaced or started again", Test: "TestNetworkGone"},
 	{ID: "resolvconf", Group: "Jobs that break their machine", Input: "apt install resolvconf, or a link, pipe or folder at /etc/hosts; restart of the container", Result: outcomePasses, Test: "TestStartsAgainAfterChanges"},
-	{ID: "exec-interrupted", Group: "Jobs that break their machine", Input: "Ctrl-C of runnerctl exec without a terminal", Result: outcomePasses, Note: "the command hears SIGTERM, and SIGKILL 10 seconds later", Test: "TestInterruptedExec"},
+	{ID: "exec-interrupted", Group: "Jobs that break their machine", Input: "Ctrl-C of runnerctl exec without a terminal", Result: outcomePasses, Note: "the command gets SIGTERM, and SIGKILL 10 seconds later", Test: "TestInterruptedExec"},
 	{ID: "daemons-killed", Group: "Jobs that break their machine", Input: "kill -9 of dockerd or containerd", Result: outcomePasses, Note: "five deaths in a row end the runner with code 70", Test: "TestInnerDaemonsKilled"},
 }
 

@@ -85,7 +85,7 @@ var staticSpoils = []spoiled{
 		Next: `[ -z "$(docker volume ls --quiet)" ]; rm ~/.curlrc; rm -r ~/first`,
 	},
 	{
-		ID: "static-volumes", Input: "docker volume create data (named volumes of an earlier job)", Note: "they go with the job; images and the cache of builds stay",
+		ID: "static-volumes", Input: "docker volume create data (named volumes of an earlier job)", Note: "they are removed with the job; images and the build cache are kept",
 		First: `busybox_image; docker volume create data && docker run --rm --volume data:/data --volume other:/other bb touch /data/file && docker network create left`,
 		Next:  `nothing docker volume ls --quiet; nothing networks; docker image inspect bb >/dev/null`,
 	},
@@ -95,7 +95,7 @@ var staticSpoils = []spoiled{
 		Next:  `[ -z "$(docker ps --all --quiet)" ]; docker run --rm --publish 8080:80 bb true`,
 	},
 	{
-		ID: "static-processes", Input: "nohup server & (processes that a job leaves)", Note: "what runs as runner ends; services that a job started as root stay, as packages do that it installed",
+		ID: "static-processes", Input: "nohup server & (processes that a job leaves)", Note: "processes of the user runner are ended; services that a job started as root and packages that it installed are kept",
 		First: `RUNNER_TRACKING_ID= nohup sh -c 'trap "" TERM; sleep 301 & sleep 302' >/dev/null 2>&1 & RUNNER_TRACKING_ID= setsid sleep 303 >/dev/null 2>&1 & sleep 0.2`,
 		Next:  `none pgrep --list-full --exact sleep`,
 	},
@@ -109,8 +109,8 @@ func staticInputs() (lines []input) {
 		lines = append(lines, input{ID: one.ID, Group: staticGroup, Input: one.Input, Result: outcomePasses, Note: one.Note, Test: "TestStaticRunner"})
 	}
 	return append(lines,
-		input{ID: "static-mount-work", Group: staticGroup, Input: "mount --bind /etc ~/actions-runner/_work (over the work folder)", Result: outcomePasses, Note: "that job fails, since its agent loses its own files; later ones do not", Test: "TestStaticRunnerWithAMountOverItsWork"},
-		input{ID: "static-cleaner", Group: staticGroup, Input: "sudo rm -r /run/runnerctl (what cleans the runner is gone)", Result: outcomeRefused, Note: "jobs fail with the reason until the runner is replaced", Test: "TestStaticRunnerThatCanNotBeCleaned"})
+		input{ID: "static-mount-work", Group: staticGroup, Input: "mount --bind /etc ~/actions-runner/_work (over the work folder)", Result: outcomePasses, Note: "that job fails, because its agent loses its own files; later jobs do not", Test: "TestStaticRunnerWithAMountOverItsWork"},
+		input{ID: "static-cleaner", Group: staticGroup, Input: "sudo rm -r /run/runnerctl (the runner can't be cleaned)", Result: outcomeRefused, Note: "jobs fail with the reason until the runner is replaced", Test: "TestStaticRunnerThatCanNotBeCleaned"})
 }
 
 const staticPrelude = `none() { ! "$@"; }
@@ -173,7 +173,7 @@ func TestStaticRunnerThatCanNotBeCleaned(t *testing.T) {
 	_, github, name := enterpriseServer(t, ghsim.Options{}, "acme/api", "runners: {ephemeral: false}")
 	must(t, up(name)...)
 	result := await(t, github, queue(t, github, "sudo rm /run/runnerctl/clean"))
-	if want := "this runner is not clean of its last job: the cleaner is gone"; result.Conclusion != "failure" || !strings.Contains(result.Log, want) {
+	if want := "this runner was not cleaned after its last job: the cleaner is gone"; result.Conclusion != "failure" || !strings.Contains(result.Log, want) {
 		t.Errorf("got %+v, want failure with %q", result, want)
 	}
 }

@@ -17,7 +17,7 @@ var workflowInputs = []input{
 	workflowInput("files", "GITHUB_ENV, GITHUB_PATH, GITHUB_OUTPUT, GITHUB_STEP_SUMMARY, masks, if", ""),
 	workflowInput("cancelled", "a job that is cancelled", "INT, then 7.5 s, TERM, 2.5 s, KILL; steps with if: always() run"),
 	workflowInput("timed-out", "timeout-minutes of a step and of the job", ""),
-	workflowInput("out-of-memory", "a step and a container that take all memory", "they are killed (137); the runner and its Docker live on"),
+	workflowInput("out-of-memory", "a step and a container that take all memory", "they are killed (137); the runner and its Docker daemon survive"),
 	workflowInput("disk-full", "No space left on device", "the step fails"),
 	workflowInput("sudo", "sudo: packages, users, mounts, port 80, sysctl; strace, gdb, bwrap", ""),
 	longWorkflowInput("databases", "postgresql, redis-server, mariadb-server from apt, started by service"),

@@ -25,7 +25,7 @@ var worldInputs = []input{
 	},
 	{
 		ID: "opt-tool-cache", Group: "Tools and settings", Input: "mkdir -p /opt/hostedtoolcache/Ruby", Result: outcomePasses,
-		Note:   "setup-ruby and setup-python offer builds for Ubuntu only: with a Debian world they need `image.base: ubuntu:24.04`, or the distribution's own",
+		Note:   "setup-ruby and setup-python have builds only for Ubuntu: use `image.base: ubuntu:24.04`, or the distribution's packages",
 		Script: `mkdir -p "$AGENT_TOOLSDIRECTORY/Ruby" && [ "$AGENT_TOOLSDIRECTORY $RUNNER_TOOL_CACHE" = "/opt/hostedtoolcache /opt/hostedtoolcache" ]`,
 	},
 	{
@@ -34,7 +34,7 @@ var worldInputs = []input{
 	},
 	{
 		ID: "environment", Group: "Tools and settings", Input: "env, in a step and in runnerctl exec", Result: outcomePasses,
-		Note: "the same in both; /etc/environment holds it", Test: "TestJobsAndExecHaveOneEnvironment",
+		Note: "the same in both, from /etc/environment", Test: "TestJobsAndExecHaveOneEnvironment",
 	},
 	{
 		ID: "apt-without-yes", Group: "Tools and settings", Input: "sudo apt install dnsutils", Result: outcomePasses,
@@ -50,17 +50,17 @@ var worldInputs = []input{
 	},
 	{
 		ID: "buildx-version", Group: "Tools and settings", Input: "docker buildx version, for cache-to: type=gha", Result: outcomePasses,
-		Note: "0.21 or newer, from its release at GitHub or the settings' `image.buildx`; where neither can be had the distribution's, and the build and `doctor` say so", Test: "TestBuildxOfTheSettings",
+		Note: "0.21 or newer, from its release at GitHub or `image.buildx`; if neither is available, the distribution's version, and the build and `doctor` report it", Test: "TestBuildxOfTheSettings",
 	},
 	{
 		ID: "proxy", Group: "Tools and settings", Input: "curl, apt, docker pull, docker run and docker build behind a proxy", Result: outcomePasses,
-		Note: "with `runners.proxy`; localhost and the runner's own networks go without", Test: "TestRunnersProxy",
+		Note: "with `runners.proxy`; localhost and the runner's own networks bypass it", Test: "TestRunnersProxy",
 	},
 	{
 		ID: "runners-env", Group: "Tools and settings", Input: "variables for every job", Result: outcomePasses, Note: "`runners.env`", Test: "TestJobsAndExecHaveOneEnvironment",
 	},
 	{
-		ID: "sysctl-enough", Group: "Kernel settings", Input: "sudo sysctl -w vm.max_map_count=65530", Result: outcomePasses, Note: "a limit that the host gives already, or more of it; in files and `--system` too",
+		ID: "sysctl-enough", Group: "Kernel settings", Input: "sudo sysctl -w vm.max_map_count=65530", Result: outcomePasses, Note: "a limit that the host already provides, or a lower one; also in files and with `--system`",
 		Script: `want=$(sysctl -n vm.max_map_count)
 			sudo sysctl -w vm.max_map_count="$want"
 			sudo sysctl -w vm.max_map_count=$((want - 1)) fs.inotify.max_user_instances=1
@@ -72,11 +72,11 @@ var worldInputs = []input{
 		Script: `sudo sysctl -w net.core.somaxconn=4097 net.ipv4.ip_forward=1 && [ "$(sysctl -n net.core.somaxconn)" = 4097 ]`,
 	},
 	{
-		ID: "sysctl-userns", Group: "Kernel settings", Input: "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0", Result: outcomePasses, Note: "where no such wall stands",
+		ID: "sysctl-userns", Group: "Kernel settings", Input: "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0", Result: outcomePasses, Note: "if the host does not restrict user namespaces",
 		Script: `[ -e /proc/sys/kernel/apparmor_restrict_unprivileged_userns ] || sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0; unshare --user --map-root-user true`,
 	},
 	{
-		ID: "sysctl-of-the-host", Group: "Kernel settings", Input: "sudo sysctl -w vm.max_map_count=99999999", Result: outcomeOfHost, Note: "the error names the line for the host",
+		ID: "sysctl-of-the-host", Group: "Kernel settings", Input: "sudo sysctl -w vm.max_map_count=99999999", Result: outcomeOfHost, Note: "the error shows the command for the host",
 		Script: refuses + `refuses 1 "on the host: sysctl -w 'vm.max_map_count=99999999'" sudo sysctl -w vm.max_map_count=99999999
 			refuses 1 "belongs to the runner's host" sudo sysctl -w vm.swappiness=1`,
 	},
@@ -102,7 +102,7 @@ var worldInputs = []input{
 			expect active systemctl is-active memcached; sudo systemctl disable --now nginx memcached; refuses 7 "" curl -fsS http://localhost; refuses 1 disabled systemctl is-enabled nginx`,
 	},
 	{
-		ID: "service-docker", Group: "Services", Input: "sudo service docker start", Result: outcomePasses, Note: "also `systemctl`; the daemon always runs: a stop is answered and does nothing, a restart takes new settings",
+		ID: "service-docker", Group: "Services", Input: "sudo service docker start", Result: outcomePasses, Note: "also `systemctl`; the daemon always runs: a stop does nothing, a restart applies new settings",
 		Script: `expect "already running" sudo service docker start; expect running service docker status; sudo systemctl start docker docker.socket containerd
 			sudo systemctl enable --now docker; expect active systemctl is-active docker; expect "keeps docker running" sudo service docker stop`,
 	},
@@ -113,17 +113,17 @@ var worldInputs = []input{
 			expect "already running" sudo service docker start; sudo invoke-rc.d docker start; docker info >/dev/null`,
 	},
 	{
-		ID: "unit-only", Group: "Services", Input: "sudo systemctl start SERVICE, where its package has a unit and no init script", Result: outcomeRefused, Note: "this machine has no systemd; the error names the command that the unit would run",
+		ID: "unit-only", Group: "Services", Input: "sudo systemctl start SERVICE, where its package has a unit and no init script", Result: outcomeRefused, Note: "this machine has no systemd; the error shows the command of the unit",
 		Script: refuses + `sudo mkdir -p /etc/systemd/system; printf '[Service]\nUser=nobody\nExecStart=/usr/bin/own --serve\n' | sudo tee /etc/systemd/system/own.service >/dev/null
 			sudo systemctl daemon-reload; sudo systemctl enable own; refuses 1 "its command is: sudo -u nobody /usr/bin/own --serve" sudo systemctl start own`,
 	},
 	{
-		ID: "no-unit", Group: "Services", Input: "sudo systemctl stop SERVICE, where there is none", Result: outcomeRefused, Note: "with systemd's own words and codes",
+		ID: "no-unit", Group: "Services", Input: "sudo systemctl stop SERVICE, where there is none", Result: outcomeRefused, Note: "with systemd's own messages and codes",
 		Script: refuses + `refuses 5 "Unit no-such.service not found." sudo systemctl stop no-such
 			refuses 3 inactive systemctl is-active no-such; sudo systemctl mask apt-daily.timer; sudo systemctl stop apt-daily.timer apt-daily.service`,
 	},
 	{
 		ID: "user-units", Group: "Services", Input: "systemctl --user start SERVICE; snap install", Result: outcomeRefused, Note: "no user manager, no snapd: both need systemd",
-		Script: refuses + `refuses 1 "no manager of a user's services" systemctl --user start x; refuses 1 "" command -v snap`,
+		Script: refuses + `refuses 1 "no user service manager" systemctl --user start x; refuses 1 "" command -v snap`,
 	},
 }

@@ -30,12 +30,12 @@ func TestEscapePage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text strings.Builder
-	text.WriteString("# Attempts to escape\n\nWhat `runnerctl doctor --deep` tries in a runner, each as `runner`, as the machine's root, as root in a container, and as root in a container with\n" +
-		"`--privileged --pid=host --network=host --ipc=host` and the machine's whole tree mounted. Harmless by construction: what opens is closed at once and never written, a setting gets the value\n" +
-		"that was just read, a call that would do something gets an argument that can't be right, and what is aimed at was made for it. A test shows each of them to succeed against a container\n" +
-		"without walls; of those in the last column, where the kernel has what they aim at. `host-disk` needs a disk made to be aimed at, and so is tried by tests only. (Written by a test from the\n" +
-		"attempts themselves; `make golden` writes it anew.)\n\n")
-	text.WriteString(row("attempt", "what is tried", "what it would mean", "not tried where") + "|---|---|---|---|\n")
+	text.WriteString("# Attempts to escape\n\n`runnerctl doctor --deep` makes these attempts in a runner, each as `runner`, as the machine's root, as root in a container, and as root in a container with\n" +
+		"`--privileged --pid=host --network=host --ipc=host` and the machine's whole root filesystem mounted. They are harmless by construction: a file that opens is closed at once and never written, a setting gets the value\n" +
+		"that was just read, a call with an effect gets an invalid argument, and the targets were created for the attempts. A test shows that each attempt succeeds in a container\n" +
+		"without isolation; an attempt with an entry in the last column succeeds only if the kernel has its target. `host-disk` needs a disk that was created for it, so only tests try it. (Written by a test from the\n" +
+		"attempts themselves; `make golden` rewrites it.)\n\n")
+	text.WriteString(row("attempt", "target", "risk", "not attempted if") + "|---|---|---|---|\n")
 	seen := map[string]bool{}
 	for _, attempt := range all {
 		if seen[attempt.ID] {

@@ -119,7 +119,7 @@ func (l leftByRunners) all(t *testing.T) {
 	newer := ownLabels("newer", "runner", "newer-aaaa")
 	newer["dev.runnerctl.schema"] = "99"
 	l.volume(t, "newer-aaaa-data", newer)
-	// Images: an older one of ours, one that is used, and one built on ours. They are
+	// Images: an older one of ours, a used one, and one built on ours. They are
 	// committed from a runner, and so have its labels.
 	for _, as := range []string{"runnerctl/runner:older", "acme/on-ours:1", "runnerctl/runner:used"} {
 		l.commit(t, "ended-aaaa", as)

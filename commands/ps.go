@@ -111,7 +111,7 @@ func runnersOf(ctx context.Context, s session.Session, options psOptions) ([]fle
 	return runners, err
 }
 
-// askGitHub adds GitHub's view to the runners, and prints on stderr what fits in no row.
+// askGitHub adds GitHub's view to the runners, and prints the rest on stderr.
 func askGitHub(ctx context.Context, s session.Session, engine *dockerx.Engine, loaded config.Config, runners []fleet.Runner) {
 	bounded, cancel := context.WithTimeout(ctx, psLimit)
 	defer cancel()

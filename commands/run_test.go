@@ -75,7 +75,7 @@ func TestRun(t *testing.T) {
 	for to, problem := range map[string]string{
 		"/run/x":     "/run is recreated at each start",
 		"/var/run/x": "/var/run is a symbolic link in the image",
-		"/etc/hosts": "/etc/hosts is no folder",
+		"/etc/hosts": "/etc/hosts is not a folder",
 	} {
 		code, stdout, stderr := runnerctl(t.Context(), throwAway(name, "--copy", "src:"+to, "--", "true")...)
 		if code != exitFailure || stdout != "" || !strings.Contains(stderr, problem) {

@@ -151,7 +151,7 @@ func makeImages(t *testing.T, api *client.Client, hub, dir string) {
 	}
 }
 
-// built builds an image and returns what the engine pushes of it.
+// built builds an image and returns its content as the engine pushes it.
 func built(t *testing.T, api *client.Client, folder, reference, platform string) v1.Image {
 	t.Helper()
 	files, err := fs.Sub(imageFiles(), folder)

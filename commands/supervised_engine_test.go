@@ -52,7 +52,7 @@ func TestSpare(t *testing.T) {
 		t.Errorf("got %+v, want a spare, ready, not busy, of spec %s", known, f.spec.Hash())
 	}
 	if thorough {
-		time.Sleep(31 * time.Second) // an agent that is no spare waits 30 s
+		time.Sleep(31 * time.Second) // an agent that is not a spare waits 30 s
 		if !find().Waiting {
 			t.Fatalf("after 31s: %+v, want it waiting", find())
 		}
@@ -279,7 +279,7 @@ func downRemovesTheState(t *testing.T, f *agentFleet, wish fleet.Wish) {
 	}
 }
 
-// supervisorStandIn prints what a supervisor's program finds in its container.
+// supervisorStandIn prints the environment of a supervisor's program in its container.
 const supervisorStandIn = `package main
 
 import (

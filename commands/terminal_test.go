@@ -107,7 +107,7 @@ func TestHelpOnANarrowTerminal(t *testing.T) {
 	}
 }
 
-// All commands of a day in a window of 40 columns, and without colour.
+// All commands of a day in a window of 40 columns, and without color.
 func TestFleetOnANarrowTerminal(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)

@@ -178,7 +178,7 @@ func TestUpAttached(t *testing.T) {
 	})
 	supervisorOf(t, api, name)
 	online(t, github, 1, jobs(t, github, 1)...)
-	// The runner that had the job is buried when another one is there.
+	// The runner that had the job is removed when its successor exists.
 	eventually(t, 30*time.Second, "the job's end is told", func() bool {
 		return strings.Contains(must(t, "events", "--fleet", name), "job build success")
 	})

@@ -16,7 +16,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/session"
 )
 
-// binaryBefore builds runnerctl at the commit before the one that is checked out.
+// binaryBefore builds runnerctl at the parent of the checked-out commit.
 func binaryBefore(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()

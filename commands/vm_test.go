@@ -76,7 +76,7 @@ func TestVM(t *testing.T) {
 		if !t.Run(what, do) {
 			t.FailNow() // later steps depend on it
 		}
-		load, _ := os.ReadFile("/proc/loadavg") //nolint:errcheck // it is only told
+		load, _ := os.ReadFile("/proc/loadavg") //nolint:errcheck // it is only logged
 		t.Logf("%6.1fs  %s (load here %.4s)", time.Since(started).Seconds(), what, load)
 	}
 	t.Logf("%6.1fs  disks", time.Since(began).Seconds())
@@ -155,7 +155,7 @@ func (vm onVM) prepared(t *testing.T) {
 	}
 }
 
-// doctor finds no fault, and a real runner can do what a job needs and does not get out.
+// doctor finds no fault, and a real runner passes the steps of a job and does not escape.
 func (vm onVM) doctor(t *testing.T) {
 	report, _ := vm.must(t, "doctor", "--deep")
 	if strings.Contains(report, "✘") || strings.Contains(report, "probe") || !strings.Contains(report, "cgroup v2, systemd") || !strings.Contains(report, " blocked, 0 escaped, ") {
@@ -173,7 +173,7 @@ func (vm onVM) job(t *testing.T, runner string) {
 	}
 	args := []string{"exec", runner, "--", "bash", "-c", `for one; do bash -c "$one" || exit; done`, "job"}
 	for _, one := range all {
-		if one.ID != selftest.NeedsOutside && one.ID != selftest.CarriesMTU { // no VM here has what they need
+		if one.ID != selftest.NeedsOutside && one.ID != selftest.CarriesMTU { // no VM here meets their requirements
 			args = append(args, one.Text)
 		}
 	}

@@ -67,8 +67,8 @@ func (b byAct) workflow(t *testing.T, name string) {
 	b.must(t, "exec", b.runner, "--", "sh", "-c", "docker ps -aq | xargs -r docker rm -fv") // an ephemeral runner ends here
 }
 
-// nektos/act reads workflow files with its own code. It finds in a runner what the suite's
-// workflows need.
+// nektos/act reads workflow files with its own code. A runner meets the
+// requirements of the suite's workflows.
 func TestWorkflowsByAct(t *testing.T) {
 	runnerImage(t) // also makes the base of the suite's images
 	api := realEngine(t)

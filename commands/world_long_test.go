@@ -10,7 +10,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/buildxtest"
 )
 
-// The largest profile builds, has what its page lists, and a runner with it works.
+// The largest profile builds, contains everything on its page, and a runner with it works.
 func TestHostedProfile(t *testing.T) {
 	api := realEngine(t)
 	name := newFleet(t, api)

@@ -24,7 +24,7 @@ func (e *BuildError) Cause() string { return e.Problem }
 // Last returns the last lines of the failing step's output.
 func (e *BuildError) Last() []string { return e.Lines }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *BuildError) Hint() string { return e.Advice }
 
 // buildLog holds the output of a build's steps. Stages are built in parallel, and when a step

@@ -9,8 +9,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// A step that was cancelled beside the one that failed is not told of, whichever
-// ended first.
+// A cancelled step next to the failed one is not reported, regardless of which ended
+// first.
 func TestBuildLogTellsTheStepThatFailed(t *testing.T) {
 	status := func(id digest.Digest, name, err, output string) *bkclient.SolveStatus {
 		return &bkclient.SolveStatus{

@@ -52,7 +52,7 @@ func listen[T any](ctx context.Context, e *Engine, selected filters.Args, read f
 		defer close(told)
 		for {
 			select {
-			case <-failed: //nolint:errcheck // ctx ended, or the stream did: whoever listens asks anew
+			case <-failed: //nolint:errcheck // ctx ended, or the stream did: the caller subscribes again
 				return
 			case message := <-messages:
 				select {

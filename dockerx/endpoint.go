@@ -88,7 +88,7 @@ type addressError struct{ problem, advice string }
 
 func (e *addressError) Error() string { return e.problem }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *addressError) Hint() string { return e.advice }
 
 // loopback reports whether an address is only reachable from this machine, like a tunnel's

@@ -94,7 +94,7 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 			// their capabilities from their files, and sudo is setuid.
 			"no-new-privileges=false",
 		},
-		Init: new(bool), // the image has its own init, even if the engine's default is to add one
+		Init: new(bool), // the image has its own init, even if the engine adds one by default
 		// The same as the CLI's systempaths=unconfined: a new proc can be mounted in a user
 		// namespace only if no part of the visible one is masked.
 		MaskedPaths:   []string{},

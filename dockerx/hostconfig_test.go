@@ -42,14 +42,14 @@ func TestContainerConfigGolden(t *testing.T) {
 	checkConfig(t, "container-spare", config, host)
 }
 
-// Nor is the supervisor privileged in the container's terms: that it has the engine's
-// socket is what it can do.
+// The supervisor's container is not privileged either: its only power is the engine's
+// socket.
 func TestSupervisorConfigGolden(t *testing.T) {
 	config, host := supervisorConfig(SupervisorOptions{Fleet: "ci", Socket: "/var/run/docker.sock", Command: []string{"__supervise", "ci"}}, "runnerctl/supervisor:x")
 	checkConfig(t, "supervisor", config, host)
 }
 
-// checkConfig holds what a container is made with against its golden file.
+// checkConfig compares a container's configuration with its golden file.
 func checkConfig(t *testing.T, name string, config *container.Config, host *container.HostConfig) {
 	t.Helper()
 	if host.Privileged {
@@ -127,8 +127,8 @@ func TestSeccompProfile(t *testing.T) {
 	}
 }
 
-// What runners.syscalls opens is allowed, and refused by no other rule; the rest of the
-// profile stays.
+// The calls that runners.syscalls opens are allowed, and no other rule refuses them; the rest
+// of the profile is unchanged.
 func TestOpenedSyscalls(t *testing.T) {
 	type rule struct {
 		Names  []string `json:"names"`

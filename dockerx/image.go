@@ -18,7 +18,7 @@ func (e *ArchError) Error() string {
 	return fmt.Sprintf("image %s is made for %s, the engine's machine is %s", e.Reference, e.Image, e.Machine)
 }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *ArchError) Hint() string {
 	return "remove it there: up builds an image for each architecture from a base of the same architecture; docker pull --platform linux/" + e.Machine + " pulls such a base"
 }

@@ -77,7 +77,7 @@ func (e *SchemaError) Error() string {
 	return fmt.Sprintf("%s was created by a newer runnerctl (label schema %s; this version supports up to %d)", e.Object, e.Found, schema)
 }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *SchemaError) Hint() string { return "use the runnerctl that created it, or a newer version" }
 
 func checkSchema(object string, labels map[string]string) error {

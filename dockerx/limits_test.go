@@ -16,7 +16,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// mute is an engine that knows no object and never answers what would make one.
+// mute is an engine without objects that never answers requests to create one.
 type mute struct{}
 
 func (mute) RoundTrip(request *http.Request) (*http.Response, error) {

@@ -55,7 +55,7 @@ type holding struct {
 func (e *Engine) hold(ctx context.Context, of hold, waiting func()) (holding, error) {
 	config := &container.Config{
 		// Not the runners' user: processes are counted per user, and a fleet must still be
-		// changeable after its runners have used up what the engine allows.
+		// changeable after its runners have reached the engine's limit.
 		Image: of.image, User: "65534:65534", Labels: of.labels,
 		Entrypoint: []string{"/bin/cat"}, Cmd: []string{}, OpenStdin: true, StdinOnce: true, AttachStdin: true,
 		Volumes: map[string]struct{}{},
@@ -145,7 +145,7 @@ func (e *foreignError) Error() string {
 	return fmt.Sprintf("the container %s is not runnerctl's", e.name)
 }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *foreignError) Hint() string {
 	return "rename or remove it, or choose another name for the fleet (--fleet)"
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/docker/docker/pkg/jsonmessage"
 )
 
-// Move copies images from another engine, except those that this one already has. tell is
-// called as the bytes pass, with their approximate total. Layers that the images share are
+// Move copies images from another engine, except those that this one already has. `tell`
+// is called during the transfer, with the approximate total. Layers that the images share are
 // sent once.
 func (e *Engine) Move(ctx context.Context, from *Engine, references []string, tell func(done, total int64)) (moved bool, err error) {
 	var missing []string

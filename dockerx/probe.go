@@ -158,8 +158,8 @@ func randomName() string {
 // machineFolders are the folders of the engine's machine that a probe sees, read-only.
 var machineFolders = []string{"/boot", "/dev", "/proc", "/sys"}
 
-// Probe runs an unprivileged container that looks at the engine's machine and at what
-// containers see, and then removes it. Its user is nobody, in root's group: the kernel shows
+// Probe runs an unprivileged container that inspects the engine's machine and the view
+// from a container, and then removes it. Its user is nobody, in root's group: the kernel shows
 // that group which AppArmor profiles are loaded.
 func (e *Engine) Probe(ctx context.Context, options ProbeOptions) (Probed, error) {
 	bounded, cancel := context.WithTimeout(ctx, e.probeLimit())

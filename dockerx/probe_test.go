@@ -26,7 +26,7 @@ func TestReadProbe(t *testing.T) {
 	}
 }
 
-// A kernel's configuration, which the program tells in one line.
+// A kernel's configuration, which the program prints in one line.
 func TestReadProbeOfLargeFile(t *testing.T) {
 	large := strings.Repeat("CONFIG_X=y\n", 20_000)
 	probed, err := readProbe(strings.Replace(told, "aGVsbG8=", base64.StdEncoding.EncodeToString([]byte(large)), 1))

@@ -135,7 +135,7 @@ func (e *Engine) usage(ctx context.Context) (bytesOf, error) {
 	return of, nil
 }
 
-// Prune carries out one removal. It is no error if the object is already gone.
+// Prune carries out one removal. It is not an error if the object is already gone.
 func (e *Engine) Prune(ctx context.Context, removal prune.Removal) error {
 	var err error
 	switch removal.Kind {

@@ -45,7 +45,7 @@ func (e *HostError) Error() string { return "host " + e.Name + ": " + e.Problem 
 // Last returns ssh's output.
 func (e *HostError) Last() []string { return e.lines }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *HostError) Hint() string { return e.advice }
 
 // Unwrap returns the client's own error.

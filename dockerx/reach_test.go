@@ -8,14 +8,14 @@ import (
 	"github.com/docker/docker/client"
 )
 
-// What ssh and the client say, and what an operator is told.
+// Errors of ssh and the client, and the messages for an operator.
 func TestExplain(t *testing.T) {
 	const ssh = "command [ssh -T -- vm docker system dial-stdio] has exited with exit status 255, make sure the URL is valid, and Docker 18.09 or later is installed on the remote host: stderr="
 	tests := []struct{ host, said, problem, hint string }{
 		{"ssh://ci@vm:2222", ssh + "Host key verification failed.\r\n", "its host key is unknown", "ssh -p 2222 ci@vm true shows"},
 		{"ssh://vm", ssh + "@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nOffending ED25519 key in /home/me/.ssh/known_hosts:1\nHost key verification failed.\n", "its host key differs", "ssh-keygen -R 'vm'"},
 		{"ssh://vm:22", ssh + "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", "its host key differs", "ssh-keygen -R '[vm]:22'"},
-		{"ssh://ci@vm", ssh + "ci@vm: Permission denied (publickey).", "the ssh login is refused", "ssh ci@vm true must work without a question"},
+		{"ssh://ci@vm", ssh + "ci@vm: Permission denied (publickey).", "the ssh login is refused", "ssh ci@vm true must succeed without a prompt"},
 		{"ssh://vm", ssh + "sh: 1: docker: not found", "it has no docker command", "runnerctl host prepare ssh://vm"},
 		{"ssh://vm", ssh + "bash: line 1: docker: command not found", "it has no docker command", "host prepare"},
 		{"ssh://ci@vm", ssh + "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock", "the login may not open the engine's socket", "usermod -aG docker ci"},

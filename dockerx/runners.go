@@ -264,7 +264,7 @@ func (e *Engine) start(ctx context.Context, id string, credential secret.Text, c
 // Give passes a credential to a spare's agent. The engine accepts one credential, from the
 // first client that attaches, and then closes the runner's standard input. It passes the
 // credential on at once, but hangs up only when the container ends. Give does not wait for
-// that: the agent connects, or ends, and so shows what it got.
+// that: the agent connects, or ends, and so shows the result.
 func (e *Engine) Give(ctx context.Context, runner fleet.Runner, credential secret.Text, spec fleet.Spec) error {
 	attached, err := e.api.ContainerAttach(ctx, runner.ContainerID, container.AttachOptions{Stream: true, Stdin: true})
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 // State keeps a fleet's desired state (fleet.Wish), records and events in a volume of its
 // own. It reaches the volume only through the engine's archive API, so it works the same from
 // every machine. The API needs a container: the supervisor's or, if there is none, a
-// temporary one that is never started. State implements fleet.Store.
+// temporary container that is never started. State implements fleet.Store.
 //
 // The API can write files but not remove any: records have a fixed number of slots and events
 // a fixed number of segments, which are overwritten in turn. Its writes are not atomic
@@ -70,7 +70,7 @@ func (s *State) Wish(ctx context.Context) (*fleet.Wish, error) {
 	for _, name := range []string{wishFile, wishFile + ".new"} {
 		files, err := s.read(ctx, name)
 		if err != nil {
-			return nil, s.failed("wish", err)
+			return nil, s.failed("desired state", err)
 		}
 		text, there := files[name]
 		if !there {
@@ -82,12 +82,12 @@ func (s *State) Wish(ctx context.Context) (*fleet.Wish, error) {
 			continue
 		}
 		if wish.Schema > fleet.WishSchema {
-			return nil, s.failed("wish", &SchemaError{Object: "it", Found: strconv.Itoa(wish.Schema)})
+			return nil, s.failed("desired state", &SchemaError{Object: "it", Found: strconv.Itoa(wish.Schema)})
 		}
 		return &wish, nil
 	}
 	if broken != nil {
-		return nil, s.failed("wish", broken)
+		return nil, s.failed("desired state", broken)
 	}
 	return nil, nil
 }
@@ -98,7 +98,7 @@ func (s *State) SaveWish(ctx context.Context, wish fleet.Wish) error {
 	if err == nil {
 		err = s.write(ctx, file{wishFile + ".new", text}, file{wishFile, text})
 	}
-	return s.failed("wish", err)
+	return s.failed("desired state", err)
 }
 
 // AppendEvents adds events and keeps all of them within EventsSize.

@@ -173,7 +173,7 @@ func (e *Engine) Supervisor(ctx context.Context, fleetName string) (SupervisorSt
 }
 
 // StartSupervisor starts a supervisor in the background. credential is one document, for the
-// supervisor alone. A supervisor that already runs with the same image and command is told to
+// supervisor alone. A supervisor that already runs with the same image and command is notified to
 // read its desired state and credential again; any other one is replaced, while the runners
 // go on. The desired state must be saved before. A supervisor in the foreground is refused.
 func (e *Engine) StartSupervisor(ctx context.Context, options SupervisorOptions, credential secret.Text) (err error) {
@@ -233,7 +233,7 @@ func (e *SupervisedError) Error() string {
 	return "fleet " + e.Fleet + " has a supervisor: the container " + supervisorName(e.Fleet)
 }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *SupervisedError) Hint() string {
 	if e.Foreground {
 		return "stop the process runnerctl supervise; its runners are kept"
@@ -255,7 +255,7 @@ func (e *Engine) Reload(ctx context.Context, fleetName string) error {
 }
 
 // StopSupervisor ends a fleet's supervisor, in either form, and removes its container and its
-// credential. The runners stay, and so do desired state, records and events. It is no error
+// credential. The runners stay, and so do desired state, records and events. It is not an error
 // if there is no supervisor.
 func (e *Engine) StopSupervisor(ctx context.Context, fleetName string) error {
 	found, err := e.Supervisor(ctx, fleetName)

@@ -30,8 +30,8 @@ func (e *ending) Close() error {
 	return nil
 }
 
-// Silence on one connection ends all and stands for what is asked next; what whoever
-// asks came to by their own patience, or by the other side's will, does not.
+// Silence on one connection ends all connections and fails the following requests. A
+// timeout of the caller, or an error from the other side, does not.
 func TestWire(t *testing.T) {
 	tests := map[string]struct {
 		err    error

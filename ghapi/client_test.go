@@ -25,7 +25,7 @@ func hintOf(err error) string {
 	return ""
 }
 
-// Who may not is told apart from what went wrong, and told what is missing.
+// A missing permission differs from other errors, and the error names the permission.
 func TestRefusals(t *testing.T) {
 	tests := []struct {
 		name       string
@@ -79,7 +79,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// The advice is about what was asked.
+// The advice is about the request.
 func TestPermissionOfWhatWasAsked(t *testing.T) {
 	f := newFake(t, "repos/acme/api")
 	client, _ := f.client(t, withGoodToken())
@@ -108,7 +108,7 @@ func TestNoAnswerWithoutToken(t *testing.T) {
 	}
 }
 
-// What may get better is tried again, and no registration is left half-made.
+// Temporary faults are retried, and no incomplete registration is left.
 func TestFaultsThatPass(t *testing.T) {
 	const html = "<html>\r\n<head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 	tests := []struct {
@@ -153,7 +153,7 @@ func TestFaultsThatPass(t *testing.T) {
 	}
 }
 
-// What does not pass ends in an error in good time, and nothing is left of it.
+// Permanent faults end in an error within the time limit, and leave nothing behind.
 func TestFaultsThatStay(t *testing.T) {
 	many := func(one fault) []fault { return slices.Repeat([]fault{one}, 50) }
 	tests := []struct {
@@ -195,7 +195,7 @@ func TestFaultsThatStay(t *testing.T) {
 	}
 }
 
-// A name that somebody else has is not taken from him, whatever was unanswered.
+// A name of another owner is not taken over, even if answers were lost.
 func TestForeignRunnerStays(t *testing.T) {
 	for name, change := range map[string]func(*fakeRunner){
 		"other labels": func(one *fakeRunner) { one.Labels = []fakeLabel{{"gpu"}} },
@@ -343,7 +343,7 @@ func TestAttemptsAreCounted(t *testing.T) {
 	}
 }
 
-// A limit is everybody's: who comes meanwhile waits for its end too.
+// A limit applies to all callers: later callers also wait for its end.
 func TestLimitHoldsAll(t *testing.T) {
 	f := newFake(t, "orgs/acme")
 	f.faults = []fault{{status: 403, header: map[string]string{"Retry-After": "7"}, body: `{"message":"You have exceeded a secondary rate limit."}`}}

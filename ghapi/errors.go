@@ -50,8 +50,8 @@ func (e *Error) Is(target error) bool {
 	return target == fleet.ErrNameTaken && e.Status == http.StatusConflict
 }
 
-// AuthError is a request that was refused because of its credential: no token, a wrong one,
-// one without the permission, or one that may not even see the target.
+// AuthError is a request that was refused because of its credential: no token, a wrong
+// token, or a token that lacks the permission or can't even see the target.
 type AuthError struct {
 	Err    error
 	advice string
@@ -151,7 +151,7 @@ func (c *Client) explained(refused *Error, header http.Header, local time.Time) 
 	return refused
 }
 
-// has returns what GitHub reports about a token's rights along with a refusal.
+// has returns the permissions of a token that GitHub reports with a refusal.
 func has(header http.Header) string {
 	var told []string
 	if scopes, given := header["X-Oauth-Scopes"]; given {

@@ -21,7 +21,7 @@ import (
 const goodToken = "ghp_goodToken0123456789"
 
 // fake is a strict GitHub Enterprise Server of one target: no answer without the
-// token. Faults stand before what it answers.
+// token. Faults come before its answers.
 type fake struct {
 	*httptest.Server
 	mu      sync.Mutex

@@ -27,7 +27,7 @@ const (
 // 600 points.
 func newBudget() *rate.Limiter { return rate.NewLimiter(5, 600) }
 
-// points returns the cost of one request, whatever its outcome.
+// points returns the cost of one request, regardless of its outcome.
 func points(method string) int {
 	if method == http.MethodGet {
 		return 1

@@ -170,7 +170,7 @@ func (e *BusyError) Error() string { return fmt.Sprintf("runner %d has a job: %v
 // Unwrap returns GitHub's refusal.
 func (e *BusyError) Unwrap() error { return e.Err }
 
-// Remove deletes a registration. If it is gone already, that is no error. A *BusyError is
+// Remove deletes a registration. If it is already gone, that is not an error. A *BusyError is
 // GitHub's answer that the runner has a job at this moment.
 func (c *Client) Remove(ctx context.Context, id int64) error {
 	err := c.call(ctx, http.MethodDelete, fmt.Sprintf("%s/actions/runners/%d", c.target.route(), id), nil, nil)

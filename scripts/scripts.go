@@ -1,4 +1,4 @@
-// Package scripts embeds what runs outside the Go process.
+// Package scripts embeds the scripts that run outside the Go process.
 package scripts
 
 import "embed"
@@ -9,7 +9,7 @@ import "embed"
 var Image embed.FS
 
 // Demo holds the steps of the jobs of `runnerctl demo`, under "demo/". The second
-// line of each tells what it shows.
+// line of each is its description.
 //
 //go:embed demo
 var Demo embed.FS
@@ -19,9 +19,9 @@ var Demo embed.FS
 //go:embed completion
 var Completion embed.FS
 
-// Deep holds what a runner must be able to do in `runnerctl doctor --deep`, under
-// "deep/", by number. The second line of each tells what it proves. Code 0 is
-// good and 2 a warning; the last line on the standard output is what was seen.
+// Deep holds the steps of `runnerctl doctor --deep`, under "deep/", by number. The second
+// line of each is its title. Code 0 means success and 2 a warning; the last line of
+// standard output is the observation.
 //
 //go:embed deep
 var Deep embed.FS

@@ -21,8 +21,8 @@ func Profiles() []Profile { return []Profile{Minimal, Standard, Hosted} }
 
 // Package is a package of a profile.
 type Package struct {
-	// Names are its names in different distributions. The first one that the image's
-	// distribution has is installed.
+	// Names are its names in different distributions. The first name that the
+	// image's distribution has is installed.
 	Names []string
 	// Program is a program of the package that the build looks for; "" for none.
 	Program string

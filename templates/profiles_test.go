@@ -20,24 +20,24 @@ var sizes = map[Profile]string{
 
 var uses = map[Profile]string{
 	Minimal:  "Docker with buildx and compose, git, and little more: for jobs that run in containers",
-	Standard: "the small tools of GitHub's own machines: the default",
+	Standard: "the small tools of GitHub's own machines (the default)",
 	Hosted:   "languages, compilers and clients too, as far as Debian's packages have them",
 }
 
 // The page of the profiles is made of their lists.
 func TestProfilesPage(t *testing.T) {
 	var text strings.Builder
-	text.WriteString("# Profiles\n\n`image.profile` in runnerctl.yaml chooses the packages that jobs find. Each profile has all of the one before it; `image.packages` adds others.\n" +
-		"A package that a distribution does not have fails the build, but for those marked with \"?\": the build names them and goes on. At its end the build looks for every program. (Written by a test; `make golden` rewrites it.)\n\n" +
+	text.WriteString("# Profiles\n\n`image.profile` in runnerctl.yaml selects the packages for jobs. Each profile includes the previous one; `image.packages` adds other packages.\n" +
+		"The build fails if a distribution lacks a package, except for packages marked with \"?\": the build reports them and continues. At its end, the build checks that every program exists. (Written by a test; `make golden` rewrites it.)\n\n" +
 		"| profile | has | image, unpacked |\n|---|---|---|\n")
 	for _, profile := range Profiles() {
 		fmt.Fprintf(&text, "| `%s` | %s | %s |\n", profile, uses[profile], sizes[profile])
 	}
 	text.WriteString("\nThe sizes are of `debian:trixie-slim` with Docker 26.1, without GitHub's agent and with the distribution's buildx.\n\n" +
 		"## Against ubuntu-24.04\n\n" +
-		"GitHub's own image has some 60 GB. `hosted` has the part of its list that the distribution packages, in the distribution's one version each:\n" +
-		"versions of Node, Python, Ruby, Go or Java that a workflow asks for come by the setup actions, into `/opt/hostedtoolcache`. With a Debian world setup-python and setup-ruby find no builds, which exist for Ubuntu only: `image.base: ubuntu:24.04`.\n" +
-		"Not in it: the tools of clouds (aws, az, gcloud), .NET, Swift, Haskell, PowerShell, Homebrew, Android's SDK, Chrome, Firefox and Edge with their drivers, servers of databases (`apt-get install` starts them), Helm, Terraform and others that no distribution packages. `image.packages` and `image.dockerfile` add what a fleet needs.\n")
+		"GitHub's own image has about 60 GB. `hosted` has the packages of its list that the distribution has, in the distribution's version:\n" +
+		"the setup actions install other versions of Node, Python, Ruby, Go or Java into `/opt/hostedtoolcache`. On a Debian base image, setup-python and setup-ruby find no builds, because builds exist only for Ubuntu: use `image.base: ubuntu:24.04`.\n" +
+		"It does not include cloud tools (aws, az, gcloud), .NET, Swift, Haskell, PowerShell, Homebrew, Android's SDK, Chrome, Firefox and Edge with their drivers, database servers (`apt-get install` starts them), Helm, Terraform and other programs that no distribution packages. `image.packages` and `image.dockerfile` add them.\n")
 	for _, profile := range Profiles() {
 		fmt.Fprintf(&text, "\n## %s\n\n| package | program |\n|---|---|\n", profile)
 		if profile == Minimal {

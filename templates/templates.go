@@ -49,7 +49,7 @@ type Data struct {
 	Profile   Profile
 	Packages  []string // the operator's, in addition to the profile's
 	Sudo      bool
-	Fragment  string // Dockerfile instructions for the world stage
+	Fragment  string // Dockerfile instructions for the job root filesystem's stage
 	FirstID   int
 	IDs       int64 // number of ids, from FirstID on
 	Labels    []Label

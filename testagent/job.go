@@ -107,7 +107,7 @@ func architecture() string {
 	return map[string]string{"amd64": "X64", "arm64": "ARM64"}[runtime.GOARCH]
 }
 
-// run runs the job to its end, tells GitHub, and returns the result. When ctx ends, this
+// run runs the job to its end, reports to GitHub, and returns the result. When ctx ends, this
 // program is about to end: the running step is killed, and the other steps are skipped.
 func (w *worker) run(ctx context.Context, cancel <-chan struct{}) string {
 	w.plan()

@@ -1,7 +1,7 @@
 # The stock way: one tree, dockerd-rootless.sh with its defaults, from the same
-# Debian packages as the runner image. What it needs to start in an unprivileged
-# container at all (file capabilities instead of setuid, one subid line) is the
-# runner's too.
+# Debian packages as the runner image. It has the changes that it needs to start in an
+# unprivileged container (file capabilities instead of setuid, one subid line), like the
+# runner.
 FROM debian:trixie-slim
 ENV DEBIAN_FRONTEND=noninteractive
 RUN apt-get update \

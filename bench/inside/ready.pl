@@ -1,7 +1,7 @@
-# ready.pl SECONDS: says "bench: ready" once an inner Docker daemon answers /_ping.
-# Runs in the outer container beside either contender, as its user, and looks
-# every SECONDS without starting a process (0.2 ms a look). The socket is found
-# by where any process here has it, so that it is the same for both.
+# ready.pl SECONDS: prints "bench: ready" when an inner Docker daemon answers /_ping.
+# Runs in the outer container of either side, as its user, and checks every SECONDS
+# without starting a process (0.2 ms per check). It finds the socket through any
+# process here, so that the method is the same for both sides.
 use Socket;
 while (1) {
 	opendir(my $processes, "/proc");

@@ -89,7 +89,7 @@ func (e *OtherHostError) Error() string {
 	return fmt.Sprintf("%s is not asked: the token is for %s", e.target.URL(), e.home)
 }
 
-// Hint suggests what to do.
+// Hint returns advice for the user.
 func (e *OtherHostError) Hint() string {
 	return "--target " + e.target.URL() + ", with a token of that host, shows it"
 }

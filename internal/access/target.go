@@ -91,7 +91,7 @@ func (e *ClockError) Error() string {
 	return fmt.Sprintf("the engine's clock is %s %s GitHub's", e.Ahead.Abs().Round(time.Second), side)
 }
 
-// Hint suggests what to do.
+// Hint returns advice for the user.
 func (e *ClockError) Hint() string {
 	return "GitHub rejects agents with a wrong clock: set the clock of the engine's machine (timedatectl set-ntp true)"
 }
@@ -122,7 +122,7 @@ func (e *PublicError) Cause() string {
 	return `GitHub: "We recommend that you only use self-hosted runners with private repositories. This is because forks of your public repository can potentially run dangerous code on your self-hosted runner machine by creating a pull request that executes the code in a workflow."`
 }
 
-// Hint suggests what to do.
+// Hint returns advice for the user.
 func (e *PublicError) Hint() string {
 	return "--allow-public-repo accepts the risk; require approval for the workflows of all outside contributors first (Settings, Actions, General)"
 }

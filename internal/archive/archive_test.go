@@ -52,7 +52,7 @@ func archived(t *testing.T, members ...string) *bytes.Buffer {
 	return &out
 }
 
-// tree lists what is below a folder: files with their text, links with their target.
+// tree lists the content of a folder: files with their text, links with their target.
 func tree(t *testing.T, dir string) string {
 	t.Helper()
 	var all []string
@@ -81,7 +81,7 @@ func tree(t *testing.T, dir string) string {
 	return strings.Join(all, " ")
 }
 
-// Each case unpacks to dest/name, beside which lies what must not change.
+// Each case unpacks to dest/name, next to files that must not change.
 func TestUnpack(t *testing.T) {
 	const beside = "dest/ dest/beside/ dest/beside/secret=kept"
 	tests := []struct {
@@ -142,8 +142,7 @@ func TestUnpack(t *testing.T) {
 	}
 }
 
-// What a link that lay there before the copy leads to is not written, though the
-// caller made it himself.
+// The target of an existing link is not written, even if the caller created the link.
 func TestUnpackDoesNotFollowOwnLinks(t *testing.T) {
 	top := t.TempDir()
 	for _, dir := range []string{"dest/x", "elsewhere"} {
@@ -192,7 +191,7 @@ func TestPackUnpack(t *testing.T) {
 	for name, want := range map[string]string{"n": "n/ n/d/ n/d/f=text n/l>d/f", ".": "d/ d/f=text l>d/f"} {
 		var stream bytes.Buffer
 		out := tar.NewWriter(&stream)
-		if name == "." { // what tar -C DIR . begins with
+		if name == "." { // the first entry of tar -C DIR .
 			if err := out.WriteHeader(&tar.Header{Name: "./", Typeflag: tar.TypeDir, Mode: 0o755}); err != nil {
 				t.Fatal(err)
 			}

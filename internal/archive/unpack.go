@@ -22,10 +22,10 @@ type HostileError struct{ Name, Problem string }
 func (e *HostileError) Error() string { return fmt.Sprintf("%q in the archive %s", e.Name, e.Problem) }
 
 // Unpack writes the one file or folder in an archive to dir as name. "." writes a folder's
-// contents into dir itself; a name with a trailing slash allows only a folder. Whatever the
-// archive holds, nothing is written outside that file or folder: each path is resolved below
-// an os.Root, no link on the way is followed (neither one from the archive nor one that was
-// there before), and links that lead out are left out.
+// contents into dir itself; a name with a trailing slash allows only a folder. For any
+// archive, nothing is written outside that file or folder: each path is resolved below
+// an os.Root, no link on the way is followed (neither from the archive nor an existing
+// one), and links that lead out are left out.
 //
 // The name of the archive's first entry does not matter.
 func Unpack(in io.Reader, dir, name string) (Summary, error) {

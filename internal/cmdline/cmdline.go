@@ -35,7 +35,7 @@ type App struct {
 	text     Text
 }
 
-// Text is what help and the man page show about the whole program.
+// Text is the general text of help and the man page.
 type Text struct {
 	Precedence string      // order of flags, environment and files
 	Files      [][2]string // path and meaning

@@ -46,7 +46,7 @@ type Image struct {
 	Sudo       bool     `yaml:"sudo"`       // for jobs, inside their own machine
 	Profile    string   `yaml:"profile"`    // one of Profiles: the packages that jobs find
 	Packages   []string `yaml:"packages"`   // in addition to the profile's
-	Dockerfile string   `yaml:"dockerfile"` // instructions for the end of the world stage
+	Dockerfile string   `yaml:"dockerfile"` // instructions for the end of the job root filesystem's stage
 	Agent      Agent    `yaml:"agent"`      // installed if there is a target
 	Buildx     Buildx   `yaml:"buildx"`
 }
@@ -127,7 +127,7 @@ type Network struct {
 	MTU    int    `yaml:"mtu"` // bytes; 0: a value that suits the driver
 }
 
-// DriverMTU returns the MTU of runners in bytes: the configured one, or one that suits the
+// DriverMTU returns the MTU of runners in bytes: the configured one, or the default of the
 // driver. libslirp, the library of slirp4netns, does not scale the TCP window, so at most
 // 65535 bytes of an upload are in flight. As three packets they keep sender, slirp4netns and
 // receiver busy at the same time; as one packet of 65520, each waits for the others.

@@ -342,8 +342,8 @@ func agent(days int) Agent {
 	return Agent{Version: "2.300.0", Newest: "2.330.0", Now: now, Deprecated: now.AddDate(0, 0, days)}
 }
 
-// What other systems differ in, each as far as its source tells, and what the
-// check in question makes of it.
+// Differences of other systems, as far as their sources document them, and the results of
+// the checks in question.
 func TestOtherSystems(t *testing.T) {
 	tests := []struct {
 		system string
@@ -384,7 +384,7 @@ func TestOtherSystems(t *testing.T) {
 		// Ubuntu 22.04 with Docker's own packages in WSL 2: github.com/microsoft/WSL/issues/10497; the suffix: github.com/microsoft/WSL2-Linux-Kernel.
 		{"WSL2", "host.machine", kernel("5.15.123.1-microsoft-standard-WSL2"), Fail},
 		{"WSL2", "kernel.version", kernel("5.15.123.1-microsoft-standard-WSL2"), Pass},
-		// The containerd store by default, and how it is told: docs.docker.com/engine/storage/containerd, github.com/buildpacks/imgutil/pull/231.
+		// The containerd store by default, and how to detect it: docs.docker.com/engine/storage/containerd, github.com/buildpacks/imgutil/pull/231.
 		{"Docker 29", "storage.driver", func(f Facts) Facts { f.Engine = containerdStore(f.Engine, "overlayfs"); return f }, Pass},
 		// Bottlerocket allows none: github.com/moby/buildkit, examples/kubernetes/sysctl-userns.privileged.yaml.
 		{"Bottlerocket", "userns.max", content("proc/sys/user/max_user_namespaces", "0\n"), Fail},

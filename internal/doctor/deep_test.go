@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Of a file of attempts, which fills the gaps of what is printed: what came to no
-// end, or to something else, is not blocked.
+// The file of attempts fills the gaps of the output: an attempt that did not end, or has
+// another result, is not blocked.
 func TestReadAttempts(t *testing.T) {
 	wanted := Attempts("use strict;\nattempt \"kcore\", \"/proc/kcore\",\n\t\"memory could be read\", sub { 1 };\nattempt \"swap\", \"a swap file\",\n\t\"memory could go\", sub {\n};\nattempt \"perf\", \"a counter\",\n\t\"others could be watched\", sub {\n};\n")
 	got := ReadAttempts("root", "kcore\tblocked\tPermission denied\na program's own words\nother\tescaped\t\nperf\tblock", wanted, errors.New("killed"))

@@ -12,24 +12,24 @@ import (
 // The page of all checks is the catalogue's: -update writes it.
 func TestPage(t *testing.T) {
 	var page bytes.Buffer
-	page.WriteString(`# What doctor checks
+	page.WriteString(`# Checks of doctor
 
-` + "`runnerctl doctor`" + ` looks at the machine that the engine runs on, which need not be this one: for an engine elsewhere it starts a small container there, without privilege, that reads the files in question and is removed.
-Checks run at the same time. A required one that fails makes it exit with 1, and ` + "`up`" + ` refuses; advice only warns. What can't be known is skipped, with the reason.
+` + "`runnerctl doctor`" + ` checks the machine of the engine, which may be another host: for a remote engine, it starts a small unprivileged container there, which reads the relevant files and is then removed.
+Checks run in parallel. If a required check fails, doctor exits with 1 and ` + "`up`" + ` refuses to start; advice only warns. Checks without the necessary data are skipped, with the reason.
 
-    runnerctl doctor userns devices.tun    # some checks, or all whose ids begin so
-    runnerctl doctor --ignore host.machine # take what it finds for a warning
-    runnerctl doctor --offline             # ask nothing beyond the engine's machine
-    runnerctl doctor --fix-script          # a shell script for root of what can be mended
-    runnerctl doctor --image NAME          # judge an image, anybody's, in place of the machine
-    runnerctl doctor --list                # this list
-    runnerctl doctor --deep                # then a real runner shows what a job needs, step by step, and tries to get out
+    runnerctl doctor userns devices.tun    # only these checks; an ID may be a prefix
+    runnerctl doctor --ignore host.machine # report its failure as a warning
+    runnerctl doctor --offline             # connect only to the engine's machine
+    runnerctl doctor --fix-script          # print the automatic fixes as a shell script for root
+    runnerctl doctor --image NAME          # check any image instead of the machine
+    runnerctl doctor --list                # print this list
+    runnerctl doctor --deep                # also start test runners, exercise the features that jobs need, and attempt to escape
 
-What --deep proves: a user namespace, the daemon in it, docker run, DNS and the way out (a warning where there is none), a build, a published port on localhost, large packets to a neighbour, the storage driver, sudo and the
-package manager, --privileged inside, a job in a container with the daemon's socket, and that the attempts of [escape.md](escape.md) are blocked. The first step that fails is explained where its error is a known one
-([faults.md](faults.md)); those after it stand on it and are skipped. What it started is removed, on Ctrl-C too.
+--deep shows that these work: a user namespace, the daemon in it, docker run, DNS and outbound connections (a warning if there are none), a build, a published port on localhost, large packets to another container, the storage driver, sudo and the
+package manager, --privileged inside, a job in a container with the daemon's socket. It also shows that the attempts of [escape.md](escape.md) are blocked. The first step that fails is explained if its error is known
+([faults.md](faults.md)); the following steps depend on it and are skipped. All test runners are removed at the end, also on Ctrl-C.
 
-(Written by a test from the catalogue; ` + "`make golden`" + ` writes it anew.)
+(Written by a test from the catalogue; ` + "`make golden`" + ` rewrites it.)
 `)
 	group := ""
 	for _, check := range every() {

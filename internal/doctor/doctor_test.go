@@ -113,7 +113,7 @@ func TestOnceAsksAgainWhatWasPassing(t *testing.T) {
 	}
 }
 
-// What can't be known is skipped with its reason, never failed.
+// Checks without the necessary data are skipped with the reason, never failed.
 func TestSkips(t *testing.T) {
 	needy := func(needs Need) []Check {
 		return []Check{{ID: "x", Severity: Mandatory, Needs: needs, Run: func(Facts) Outcome { return Outcome{Status: Fail} }}}
@@ -231,7 +231,7 @@ func TestJSON(t *testing.T) {
 	golden.Check(t, filepath.Join("testdata", "report.json"), append(text, '\n'))
 }
 
-// What can't be mended does not keep the rest from it, and is told.
+// A failed fix does not stop the other fixes, and is reported.
 func TestScriptGoesOn(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "id"), []byte("#!/bin/sh\necho 0\n"), 0o755); err != nil {

@@ -40,7 +40,7 @@ func engineReachable(f Facts) Outcome {
 		return pass("%s", f.Endpoint)
 	case errors.As(f.EngineErr, &refusal):
 		return skip("not asked")
-	case hint.Of(f.EngineErr) != "": // a remote engine: it can't be mended on this machine
+	case hint.Of(f.EngineErr) != "": // a remote engine: it can't be fixed on this machine
 		return Outcome{Fail, f.EngineErr.Error(), advice("%s", hint.Of(f.EngineErr))}
 	case strings.Contains(f.EngineErr.Error(), "permission denied"):
 		return Outcome{Fail, f.EngineErr.Error(), joinDocker(f.Client.User)}

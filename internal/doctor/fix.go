@@ -157,8 +157,8 @@ func (r Report) Commands() (lines []string) {
 	return lines
 }
 
-// Script writes a shell script with every fix, for root on machine. If no command mends
-// anything, the script does nothing.
+// Script writes a shell script with every fix, for root on machine. If there is no
+// fix, the script does nothing.
 func (r Report) Script(w io.Writer, machine string) {
 	var own, calls strings.Builder
 	for _, fix := range r.fixes() {

@@ -123,7 +123,7 @@ var known = []Known{
 	{ID: "engine.down", Cause: "no Docker Engine answers there", Cure: "systemctl enable --now docker, or point DOCKER_HOST or the docker context at one",
 		pattern: regexp.MustCompile(`(?i)cannot connect to the Docker daemon`)},
 
-	// A well-known message that is no error.
+	// A well-known message that is not an error.
 	{ID: "rslave", Cause: "a harmless warning of rootlesskit: / of the host is neither private nor shared, and the daemon works", Cure: "omit --propagation=rslave; the failure has another cause",
 		pattern: regexp.MustCompile(`The host root filesystem is mounted as "master:\d+"`)},
 }

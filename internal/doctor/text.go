@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Style colours words; the caller decides whether there is colour. Narrow puts observations
+// Style colors words; the caller decides whether there is color. Narrow puts observations
 // below the check's id.
 type Style struct {
 	OK, Fail, Warn, Dim, Bold func(string) string

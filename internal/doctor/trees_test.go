@@ -34,7 +34,7 @@ func tree(t *testing.T, name string) fstest.MapFS {
 	return files
 }
 
-// common is what both machines have and every source gives. Some limits are the
+// common has the facts that both machines share and every source reports. Some limits are the
 // kernel's own defaults, where it has the least memory (fs/notify/inotify,
 // security/keys/key.c).
 func common(files fstest.MapFS) Facts {

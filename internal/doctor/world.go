@@ -38,7 +38,7 @@ func worldBuildx(f Facts) Outcome {
 }
 
 // older reports whether a version like 0.31.1 is before major.minor. It is false for a text
-// that is no version.
+// that is not a version.
 func older(version string, major, minor int) bool {
 	parts := strings.SplitN(version, ".", 3)
 	if len(parts) < 2 {

@@ -32,7 +32,7 @@ var script string
 // Options describes a private engine.
 type Options struct {
 	DiskMiB int                         // size of the data-root's file system; 0: 4096 (sparse)
-	Disk    string                      // the file to make it in, which stays; "": one that goes with the test
+	Disk    string                      // the file to create it in, which stays; "": a file that is removed with the test
 	TunMode os.FileMode                 // of its /dev/net/tun; 0: 0666
 	Args    []string                    // further arguments of dockerd
 	Linked  bool                        // it and its containers reach this machine at Gateway, and nothing else

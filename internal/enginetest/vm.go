@@ -20,8 +20,8 @@ import (
 var guestScript string
 
 // VM is a Debian 13 machine with its own kernel, emulated by qemu: systemd, cgroup v2,
-// AppArmor, sshd, no Docker. It reaches nothing, and only ssh reaches it, as the user admin,
-// who may use sudo. Its disk is removed with the test.
+// AppArmor, sshd, no Docker. It reaches nothing, and only ssh reaches it, as the user admin
+// with sudo. Its disk is removed with the test.
 type VM struct {
 	*SSH
 

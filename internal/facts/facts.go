@@ -144,7 +144,7 @@ func userName() string {
 }
 
 // look adds the facts of the engine's machine; here is that machine if it is this one. One
-// probe container serves the checks of what containers see. If this process can't read the
+// probe container serves the checks of the view from a container. If this process can't read the
 // machine's files, the same container reads them.
 func (s Source) look(env *doctor.Env, arch string, here doctor.Machine, asks Depth) {
 	engine, endpoint, wanted := s.Engine, s.Endpoint, s.Settings

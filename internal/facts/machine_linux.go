@@ -13,7 +13,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/doctor"
 )
 
-// isHere reports whether the engine's machine is the one that this process sees. A local
+// isHere reports whether the engine's machine is the machine of this process. A local
 // socket may lead into a VM (Docker Desktop) or, from a container, out of it.
 func isHere(endpoint dockerx.Endpoint, told dockerx.Facts) bool {
 	name, err := os.Hostname()

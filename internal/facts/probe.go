@@ -82,7 +82,7 @@ func reachable(address string) bool {
 	return err == nil
 }
 
-// resolvers lists the DNS servers of resolv.conf, and the ones that answer.
+// resolvers lists the DNS servers of resolv.conf, and which of them answer.
 func resolvers() string {
 	text, err := os.ReadFile("/etc/resolv.conf")
 	if err != nil {

@@ -84,7 +84,7 @@ func (l *listener) assertion(method jwt.SigningMethod, key *rsa.PrivateKey, clai
 	return signed
 }
 
-// exchange asks for a token and gives the answer's status and what it says.
+// exchange requests a token and returns the answer's status and message.
 func (l *listener) exchange(assertion string) (int, string) {
 	l.t.Helper()
 	response, err := http.PostForm(l.oauth, url.Values{
@@ -125,7 +125,7 @@ func (l *listener) agent() map[string]any {
 	}
 }
 
-// query is what each call of the broker but the session's has.
+// query returns the query of each call of the broker, except the session's.
 func (l *listener) query(session, status string) string {
 	return "?status=" + status + "&runnerVersion=2.330.0&os=Linux&architecture=X64&sessionId=" + session
 }

@@ -48,7 +48,7 @@ func BadGateway(match string, times int) Fault {
 }
 
 // Inject makes matching calls go wrong until remove is called. If several faults match, the
-// oldest one that is still active applies.
+// oldest active fault applies.
 func (s *Server) Inject(fault Fault) (remove func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

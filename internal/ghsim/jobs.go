@@ -38,7 +38,7 @@ type job struct {
 	annotations                          []string
 }
 
-// step is one step of a job: one of the workflow, with the id that this server sent, or one
+// step is one step of a job: one of the workflow, with the id that this server sent, or a step
 // that the runner added.
 type step struct {
 	id                 string

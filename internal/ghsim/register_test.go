@@ -8,8 +8,8 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// An agent that registers itself sends what GitHub's runner sends, and one that is too old
-// is refused (actions/runner, src/Runner.Common/RunnerDotcomServer.cs:83-103).
+// An agent that registers itself sends the same requests as GitHub's runner, and an outdated
+// agent is refused (actions/runner, src/Runner.Common/RunnerDotcomServer.cs:83-103).
 func TestRegistrationByAgent(t *testing.T) {
 	s := start(t, ghsim.Options{})
 	key := "<RSAKeyValue><Modulus>" + strings.Repeat("u", 342) + "==</Modulus><Exponent>AQAB</Exponent></RSAKeyValue>"

@@ -92,7 +92,7 @@ func split(text string) (parts []part, err error) {
 	}
 }
 
-// condition returns what GitHub makes of an if: it holds only while no step has failed, unless
+// condition returns an if as GitHub rewrites it: it holds only while no step has failed, unless
 // it asks for the job's status itself.
 func condition(text string) string {
 	text = strings.TrimSpace(text)

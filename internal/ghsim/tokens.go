@@ -65,7 +65,7 @@ func (s *Server) ClassicToken(lifetime time.Duration, scopes ...string) string {
 	return s.issue("ghp_", &actor{name: fmt.Sprintf("classic token %d", s.id()), classic: append([]string{}, scopes...)}, lifetime)
 }
 
-// FineGrainedToken makes a personal access token for what belongs to one owner.
+// FineGrainedToken makes a personal access token for the resources of one owner.
 func (s *Server) FineGrainedToken(lifetime time.Duration, owner string, permissions map[string]string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,14 +162,14 @@ func (s *Server) appOf(r *http.Request) (*app, string) {
 	return found, ""
 }
 
-// need is what a call requires of its token.
+// need is the permission that a call requires of its token.
 type need struct {
 	permission, level string // of fine-grained tokens and installations
 	admin             bool   // a registration token is enough
 	remove            bool   // a remove token is enough
 }
 
-// allows returns nil if a may do at p what n requires, and otherwise the refusal in GitHub's
+// allows returns nil if a has the permission n at p, and otherwise the refusal in GitHub's
 // words. The caller must hold s.mu.
 func (s *Server) allows(a *actor, p place, n need) *problem {
 	held := s.places[p]

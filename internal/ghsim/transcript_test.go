@@ -24,7 +24,7 @@ type request struct {
 	as     string // runner or job: whose token
 	body   string // as JSON; "" for none
 	source string // in actions/runner at 258d6c8, below src/
-	keep   string // NAME=FIELD of the answer, for what follows
+	keep   string // NAME=FIELD of the answer, for later requests
 }
 
 const brokerQuery = "sessionId={session}&status=Online&runnerVersion=2.336.0&os=Linux&architecture=X64"
@@ -166,7 +166,7 @@ func (p *player) acquired(content []byte) {
 	connection := job.Resources.Endpoints[0]
 	p.names["plan"], p.names["job"], p.names["step"] = job.Plan.PlanID, job.JobID, job.Steps[0].ID
 	p.tokens["job"] = connection.Authorization.Parameters.AccessToken
-	// Runner.Listener/JobDispatcher.cs:106-123: a token that is no JSON web token throws.
+	// Runner.Listener/JobDispatcher.cs:106-123: a token that is not a JSON web token throws.
 	var claims jwt.MapClaims
 	token, _, err := jwt.NewParser().ParseUnverified(p.tokens["job"], &claims)
 	if err != nil {
@@ -274,8 +274,8 @@ func (p *player) feeds() {
 	}
 }
 
-// Whatever is not sent so is refused, and the record names it: a field that lacks, one
-// that is too many, a query without a part, a number of a status that GitHub has not.
+// Any difference is refused, and the record names it: a missing field, an extra field, a
+// query without a part, an unknown status number.
 func TestTranscriptIsHeldStrictly(t *testing.T) {
 	s := start(t, ghsim.Options{PollTimeout: 100 * time.Millisecond})
 	p := newPlayer(t, s, "one")

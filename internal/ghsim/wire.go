@@ -11,7 +11,7 @@ import (
 
 // The requests of GitHub's runner, by the contracts of actions/runner at 258d6c8 (the paths
 // below are relative to its src/). A request is refused if it has a field that the runner does
-// not send, or lacks one that the runner always sends; the refusal names the field. Fields
+// not send, or lacks a field that the runner always sends; the refusal names the field. Fields
 // with omitempty may be missing.
 
 // sessionRequest is TaskAgentSession (Sdk/DTWebApi/WebApi/TaskAgentSession.cs:40-110) as

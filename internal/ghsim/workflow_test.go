@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Texts become what GitHub makes of them for the runner.
+// Texts are rewritten as GitHub rewrites them for the runner.
 func TestTemplate(t *testing.T) {
 	for text, want := range map[string]string{
 		"plain":                           `"plain"`,
@@ -41,7 +41,7 @@ func TestCondition(t *testing.T) {
 	}
 }
 
-// The example of GitHub's documentation, and what is around it.
+// The example of GitHub's documentation, and its context.
 func TestMatrix(t *testing.T) {
 	for text, want := range map[string][]string{
 		`{fruit: [apple, pear], animal: [cat, dog], include: [{color: green}, {color: pink, animal: cat}, {fruit: apple, shape: circle}, {fruit: banana}, {fruit: banana, animal: cat}]}`: {

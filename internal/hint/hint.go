@@ -1,7 +1,7 @@
-// Package hint carries what an error says beyond its message: a cause, the last lines of a
-// log, and a hint about what to do. Errors have them as methods Cause() string,
-// Last() []string and Hint() string; whoever prints an error asks this package. It imports
-// nothing of runnerctl.
+// Package hint carries additions to an error's message: a cause, the last lines of a log, and
+// a hint for the user. Errors have them as methods Cause() string, Last() []string and
+// Hint() string; code that prints an error calls this package. It imports nothing of
+// runnerctl.
 package hint
 
 import (
@@ -20,7 +20,7 @@ type hinted struct {
 func (h *hinted) Hint() string  { return h.text }
 func (h *hinted) Unwrap() error { return h.error }
 
-// Of is the hint of an error, or of one that it wraps; "" if there is none.
+// Of is the hint of an error, or of a wrapped one; "" if there is none.
 func Of(err error) string {
 	var found interface{ Hint() string }
 	if errors.As(err, &found) {
@@ -29,7 +29,7 @@ func Of(err error) string {
 	return ""
 }
 
-// Cause is the cause of an error, or of one that it wraps; "" if there is none.
+// Cause is the cause of an error, or of a wrapped one; "" if there is none.
 func Cause(err error) string {
 	var found interface{ Cause() string }
 	if errors.As(err, &found) {
@@ -38,7 +38,7 @@ func Cause(err error) string {
 	return ""
 }
 
-// Last are the last log lines of an error, or of one that it wraps.
+// Last are the last log lines of an error, or of a wrapped one.
 func Last(err error) []string {
 	var found interface{ Last() []string }
 	if errors.As(err, &found) {

@@ -6,7 +6,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 )
 
-// up decides what to do about a supervisor from its options and the existing supervisor.
+// up decides about a supervisor from its options and the existing supervisor.
 func TestCourse(t *testing.T) {
 	none, stopped, there := dockerx.SupervisorState{}, dockerx.SupervisorState{ContainerID: "a"}, dockerx.SupervisorState{ContainerID: "a", Running: true}
 	foreground := dockerx.SupervisorState{ContainerID: "a", Running: true, Foreground: true}

@@ -1,4 +1,4 @@
-// Package metrics counts what a supervisor does, for Prometheus, and reports whether the
+// Package metrics has a supervisor's metrics for Prometheus, and reports whether the
 // supervisor is healthy.
 package metrics
 

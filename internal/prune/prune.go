@@ -54,7 +54,7 @@ type Image struct {
 	Size    int64 // bytes not shared with other images
 }
 
-// Options select what may be removed.
+// Options select the objects that may be removed.
 type Options struct {
 	ImagesOnly bool
 	Kept       bool   // also remove runners left by run --keep
@@ -85,7 +85,7 @@ type Removal struct {
 	Cause string
 }
 
-// Plan lists what a prune removes.
+// Plan lists the removals of a prune.
 type Plan struct {
 	Removals []Removal
 	Skipped  []string // fleets that another runnerctl is currently changing

@@ -133,7 +133,7 @@ func (e *UnknownHashError) Error() string {
 	return "GitHub's list has no SHA-256 of " + e.Version + " of the agent"
 }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *UnknownHashError) Hint() string {
 	return "set image.agent.sha256 to the value on github.com/actions/runner/releases/tag/v" + e.Version + ", or image.agent.version to latest"
 }
@@ -145,7 +145,7 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("%s %s: its SHA-256 is %s, expected %s", cmp.Or(e.What, "agent archive"), e.Source, e.Got, e.Want)
 }
 
-// Hint says what to do.
+// Hint returns advice for the user.
 func (e *MismatchError) Hint() string {
 	return "it was changed or truncated: download it again from GitHub's release page, which also shows the hash"
 }

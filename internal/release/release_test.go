@@ -151,7 +151,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 }
 
-// A slow download goes on, one that stands still ends.
+// A slow download continues, a stalled download ends.
 func TestStalledDownload(t *testing.T) {
 	cache := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

@@ -21,7 +21,7 @@ type Prompter interface {
 
 type surveyPrompter struct{ stdio survey.AskOpt }
 
-// PromptColor switches the colour of questions. survey keeps the switch in a variable of its
+// PromptColor switches the color of questions. survey keeps the switch in a variable of its
 // own, and respects NO_COLOR.
 func PromptColor(on bool) { core.DisableColor = !on }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/hinshun/vt10x"
 )
 
-// openWindow makes a terminal of a size, and what a person at it would see in the end.
+// openWindow makes a terminal of a size, and returns its final screen.
 func openWindow(t *testing.T, columns, rows int) (window *os.File, seen func() (screen, raw string)) {
 	t.Helper()
 	outside, window, err := pty.Open()
@@ -126,7 +126,7 @@ func TestTableOnTerminals(t *testing.T) {
 			t.Errorf("%d columns show\n%s\nwant\n%s", columns, screen, want)
 		}
 	}
-	// Nothing is cut or broken where it is no terminal.
+	// Without a terminal, nothing is cut or broken.
 	var text strings.Builder
 	Table(&text, header, [][]string{{strings.Repeat("n", 300), "s", "i"}})
 	if strings.Count(text.String(), "\n") != 2 {

@@ -108,7 +108,7 @@ func Definitions(w io.Writer, section, all []Definition) {
 	}
 }
 
-// cut shortens text to columns. The text must have no colour.
+// cut shortens text to columns. The text must have no color.
 func cut(text string, columns int) string {
 	runes := []rune(text)
 	if columns <= 0 || len(runes) <= columns {

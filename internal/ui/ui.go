@@ -1,4 +1,4 @@
-// Package ui is runnerctl's interface to people: streams, colours, tables, live lines, prompts
+// Package ui is runnerctl's interface to people: streams, colors, tables, live lines, prompts
 // and errors.
 package ui
 
@@ -44,13 +44,13 @@ func ParseColorMode(text string) (ColorMode, error) {
 	return "", fmt.Errorf("--color %q: expected auto, always or never", text)
 }
 
-// Theme colours text for one stream. fatih/color by itself checks stdout only.
+// Theme colors text for one stream. fatih/color by itself checks stdout only.
 type Theme struct {
 	ok, fail, warn, dim, bold *color.Color
 	palette                   []*color.Color
 }
 
-// NewTheme decides whether a stream gets colour.
+// NewTheme decides whether a stream gets color.
 func NewTheme(mode ColorMode, tty bool, env func(string) string) Theme {
 	on := mode == "always" || mode == "auto" && tty && env("NO_COLOR") == "" && env("TERM") != "dumb"
 	instance := func(attributes ...color.Attribute) *color.Color {
@@ -70,22 +70,22 @@ func NewTheme(mode ColorMode, tty bool, env func(string) string) Theme {
 	return theme
 }
 
-// OK colours a success.
+// OK colors a success.
 func (t Theme) OK(s string) string { return t.ok.Sprint(s) }
 
-// Fail colours a failure.
+// Fail colors a failure.
 func (t Theme) Fail(s string) string { return t.fail.Sprint(s) }
 
-// Warn colours a warning.
+// Warn colors a warning.
 func (t Theme) Warn(s string) string { return t.warn.Sprint(s) }
 
-// Dim colours secondary text.
+// Dim colors secondary text.
 func (t Theme) Dim(s string) string { return t.dim.Sprint(s) }
 
 // Bold marks headings.
 func (t Theme) Bold(s string) string { return t.bold.Sprint(s) }
 
-// Pick colours text with the i-th colour of a small palette, to show which texts belong
+// Pick colors text with the i-th color of a small palette, to show which texts belong
 // together.
 func (t Theme) Pick(i int, s string) string { return t.palette[i%len(t.palette)].Sprint(s) }
 
@@ -95,7 +95,7 @@ func (t Theme) Check() string { return t.OK("✔") }
 // Cross is the mark of failure.
 func (t Theme) Cross() string { return t.Fail("✘") }
 
-// Plain makes text from other sources safe to show. It removes colours, cursor movements and
+// Plain makes text from other sources safe to show. It removes colors, cursor movements and
 // other control characters. Tabs become blanks.
 func Plain(s string) string {
 	s = sequence.ReplaceAllString(s, "")

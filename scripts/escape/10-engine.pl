@@ -4,7 +4,7 @@ use Escape;
 use Socket;
 
 attempt "engine-socket", "the socket of the host's Docker Engine",
-	"a job could make any container on the host, and so be root there", sub {
+	"a job could create any container on the host, and so become root there", sub {
 	my (%seen, $reason);
 	for my $root (roots()) {
 		for my $name ("/var/run/docker.sock", "/run/docker.sock", "/docker.sock") {
@@ -14,9 +14,9 @@ attempt "engine-socket", "the socket of the host's Docker Engine",
 			# A path of up to 107 bytes.
 			next if length "$root$name" > 100;
 			if (!connect($socket, pack_sockaddr_un("$root$name"))) { $reason = "$root$name: $!"; next }
-			# The runner's own daemon is a process that is seen from its machine. In a
-			# container it is no process of its own, and the socket is there only where
-			# it was asked for: no attempt does.
+			# The runner's own daemon is a visible process in its machine. In a container,
+			# it is not visible, and the socket exists only if it was mounted: no attempt
+			# mounts it.
 			my ($pid) = unpack "i", getsockopt($socket, SOL_SOCKET, SO_PEERCRED);
 			if ($pid != 0) { $reason = "only the runner's own at $root$name"; next }
 			syswrite $socket, "GET /_ping HTTP/1.0\r\n\r\n";
@@ -24,11 +24,11 @@ attempt "engine-socket", "the socket of the host's Docker Engine",
 			return escaped("$root$name answers, and is no process of this machine") if ($answer // "") =~ m{^HTTP/1};
 		}
 	}
-	return blocked($reason // "none is seen");
+	return blocked($reason // "none is visible");
 };
 
 attempt "abstract-socket", "an abstract socket of another network, and of the runner's outer one",
-	"services that listen on abstract sockets (as containerd's shims did) could be asked for root", sub {
+	"services that listen on abstract sockets (as containerd's shims did) could grant root", sub {
 	my $result = not_attempted("no canary");
 	for my $token (grep { defined } @given{ "token", "outer" }) {
 		my ($there, $reason) = answers(PF_UNIX, pack("Sa*", AF_UNIX, "\0$token"), $token);

@@ -3,8 +3,8 @@ use warnings;
 use Escape;
 use Fcntl;
 
-attempt "mknod", "a device node of one's own",
-	"with nodes of one's own, the host's devices would be a number away", sub {
+attempt "mknod", "a new device node",
+	"with new device nodes, a job could reach any device of the host", sub {
 	my $path = make_node(0060000, 7, 255) // return blocked("mknod: $!");
 	unlink $path; # it was not opened
 	return escaped("a block device could be made");
@@ -25,7 +25,7 @@ attempt "host-disk", "a disk of the host",
 };
 
 attempt "kmsg", "the kernel's log, as a device",
-	"a job could forge what the host's kernel log says, and read it", sub {
+	"a job could read the host's kernel log and write false entries", sub {
 	my $made = make_node(0020000, 1, 11);
 	my $result = opens(O_WRONLY, "/dev/kmsg", "/h/dev/kmsg", $made // ());
 	unlink $made if $made;

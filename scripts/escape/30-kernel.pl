@@ -4,11 +4,11 @@ use Escape;
 use Fcntl;
 use POSIX ();
 
-attempt "core-pattern", "kernel.core_pattern, with the value that it has",
-	"the host would run a program of a job's as root at the next crash", sub { write_back("/proc/sys/kernel/core_pattern") };
+attempt "core-pattern", "kernel.core_pattern, with its current value",
+	"the host would run a program of a job as root at the next crash", sub { write_back("/proc/sys/kernel/core_pattern") };
 
-attempt "core-pattern-fresh", "the same through a proc of one's own",
-	"rules that go by path would be evaded", sub {
+attempt "core-pattern-fresh", "kernel.core_pattern, through a new proc mount",
+	"path-based rules could be bypassed", sub {
 	my $proc = mount_own("proc") // return blocked("mount: $!");
 	my $result = write_back("$proc/sys/kernel/core_pattern");
 	call("umount2", $proc, 2);
@@ -19,8 +19,8 @@ attempt "core-pattern-fresh", "the same through a proc of one's own",
 # Settings that a namespace has for itself.
 my $own = qr{^/proc/sys/(net/|user/|fs/mqueue/|fs/binfmt_misc/|kernel/(hostname|domainname|shm|msg|sem|auto_msgmni|ns_last_pid|pid_max|keys/gc)|vm/memfd_noexec)};
 
-attempt "sysctl", "a kernel setting outside the own network",
-	"a job could change how the host's kernel works", sub {
+attempt "sysctl", "a kernel setting that is not part of the network namespace",
+	"a job could change the host's kernel settings", sub {
 	my ($tried, @folders) = (0, "/proc/sys");
 	while (my $folder = shift @folders) {
 		for my $path (glob "$folder/*") {
@@ -34,7 +34,7 @@ attempt "sysctl", "a kernel setting outside the own network",
 };
 
 attempt "binary-format", "the host's registry of binary formats",
-	"programs of the host would be run by one of a job's", sub {
+	"a program of a job would run when the host runs its programs", sub {
 	my $registry = mount_own("binfmt_misc") // return $!{ENODEV} ? not_attempted("the kernel has none") : blocked("mount: $!");
 	my $opens = sysopen my $file, "$registry/register", O_WRONLY;
 	my $reason = "$!";
@@ -42,13 +42,13 @@ attempt "binary-format", "the host's registry of binary formats",
 	call("umount2", $registry, 2);
 	rmdir $registry;
 	return blocked("register: $reason") if !$opens;
-	# Since Linux 6.7 each user namespace has a registry of its own; before, none can mount it.
+	# Since Linux 6.7, each user namespace has its own registry; before, none can mount it.
 	open my $map, "<", "/proc/self/uid_map" or die "/proc/self/uid_map: $!\n";
 	return escaped("register could be opened") if <$map> =~ /^\s*0\s+0\s+4294967295/;
-	return blocked("what opens is the machine's own");
+	return blocked("only the machine's own registry opens");
 };
 
-attempt "sysfs", "a file of /sys outside the own network",
+attempt "sysfs", "a file of /sys that is not part of the network namespace",
 	"a job could reach devices and drivers of the host", sub {
 	writable("/sys");
 	my $device = (stat "/sys")[0];
@@ -90,17 +90,17 @@ attempt "module-file", "a kernel module, from an empty file",
 	return kernel(call("finit_module", fileno $file, "", 0), "ENOEXEC", "EINVAL");
 };
 
-attempt "module-removal", "the removal of a kernel module that there is not",
-	"a job could take drivers from the host", sub { kernel(call("delete_module", "runnerctl_no_such_module", O_NONBLOCK), "ENOENT") };
+attempt "module-removal", "the removal of a nonexistent kernel module",
+	"a job could remove drivers from the host", sub { kernel(call("delete_module", "runnerctl_no_such_module", O_NONBLOCK), "ENOENT") };
 
-attempt "kexec", "another kernel, with flags that there are not",
+attempt "kexec", "another kernel, with invalid flags",
 	"a job could replace the host's kernel", sub { kernel(call("kexec_load", 0, 0, 0, 0x00f0f0), "EINVAL") };
 
-attempt "swap", "swap on a file that there is not",
+attempt "swap", "swap on a nonexistent file",
 	"a job could change the host's memory", sub { kernel(call("swapon", "/runnerctl-no-such-file", 0), "ENOENT") };
 
-attempt "clock", "the host's clock, with the tick that it has",
-	"a job could make certificates and tokens of the whole host expire", sub {
+attempt "clock", "the host's clock, with its current tick",
+	"a job could make certificates and tokens of the host expire", sub {
 	my $timex = "\0" x 208;
 	call("adjtimex", $timex) >= 0 or return blocked("$!");
 	substr $timex, 0, 4, pack "I", 0x4000; # ADJ_TICK, as read into it
@@ -108,22 +108,22 @@ attempt "clock", "the host's clock, with the tick that it has",
 };
 
 attempt "bpf", "the list of the host's BPF programs",
-	"a job could watch and change what the host's kernel does", sub {
+	"a job could watch and change the host's kernel", sub {
 	my $attributes = "\0" x 64;
 	return kernel(call("bpf", 11, $attributes, 64), "ENOENT"); # BPF_PROG_GET_NEXT_ID
 };
 
 attempt "perf", "a performance counter over all processes",
-	"a job could watch what others on the host do", sub {
+	"a job could watch other programs on the host", sub {
 	my $attributes = pack "IIQ", 1, 64, 0; # PERF_TYPE_SOFTWARE, size, PERF_COUNT_SW_CPU_CLOCK
 	$attributes .= "\0" x 48;
 	return kernel(call("perf_event_open", $attributes, -1, 0, -1, 0));
 };
 
 attempt "io-ports", "a port of the machine's hardware",
-	"a job could speak to the host's devices", sub { kernel(call("ioperm", 0x80, 1, 1)) };
+	"a job could access the host's devices", sub { kernel(call("ioperm", 0x80, 1, 1)) };
 
-attempt "fanotify", "a watch that decides on other people's files",
+attempt "fanotify", "a watch that allows or denies access to other users' files",
 	"a job could see and stop accesses to files on the host", sub { kernel(call("fanotify_init", 4, 0)) }; # FAN_CLASS_CONTENT
 
 attempt "keyring", "the kernel's keyrings",
@@ -132,14 +132,14 @@ attempt "keyring", "the kernel's keyrings",
 	return escaped("keyctl is answered");
 };
 
-attempt "key", "a key of one's own in the kernel, gone with this process",
+attempt "key", "a new key in the kernel that ends with this process",
 	"all runners have one uid on the host: a job could use up its quota", sub {
 	return escaped("add_key is answered") if call("add_key", "user", "runnerctl-escape", "x", 1, -2) >= 0; # of the process
 	return blocked("$!");
 };
 
-attempt "io-uring", "io_uring, where runners.syscalls does not open it",
-	"a job could reach a large part of the kernel that had many faults", sub {
+attempt "io-uring", "io_uring, if runners.syscalls does not open it",
+	"a job could reach a large part of the kernel with many past vulnerabilities", sub {
 	return not_attempted("runners.syscalls opens it") if ($given{opened} // "") =~ /\bio_uring\b/;
 	my $parameters = "\0" x 120;
 	my $ring = call("io_uring_setup", 1, $parameters);
@@ -148,14 +148,14 @@ attempt "io-uring", "io_uring, where runners.syscalls does not open it",
 	return escaped("a ring was made");
 };
 
-attempt "moved-memory", "the place of memory that is shared with others, of no length",
-	"a job could slow down what others run", sub { kernel(call("mbind", 0, 0, 0, 0, 0, 4)) }; # MPOL_MF_MOVE_ALL
+attempt "moved-memory", "the NUMA node of shared memory, with length 0",
+	"a job could slow down other programs", sub { kernel(call("mbind", 0, 0, 0, 0, 0, 4)) }; # MPOL_MF_MOVE_ALL
 
 attempt "page-zero", "a personality that maps the first page",
-	"faults of the kernel that lead to address 0 would be the host's root", sub { kernel(call("personality", 0x0100000)) };
+	"a null pointer bug in the kernel would give root on the host", sub { kernel(call("personality", 0x0100000)) };
 
 attempt "other-key", "a key of another user of the host",
-	"passwords and tokens that others keep in the kernel could be found", sub {
+	"a job could find passwords and tokens of other users in the kernel", sub {
 	return not_attempted("no canary key") if !$given{key};
 	if (open my $list, "<", "/proc/keys") {
 		return escaped("/proc/keys shows it") if grep { /\Q$given{token}\E/ } <$list>;
@@ -165,8 +165,8 @@ attempt "other-key", "a key of another user of the host",
 	return blocked("not in /proc/keys; by its number: $!");
 };
 
-attempt "priority", "precedence over the host's processes",
-	"a job could starve all else on the host", sub {
+attempt "priority", "a higher priority than the host's processes",
+	"a job could starve other programs on the host", sub {
 	return escaped("a nice value below 0") if setpriority 0, 0, -5;
 	return blocked("$!");
 };

@@ -2,7 +2,7 @@ use strict;
 use warnings;
 use Escape;
 
-# mounted tries a file system that shows the host to whoever mounts it.
+# mounted tries a file system that exposes the host to any process that can mount it.
 sub mounted {
 	my ($type) = @_;
 	open my $list, "<", "/proc/filesystems" or die "/proc/filesystems: $!\n";
@@ -13,21 +13,21 @@ sub mounted {
 	return escaped("it was mounted");
 }
 
-attempt "mount-debugfs", "a debugfs of one's own",
-	"a job could reach the insides of the host's kernel", sub { mounted("debugfs") };
+attempt "mount-debugfs", "a new debugfs mount",
+	"a job could reach internals of the host's kernel", sub { mounted("debugfs") };
 
-attempt "mount-tracefs", "a tracefs of one's own",
-	"a job could reach what every process of the host calls", sub { mounted("tracefs") };
+attempt "mount-tracefs", "a new tracefs mount",
+	"a job could trace every process of the host", sub { mounted("tracefs") };
 
-attempt "mount-securityfs", "a securityfs of one's own",
+attempt "mount-securityfs", "a new securityfs mount",
 	"a job could reach the host's security rules", sub { mounted("securityfs") };
 
-attempt "mount-configfs", "a configfs of one's own",
+attempt "mount-configfs", "a new configfs mount",
 	"a job could reach the host's kernel objects", sub { mounted("configfs") };
 
-attempt "mount-devtmpfs", "a devtmpfs of one's own",
+attempt "mount-devtmpfs", "a new devtmpfs mount",
 	"a job could reach all the host's devices", sub { mounted("devtmpfs") };
 
-attempt "mount-pstore", "a pstore of one's own",
-	"a job could reach the host's last crash", sub { mounted("pstore") };
+attempt "mount-pstore", "a new pstore mount",
+	"a job could read the host's last crash dump", sub { mounted("pstore") };
 1;

@@ -4,7 +4,7 @@ use Escape;
 use Fcntl;
 
 attempt "outer-tree", "the outer file tree of the runner",
-	"what makes the user namespace could be reached by what it holds", sub {
+	"a job could reach the programs that create its user namespace", sub {
 	my $tried = 0;
 	for my $root (roots()) {
 		$tried++;
@@ -16,17 +16,17 @@ attempt "outer-tree", "the outer file tree of the runner",
 };
 
 attempt "runtime-files", "the files of the runner's start",
-	"a job could see and change what the supervisor goes by", sub {
+	"a job could read and change files that the supervisor trusts", sub {
 	for my $root (roots()) {
 		for my $name ("/run/user/1001/machine.pid", "/run/user/1001/ready") {
 			return escaped("$root$name is there") if -e "$root$name";
 		}
 	}
-	return blocked("not seen");
+	return blocked("not visible");
 };
 
-attempt "chroot-walk", "out of a changed root, by way of an open folder",
-	"a job could walk up into the tree that its root was changed from", sub {
+attempt "chroot-walk", "the way out of a chroot through an open folder",
+	"a job could reach the root filesystem outside of its chroot", sub {
 	my @before = (stat "/")[0, 1];
 	my $inner = path_of_own("chroot");
 	mkdir $inner or die "$inner: $!\n";
@@ -43,8 +43,8 @@ attempt "chroot-walk", "out of a changed root, by way of an open folder",
 	return "@before" eq "@after" ? blocked("the walk ends at the same root") : escaped("there is another root above");
 };
 
-attempt "file-handle", "the root of the disk that a volume is on, by its number",
-	"every file of the disk behind a runner's volume could be opened", sub {
+attempt "file-handle", "the root of the disk that holds a volume, by its file handle",
+	"a job could open every file on the disk that holds a runner's volume", sub {
 	my (@blocked, @unclear);
 	for my $mount ("/var/lib/docker", "/h/var/lib/docker", "/etc/hosts", "/etc/resolv.conf", "/") {
 		sysopen(my $on, $mount, O_RDONLY) or next;
@@ -54,17 +54,17 @@ attempt "file-handle", "the root of the disk that a volume is on, by its number"
 			POSIX::close($found);
 			return escaped("the root of the disk below $mount could be opened");
 		}
-		# Nobody without the capability gets further than EPERM. Linux 6.13 and newer
-		# let in who could mount what is asked for, and look for it below that alone:
-		# ESTALE then, and with all others that the disk's root has another number.
+		# Without the capability, the result is EPERM. Linux 6.13 and newer allow the call
+		# for a process that could mount the file system, and search only below that mount:
+		# the result is ESTALE, as for every disk whose root has another number.
 		push @{ $!{EPERM} ? \@blocked : \@unclear }, "$mount: $!";
 	}
-	return not_attempted("the capability was not asked for, or is there for the own files only: " . join ", ", @unclear) if @unclear;
+	return not_attempted("the capability was not needed, or applies only to the own files: " . join ", ", @unclear) if @unclear;
 	return @blocked ? blocked(join ", ", @blocked) : not_attempted("nothing could be opened");
 };
 
-attempt "credential-file", "a file in the memory where a runner's start keeps its own",
-	"a credential there would be a job's", sub {
+attempt "credential-file", "a file on the tmpfs of a runner's start",
+	"a job could read a credential there", sub {
 	return not_attempted("no canary") if !$given{outerfile};
 	for my $root (roots()) {
 		return escaped("$root$given{outerfile} could be read") if sysopen my $file, "$root$given{outerfile}", O_RDONLY;
@@ -73,7 +73,7 @@ attempt "credential-file", "a file in the memory where a runner's start keeps it
 };
 
 attempt "other-file", "a file of another runner",
-	"jobs of one runner could read the work of another's", sub {
+	"jobs of one runner could read the files of another runner", sub {
 	return not_attempted("no canary") if !$given{file};
 	for my $root (roots()) {
 		for my $name ($given{file}, "/rootfs$given{file}") {

@@ -4,10 +4,10 @@ use Escape;
 use Fcntl;
 use POSIX ();
 
-# against gives each of the processes to TRY, which returns true where it got in.
+# against calls TRY for each process. TRY returns true if the attempt succeeded.
 sub against {
 	my ($try, @processes) = @_;
-	my $reason = "none of its processes is seen";
+	my $reason = "none of its processes is visible";
 	for my $process (@processes) {
 		return escaped("process $process") if $try->($process);
 		$reason = "process $process: $!";
@@ -15,8 +15,8 @@ sub against {
 	return blocked($reason);
 }
 
-# other gives those of the canary in another runner, outer those of the one in the
-# own outer tree, and what makes this machine there, by name.
+# other uses the processes of the canary in another runner. outer uses those of the canary
+# in the own outer tree, and the processes there that run this machine, by name.
 sub other {
 	my ($try) = @_;
 	return $given{token} ? against($try, processes_with($given{token})) : not_attempted("no canary");
@@ -32,26 +32,26 @@ sub outer {
 	return against($try, processes_with($given{outer}), @named);
 }
 
-# What is done to a process, without effect: a signal that is none, a trace that
-# does not stop it and ends with this attempt, files opened and not read.
+# Operations on a process without effect: signal 0, a trace that does not stop the process
+# and ends with this attempt, files that are opened and not read.
 sub signalled { return kill 0, $_[0] }
 sub traced { return call("ptrace", 0x4206, $_[0] + 0, 0, 0) == 0 } # PTRACE_SEIZE
 sub opened { return sysopen my $file, "/proc/$_[0]/mem", O_RDWR }
 
-attempt "other-process", "a process of another runner, to be seen",
-	"command lines of others' jobs could be read", sub { other(sub { 1 }) };
+attempt "other-process", "the visibility of a process of another runner",
+	"a job could read the command lines of other jobs", sub { other(sub { 1 }) };
 
-attempt "signal", "a process of another runner, to be signalled",
-	"all runners have one uid on the host: a job could end another's", sub { other(\&signalled) };
+attempt "signal", "a signal to a process of another runner",
+	"all runners have one uid on the host: a job could end processes of another runner", sub { other(\&signalled) };
 
-attempt "ptrace", "a process of another runner, to be traced",
-	"a job could become another's", sub { other(\&traced) };
+attempt "ptrace", "a trace of a process of another runner",
+	"a job could control processes of another runner", sub { other(\&traced) };
 
 attempt "process-memory", "the memory of a process of another runner",
-	"secrets of another's job could be read", sub { other(\&opened) };
+	"a job could read secrets of other jobs", sub { other(\&opened) };
 
 attempt "process-environment", "the environment of a process of another runner",
-	"tokens that others' processes hold could be read", sub {
+	"a job could read tokens of other runners' processes", sub {
 	other(sub {
 		open my $file, "<", "/proc/$_[0]/environ" or return 0;
 		local $/;
@@ -59,16 +59,16 @@ attempt "process-environment", "the environment of a process of another runner",
 	});
 };
 
-attempt "outer-signal", "the runner's own outer processes, to be signalled",
-	"a job could end what the supervisor watches", sub { outer(\&signalled) };
+attempt "outer-signal", "a signal to the runner's own outer processes",
+	"a job could end processes that the supervisor watches", sub { outer(\&signalled) };
 
-attempt "outer-ptrace", "the runner's own outer processes, to be traced",
-	"a job could leave the user namespace by becoming one", sub { outer(\&traced) };
+attempt "outer-ptrace", "a trace of the runner's own outer processes",
+	"a job could leave its user namespace by controlling an outer process", sub { outer(\&traced) };
 
 attempt "outer-memory", "the memory of the runner's own outer processes",
-	"a job could leave the user namespace by changing one", sub { outer(\&opened) };
+	"a job could leave its user namespace by changing an outer process", sub { outer(\&opened) };
 
-# by_pidfd gives TRY a descriptor that stands for the process.
+# by_pidfd calls TRY with a descriptor of the process.
 sub by_pidfd {
 	my ($process, $try) = @_;
 	my $descriptor = call("pidfd_open", $process + 0, 0);
@@ -89,24 +89,24 @@ sub descriptor_taken {
 }
 
 attempt "descriptor", "an open file of a process of another runner",
-	"a job could read and write what others have open", sub { other(\&descriptor_taken) };
+	"a job could read and write open files of other runners", sub { other(\&descriptor_taken) };
 
 attempt "outer-descriptor", "an open file of the runner's own outer processes",
-	"a job could take what leads out of its machine", sub { outer(\&descriptor_taken) };
+	"a job could get a file descriptor that leads out of its machine", sub { outer(\&descriptor_taken) };
 
-attempt "compared", "kernel objects of another runner's process, compared with one's own",
-	"a job could learn where the kernel keeps what", sub { other(sub { call("kcmp", $_[0] + 0, $$, 1, 0, 0) >= 0 }) }; # KCMP_VM
+attempt "compared", "a comparison with kernel objects of another runner's process",
+	"a job could learn addresses of kernel objects", sub { other(sub { call("kcmp", $_[0] + 0, $$, 1, 0, 0) >= 0 }) }; # KCMP_VM
 
-attempt "memory-advice", "the memory of a process of another runner, to be paged out",
-	"a job could slow others down", sub {
+attempt "memory-advice", "a page-out of the memory of a process of another runner",
+	"a job could slow down other runners", sub {
 	other(sub { by_pidfd($_[0], sub { call("process_madvise", $_[0], 0, 0, 20, 0) >= 0 }) }); # MADV_COLD, of nothing
 };
 
 attempt "credential-input", "the standard input of the runner's own outer processes",
-	"the agent's credential comes that way", sub { outer(sub { sysopen my $file, "/proc/$_[0]/fd/0", O_RDONLY | O_NONBLOCK }) };
+	"the agent's credential arrives on standard input", sub { outer(sub { sysopen my $file, "/proc/$_[0]/fd/0", O_RDONLY | O_NONBLOCK }) };
 
 attempt "namespace", "the mounts of another runner",
-	"a job could enter another's machine", sub {
+	"a job could enter the machine of another runner", sub {
 	other(sub {
 		sysopen my $file, "/proc/$_[0]/ns/mnt", O_RDONLY or return 0;
 		return call("setns", fileno $file, 0) == 0;
@@ -114,13 +114,13 @@ attempt "namespace", "the mounts of another runner",
 };
 
 attempt "shared-memory", "System V memory of another runner",
-	"a job could read and change another's memory", sub {
+	"a job could read and change the memory of another runner", sub {
 	return not_attempted("no canary") if !$given{shm};
 	return escaped("its key opens it") if defined shmget $given{shm}, 0, 0;
 	return blocked("$!");
 };
 
-# outside is what a uid is on the host.
+# outside returns the uid on the host for a uid here.
 sub outside {
 	my ($uid) = @_;
 	open my $map, "<", "/proc/self/uid_map" or die "/proc/self/uid_map: $!\n";
@@ -131,7 +131,7 @@ sub outside {
 	return $uid;
 }
 
-# became runs a program, with nothing to read, and returns every uid that it could act with.
+# became runs a program without input, and returns every uid that it used.
 sub became {
 	my ($path) = @_;
 	my ($name) = $path =~ m{([^/]{1,15})[^/]*$};
@@ -155,8 +155,8 @@ sub became {
 	return keys %uids;
 }
 
-attempt "setuid", "each setuid file that is found",
-	"a program of the host's root could be made to work for a job", sub {
+attempt "setuid", "each setuid file in the container",
+	"a job could misuse a program that runs as root on the host", sub {
 	my (@files, @folders);
 	my $device = (stat "/")[0];
 	@folders = ("/");

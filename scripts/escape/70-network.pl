@@ -3,7 +3,7 @@ use warnings;
 use Escape;
 use Socket;
 
-# reach tries a port, where somebody says TOKEN, at addresses.
+# reach tries a port of a canary with TOKEN at addresses.
 sub reach {
 	my ($token, $port, @addresses) = @_;
 	return not_attempted("no canary") if !$port;
@@ -16,21 +16,21 @@ sub reach {
 	return blocked(join ", ", @reasons);
 }
 
-# What slirp4netns and pasta take for their own side's localhost.
+# The address that slirp4netns and pasta use for localhost on their own side.
 my $host = "169.254.213.2";
 
 attempt "host-loopback", "a service of the host that listens on localhost only",
 	"databases and tools that trust localhost would trust jobs", sub { reach(@given{ "token", "loopback" }, "127.0.0.1", $host, $given{gateway}) };
 
 attempt "outer-loopback", "a service on localhost of the runner's outer network",
-	"what serves the runner itself would serve jobs", sub { reach(@given{ "outer", "outerloopback" }, "127.0.0.1", $host, $given{gateway}) };
+	"jobs could use services of the runner itself", sub { reach(@given{ "outer", "outerloopback" }, "127.0.0.1", $host, $given{gateway}) };
 
 attempt "other-loopback", "a service on localhost of another runner's machine",
-	"jobs of one runner could use what another's keeps to itself", sub { reach(@given{ "token", "otherloopback" }, $given{neighbour}, "127.0.0.1", $host) };
+	"jobs of one runner could use local services of another runner", sub { reach(@given{ "token", "otherloopback" }, $given{neighbour}, "127.0.0.1", $host) };
 
 attempt "other-listener", "a port on which another runner's machine listens",
-	"jobs of one runner could use another's services", sub { reach(@given{ "token", "port" }, $given{neighbour}, "127.0.0.1", $host) };
+	"jobs of one runner could use services of another runner", sub { reach(@given{ "token", "port" }, $given{neighbour}, "127.0.0.1", $host) };
 
 attempt "other-port", "a port that a container of another runner publishes",
-	"jobs of one runner could use another's containers", sub { reach(@given{ "token", "published" }, $given{neighbour}, "127.0.0.1", $host, $given{gateway}) };
+	"jobs of one runner could use containers of another runner", sub { reach(@given{ "token", "published" }, $given{neighbour}, "127.0.0.1", $host, $given{gateway}) };
 1;

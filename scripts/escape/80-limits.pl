@@ -3,12 +3,12 @@ use warnings;
 use Escape;
 use Fcntl;
 
-# groups are the folders of the control groups that can be seen, the own ones first.
-# Only of what is mounted already: the mount of a hierarchy can make one, which
-# takes its controller from the host.
+# groups returns the folders of the visible control groups, the own ones first. It uses
+# only existing mounts: mounting a hierarchy can create one, which would take its
+# controller from the host.
 sub groups {
 	my @mounts = grep { -e "$_/cgroup.procs" } glob("/sys/fs/cgroup /sys/fs/cgroup/* /h/sys/fs/cgroup /h/sys/fs/cgroup/*");
-	die "no control group is seen\n" if !@mounts;
+	die "no control group is visible\n" if !@mounts;
 	writable(@mounts);
 	open my $list, "<", "/proc/self/cgroup" or die "/proc/self/cgroup: $!\n";
 	my %own = map { /:(\/.+)$/ ? ($1 => 1) : () } <$list>;
@@ -23,9 +23,9 @@ sub of {
 	return grep { -e } map { my $group = $_; map { "$group/$_" } @names } groups();
 }
 
-attempt "cgroup-limit", "the own memory limit, with the value that it has",
-	"a job could take all of the host's memory", sub {
-	my $result = not_attempted("no limit is seen");
+attempt "cgroup-limit", "the own memory limit, with its current value",
+	"a job could use all memory of the host", sub {
+	my $result = not_attempted("no limit is visible");
 	for my $path (of("memory.max", "memory.limit_in_bytes")) {
 		$result = write_back($path);
 		return $result if $result->[0] eq "escaped";
@@ -36,7 +36,7 @@ attempt "cgroup-limit", "the own memory limit, with the value that it has",
 attempt "cgroup-leave", "the list of a group's processes",
 	"a job could leave its limits", sub {
 	my @files = of("cgroup.procs");
-	return @files ? opens(O_WRONLY, @files) : not_attempted("no group is seen");
+	return @files ? opens(O_WRONLY, @files) : not_attempted("no group is visible");
 };
 
 attempt "cgroup-devices", "the list of devices that a group may use",
@@ -46,8 +46,8 @@ attempt "cgroup-devices", "the list of devices that a group may use",
 };
 
 attempt "cgroup-release", "the program that the kernel runs when a group is empty",
-	"the host would run a program of a job's as root", sub {
+	"the host would run a program of a job as root", sub {
 	my @files = of("release_agent");
-	return @files ? opens(O_WRONLY, @files) : not_attempted("no root of a group is seen");
+	return @files ? opens(O_WRONLY, @files) : not_attempted("no root of a group is visible");
 };
 1;

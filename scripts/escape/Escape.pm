@@ -1,9 +1,8 @@
 package Escape;
 
-# What the attempts have in common. Harmless by construction: what is opened is
-# closed at once and not written, a setting gets the value that was just read, a
-# call that would do something gets an argument that can't be right, and what is
-# aimed at was made to be aimed at.
+# Functions of the attempts. They are harmless by construction: an opened file is closed
+# at once and not written, a setting gets the value that was just read, a call with an
+# effect gets an invalid argument, and the targets were created for the attempts.
 use strict;
 use warnings;
 use Fcntl;
@@ -14,11 +13,11 @@ use Exporter "import";
 our @EXPORT = qw(%given attempt blocked escaped not_attempted opens kernel call roots processes_with
 	path_of_own mount_own writable make_node answers write_back);
 
-our %given;    # what the battery was told: KEY=VALUE lines
+our %given;    # the battery's input: KEY=VALUE lines
 our @attempts; # in the order of the files
 
-# attempt ID, TITLE, MEANING, TRY: what it would mean if TRY said escaped. The
-# first three are read by runnerctl too, and so are written out.
+# attempt ID, TITLE, MEANING, TRY: MEANING is the risk if TRY returns escaped. runnerctl
+# also reads the first three from the file, so they are literals.
 sub attempt {
 	my ($id, undef, undef, $try) = @_;
 	push @attempts, { id => $id, try => $try };
@@ -39,7 +38,7 @@ sub opens {
 	return defined $reason ? blocked($reason) : not_attempted("the kernel has none");
 }
 
-# write_back writes what a setting holds into it.
+# write_back writes the current value of a setting into it.
 sub write_back {
 	my ($path) = @_;
 	return not_attempted("the kernel has none") if !-e $path;
@@ -50,7 +49,7 @@ sub write_back {
 	return escaped("$path could be written");
 }
 
-# Numbers of include/uapi/asm-generic/unistd.h and of x86.
+# Numbers from include/uapi/asm-generic/unistd.h and for x86.
 my $machine = (POSIX::uname())[4];
 my %numbers = (
 	mount => [165, 40], umount2 => [166, 39], unshare => [272, 97], setns => [308, 268], mknodat => [259, 33], ptrace => [101, 117],
@@ -61,10 +60,10 @@ my %numbers = (
 	syslog => [103, 116], name_to_handle_at => [303, 264], open_by_handle_at => [304, 265],
 );
 
-# call makes a system call: its result, or -1 and $!. Where the machine has none
-# of the name, or none that is known here, it is not attempted.
+# call makes a system call and returns its result, or -1 and $!. If the machine has no
+# call of that name, or its number is unknown here, the call is not attempted.
 sub call {
-	my ($name, @arguments) = @_; # what is written in the source can't be handed to the kernel
+	my ($name, @arguments) = @_; # literals can't be passed to the kernel
 	my $number = $numbers{$name}[$machine eq "aarch64" ? 1 : 0];
 	die "no $name on $machine\n" if !defined $number || $machine !~ /^(x86_64|aarch64)$/;
 	$! = 0;
@@ -75,8 +74,8 @@ sub call {
 	return $result;
 }
 
-# kernel judges a call that can't succeed: an errno in @through means that only its
-# arguments were in the way.
+# kernel evaluates a call that can't succeed: an errno in @through means that only its
+# arguments were refused.
 sub kernel {
 	my ($result, @through) = @_;
 	return escaped("the call went through") if $result >= 0;
@@ -85,8 +84,8 @@ sub kernel {
 	return blocked("$!");
 }
 
-# roots are all ways to a file tree: the own one, one that was mounted here, and
-# those of the processes that are seen.
+# roots are all paths to a file tree: the own one, a mounted one, and those of the
+# visible processes.
 sub roots {
 	my @found = ("");
 	push @found, "/h" if -d "/h";
@@ -97,8 +96,8 @@ sub roots {
 	return @found;
 }
 
-# processes_with are those that have a canary's token in their arguments, as numbered
-# here. No argument and no variable of this one has it.
+# processes_with returns the processes that have a canary's token in their arguments, by
+# their ids here. No argument and no variable of this process has it.
 sub processes_with {
 	my ($token) = @_;
 	my @found;
@@ -111,7 +110,7 @@ sub processes_with {
 	return @found;
 }
 
-# path_of_own is a name that is not there yet, in a folder that can be written.
+# path_of_own returns a new name in a writable folder.
 my $made = 0;
 sub path_of_own {
 	$made++;
@@ -119,22 +118,22 @@ sub path_of_own {
 	die "no folder to write in\n";
 }
 
-# own_mounts gives this process mounts of its own, so that none is left; where only a
-# new user namespace can, in one. Without, nothing is mounted.
+# own_mounts gives this process its own mount namespace, so that no mount is left; in a
+# new user namespace if necessary. Without one, nothing is mounted.
 sub own_mounts {
 	my ($mounts, $user) = (0x20000, 0x10000000); # CLONE_NEWNS, CLONE_NEWUSER
 	call("unshare", $mounts) == 0 or call("unshare", $mounts | $user) == 0 or die "no mounts of one's own: $!\n";
 	call("mount", "none", "/", 0, 0x44000, 0) == 0 or die "no private mounts: $!\n"; # MS_REC|MS_PRIVATE
 }
 
-# writable makes mounts writable for this process, where it can have mounts of its own.
+# writable makes mounts writable for this process, if it can have its own mount namespace.
 sub writable {
 	my (@paths) = @_;
 	eval { own_mounts(); 1 } or return;
 	call("mount", "none", $_, 0, 0x1020, 0) for @paths; # MS_REMOUNT|MS_BIND, not read-only
 }
 
-# mount_own mounts a file system: the folder, or undef and $!.
+# mount_own mounts a file system and returns the folder, or undef and $!.
 sub mount_own {
 	my ($type) = @_;
 	own_mounts();
@@ -147,7 +146,7 @@ sub mount_own {
 	return undef;
 }
 
-# make_node makes a device node: its path, or undef and $!.
+# make_node creates a device node and returns its path, or undef and $!.
 sub make_node {
 	my ($type, $major, $minor) = @_; # 0060000 block, 0020000 character
 	my $path = path_of_own("node");
@@ -155,8 +154,8 @@ sub make_node {
 	return undef;
 }
 
-# answers tells whether the canary is behind an address: it says its token. No
-# alarm: there is one already, the attempt's own.
+# answers reports whether the canary answers at an address with its token. It sets no
+# alarm, because the attempt already has one.
 sub answers {
 	my ($family, $address, $token) = @_;
 	socket(my $socket, $family, SOCK_STREAM, 0) or return (0, "socket: $!");

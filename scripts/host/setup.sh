@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Prepares a bare Debian or Ubuntu machine: a Docker Engine from the
-# distribution's packages that runs, mmdebstrap, a usable /dev/net/tun.
-# setup.sh [--yes] [--dry-run] [--tests] [--vm]; CI=true answers like --yes. --tests
-# adds what only the tests need, --vm what make test-vm needs. Can be run again.
+# Prepares a bare Debian or Ubuntu machine: a running Docker Engine from the
+# distribution's packages, mmdebstrap, a usable /dev/net/tun.
+# setup.sh [--yes] [--dry-run] [--tests] [--vm]; CI=true implies --yes. --tests adds
+# packages for the tests, --vm packages for make test-vm. Can be run again.
 set -euo pipefail
 
 yes=${CI:-} dry='' tests='' vm=''
@@ -40,12 +40,12 @@ answers() {
 	case "${DOCKER_HOST:-}" in
 	'') as_root curl -fsS --max-time 5 --unix-socket "$socket" http://docker/_ping >/dev/null 2>&1 ;;
 	unix://*) curl -fsS --max-time 5 --unix-socket "${DOCKER_HOST#unix://}" http://docker/_ping >/dev/null 2>&1 ;;
-	*) true ;; # a remote engine: runnerctl doctor judges it
+	*) true ;; # a remote engine: runnerctl doctor checks it
 	esac
 }
 tun_usable() { [ -c /dev/net/tun ] && [ "$(stat -c %a /dev/net/tun)" = 666 ]; }
 
-# What is missing, before anything is changed.
+# Find everything that is missing before changing anything.
 packages=()
 need() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ] || packages+=("$2"); }
 need curl curl
@@ -91,7 +91,7 @@ for step in "${steps[@]}"; do say "will $step"; done
 [ -z "$dry" ] || exit 0
 if [ "$yes" != true ]; then
 	[ -t 0 ] || fail "this changes the machine: run scripts/host/setup.sh --yes"
-	read -rp "setup: go on? [y/N] " answer
+	read -rp "setup: continue? [y/N] " answer
 	case "$answer" in [yY]*) ;; *) fail "nothing changed" ;; esac
 fi
 

@@ -1,6 +1,6 @@
-# Outer tree: the way from here into the job's machine, for exec, status and cancel. What
-# is read of the machine is data; no program or script of it runs here, so that a job
-# that broke its own can still be looked at.
+# Outer tree: functions to enter the job's machine, for exec, status and cancel. They read
+# files of the machine only as data and run none of its programs, so that they also work
+# in a machine that a job has broken.
 package Machine;
 use strict;
 use warnings;
@@ -9,7 +9,7 @@ our @EXPORT = qw(first_process enter become environment call runner_uid slurp);
 
 our $runner = 1001; # inside
 
-# Of Linux's headers, the calls by ELF's e_machine of x86_64 and arm64.
+# From Linux's headers, the calls by ELF's e_machine of x86_64 and arm64.
 my %calls = (
 	62 => { setns => 308, setgroups => 116, setresgid => 119, setresuid => 117, statfs => 137 },
 	183 => { setns => 268, setgroups => 159, setresgid => 149, setresuid => 147, statfs => 43 },
@@ -27,7 +27,7 @@ sub call {
 	return syscall($calls->{$name}, @_) == 0;
 }
 
-# slurp is the beginning of a file, "" where there is none.
+# slurp returns the beginning of a file, or "" if there is none.
 sub slurp {
 	my ($path) = @_;
 	sysopen my $file, $path, 04000 or return ""; # O_NONBLOCK: it may be a pipe
@@ -35,7 +35,7 @@ sub slurp {
 	return $text // "";
 }
 
-# first_process is the pid of the machine's init; 0 where there is none yet.
+# first_process returns the pid of the machine's init, or 0 if there is none yet.
 sub first_process {
 	my ($machine) = slurp("$ENV{XDG_RUNTIME_DIR}/machine.pid") =~ /^(\d+)$/ or return 0;
 	# Its only child.
@@ -43,7 +43,7 @@ sub first_process {
 	return $init // 0;
 }
 
-# runner_uid is the host's number of the machine's user runner.
+# runner_uid returns the uid of the machine's user runner on the host.
 sub runner_uid {
 	my ($first) = slurp("/etc/subuid") =~ /^[^:]*:(\d+):/ or die "/etc/subuid: no range\n";
 	return $first + $runner - 1;
@@ -61,9 +61,9 @@ sub enter {
 	chdir "/";
 }
 
-# become makes this process one of a user of the machine that it has entered, with the
-# groups of the machine's files. It returns the user's name and home; the name is
-# undefined where /etc/passwd has none.
+# become changes this process to a user of the entered machine, with the groups of the
+# machine's files. It returns the user's name and home; the name is undefined if
+# /etc/passwd has none.
 sub become {
 	my ($uid) = @_;
 	my ($name, $home);
@@ -83,8 +83,8 @@ sub become {
 	return ($name, $home);
 }
 
-# environment gives this process that of jobs, as scripts/image/environment does for the
-# agent: /etc/environment, certificates that runnerctl brought, and over them runners.env.
+# environment sets the environment of jobs, as scripts/image/environment does for the
+# agent: /etc/environment, certificates from runnerctl, overridden by runners.env.
 sub environment {
 	my ($uid, $name, $home) = @_;
 	my ($set) = $ENV{RUNNERCTL_ENV} // "";

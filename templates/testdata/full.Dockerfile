@@ -1,6 +1,6 @@
-# No syntax line: plain BuildKit builds this, no frontend image is fetched.
-# Two trees (ARCHITECTURE.md): the world that jobs see, and the small outer tree
-# that makes the user namespace and never runs a job.
+# No syntax line: BuildKit builds this without a frontend image.
+# Two root filesystems (ARCHITECTURE.md): the one of jobs, and the small outer tree,
+# which creates the user namespace and never runs a job.
 
 FROM debian:trixie-slim AS world
 ENV DEBIAN_FRONTEND=noninteractive
@@ -21,7 +21,7 @@ COPY image/world /
 RUN /usr/lib/runnerctl/world-check settle
 COPY image/podman /etc/containers/
 RUN /usr/lib/runnerctl/world-check tools
-# The quicker one; init takes the other where the host's kernel has no tables for it.
+# The faster variant; init selects the other one if the host's kernel has no tables for it.
 RUN ! update-alternatives --query iptables >/dev/null 2>&1 || update-alternatives --set iptables /usr/sbin/iptables-legacy
 RUN true
 USER root

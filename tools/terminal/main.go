@@ -1,5 +1,5 @@
-// Command terminal runs commands in a terminal and writes what it shows in the end as SVG,
-// once with light colours and once with dark ones.
+// Command terminal runs commands in a terminal and writes its final screen as SVG, once with
+// light colors and once with dark ones.
 //
 //	terminal -light light.svg -dark dark.svg 'ls -l' 'git status'
 package main

@@ -17,7 +17,7 @@ import (
 // rows are more than a picture should have.
 const rows = 60
 
-// screen is what a terminal shows.
+// screen is the content of a terminal.
 type screen struct{ *vt.Emulator }
 
 func newScreen(columns int) screen {
@@ -27,7 +27,7 @@ func newScreen(columns int) screen {
 	return screen{emulator}
 }
 
-// run shows a prompt with a command of a shell, and what the command prints.
+// run shows a prompt with a command of a shell, and the command's output.
 func (s screen) run(ctx context.Context, command string) error {
 	if s.lines() != nil {
 		fmt.Fprint(s, "\r\n")

@@ -13,7 +13,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// theme has a terminal's colours, and those of its window.
+// theme has a terminal's colors, and those of its window.
 type theme struct {
 	foreground, background string
 	bar, border, title     string
@@ -21,7 +21,7 @@ type theme struct {
 	palette                [16]string
 }
 
-// The colours are those of GitHub's pages.
+// The colors are those of GitHub's pages.
 var (
 	light = theme{
 		foreground: "#1f2328", background: "#ffffff", bar: "#f6f8fa", border: "#d1d9e0", title: "#59636e", shadow: 0.12,
@@ -41,7 +41,7 @@ var (
 
 // Lengths, in pixels.
 const (
-	cellWidth  = 8.4 // what a monospace font of 14 pixels has, but for a few
+	cellWidth  = 8.4 // the width in most monospace fonts of 14 pixels
 	lineHeight = 20
 	baseline   = 14 // of a line, below its top
 	fontSize   = 14
@@ -159,7 +159,7 @@ func (t theme) attributes(style uv.Style) (attributes string) {
 	return attributes
 }
 
-// of returns a style's two colours.
+// of returns a style's two colors.
 func (t theme) of(style uv.Style) (foreground, background string) {
 	foreground, background = t.color(style.Fg, t.foreground), t.color(style.Bg, t.background)
 	if style.Attrs&uv.AttrReverse != 0 {
@@ -187,7 +187,7 @@ func (t theme) color(of color.Color, otherwise string) string {
 	return fmt.Sprintf("#%02x%02x%02x", red>>8, green>>8, blue>>8)
 }
 
-// mixed returns two thirds of one colour and a third of another: still easy to read.
+// mixed returns two thirds of one color and a third of another: still easy to read.
 func mixed(most, least string) string {
 	mix := "#"
 	for i := 1; i < len(most); i += 2 {

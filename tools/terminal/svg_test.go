@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// content returns what a picture shows in the window's grid.
+// content returns the text of a picture in the window's grid.
 func content(picture []byte) string {
 	_, after, _ := strings.Cut(string(picture), "<g ")
 	_, after, _ = strings.Cut(after, "\n")

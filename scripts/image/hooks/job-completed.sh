@@ -1,6 +1,6 @@
 #!/bin/bash
-# After a job's last step, as runner: the operator's hooks, then, in a runner of many
-# jobs, nothing of this one is left to the next. A runner of one job is gone with it.
+# After a job's last step, as runner: runs the operator's hooks, and in a runner of many
+# jobs cleans up after this job. A runner of one job is removed after it.
 set -eu
 # shellcheck source=/dev/null
 . /usr/lib/runnerctl/hooks/lib.sh

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What both hooks need. They run with the environment that the job has made, so what is
-# runnerctl's own in them calls programs by their whole path, without that environment.
+# Functions of both hooks. They run with the environment of the job, so runnerctl's own
+# part calls programs by their full path, without that environment.
 
 # run_all FOLDER runs the operator's hooks in the order of their names.
 run_all() {
@@ -14,22 +14,22 @@ run_all() {
 	done
 }
 
-# await_docker waits for the machine's own daemon, whatever Docker the job uses.
+# await_docker waits for the machine's own daemon, even if the job uses another one.
 await_docker() {
 	local limit=60 end
 	end=$((SECONDS + limit))
 	until /usr/bin/env -i /usr/bin/curl -q -fs --max-time 5 --output /dev/null --unix-socket /run/docker.sock http://docker/_ping; do
 		((SECONDS < end)) || {
-			echo "this runner's Docker daemon did not answer within ${limit}s; runnerctl logs --source dockerd tells why" >&2
+			echo "this runner's Docker daemon did not answer within ${limit}s; runnerctl logs --source dockerd shows why" >&2
 			return 1
 		}
 		/usr/bin/sleep 0.05
 	done
 }
 
-# clean has the cleaner remove what jobs left, and waits for its answer to this very
-# question: one that took too long may have left its own. In a runner of one job there
-# is none.
+# clean lets the cleaner remove files and processes of jobs, and waits for the answer to
+# this request: an earlier request that timed out may have left its answer. A runner of one
+# job has no cleaner.
 clean() {
 	[[ -d /usr/lib/runnerctl/first ]] || return 0
 	local answer limit=300
@@ -42,8 +42,8 @@ clean() {
 			[[ $asker != "$1" ]] || { echo "$said" && break; }
 		done </run/runnerctl/cleaned' - "$EPOCHREALTIME" </dev/null) || answer="not done within ${limit}s"
 	[[ -z $answer ]] || {
-		echo "this runner is not clean of its last job: $answer" >&2
-		echo "Its jobs fail until it is. Mend it by runnerctl exec --root, or replace it: runnerctl down, then up." >&2
+		echo "this runner was not cleaned after its last job: $answer" >&2
+		echo "Its jobs fail until it is clean. Repair it with runnerctl exec --root, or replace it: runnerctl down, then up." >&2
 		return 1
 	}
 }

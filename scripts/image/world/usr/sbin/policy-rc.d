@@ -1,8 +1,8 @@
 #!/bin/sh
-# policy-rc.d [OPTIONS] SERVICE ACTIONS [RUNLEVEL]: invoke-rc.d asks it whether a package
-# may start its service: 0 yes, 101 no. In a running machine packages start their
-# services, as on GitHub's; while an image is built nothing starts. Docker's daemons are
-# the machine's own, and the others touch a kernel that is the host's.
+# policy-rc.d [OPTIONS] SERVICE ACTIONS [RUNLEVEL]: invoke-rc.d calls it to check whether a
+# package may start its service: 0 yes, 101 no. In a running machine, packages start their
+# services, as on GitHub's machines; during the build of an image, nothing starts. Docker's
+# daemons belong to the machine, and the other services would change the host's kernel.
 while :; do
 	case "${1:-}" in
 	--*) shift ;;
