@@ -3,7 +3,6 @@ package commands
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -52,21 +51,4 @@ func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
 		last = append(last, [2]string{line.Source, ui.Plain(line.Text)})
 	}
 	writeSection(out, theme, "last words", last)
-}
-
-// linesOf returns the log lines of a record and, with diagnostics, the agent's own lines,
-// whose only time is the runner's end.
-func linesOf(record *fleet.Record, diagnostics bool) []fleet.LogLine {
-	lines := record.LogLines()
-	if !diagnostics {
-		return lines
-	}
-	end := record.Finished
-	if end.IsZero() && len(lines) > 0 {
-		end = lines[len(lines)-1].Time
-	}
-	for line := range strings.Lines(string(record.Diagnostics)) {
-		lines = append(lines, fleet.LogLine{Time: end, Runner: record.Name, Source: fleet.Diagnostics, Text: strings.TrimSuffix(line, "\n")})
-	}
-	return lines
 }

@@ -40,11 +40,4 @@ last words
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
-	if lines := linesOf(&record, false); len(lines) != 1 || lines[0] != line {
-		t.Errorf("got %+v, want %+v alone", lines, line)
-	}
-	spoken := fleet.LogLine{Time: record.Finished, Runner: "ci-7k2p", Source: "diagnostics", Text: "a worker spoke"}
-	if lines := linesOf(&record, true); len(lines) != 3 || lines[2] != spoken {
-		t.Errorf("got %+v, want 3 lines, the last %+v", lines, spoken)
-	}
 }
