@@ -1,4 +1,4 @@
-package commands
+package view
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-func TestRecordOfOneThatIsGone(t *testing.T) {
+func TestWriteRecord(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	line := fleet.LogLine{Time: at, Runner: "ci-7k2p", Source: "agent", Text: "Killed \x1b[2J"}
 	record := fleet.Record{
@@ -19,7 +19,7 @@ func TestRecordOfOneThatIsGone(t *testing.T) {
 		Log: []byte(line.Paper() + "\n"), Diagnostics: []byte("==> Worker.log <==\na worker spoke\n"),
 	}
 	var out bytes.Buffer
-	writeRecord(&out, &record, ui.NewTheme("never", false, os.Getenv))
+	WriteRecord(&out, &record, "runnerctl logs --source diagnostics ci-7k2p", ui.NewTheme("never", false, os.Getenv))
 	const want = `ci-7k2p
   fleet        ci
   state        gone

@@ -1,4 +1,4 @@
-package commands
+package view
 
 import (
 	"fmt"
@@ -9,10 +9,12 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// lastOfRecord is how many of a runner's last log lines inspect shows.
+// lastOfRecord is how many of a runner's last log lines a record shows.
 const lastOfRecord = 10
 
-func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
+// WriteRecord prints the record of a removed runner. more is the command that shows the log
+// files of its agent.
+func WriteRecord(w io.Writer, of *fleet.Record, more string, theme ui.Theme) {
 	at := func(when time.Time) string {
 		if when.IsZero() {
 			return "–"
@@ -25,9 +27,9 @@ func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
 	}
 	diagnostics := "–"
 	if size := len(of.Diagnostics); size > 0 {
-		diagnostics = fmt.Sprintf("%s: runnerctl logs --source %s %s", ui.Bytes(int64(size)), fleet.Diagnostics, of.Name)
+		diagnostics = fmt.Sprintf("%s: %s", ui.Bytes(int64(size)), more)
 	}
-	writeSection(out, theme, of.Name, [][2]string{
+	writeSection(w, theme, of.Name, [][2]string{
 		{"fleet", of.Fleet},
 		{"state", "gone"},
 		{"cause", known(of.Cause)},
@@ -50,5 +52,5 @@ func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
 	for _, line := range lines[max(0, len(lines)-lastOfRecord):] {
 		last = append(last, [2]string{line.Source, ui.Plain(line.Text)})
 	}
-	writeSection(out, theme, "last words", last)
+	writeSection(w, theme, "last words", last)
 }
