@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/config"
-	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 	"github.com/runnerctl/runnerctl/internal/session"
 )
@@ -169,48 +167,6 @@ func TestGhTokenIsTheLast(t *testing.T) {
 	}
 }
 
-func TestPsShowsBothViews(t *testing.T) {
-	of := fleet.Agent{Mode: fleet.JIT, URL: "https://github.com/acme", Ephemeral: true}
-	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	runner := func(name string, state fleet.State, listing *fleet.Listing) fleet.Runner {
-		return fleet.Runner{Name: name, Fleet: "ci", State: state, Ready: state == fleet.Running, DockerVersion: "26.1.5", Created: now.Add(-4 * time.Minute), CPUs: 2, Memory: 4 << 30, DiskFree: 1 << 30, Agent: of, Listing: listing, Busy: state == fleet.Running && listing != nil && listing.Busy}
-	}
-	runners := []fleet.Runner{
-		runner("ci-7k2p", fleet.Running, &fleet.Listing{State: fleet.Online, ID: 1}),
-		runner("ci-9xqd", fleet.Running, &fleet.Listing{State: fleet.Online, Busy: true, ID: 2, JobURL: "https://github.com/acme/api/actions/runs/3/job/4"}),
-		runner("ci-m3ta", fleet.Running, &fleet.Listing{State: fleet.NotListed}),
-		runner("ci-p4vb", fleet.Running, &fleet.Listing{State: fleet.Offline, ID: 3}),
-		runner("ci-q5wc", fleet.Exited, &fleet.Listing{State: fleet.NotListed}),
-		runner("ci-r6xd", fleet.Exited, &fleet.Listing{State: fleet.Offline, Busy: true, ID: 4}),
-		runner("ci-s7ye", fleet.Running, nil),
-		runner("ci-u9ab", fleet.Running, &fleet.Listing{State: fleet.NotAsked}),
-		{Name: "ci-t8zf", Fleet: "ci", State: fleet.Running, Created: now, CPUs: 2, Memory: 4 << 30},
-	}
-	var out strings.Builder
-	writeRunners(&out, runners, false, now)
-	want := `NAME     FLEET  STATE         DOCKER  GITHUB           UP    CPUS  MEMORY  JOB
-ci-7k2p  ci     ready         26.1.5  online           4m    2     4GiB    –
-ci-9xqd  ci     busy          26.1.5  busy             4m    2     4GiB    acme/api/actions/runs/3/job/4
-ci-m3ta  ci     ready         26.1.5  not listed ⚠     4m    2     4GiB    –
-ci-p4vb  ci     ready         26.1.5  offline ⚠        4m    2     4GiB    –
-ci-q5wc  ci     exited: done  –       not listed       4m    2     4GiB    –
-ci-r6xd  ci     exited: done  –       offline, busy ⚠  4m    2     4GiB    –
-ci-s7ye  ci     ready         26.1.5  ?                4m    2     4GiB    –
-ci-u9ab  ci     ready         26.1.5  not asked        4m    2     4GiB    –
-ci-t8zf  ci     starting      –       –                0.0s  2     4GiB    –
-`
-	if out.String() != want {
-		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
-	}
-	text, err := json.Marshal(runners[1])
-	if err != nil || !strings.Contains(string(text), `"github":{"state":"online","busy":true,"id":2,"job_url":"https://github.com/acme/api/actions/runs/3/job/4"}`) {
-		t.Errorf("got %s, %v, want the state, id and page of ci-9xqd's job under github", text, err)
-	}
-	if text, _ = json.Marshal(runners[8]); strings.Contains(string(text), "github") {
-		t.Errorf("got %s, want no github", text)
-	}
-}
-
 // registered returns the names of the runners that the stand-in lists, sorted.
 func registered(github *ghsim.Server) (names []string) {
 	for _, one := range github.Runners() {
@@ -243,19 +199,4 @@ func githubOf(t *testing.T) *ghapi.Client {
 		t.Fatal(err)
 	}
 	return client
-}
-
-// A token that may register runners may lack the right to read runs: the rest of the view
-// stays.
-func TestJobsThatMayNotBeRead(t *testing.T) {
-	t.Chdir(t.TempDir())
-	github := newGitHub(t, ghsim.Options{}, "acme/api")
-	github.Inject(ghsim.Fault{Match: "GET /repos/acme/api/actions/runs", Status: 403})
-	client := githubOf(t)
-	address := client.Target().URL()
-	busy := fleet.Runner{Name: "ci-a", Agent: fleet.Agent{Mode: fleet.JIT, URL: address}, Listing: &fleet.Listing{State: fleet.Online, Busy: true}}
-	err := addJobs(t.Context(), fleet.Forges{address: ghapi.NewForge(client, "", 1, "x86_64")}, []fleet.Runner{busy})
-	if err == nil || !strings.Contains(withHint(err), "GET /repos/acme/api/actions/runs: GitHub answered 403") || !strings.Contains(withHint(err), "Actions (read)") || busy.Listing.State != fleet.Online {
-		t.Errorf("error %v, state %s, want the call, 403, the permission Actions (read), and the state %s", err, busy.Listing.State, fleet.Online)
-	}
 }

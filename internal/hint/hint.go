@@ -62,3 +62,11 @@ func FirstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
 }
+
+// Line is an error's message and hint in one line.
+func Line(err error) string {
+	if text := Of(err); text != "" {
+		return err.Error() + " (" + text + ")"
+	}
+	return err.Error()
+}

@@ -43,3 +43,12 @@ func TestOfWrappedErrors(t *testing.T) {
 		t.Error("a hint hides the error")
 	}
 }
+
+func TestLine(t *testing.T) {
+	plain := errors.New("plain")
+	for want, err := range map[string]error{"plain": plain, "plain (own hint)": failure{plain}} {
+		if got := Line(err); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -1,5 +1,5 @@
-// Package view prints runners, records, events and doctor's reports for people. It imports
-// internal/{doctor,fleet,session,ui}.
+// Package view prints runners, records, logs, events and doctor's reports for people, and lines
+// that come one by one also as JSON. It imports internal/{doctor,fleet,ui}.
 package view
 
 import (

@@ -1,4 +1,4 @@
-package commands
+package view
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-func TestRecordOfOneThatIsGone(t *testing.T) {
+func TestWriteRecord(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	line := fleet.LogLine{Time: at, Runner: "ci-7k2p", Source: "agent", Text: "Killed \x1b[2J"}
 	record := fleet.Record{
@@ -19,7 +19,7 @@ func TestRecordOfOneThatIsGone(t *testing.T) {
 		Log: []byte(line.Paper() + "\n"), Diagnostics: []byte("==> Worker.log <==\na worker spoke\n"),
 	}
 	var out bytes.Buffer
-	writeRecord(&out, &record, ui.NewTheme("never", false, os.Getenv))
+	WriteRecord(&out, &record, "runnerctl logs --source diagnostics ci-7k2p", ui.NewTheme("never", false, os.Getenv))
 	const want = `ci-7k2p
   fleet        ci
   state        gone
@@ -39,12 +39,5 @@ last words
 `
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
-	}
-	if lines := linesOf(&record, false); len(lines) != 1 || lines[0] != line {
-		t.Errorf("got %+v, want %+v alone", lines, line)
-	}
-	spoken := fleet.LogLine{Time: record.Finished, Runner: "ci-7k2p", Source: "diagnostics", Text: "a worker spoke"}
-	if lines := linesOf(&record, true); len(lines) != 3 || lines[2] != spoken {
-		t.Errorf("got %+v, want 3 lines, the last %+v", lines, spoken)
 	}
 }

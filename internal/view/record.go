@@ -1,19 +1,20 @@
-package commands
+package view
 
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// lastOfRecord is how many of a runner's last log lines inspect shows.
+// lastOfRecord is how many of a runner's last log lines a record shows.
 const lastOfRecord = 10
 
-func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
+// WriteRecord prints the record of a removed runner. more is the command that shows the log
+// files of its agent.
+func WriteRecord(w io.Writer, of *fleet.Record, more string, theme ui.Theme) {
 	at := func(when time.Time) string {
 		if when.IsZero() {
 			return "–"
@@ -26,9 +27,9 @@ func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
 	}
 	diagnostics := "–"
 	if size := len(of.Diagnostics); size > 0 {
-		diagnostics = fmt.Sprintf("%s: runnerctl logs --source %s %s", ui.Bytes(int64(size)), fleet.Diagnostics, of.Name)
+		diagnostics = fmt.Sprintf("%s: %s", ui.Bytes(int64(size)), more)
 	}
-	writeSection(out, theme, of.Name, [][2]string{
+	writeSection(w, theme, of.Name, [][2]string{
 		{"fleet", of.Fleet},
 		{"state", "gone"},
 		{"cause", known(of.Cause)},
@@ -51,22 +52,5 @@ func writeRecord(out io.Writer, of *fleet.Record, theme ui.Theme) {
 	for _, line := range lines[max(0, len(lines)-lastOfRecord):] {
 		last = append(last, [2]string{line.Source, ui.Plain(line.Text)})
 	}
-	writeSection(out, theme, "last words", last)
-}
-
-// linesOf returns the log lines of a record and, with diagnostics, the agent's own lines,
-// whose only time is the runner's end.
-func linesOf(record *fleet.Record, diagnostics bool) []fleet.LogLine {
-	lines := record.LogLines()
-	if !diagnostics {
-		return lines
-	}
-	end := record.Finished
-	if end.IsZero() && len(lines) > 0 {
-		end = lines[len(lines)-1].Time
-	}
-	for line := range strings.Lines(string(record.Diagnostics)) {
-		lines = append(lines, fleet.LogLine{Time: end, Runner: record.Name, Source: fleet.Diagnostics, Text: strings.TrimSuffix(line, "\n")})
-	}
-	return lines
+	writeSection(w, theme, "last words", last)
 }
