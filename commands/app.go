@@ -127,7 +127,7 @@ func report(ctx context.Context, s session.Session, err error) int {
 		return 0
 	case errors.As(err, &code):
 		return int(code)
-	case errors.Is(context.Cause(ctx), errInterrupted):
+	case errors.Is(context.Cause(ctx), errInterrupted), errors.Is(err, ui.ErrInterrupted):
 		return exitInterrupted
 	}
 	theme := ui.NewTheme(s.Color, s.Streams.ErrTTY, s.Env)
