@@ -21,6 +21,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/access"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/execute"
 	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
@@ -32,11 +33,6 @@ const (
 	exitAuth        = 4
 	exitInterrupted = 130
 )
-
-// exitCode passes on the exit code of a command that ran inside a runner.
-type exitCode int
-
-func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 // verb is a command of runnerctl.
 type verb struct {
@@ -120,14 +116,14 @@ func (o *output) Fd() uintptr {
 }
 
 func report(ctx context.Context, s session.Session, err error) int {
-	var code exitCode
+	var code execute.ExitCode
 	var usage *cmdline.UsageError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &code):
 		return int(code)
-	case errors.Is(context.Cause(ctx), errInterrupted):
+	case errors.Is(context.Cause(ctx), errInterrupted), errors.Is(err, ui.ErrInterrupted):
 		return exitInterrupted
 	}
 	theme := ui.NewTheme(s.Color, s.Streams.ErrTTY, s.Env)

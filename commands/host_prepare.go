@@ -112,7 +112,7 @@ func sure(s session.Session, options prepareOptions, question string) error {
 	if !s.Asks() {
 		return &cmdline.UsageError{Command: "host", Problem: "no terminal for the confirmation: use --yes, or --dry-run to see the plan"}
 	}
-	yes, err := confirm(s, question)
+	yes, err := s.Prompt.Confirm(question, false)
 	if err == nil && !yes {
 		return session.ErrFailed
 	}

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/session"
-	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 type initOptions struct {
@@ -162,9 +160,6 @@ func answerTo(s session.Session, q question, options initOptions, wanted config.
 			}
 			return trial.Validate()
 		})
-	}
-	if errors.Is(err, ui.ErrInterrupted) {
-		return "", exitCode(exitInterrupted)
 	}
 	return answer, err
 }

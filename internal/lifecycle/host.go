@@ -1,7 +1,8 @@
-// Package lifecycle brings fleets up and down on one host or on several: it puts together the
-// checks, the image, the desired state, the reconcile loop and the supervisor. It imports
-// dockerx and internal/{access,config,controller,doctor,facts,fleet,hint,image,prune,session,
-// supervisor,ui,view}.
+// Package lifecycle brings fleets up and down on one host or on several, makes a runner for one
+// command, and removes objects that nobody needs. It puts together the checks, the image, the
+// desired state, the reconcile loop and the supervisor. It imports dockerx and
+// internal/{access,config,controller,doctor,execute,facts,fleet,hint,image,prune,session,
+// supervisor,transfer,ui,view}.
 package lifecycle
 
 import (

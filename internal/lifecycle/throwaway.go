@@ -1,0 +1,99 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+
+	"github.com/runnerctl/runnerctl/internal/controller"
+	"github.com/runnerctl/runnerctl/internal/execute"
+	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/session"
+	"github.com/runnerctl/runnerctl/internal/transfer"
+)
+
+// ThrowAway are the options of run: a command in a fresh runner.
+type ThrowAway struct {
+	Fleet
+	Command execute.Command
+	Copy    transfer.Folder // copied into the runner first, unless it is empty
+	Keep    bool            // leave the runner when the command has ended
+}
+
+// Run makes a runner, runs the command in it, and removes the runner. With Keep it returns the
+// name of the runner that stays.
+func (o ThrowAway) Run(ctx context.Context, s session.Session) (kept string, err error) {
+	host, _, err := o.Connect(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	engine := host.Engine
+	defer engine.Close()
+	made, err := o.EnsureImage(ctx, s, engine)
+	if err != nil {
+		return "", err
+	}
+	spec, err := host.Spec(ctx, made)
+	if err != nil {
+		return "", err
+	}
+	spec.Role = fleet.ThrowAway
+	if o.Keep {
+		spec.Role = fleet.Kept
+	}
+	taken, err := engine.Names(ctx)
+	if err != nil {
+		return "", err
+	}
+	name := fleet.NewName(spec.Fleet+"-run", taken)
+
+	// The hold is created first and released last: a throw-away runner without one was left by
+	// a process that was killed.
+	release, err := engine.Hold(ctx, spec.Fleet, name, made.ID)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	if err := host.startOne(ctx, spec, name); err != nil {
+		return "", err
+	}
+	err = o.use(ctx, host, name)
+	if o.Keep {
+		return name, err
+	}
+	if left := engine.Discard(ctx, name); left != nil {
+		err = errors.Join(err, &LeftError{left})
+	}
+	return "", err
+}
+
+// LeftError reports why a throw-away runner could not be removed.
+type LeftError struct{ error }
+
+// Unwrap returns the cause.
+func (e *LeftError) Unwrap() error { return e.error }
+
+// startOne makes the runner and waits until it is ready. On an error it leaves nothing behind.
+func (h Host) startOne(ctx context.Context, spec fleet.Spec, name string) error {
+	s := h.Session
+	if h.Build.Progress == "quiet" {
+		s = s.Silent()
+	}
+	show := s.NewProgress(h.Build.Progress, h.Theme)
+	defer show.Close()
+	loop := controller.Controller{Fleet: spec.Fleet, Engine: h.Engine, Progress: show}
+	return loop.Create(ctx, fleet.Wish{Spec: spec, Ready: h.Ready}, name)
+}
+
+// use copies the folder into the runner and runs the command there.
+func (o ThrowAway) use(ctx context.Context, host Host, name string) error {
+	runner, err := host.Engine.Runner(ctx, name)
+	if err != nil {
+		return err
+	}
+	if o.Copy.Dir != "" {
+		if err := o.Copy.Send(ctx, host.Session, host.Engine, runner); err != nil {
+			return err
+		}
+	}
+	return o.Command.In(ctx, host.Session, host.Engine, runner)
+}
