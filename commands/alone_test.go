@@ -120,20 +120,20 @@ func TestEnvironmentContractIsStrict(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	target, token := "REPO_URL=https://github.com/acme/api", "RUNNER_TOKEN=registration-8910"
 	for want, env := range map[string][]string{
-		"a credential is required":                              {target},
-		"more than one credential":                            {target, token, "ACCESS_TOKEN=ghp_8910"},
-		"APP_ID and APP_PRIVATE_KEY must be set together":              {target, "APP_ID=1"},
-		"APP_ID=one: expected a number":                       {target, "APP_ID=one", "APP_PRIVATE_KEY=x"},
-		"RUNNER_SCOPE=repo needs REPO_URL":                    {token},
-		"REPO_URL=acme/api: expected https://HOST/OWNER/REPO": {token, "REPO_URL=acme/api"},
-		"GITHUB_HOST is ghes.example.com":                     {target, token, "GITHUB_HOST=ghes.example.com"},
-		"RUNNER_SCOPE=galaxy: expected repo, org or enterprise":        {target, token, "RUNNER_SCOPE=galaxy"},
-		"RUNNER_SCOPE=org needs ORG_NAME":                     {target, token, "RUNNER_SCOPE=org"},
-		"EPHEMERAL=maybe: expected true or false":                      {target, token, "EPHEMERAL=maybe"},
-		"DISABLE_AUTO_UPDATE=false: this agent never":     {target, token, "DISABLE_AUTO_UPDATE=false"},
-		"DISABLE_AUTOMATIC_DEREGISTRATION=0: a runner can't remove itself":  {target, token, "DISABLE_AUTOMATIC_DEREGISTRATION=0"},
-		"LABELS has more than one line":                       {target, token, "LABELS=a\nb"},
-		"APP_LOGIN=a b: expected a user's":                    {target, "APP_ID=1", "APP_PRIVATE_KEY=x", "APP_LOGIN=a b"},
+		"a credential is required":                                         {target},
+		"more than one credential":                                         {target, token, "ACCESS_TOKEN=ghp_8910"},
+		"APP_ID and APP_PRIVATE_KEY must be set together":                  {target, "APP_ID=1"},
+		"APP_ID=one: expected a number":                                    {target, "APP_ID=one", "APP_PRIVATE_KEY=x"},
+		"RUNNER_SCOPE=repo needs REPO_URL":                                 {token},
+		"REPO_URL=acme/api: expected https://HOST/OWNER/REPO":              {token, "REPO_URL=acme/api"},
+		"GITHUB_HOST is ghes.example.com":                                  {target, token, "GITHUB_HOST=ghes.example.com"},
+		"RUNNER_SCOPE=galaxy: expected repo, org or enterprise":            {target, token, "RUNNER_SCOPE=galaxy"},
+		"RUNNER_SCOPE=org needs ORG_NAME":                                  {target, token, "RUNNER_SCOPE=org"},
+		"EPHEMERAL=maybe: expected true or false":                          {target, token, "EPHEMERAL=maybe"},
+		"DISABLE_AUTO_UPDATE=false: this agent never":                      {target, token, "DISABLE_AUTO_UPDATE=false"},
+		"DISABLE_AUTOMATIC_DEREGISTRATION=0: a runner can't remove itself": {target, token, "DISABLE_AUTOMATIC_DEREGISTRATION=0"},
+		"LABELS has more than one line":                                    {target, token, "LABELS=a\nb"},
+		"APP_LOGIN=a b: expected a user's":                                 {target, "APP_ID=1", "APP_PRIVATE_KEY=x", "APP_LOGIN=a b"},
 	} {
 		config, host := alone(f.spec.Image, env...)
 		id := startAlone(t, f.api, config, host)

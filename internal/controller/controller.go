@@ -66,7 +66,7 @@ func (e *NoWishError) Error() string {
 	return fmt.Sprintf("fleet %s has no wish to supervise", e.Fleet)
 }
 
-// Hint suggests what to do.
+// Hint returns advice for the user.
 func (e *NoWishError) Hint() string { return "runnerctl up says what is wished" }
 
 // Converge brings the fleet to a desired state whose policy is Once. It returns when every

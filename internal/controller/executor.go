@@ -321,7 +321,7 @@ func (e *LeftError) Error() string {
 	return fmt.Sprintf("runner %s stays registered at %s: %s", e.Name, e.URL, e.Why)
 }
 
-// Hint suggests what to do.
+// Hint returns advice for the user.
 func (e *LeftError) Hint() string {
 	return "runnerctl down removes it once GitHub shows it as offline and idle, within minutes; no runner of this engine has it any more"
 }

@@ -147,7 +147,7 @@ func (e *StillBusyError) Error() string {
 	return fmt.Sprintf("runner %s: its job has not ended within %s", e.Runner, e.After)
 }
 
-// Hint suggests what to do.
+// Hint returns advice for the user.
 func (e *StillBusyError) Hint() string {
 	return "runnerctl down again waits on (--wait LIMIT); --force cancels the job"
 }

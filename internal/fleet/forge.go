@@ -189,7 +189,7 @@ func (e *NotOnlineError) Cause() string {
 // Last holds the runner's last log lines.
 func (e *NotOnlineError) Last() []string { return e.Lines }
 
-// Hint suggests what to do.
+// Hint returns advice for the user.
 func (e *NotOnlineError) Hint() string {
 	return "can runners reach " + e.URL + "? (proxies and firewalls of the host hold for them too); a slow one is given more time by runners.readyTimeout"
 }

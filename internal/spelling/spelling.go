@@ -1,5 +1,5 @@
 // Package spelling suggests the word that a mistyped one probably stands for. It imports
-// nothing of runnerctl.
+// runnerctl.
 package spelling
 
 import "strings"
