@@ -122,7 +122,7 @@ func cpOutOfARunner(t *testing.T, runner string) {
 	if got := readFile("good"); got != "result\n" {
 		t.Errorf("cp -L of a link: %q, want %q", got, "result\n")
 	}
-	cpFails(t, "leads out", runner+":job/bad", "bad")
+	cpFails(t, "a symbolic link out of the destination", runner+":job/bad", "bad")
 	cpFails(t, "nosuch: Cannot stat", runner+":nosuch", "x")
 	cpFails(t, "Permission denied", runner+":/etc/shadow", "x")
 	cpFails(t, "no such folder", runner+":job/good", "nosuch/", "-L")

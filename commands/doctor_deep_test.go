@@ -41,7 +41,7 @@ func TestDeepOfflineSaysWhatIsMissing(t *testing.T) {
 	for settings, want := range map[string]string{
 		"image: {base: nosuch.invalid/base:1}":      "the engine has no base image nosuch.invalid/base:1, and --offline makes none",
 		"image: {packages: [no-such-package]}":      "runner image",
-		"target: https://github.invalid/acme/tools": "only GitHub tells which agent",
+		"target: https://github.invalid/acme/tools": "only GitHub knows which agent",
 	} {
 		if err := os.WriteFile("runnerctl.yaml", []byte(settings+"\n"), 0o600); err != nil {
 			t.Fatal(err)
