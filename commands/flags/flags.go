@@ -3,7 +3,6 @@
 package flags
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -103,11 +102,7 @@ func JSON(c *cli.Context) (bool, error) {
 }
 
 // WriteJSON prints the single document of -o json.
-func WriteJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
-}
+func WriteJSON(w io.Writer, value any) error { return ui.WriteJSON(w, value) }
 
 // Host is the flag of the engine's machine.
 func Host() cli.Flag {
