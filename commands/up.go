@@ -92,7 +92,7 @@ func runUp(ctx context.Context, s session.Session, options lifecycle.Up) error {
 // stopAttached stops a fleet in the same way as down. The errors of an interrupted command are
 // not printed by its caller.
 func stopAttached(ctx context.Context, s session.Session, options lifecycle.Up) {
-	down := lifecycle.Down{Settings: options.Settings, Fleet: options.Settings.Name, Wait: jobsWait, Theme: options.Theme}
+	down := lifecycle.Down{Settings: options.Settings, Fleet: options.Settings.Name, Wait: lifecycle.JobsWait, Theme: options.Theme}
 	err := session.OnEach(s.Each(), func(s session.Session) error { return down.Run(context.WithoutCancel(ctx), s) })
 	for _, one := range session.Flatten(err) {
 		if one != nil {
