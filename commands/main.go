@@ -11,6 +11,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/internal/access"
+	"github.com/runnerctl/runnerctl/internal/advice"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/session"
@@ -83,12 +84,7 @@ func report(ctx context.Context, s session.Session, err error) int {
 		return exitInterrupted
 	}
 	theme := ui.NewTheme(s.Color, s.Streams.ErrTTY, s.Env)
-	for _, one := range session.Flatten(err) {
-		if errors.Is(one, session.ErrFailed) {
-			continue
-		}
-		ui.Error(s.Streams.Err, theme, advised(one))
-	}
+	advice.Print(s.Streams.Err, theme, err)
 	if errors.As(err, &usage) {
 		return exitUsage
 	}

@@ -79,7 +79,15 @@ func (d deep) ensureImage(ctx context.Context, of lifecycle.Fleet) (lifecycle.Im
 	}
 	found, err := wanted.Find(ctx, d.engine)
 	if err == nil && found.Missing != "" {
-		err = hint.Add(fmt.Errorf("the engine has no %s, and --offline makes none", found.Missing), "runnerctl build")
+		err = &MissingError{found.Missing}
 	}
 	return lifecycle.Image{Tag: found.Tag, ID: found.ID}, err
+}
+
+// MissingError reports an image that the self-test needs, and may not make because it is
+// offline.
+type MissingError struct{ Image string }
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("the engine has no %s, and --offline makes none", e.Image)
 }
