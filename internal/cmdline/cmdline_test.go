@@ -138,6 +138,7 @@ func TestCompleteVerbs(t *testing.T) {
 		"host l":                "ls",
 		"host --":               "--color --help",
 		"host nosuch ":          "",
+		"host --wait 5m ":       "ls drain",
 		"host drain ":           "vm1 vm2",
 		"host drain vm1 ":       "",
 		"host empty vm2":        "vm2",

@@ -61,9 +61,6 @@ func pickVerbs(command Command, words []string) (last Command, names, rest []str
 		return command, nil, words
 	}
 	wantsValue := flagsOf(command)
-	for _, verb := range command.Verbs {
-		maps.Copy(wantsValue, flagsOf(verb))
-	}
 	for i := 0; i < len(words) && words[i] != "--"; i++ {
 		if isFlag(words[i]) {
 			if _, wanting := spread(words[i], wantsValue); wanting {
@@ -83,13 +80,17 @@ func pickVerbs(command Command, words []string) (last Command, names, rest []str
 
 func isFlag(word string) bool { return len(word) > 1 && word[0] == '-' }
 
-// flagsOf returns for each name of a command's flags whether a value follows it.
+// flagsOf returns for each name of a command's flags, and of its verbs' flags, whether a value
+// follows it.
 func flagsOf(command Command) map[string]bool {
 	wantsValue := map[string]bool{}
 	for _, flag := range command.Flags {
 		for _, name := range flag.Names() {
 			wantsValue[name] = takesValue(flag)
 		}
+	}
+	for _, verb := range command.Verbs {
+		maps.Copy(wantsValue, flagsOf(verb))
 	}
 	return wantsValue
 }
