@@ -51,6 +51,19 @@ func TestComplete(t *testing.T) {
 		"logs ci-7k2p ":               "ci-9xqd",
 		"help bu":                     "build",
 		"help build ":                 "",
+		"help host ":                  "ls drain prepare cloud-init",
+		"help host dr":                "drain",
+		"help host drain ":            "",
+		"host ":                       "ls drain prepare cloud-init",
+		"host p":                      "prepare",
+		"host -":                      "--color --help",
+		"host nosuch ":                "",
+		"host drain vm":               "vm1 vm2",
+		"host drain vm1 ":             "",
+		"host --wait 5m drain ":       "vm1 vm2",
+		"host drain --f":              "--fleet --force",
+		"host ls -o ":                 "table json",
+		"host ls --dry":               "",
 		"completion ":                 "bash zsh fish",
 		"completion bash ":            "",
 		"ps --fleet --color ":         "auto always never",
@@ -81,7 +94,7 @@ func TestCompletedValuesAreTheFlags(t *testing.T) {
 			}
 			for _, value := range choice.Words {
 				if usage := cmdline.FlagDefinition(flag).Text; !strings.Contains(usage, value) {
-					t.Errorf("%s --%s: %s is not in %q", command.Name, flag.Names()[0], value, usage)
+					t.Errorf("%s --%s: %s is not in %q", command.name, flag.Names()[0], value, usage)
 				}
 			}
 		}

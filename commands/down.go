@@ -2,7 +2,6 @@ package commands
 
 import (
 	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -11,9 +10,6 @@ import (
 	"github.com/runnerctl/runnerctl/internal/lifecycle"
 	"github.com/runnerctl/runnerctl/internal/session"
 )
-
-// jobsWait is how long down waits for jobs by default.
-const jobsWait = 30 * time.Minute
 
 func downCommand(s session.Session) verb {
 	return verb{Command: &cli.Command{
@@ -26,7 +22,7 @@ func downCommand(s session.Session) verb {
 		Flags: slices.Concat(flags.Config(), flags.GitHub(), []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "every fleet on this engine, and what is left of runs", Category: "Plan"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
-			&cli.DurationFlag{Name: "wait", Usage: "`LIMIT` for jobs to end", Value: jobsWait, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
+			&cli.DurationFlag{Name: "wait", Usage: "`LIMIT` for jobs to end", Value: lifecycle.JobsWait, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
 			&cli.BoolFlag{Name: "force", Usage: "cancel jobs, and go on though GitHub can't be asked", Category: "GitHub"},
 			flags.Color(),
 		}),

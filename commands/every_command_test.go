@@ -14,16 +14,30 @@ import (
 	"github.com/runnerctl/runnerctl/internal/session"
 )
 
-// visible returns the commands that an operator sees. A rule for one must hold for all,
-// including future ones.
-func visible(t *testing.T) []*cli.Command {
+// operatorsCommand is a command that an operator sees, by its whole name.
+type operatorsCommand struct {
+	*cli.Command
+	name string
+}
+
+func (c operatorsCommand) words(more ...string) []string {
+	return append(strings.Fields(c.name), more...)
+}
+
+// visible returns the commands that an operator sees, and their verbs. A rule for one must hold
+// for all, including future ones.
+func visible(t *testing.T) (all []operatorsCommand) {
 	t.Helper()
-	var all []*cli.Command
-	for _, command := range newApp(session.Session{}).Commands {
-		if !command.Hidden {
-			all = append(all, command)
+	var add func(commands []*cli.Command, before string)
+	add = func(commands []*cli.Command, before string) {
+		for _, command := range commands {
+			if !command.Hidden {
+				all = append(all, operatorsCommand{command, before + command.Name})
+				add(command.Subcommands, before+command.Name+" ")
+			}
 		}
 	}
+	add(newApp(session.Session{}).Commands, "")
 	if len(all) < 10 {
 		t.Fatalf("%d commands only, want 10 at least", len(all))
 	}
@@ -33,26 +47,33 @@ func visible(t *testing.T) []*cli.Command {
 func TestEveryCommandHasHelp(t *testing.T) {
 	_, overview, _ := runnerctl(t.Context())
 	for _, command := range visible(t) {
-		code, stdout, stderr := runnerctl(t.Context(), command.Name, "--help")
+		code, stdout, stderr := runnerctl(t.Context(), command.words("--help")...)
 		_, examples, _ := strings.Cut(stdout, "\nExamples:\n")
-		if code != 0 || stderr != "" || strings.Count(examples, "runnerctl "+command.Name) < 2 {
-			t.Errorf("%s --help: code %d, two examples wanted\n%s%s", command.Name, code, stdout, stderr)
+		if code != 0 || stderr != "" || strings.Count(examples, "runnerctl "+command.name) < 2 {
+			t.Errorf("%s --help: code %d, two examples wanted\n%s%s", command.name, code, stdout, stderr)
+		}
+		if code, same, _ := runnerctl(t.Context(), append([]string{"help"}, command.words()...)...); code != 0 || same != stdout {
+			t.Errorf("help %s: code %d, want 0\n%s\nwant the same as --help\n%s", command.name, code, same, stdout)
 		}
 		for _, flag := range command.VisibleFlags() {
 			if term := cmdline.FlagDefinition(flag).Term; !strings.Contains(stdout, "\n  "+term) {
-				t.Errorf("%s --help:\n%s\nwant %q", command.Name, stdout, term)
+				t.Errorf("%s --help:\n%s\nwant %q", command.name, stdout, term)
 			}
 		}
-		if strings.Count(overview, "\n  "+command.Name+" ") != 1 {
-			t.Errorf("%s is not once in the overview\n%s", command.Name, overview)
+		in := overview
+		if group, _, isVerb := strings.Cut(command.name, " "); isVerb {
+			_, in, _ = runnerctl(t.Context(), group, "--help")
+		}
+		if strings.Count(in, "\n  "+command.Name+" ") != 1 {
+			t.Errorf("%s is not once in the overview\n%s", command.name, in)
 		}
 	}
 }
 
 // misplaced returns a command line with the flags after the positional arguments, but before
 // the words of another program.
-func misplaced(command *cli.Command, flags ...string) []string {
-	line := []string{command.Name}
+func misplaced(command operatorsCommand, flags ...string) []string {
+	line := command.words()
 	switch {
 	case strings.HasPrefix(command.ArgsUsage, "NAME -- CMD"):
 		return append(append(line, "ci-aaaa"), append(flags, "--", "true")...)
@@ -88,7 +109,7 @@ func TestEveryCommandColoursWhenAsked(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
 	for _, command := range visible(t) {
-		for _, line := range [][]string{{command.Name, "--help"}, misplaced(command), misplaced(command, "--nosuch")} {
+		for _, line := range [][]string{command.words("--help"), misplaced(command), misplaced(command, "--nosuch")} {
 			_, stdout, stderr := runnerctl(t.Context(), line...)
 			if strings.ContainsFunc(stdout+stderr, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f }) {
 				t.Errorf("%s: control characters: %q", strings.Join(line, " "), stdout+stderr)
@@ -96,7 +117,7 @@ func TestEveryCommandColoursWhenAsked(t *testing.T) {
 		}
 		for _, flags := range [][]string{{"--color", "always", "--nosuch"}, {"--nosuch", "--color=always"}} {
 			if _, _, stderr := runnerctl(t.Context(), misplaced(command, flags...)...); !strings.HasPrefix(stderr, "\x1b[31merror:") {
-				t.Errorf("%s %v: no colour: %q", command.Name, flags, stderr)
+				t.Errorf("%s %v: no colour: %q", command.name, flags, stderr)
 			}
 		}
 	}
@@ -106,15 +127,15 @@ func TestEveryCommandColoursWhenAsked(t *testing.T) {
 func TestManPage(t *testing.T) {
 	page := must(t, "man")
 	for _, command := range visible(t) {
-		_, section, found := strings.Cut(page, "\n.SS runnerctl "+command.Name+" ")
+		_, section, found := strings.Cut(page, "\n.SS runnerctl "+cmdline.Roff(command.name)+" ")
 		if !found {
-			t.Errorf("no %s", command.Name)
+			t.Errorf("no %s", command.name)
 			continue
 		}
 		section, _, _ = strings.Cut(section, "\n.S")
 		for _, flag := range command.VisibleFlags() {
 			if term := cmdline.Roff(cmdline.FlagDefinition(flag).Term); !strings.Contains(section, "\n.B "+term+"\n") {
-				t.Errorf("%s:\n%s\nwant %q", command.Name, section, term)
+				t.Errorf("%s:\n%s\nwant %q", command.name, section, term)
 			}
 		}
 	}

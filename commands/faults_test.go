@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/advice"
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
@@ -255,8 +256,8 @@ func TestEngineRestartedAndDiskFull(t *testing.T) {
 		empty := engine.Fill(t, 60)
 		err := buildImage(t, engine.API, "runnerctl-test/disk:full", "FROM debian:trixie-slim\nRUN head -c 200M /dev/zero >/big\n")
 		var failure *dockerx.BuildError
-		if !errors.As(err, &failure) || !strings.HasPrefix(failure.Cause(), "[2/2] RUN head") || !strings.Contains(hint.Of(advised(err)), "the engine's disk is full") {
-			t.Errorf("build: %v, %+v, hint %q, want the step [2/2] RUN head and the hint %q", err, failure, hint.Of(advised(err)), "the engine's disk is full")
+		if !errors.As(err, &failure) || !strings.HasPrefix(failure.Cause(), "[2/2] RUN head") || !strings.Contains(hint.Of(advice.Add(err)), "the engine's disk is full") {
+			t.Errorf("build: %v, %+v, hint %q, want the step [2/2] RUN head and the hint %q", err, failure, hint.Of(advice.Add(err)), "the engine's disk is full")
 		}
 		empty()
 	})

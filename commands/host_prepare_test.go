@@ -15,12 +15,13 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/prepare"
 	"github.com/runnerctl/runnerctl/scripts"
 )
 
 func preparing(t *testing.T) string {
 	t.Helper()
-	script, err := prepareScript()
+	script, err := prepare.Script()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,16 +247,16 @@ func TestHostPrepare(t *testing.T) {
 	t.Chdir(t.TempDir())
 	m := enginetest.StartMachine(t)
 	host := enginetest.StartSSH(t, enginetest.SSHOptions{Machine: m})
-	prepare := []string{"host", "prepare", host.Address}
+	line := []string{"host", "prepare", host.Address}
 	before, written := m.Must(t, state), m.Written(t)
-	code, stdout, stderr := runnerctl(t.Context(), append(prepare, "--dry-run")...)
+	code, stdout, stderr := runnerctl(t.Context(), append(line, "--dry-run")...)
 	if plan := m.Must(t, preparing(t), "--plan"); code != 0 || stdout != "" || stderr != willDo(plan) {
 		t.Errorf("exit code %d, want 0; stdout %q, want none; stderr:\n%s\nwant\n%s", code, stdout, stderr, willDo(plan))
 	}
 	if m.Must(t, state) != before || !slices.Equal(m.Written(t), written) {
 		t.Errorf("--dry-run changed something: %v, want %v", m.Written(t), written)
 	}
-	if code, _, stderr := runnerctl(t.Context(), prepare...); code != exitUsage || !strings.Contains(stderr, "no terminal for the confirmation: use --yes, or --dry-run") || m.Must(t, state) != before {
+	if code, _, stderr := runnerctl(t.Context(), line...); code != exitUsage || !strings.Contains(stderr, "no terminal for the confirmation: use --yes, or --dry-run") || m.Must(t, state) != before {
 		t.Errorf("unasked: exit code %d, want %d; stderr:\n%s\nwant %q, and no change", code, exitUsage, stderr, "no terminal for the confirmation: use --yes, or --dry-run")
 	}
 
@@ -264,7 +265,7 @@ func TestHostPrepare(t *testing.T) {
 		"other": {"its host key differs from the key that this machine trusts", "ssh-keygen -R '[" + m.Address + "]:"},
 	} {
 		host.Know(t, trusted)
-		refused(t, append(prepare, "--yes"), want...)
+		refused(t, append(line, "--yes"), want...)
 	}
 	host.Know(t, "host")
 	if m.Must(t, state) != before {
@@ -273,7 +274,7 @@ func TestHostPrepare(t *testing.T) {
 
 	m.Must(t, "rm /usr/local/bin/docker /usr/bin/docker /usr/sbin/dockerd 2>/dev/null || true")
 	refused(t, []string{"ps", "--host", host.Address}, "it has no docker command", "runnerctl host prepare "+host.Address)
-	if code, _, stderr := runnerctl(t.Context(), append(prepare, "--dry-run")...); code != 0 || !strings.Contains(stderr, "will install docker.io") {
+	if code, _, stderr := runnerctl(t.Context(), append(line, "--dry-run")...); code != 0 || !strings.Contains(stderr, "will install docker.io") {
 		t.Errorf("without Docker: exit code %d, want 0; stderr:\n%s\nwant %q", code, stderr, "will install docker.io")
 	}
 }

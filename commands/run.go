@@ -28,8 +28,8 @@ func runCommand(s session.Session) verb {
 		Flags: append(append(flags.Config(), flags.Build()...),
 			&cli.StringFlag{Name: "copy", Usage: "first copy the folder `DIR[:DEST]` in, to ~/NAME or DEST; it belongs to runner"},
 			&cli.BoolFlag{Name: "keep", Usage: "leave the runner when CMD has ended (prune --kept removes it)"},
-			&cli.BoolFlag{Name: "root", Usage: "as the machine's own root (no one on the host)"},
-			&cli.BoolFlag{Name: "no-tty", Aliases: []string{"T"}, Usage: "no terminal, even if this is one"},
+			&cli.BoolFlag{Name: "root", Usage: "run as root of the runner (an unprivileged user on the host)"},
+			&cli.BoolFlag{Name: "no-tty", Aliases: []string{"T"}, Usage: "don't allocate a terminal"},
 			flags.Color()),
 		Action: func(c *cli.Context) (err error) {
 			options := lifecycle.ThrowAway{Command: execute.Command{Args: c.Args().Slice(), Root: c.Bool("root"), NoTTY: c.Bool("no-tty")}, Keep: c.Bool("keep")}

@@ -54,6 +54,9 @@ func TestCompletionInShells(t *testing.T) {
 		"runnerctl logs --source=docke":                "runnerctl logs --source=dockerd ",
 		"runnerctl logs " + name:                       "runnerctl logs " + runner + " ",
 		"runnerctl exec nosuch-":                       "runnerctl exec nosuch-",
+		"runnerctl host dr":                            "runnerctl host drain ",
+		"runnerctl host prepare --dr":                  "runnerctl host prepare --dry-run ",
+		"runnerctl help host cl":                       "runnerctl help host cloud-init ",
 	}
 	for shell, session := range sessions {
 		t.Run(shell, func(t *testing.T) {

@@ -94,7 +94,7 @@ func TestDumbTerminal(t *testing.T) {
 func TestHelpOnANarrowTerminal(t *testing.T) {
 	lines := [][]string{{}}
 	for _, command := range visible(t) {
-		lines = append(lines, []string{command.Name, "--help"})
+		lines = append(lines, command.words("--help"))
 	}
 	for _, args := range lines {
 		_, raw := inWindow(t, 40, args...)

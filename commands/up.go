@@ -6,12 +6,12 @@ import (
 	"slices"
 
 	"github.com/runnerctl/runnerctl/commands/flags"
+	"github.com/runnerctl/runnerctl/internal/advice"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/lifecycle"
 	"github.com/runnerctl/runnerctl/internal/session"
-	"github.com/runnerctl/runnerctl/internal/ui"
 	"github.com/urfave/cli/v2"
 )
 
@@ -92,11 +92,7 @@ func runUp(ctx context.Context, s session.Session, options lifecycle.Up) error {
 // stopAttached stops a fleet in the same way as down. The errors of an interrupted command are
 // not printed by its caller.
 func stopAttached(ctx context.Context, s session.Session, options lifecycle.Up) {
-	down := lifecycle.Down{Settings: options.Settings, Fleet: options.Settings.Name, Wait: jobsWait, Theme: options.Theme}
+	down := lifecycle.Down{Settings: options.Settings, Fleet: options.Settings.Name, Wait: lifecycle.JobsWait, Theme: options.Theme}
 	err := session.OnEach(s.Each(), func(s session.Session) error { return down.Run(context.WithoutCancel(ctx), s) })
-	for _, one := range session.Flatten(err) {
-		if one != nil {
-			ui.Error(s.Streams.Err, options.Theme, advised(one))
-		}
-	}
+	advice.Print(s.Streams.Err, options.Theme, err)
 }

@@ -203,10 +203,7 @@ func (e *Engine) Build(ctx context.Context, files Context, options BuildOptions)
 	var failure *jsonmessage.JSONError
 	if errors.As(err, &failure) {
 		failed := told.failed(failure.Message)
-		return &BuildError{
-			Object: "image " + options.Tag, Problem: stepProblem(failed.name, failure.Message), Lines: failed.output.lines(),
-			Advice: "runnerctl build --print shows the Dockerfile, --progress plain every line of the build",
-		}
+		return &BuildError{Object: "image " + options.Tag, Problem: stepProblem(failed.name, failure.Message), Lines: failed.output.lines()}
 	}
 	if err != nil {
 		return fmt.Errorf("image %s: build: %w", options.Tag, err)

@@ -233,14 +233,6 @@ func (e *SupervisedError) Error() string {
 	return "fleet " + e.Fleet + " has a supervisor: the container " + supervisorName(e.Fleet)
 }
 
-// Hint returns advice for the user.
-func (e *SupervisedError) Hint() string {
-	if e.Foreground {
-		return "stop the process runnerctl supervise; its runners are kept"
-	}
-	return "runnerctl events shows its events; runnerctl up --no-supervisor removes it and keeps the runners"
-}
-
 // Reload notifies a fleet's supervisor, in either form, that its desired state has changed
 // (Reloads). A supervisor that has just ended reads it at its next start. Reload sends no
 // signal: the engine would treat that as a stop, and never start the container again.

@@ -3,12 +3,12 @@
 package flags
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/runnerctl/runnerctl/internal/cmdline"
@@ -26,6 +26,34 @@ const (
 	FleetNames  = "fleets"
 	HostNames   = "hosts"
 )
+
+// Common gives a command and its verbs the flag for colours, checks before they run what the
+// parser does not check, and turns a session.UsageError of their work into a usage error of the
+// command that ran.
+func Common(of cmdline.Command) {
+	if !slices.ContainsFunc(of.Flags, func(flag cli.Flag) bool { return flag.Names()[0] == "color" }) {
+		of.Flags = append(of.Flags, Color())
+	}
+	of.Before = func(c *cli.Context) error {
+		if _, err := ui.ParseColorMode(c.String("color")); err != nil {
+			return &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: err.Error()}
+		}
+		return cmdline.EmptyBoolean(c)
+	}
+	if work := of.Action; work != nil {
+		of.Action = func(c *cli.Context) error {
+			err := work(c)
+			var wrong *session.UsageError
+			if errors.As(err, &wrong) {
+				return &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: wrong.Problem}
+			}
+			return err
+		}
+	}
+	for _, verb := range of.Verbs {
+		Common(verb)
+	}
+}
 
 // ConfigFile is the flag of the settings' file.
 func ConfigFile() cli.Flag {
@@ -86,7 +114,7 @@ func Settings(c *cli.Context) (config.Config, error) {
 func Theme(c *cli.Context, s session.Session, tty bool) (ui.Theme, error) {
 	mode, err := ui.ParseColorMode(c.String("color"))
 	if err != nil {
-		return ui.Theme{}, &cmdline.UsageError{Command: c.Command.Name, Problem: err.Error()}
+		return ui.Theme{}, &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: err.Error()}
 	}
 	return ui.NewTheme(mode, tty, s.Env), nil
 }
@@ -99,15 +127,11 @@ func JSON(c *cli.Context) (bool, error) {
 	case "json":
 		return true, nil
 	}
-	return false, &cmdline.UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("--output %q: expected table or json", c.String("output"))}
+	return false, &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: fmt.Sprintf("--output %q: expected table or json", c.String("output"))}
 }
 
 // WriteJSON prints the single document of -o json.
-func WriteJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
-}
+func WriteJSON(w io.Writer, value any) error { return ui.WriteJSON(w, value) }
 
 // Host is the flag of the engine's machine.
 func Host() cli.Flag {
@@ -168,10 +192,10 @@ func Supervisor() []cli.Flag {
 func SupervisorOutput(c *cli.Context) (supervisor.Output, error) {
 	output := supervisor.Output{Format: c.String("log-format"), Metrics: c.String("metrics-address")}
 	if output.Format != "text" && output.Format != "json" {
-		return output, &cmdline.UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("--log-format %q: text or json", output.Format)}
+		return output, &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: fmt.Sprintf("--log-format %q: text or json", output.Format)}
 	}
 	if address, err := netip.ParseAddrPort(output.Metrics); err != nil || !address.Addr().IsLoopback() {
-		return output, &cmdline.UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("--metrics-address %q: expected a loopback address with a port, like %s", output.Metrics, metricsAddress)}
+		return output, &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: fmt.Sprintf("--metrics-address %q: expected a loopback address with a port, like %s", output.Metrics, metricsAddress)}
 	}
 	return output, nil
 }
@@ -204,5 +228,5 @@ func BuildOptions(c *cli.Context) (lifecycle.Build, error) {
 	case "auto", "tty", "plain", "quiet":
 		return options, nil
 	}
-	return options, &cmdline.UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("--progress %q: auto, tty, plain or quiet", options.Progress)}
+	return options, &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: fmt.Sprintf("--progress %q: auto, tty, plain or quiet", options.Progress)}
 }

@@ -1,6 +1,7 @@
 // Package cmdline adds the features that urfave/cli v2 lacks: flags after arguments, usage
-// errors on stderr with a suggestion, help in groups, completion and a man page. It knows
-// commands and flags but nothing about runners. It may import internal/ui and
+// errors on stderr with a suggestion, help in groups, completion and a man page, also for
+// commands that have commands of their own. It knows commands and flags but nothing about
+// runners. It may import internal/ui and
 // internal/spelling.
 package cmdline
 
@@ -22,6 +23,18 @@ type Command struct {
 	PassThrough int
 	// Arguments are the candidates for the positional arguments.
 	Arguments Candidates
+	// Verbs are the command's own commands. A command with Verbs does nothing by itself.
+	Verbs []Command
+}
+
+// named finds a command by its name or alias.
+func named(commands []Command, name string) (Command, bool) {
+	for _, one := range commands {
+		if one.HasName(name) {
+			return one, true
+		}
+	}
+	return Command{}, false
 }
 
 // program is the name that users type.
@@ -54,10 +67,22 @@ func New(app *cli.App, commands []Command, groups []string, text Text) *App {
 	app.ExitErrHandler = func(*cli.Context, error) {} // the default handler exits before deferred calls run
 	app.OnUsageError = a.usageError
 	for _, command := range commands {
-		command.OnUsageError, command.HideHelp = a.usageError, true
+		a.adopt(command)
 		app.Commands = append(app.Commands, command.Command)
 	}
 	return a
+}
+
+// adopt prepares a command and its verbs for urfave/cli.
+func (a *App) adopt(command Command) {
+	command.OnUsageError, command.HideHelp = a.usageError, true
+	for _, verb := range command.Verbs {
+		a.adopt(verb)
+		command.Subcommands = append(command.Subcommands, verb.Command)
+	}
+	if len(command.Verbs) > 0 {
+		command.Action = func(c *cli.Context) error { return missingVerb(c, command) }
+	}
 }
 
 // From returns the app whose command runs.
@@ -67,19 +92,24 @@ func From(c *cli.Context) *App { return c.App.Metadata[program].(*App) }
 // flags may follow arguments, and a --help anywhere only asks for help.
 func (a *App) Arrange(args []string) []string { return a.helpFirst(a.flagsFirst(args)) }
 
-// command finds the extended form of a command by its name or alias.
-func (a *App) command(name string) (Command, bool) {
-	for _, one := range a.commands {
-		if one.HasName(name) {
-			return one, true
+// find follows words from a command to one of its verbs, up to the first word that is neither. It
+// returns the last command, and the names of all.
+func (a *App) find(words []string) (found Command, names []string) {
+	commands := a.commands
+	for _, word := range words {
+		next, known := named(commands, word)
+		if !known {
+			break
 		}
+		found, commands = next, next.Verbs
+		names = append(names, next.Name)
 	}
-	return Command{}, false
+	return found, names
 }
 
 // UsageError reports a wrong command line.
 type UsageError struct {
-	Command string // "" for the program itself
+	Command string // "" for the program itself, else like "up" or "host drain"
 	Problem string
 }
 
@@ -92,15 +122,15 @@ func (e *UsageError) Hint() string {
 
 // EmptyBoolean rejects an environment variable of a boolean flag that is set but empty:
 // urfave/cli would take it for a deliberate false.
-func EmptyBoolean(command *cli.Command) error {
-	for _, flag := range command.Flags {
+func EmptyBoolean(c *cli.Context) error {
+	for _, flag := range c.Command.Flags {
 		boolean, ok := flag.(*cli.BoolFlag)
 		if !ok {
 			continue
 		}
 		for _, name := range boolean.EnvVars {
 			if value, set := os.LookupEnv(name); set && value == "" {
-				return &UsageError{Command: command.Name, Problem: "$" + name + " is empty: expected true or false, or unset"}
+				return &UsageError{Command: CommandName(c), Problem: "$" + name + " is empty: expected true or false, or unset"}
 			}
 		}
 	}
@@ -110,7 +140,7 @@ func EmptyBoolean(command *cli.Command) error {
 // NoArguments rejects positional arguments for a command that takes none.
 func NoArguments(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return &UsageError{Command: c.Command.Name, Problem: fmt.Sprintf("unexpected argument %q", c.Args().First())}
+		return &UsageError{Command: CommandName(c), Problem: fmt.Sprintf("unexpected argument %q", c.Args().First())}
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ const (
 	folders = ":folders"
 )
 
-// Commands is the Kind of the app's own commands.
+// Commands is the Kind of the app's own commands, and of the verbs that follow them.
 const Commands = "commands"
 
 // Candidates are the values that completion offers.
@@ -55,11 +55,11 @@ func (a *App) Complete(words []string, lookUp func(kind string) []string) []ui.D
 		}
 		return matching(current, a.visibleCommands())
 	}
-	command, known := a.command(words[0])
+	command, known := named(a.commands, words[0])
 	if !known {
 		return nil
 	}
-	before := words[1 : len(words)-1]
+	command, _, before := pickVerbs(command, words[1:len(words)-1])
 	if name, value, joined := strings.Cut(current, "="); joined && strings.HasPrefix(current, "--") {
 		found := valuesOf(flagNamed(command.Flags, strings.TrimLeft(name, "-")), value, lookUp)
 		for i := range found {
@@ -75,22 +75,25 @@ func (a *App) Complete(words []string, lookUp func(kind string) []string) []ui.D
 			return valuesOf(flag, current, lookUp)
 		}
 	}
-	_, given, _ := a.takeApart(append([]string{program, command.Name}, before...))
+	_, given := separate(command, before)
 	if slices.Contains(before, "--") || command.PassThrough > 1 && len(given) >= command.PassThrough {
 		return nil // belongs to another program
 	}
 	if strings.HasPrefix(current, "-") {
 		return matching(current, append(flagTerms(command.VisibleFlags()), ui.Definition{Term: "--help", Text: "show help"}))
 	}
+	if len(command.Verbs) > 0 && len(given) == 0 {
+		return matching(current, commandTerms(command.VisibleCommands()))
+	}
 	return matching(current, a.arguments(command.Arguments, given, lookUp))
 }
 
 func (a *App) arguments(of Candidates, given []string, lookUp func(kind string) []string) []ui.Definition {
+	if of.Kind == Commands {
+		return a.commandsAfter(given)
+	}
 	if len(given) >= of.Most {
 		return nil
-	}
-	if of.Kind == Commands {
-		return a.visibleCommands()
 	}
 	found := terms(of.Words)
 	if of.Kind != "" {
@@ -146,6 +149,18 @@ func (a *App) visibleCommands() (all []ui.Definition) {
 		all = append(all, commandTerms(group.commands)...)
 	}
 	return all
+}
+
+// commandsAfter lists the commands, or the verbs of the command that the words name.
+func (a *App) commandsAfter(words []string) []ui.Definition {
+	if len(words) == 0 {
+		return a.visibleCommands()
+	}
+	command, names := a.find(words)
+	if len(names) < len(words) {
+		return nil
+	}
+	return commandTerms(command.VisibleCommands())
 }
 
 // flagTerms lists the long names of flags. Short names are typed faster than completed.

@@ -17,26 +17,24 @@ func (a *App) helpFirst(args []string) []string {
 	asks := func(word string) bool { return word == "--help" || word == "-help" || word == "-h" }
 	for i, word := range args[min(1, len(args)):] {
 		if asks(word) {
-			return append([]string{args[0], "help"}, firstWord(args[i+2:])...)
+			return append([]string{args[0], "help"}, a.firstCommand(args[i+2:])...)
 		}
 		if !strings.HasPrefix(word, "-") {
 			break
 		}
 	}
-	flags, _, _ := a.takeApart(args)
-	if slices.ContainsFunc(flags, asks) {
-		return []string{args[0], "help", args[1]}
+	line, _ := a.takeApart(args)
+	if slices.ContainsFunc(line.flags, asks) {
+		return append([]string{args[0], "help"}, line.names...)
 	}
 	return args
 }
 
-func firstWord(args []string) []string {
-	for _, word := range args {
-		if !strings.HasPrefix(word, "-") {
-			return []string{word}
-		}
-	}
-	return nil
+// firstCommand returns the words that name a command, or the first word if it names none.
+func (a *App) firstCommand(args []string) []string {
+	words := slices.DeleteFunc(slices.Clone(args), func(word string) bool { return strings.HasPrefix(word, "-") })
+	_, names := a.find(words)
+	return words[:min(max(len(names), 1), len(words))]
 }
 
 type commandGroup struct {
@@ -70,13 +68,13 @@ func (a *App) WriteOverview(w io.Writer) {
 		flags = append(flags, FlagDefinition(flag))
 	}
 	all := flags
-	sections := a.grouped()
-	for _, section := range sections {
-		all = append(all, commandTerms(section.commands)...)
+	groups := a.grouped()
+	for _, group := range groups {
+		all = append(all, commandTerms(group.commands)...)
 	}
-	for _, section := range sections {
-		fmt.Fprintf(w, "\n%s\n", section.title)
-		ui.Definitions(w, commandTerms(section.commands), all)
+	for _, group := range groups {
+		fmt.Fprintf(w, "\n%s\n", group.title)
+		ui.Definitions(w, commandTerms(group.commands), all)
 	}
 	fmt.Fprintf(w, "\nFlags\n")
 	ui.Definitions(w, flags, all)
@@ -91,9 +89,29 @@ func commandTerms(commands []*cli.Command) (terms []ui.Definition) {
 	return terms
 }
 
-// WriteHelp prints the help of one command.
-func WriteHelp(w io.Writer, command *cli.Command) {
-	ui.Paragraph(w, "Usage: "+synopsis(command))
+// WriteHelp prints the help of the command that the words name, and the overview if there are
+// no words.
+func (a *App) WriteHelp(w io.Writer, words []string) error {
+	command, names := a.find(words)
+	name, count := strings.Join(names, " "), len(names)
+	switch {
+	case len(words) == 0:
+		a.WriteOverview(w)
+		return nil
+	case count == 0:
+		return a.UnknownCommand(words[0])
+	case count < len(words) && len(command.Verbs) > 0:
+		return &UsageError{Command: name, Problem: unknownCommand(name, words[count], command.Verbs)}
+	case count < len(words):
+		return &UsageError{Command: "help", Problem: fmt.Sprintf("unexpected argument %q", words[count])}
+	}
+	writeHelp(w, name, command)
+	return nil
+}
+
+// writeHelp prints the help of one command.
+func writeHelp(w io.Writer, name string, command Command) {
+	ui.Paragraph(w, "Usage: "+synopsis(name, command))
 	fmt.Fprintln(w)
 	ui.Paragraph(w, sentence(command.Usage))
 	for line := range strings.Lines(command.Description) {
@@ -106,32 +124,40 @@ func WriteHelp(w io.Writer, command *cli.Command) {
 			ui.Paragraph(w, line)
 		}
 	}
-	var all []ui.Definition
-	sections := flagSections(command)
-	for _, section := range sections {
-		all = append(all, section.flags...)
+	sections := flagSections(command.Command)
+	if len(command.Verbs) > 0 {
+		sections = slices.Insert(sections, 0, section{"Commands", commandTerms(command.Subcommands)})
 	}
-	for _, section := range sections {
-		fmt.Fprintf(w, "\n%s\n", section.title)
-		ui.Definitions(w, section.flags, all)
+	var all []ui.Definition
+	for _, one := range sections {
+		all = append(all, one.terms...)
+	}
+	for _, one := range sections {
+		fmt.Fprintf(w, "\n%s\n", one.title)
+		ui.Definitions(w, one.terms, all)
 	}
 }
 
-func synopsis(command *cli.Command) string {
-	return strings.TrimSpace(program + " " + command.Name + " [flags] " + command.ArgsUsage)
+// synopsis returns the form of a command's command line. name is the command's whole name.
+func synopsis(name string, command Command) string {
+	if len(command.Verbs) > 0 {
+		return program + " " + name + " COMMAND [flags]"
+	}
+	return strings.TrimSpace(program + " " + name + " [flags] " + command.ArgsUsage)
 }
 
 func sentence(text string) string {
 	return strings.ToUpper(text[:1]) + strings.TrimSuffix(text[1:], ".") + "."
 }
 
-type flagSection struct {
+// section is a part of a command's help.
+type section struct {
 	title string
-	flags []ui.Definition
+	terms []ui.Definition
 }
 
 // flagSections groups a command's flags by category. Flags without a category come first.
-func flagSections(command *cli.Command) []flagSection {
+func flagSections(command *cli.Command) []section {
 	byTitle := map[string][]ui.Definition{}
 	titles := []string{"Flags"}
 	for _, flag := range command.VisibleFlags() {
@@ -145,10 +171,10 @@ func flagSections(command *cli.Command) []flagSection {
 		byTitle[title] = append(byTitle[title], FlagDefinition(flag))
 	}
 	slices.Sort(titles[1:])
-	var sections []flagSection
+	var sections []section
 	for _, title := range titles {
 		if len(byTitle[title]) > 0 {
-			sections = append(sections, flagSection{title, byTitle[title]})
+			sections = append(sections, section{title, byTitle[title]})
 		}
 	}
 	return sections

@@ -32,14 +32,8 @@ func (a *App) WriteMan(w io.Writer) {
 	for _, group := range a.grouped() {
 		line(".SH %s", Roff(strings.ToUpper(group.title)))
 		for _, command := range group.commands {
-			line(".SS %s", Roff(synopsis(command)))
-			line("%s", Roff(sentence(command.Usage)))
-			writeManText(line, command.Description)
-			for _, section := range flagSections(command) {
-				for _, flag := range section.flags {
-					line(".TP\n.B %s\n%s", Roff(flag.Term), Roff(flag.Text))
-				}
-			}
+			whole, _ := named(a.commands, command.Name)
+			writeManCommand(line, command.Name, whole)
 		}
 	}
 	line(".SH FILES")
@@ -51,6 +45,22 @@ func (a *App) WriteMan(w io.Writer) {
 		line(".TP\n.B %s\n%s", status[0], status[1])
 	}
 	line(".PP\n%s", a.text.ExitNote)
+}
+
+// writeManCommand prints the section of a command, and those of its verbs. name is the command's
+// whole name.
+func writeManCommand(line func(string, ...any), name string, command Command) {
+	line(".SS %s", Roff(synopsis(name, command)))
+	line("%s", Roff(sentence(command.Usage)))
+	writeManText(line, command.Description)
+	for _, section := range flagSections(command.Command) {
+		for _, flag := range section.terms {
+			line(".TP\n.B %s\n%s", Roff(flag.Term), Roff(flag.Text))
+		}
+	}
+	for _, verb := range command.Verbs {
+		writeManCommand(line, name+" "+verb.Name, verb)
+	}
 }
 
 func writeManText(line func(string, ...any), text string) {

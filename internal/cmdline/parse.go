@@ -1,59 +1,114 @@
 package cmdline
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 )
 
-// CommandName returns the name of the command that runs, or "" for the program itself.
+// CommandName returns the name of the command that runs, after those of the commands that it is
+// a verb of: like "up" or "host drain". It is "" for the program itself.
 func CommandName(c *cli.Context) string {
-	if c.Command == nil || c.Command.Name == c.App.Name {
-		return ""
+	var names []string
+	for _, one := range c.Lineage() { // the innermost first
+		if one.Command != nil && one.Command.Name != "" && one.Command.Name != c.App.Name {
+			names = append(names, one.Command.Name)
+		}
 	}
-	return c.Command.Name
+	slices.Reverse(names)
+	return strings.Join(names, " ")
 }
 
 // flagsFirst moves a command's flags before its positional arguments: urfave/cli v2 silently
 // drops flags that follow an argument. Words after "--" stay where they are.
 func (a *App) flagsFirst(args []string) []string {
-	flags, positional, ok := a.takeApart(args)
+	parts, ok := a.takeApart(args)
 	if !ok {
 		return args
 	}
-	return append(append(append([]string{}, args[:2]...), flags...), positional...)
+	return slices.Concat(args[:1], parts.names, parts.flags, parts.positional)
 }
 
-// takeApart separates a command's flags, each followed by its value, from its positional
-// arguments. ok is false for a line without a known command, or with a command that parses its
-// own flags.
-func (a *App) takeApart(args []string) (flags, positional []string, ok bool) {
+// parts are the words of a command line, apart.
+type parts struct {
+	names      []string // of the command, and of its verb if it has verbs
+	flags      []string // each followed by its value
+	positional []string
+}
+
+// takeApart separates the words of a command line. ok is false for a line without a known
+// command, or with a command that parses its own flags.
+func (a *App) takeApart(args []string) (apart parts, ok bool) {
 	if len(args) < 2 {
-		return nil, nil, false
+		return parts{}, false
 	}
-	command, known := a.command(args[1])
+	command, known := named(a.commands, args[1])
 	if !known || command.SkipFlagParsing {
-		return nil, nil, false
+		return parts{}, false
 	}
+	command, names, rest := pickVerbs(command, args[2:])
+	apart.names = append(args[1:2:2], names...)
+	apart.flags, apart.positional = separate(command, rest)
+	return apart, true
+}
+
+// pickVerbs takes the names of a command's verbs out of the words that follow the command, and
+// returns the last verb. Flags may come before a verb.
+func pickVerbs(command Command, words []string) (last Command, names, rest []string) {
+	if len(command.Verbs) == 0 {
+		return command, nil, words
+	}
+	wantsValue := flagsOf(command)
+	for i := 0; i < len(words) && words[i] != "--"; i++ {
+		if isFlag(words[i]) {
+			if _, wanting := spread(words[i], wantsValue); wanting {
+				i++
+			}
+			continue
+		}
+		verb, known := named(command.Verbs, words[i])
+		if !known {
+			break
+		}
+		last, names, rest = pickVerbs(verb, slices.Concat(words[:i], words[i+1:]))
+		return last, append([]string{words[i]}, names...), rest
+	}
+	return command, nil, words
+}
+
+func isFlag(word string) bool { return len(word) > 1 && word[0] == '-' }
+
+// flagsOf returns for each name of a command's flags, and of its verbs' flags, whether a value
+// follows it.
+func flagsOf(command Command) map[string]bool {
 	wantsValue := map[string]bool{}
 	for _, flag := range command.Flags {
 		for _, name := range flag.Names() {
 			wantsValue[name] = takesValue(flag)
 		}
 	}
+	for _, verb := range command.Verbs {
+		maps.Copy(wantsValue, flagsOf(verb))
+	}
+	return wantsValue
+}
+
+// separate separates a command's flags, each followed by its value, from its positional
+// arguments.
+func separate(command Command, words []string) (flags, positional []string) {
+	wantsValue := flagsOf(command)
 	own := command.PassThrough
-	rest := args[2:]
-	for i := 0; i < len(rest); i++ {
-		word := rest[i]
+	for i := 0; i < len(words); i++ {
+		word := words[i]
 		if word == "--" && own == 0 { // "--" goes before the first positional argument
-			return flags, slices.Concat([]string{"--"}, positional, rest[i+1:]), true
+			return flags, slices.Concat([]string{"--"}, positional, words[i+1:])
 		}
 		if word == "--" || own > 0 && len(positional) == own {
-			positional = append(positional, rest[i:]...)
-			break
+			return flags, append(positional, words[i:]...)
 		}
-		if len(word) < 2 || word[0] != '-' {
+		if !isFlag(word) {
 			positional = append(positional, word)
 			continue
 		}
@@ -62,12 +117,12 @@ func (a *App) takeApart(args []string) (flags, positional []string, ok bool) {
 		if !wanting {
 			continue
 		}
-		if i++; i == len(rest) || rest[i] == "--" {
-			return flags, nil, true // no argument becomes the missing value
+		if i++; i == len(words) || words[i] == "--" {
+			return flags, nil // no argument becomes the missing value
 		}
-		flags = append(flags, rest[i])
+		flags = append(flags, words[i])
 	}
-	return flags, positional, true
+	return flags, positional
 }
 
 // spread splits short flags that were typed as one word, like -ft or -ojson, because the flag
@@ -94,11 +149,11 @@ func spread(word string, wantsValue map[string]bool) (apart []string, wanting bo
 // FlagValue returns the value of a flag, by any of its names, from a command line that is not
 // parsed yet. It returns "" if the flag is missing.
 func (a *App) FlagValue(args []string, names ...string) (value string) {
-	flags, _, _ := a.takeApart(args)
-	for i, word := range flags {
+	line, _ := a.takeApart(args)
+	for i, word := range line.flags {
 		name, given, joined := strings.Cut(strings.TrimLeft(word, "-"), "=")
-		if !joined && i+1 < len(flags) {
-			given = flags[i+1]
+		if !joined && i+1 < len(line.flags) {
+			given = line.flags[i+1]
 		}
 		if strings.HasPrefix(word, "-") && slices.Contains(names, name) {
 			value = given

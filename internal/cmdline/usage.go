@@ -12,7 +12,7 @@ import (
 )
 
 func (a *App) usageError(c *cli.Context, err error, _ bool) error {
-	return &UsageError{Command: CommandName(c), Problem: flagProblem(c.App, c.Command, err.Error())}
+	return &UsageError{Command: CommandName(c), Problem: a.flagProblem(c, err.Error())}
 }
 
 // These match messages of the flag parsers of the standard library and of urfave/cli.
@@ -24,49 +24,88 @@ var (
 )
 
 // flagProblem rewrites a parser's message to name the flag and the value that it expects.
-func flagProblem(app *cli.App, command *cli.Command, problem string) string {
+func (a *App) flagProblem(c *cli.Context, problem string) string {
 	if parts := unknownFlag.FindStringSubmatch(problem); parts != nil {
-		return unknown(app, command, parts[1])
+		return a.unknownFlag(c, parts[1])
 	}
 	if parts := noValue.FindStringSubmatch(problem); parts != nil {
 		return dashed(parts[1]) + ": a value is required"
 	}
 	if parts := wrongValue.FindStringSubmatch(problem); parts != nil {
-		return fmt.Sprintf("%s %s: expected %s", dashed(parts[2]), parts[1], expected(command, parts[2]))
+		return fmt.Sprintf("%s %s: expected %s", dashed(parts[2]), parts[1], expected(c.Command, parts[2]))
 	}
 	if parts := wrongEnv.FindStringSubmatch(problem); parts != nil {
-		return fmt.Sprintf("%s=%s: expected %s", parts[2], parts[1], expected(command, parts[3]))
+		return fmt.Sprintf("%s=%s: expected %s", parts[2], parts[1], expected(c.Command, parts[3]))
 	}
 	return problem
 }
 
-func unknown(app *cli.App, command *cli.Command, name string) string {
+func (a *App) unknownFlag(c *cli.Context, name string) string {
 	problem := "unknown flag " + dashed(name)
-	if near := spelling.Nearest(name, flagNames(command.Flags)); near != "" {
+	words := strings.Fields(CommandName(c))
+	if others := a.verbsWith(words, name); len(others) > 0 {
+		return problem + ": it belongs to " + strings.Join(others, ", ")
+	}
+	if near := spelling.Nearest(name, flagNames(c.Command.Flags)); near != "" {
 		return problem + ": did you mean " + dashed(near) + "?"
 	}
-	if command.Name != app.Name {
-		return problem
-	}
-	for _, other := range app.Commands {
-		if slices.Contains(flagNames(other.Flags), name) {
-			return problem + ": flags come after the command"
-		}
+	if len(words) == 0 && anyHas(a.commands, name) {
+		return problem + ": flags come after the command"
 	}
 	return problem
+}
+
+// verbsWith lists the verbs that have a flag: those of the command that words name, or of the
+// command that it is a verb of.
+func (a *App) verbsWith(words []string, flag string) (found []string) {
+	for len(words) > 0 {
+		group, _ := a.find(words)
+		for _, verb := range group.Verbs {
+			if slices.Contains(flagNames(verb.Flags), flag) {
+				found = append(found, strings.Join(words, " ")+" "+verb.Name)
+			}
+		}
+		words = words[:len(words)-1]
+	}
+	return found
+}
+
+// anyHas reports whether one of the commands, or a verb of one, has a flag.
+func anyHas(commands []Command, flag string) bool {
+	return slices.ContainsFunc(commands, func(one Command) bool {
+		return slices.Contains(flagNames(one.Flags), flag) || anyHas(one.Verbs, flag)
+	})
 }
 
 // UnknownCommand returns the error for an unknown command, and suggests the most similar one.
 func (a *App) UnknownCommand(name string) error {
+	return &UsageError{Problem: unknownCommand("", name, a.commands)}
+}
+
+// unknownCommand describes a name that none of the commands has. group is the name of the
+// command whose verbs they are.
+func unknownCommand(group, name string, commands []Command) string {
 	var names []string
-	for _, command := range a.VisibleCommands() {
-		names = append(names, command.Name)
+	for _, command := range commands {
+		if !command.Hidden {
+			names = append(names, command.Name)
+		}
 	}
-	problem := fmt.Sprintf("unknown command %q", name)
+	problem := fmt.Sprintf("unknown command %q", strings.TrimSpace(group+" "+name))
 	if near := spelling.Nearest(name, names); near != "" {
 		problem += fmt.Sprintf(": did you mean %q?", near)
 	}
-	return &UsageError{Problem: problem}
+	return problem
+}
+
+// missingVerb returns the error for a command that has verbs and was given none of them.
+func missingVerb(c *cli.Context, group Command) error {
+	var names []string
+	for _, verb := range group.Verbs {
+		names = append(names, verb.Name)
+	}
+	slices.Sort(names)
+	return &UsageError{Command: CommandName(c), Problem: "specify an action: " + strings.Join(names, ", ")}
 }
 
 func flagNames(flags []cli.Flag) (names []string) {

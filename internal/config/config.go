@@ -2,6 +2,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -174,7 +175,14 @@ type Error struct {
 	Field   string // "" if unknown
 	Problem string
 	Advice  string
+	Err     error // the kind of the problem, for those that a command helps with; else nil
 }
+
+// Kinds of problems.
+var (
+	ErrUnread    = errors.New("the file can't be read")
+	ErrNoRunners = errors.New("no runners wanted")
+)
 
 func (e *Error) Error() string {
 	var text strings.Builder
@@ -190,6 +198,9 @@ func (e *Error) Error() string {
 	}
 	return text.String() + e.Problem
 }
+
+// Unwrap returns the kind of the problem.
+func (e *Error) Unwrap() error { return e.Err }
 
 // Hint returns advice for the user.
 func (e *Error) Hint() string { return e.Advice }
@@ -240,7 +251,7 @@ func (c Config) Validate() error {
 	case c.Runners.Count < 1 || c.Runners.Count > MaxCount:
 		problem := &Error{Field: "runners.count", Problem: fmt.Sprintf("%d: expected 1 to %d", c.Runners.Count, MaxCount)}
 		if c.Runners.Count == 0 {
-			problem.Advice = "runnerctl down removes every runner"
+			problem.Err = ErrNoRunners
 		}
 		return problem
 	case c.Runners.Spares < 0 || c.Runners.Spares > c.Runners.Count:

@@ -18,7 +18,7 @@ import (
 func Load(path string) (Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return Config{}, &Error{Problem: err.Error(), Advice: "runnerctl init creates the file; the defaults need no file"}
+		return Config{}, &Error{Problem: err.Error(), Err: ErrUnread}
 	}
 	loaded := Default()
 	loaded.Dir = filepath.Dir(path)

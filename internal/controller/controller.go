@@ -66,9 +66,6 @@ func (e *NoWishError) Error() string {
 	return fmt.Sprintf("fleet %s has no wish to supervise", e.Fleet)
 }
 
-// Hint returns advice for the user.
-func (e *NoWishError) Hint() string { return "runnerctl up says what is wished" }
-
 // Converge brings the fleet to a desired state whose policy is Once. It returns when every
 // runner of it is ready: the inner daemon answers and, if there is an agent, GitHub lists it
 // online. A runner that fails is removed again, and nothing more is made; the other operations

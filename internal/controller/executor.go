@@ -321,11 +321,6 @@ func (e *LeftError) Error() string {
 	return fmt.Sprintf("runner %s stays registered at %s: %s", e.Name, e.URL, e.Why)
 }
 
-// Hint returns advice for the user.
-func (e *LeftError) Hint() string {
-	return "runnerctl down removes it once GitHub shows it as offline and idle, within minutes; no runner of this engine has it any more"
-}
-
 func (x *executor) last(ctx context.Context, runner fleet.Runner) []string {
 	lines := fleet.Telling(x.engine.LastLines(context.WithoutCancel(ctx), runner, 2*lastLines))
 	return lines[max(0, len(lines)-lastLines):]

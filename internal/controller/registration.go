@@ -146,8 +146,3 @@ func (e *StillBusyError) Cause() string {
 func (e *StillBusyError) Error() string {
 	return fmt.Sprintf("runner %s: its job has not ended within %s", e.Runner, e.After)
 }
-
-// Hint returns advice for the user.
-func (e *StillBusyError) Hint() string {
-	return "runnerctl down again waits on (--wait LIMIT); --force cancels the job"
-}

@@ -169,8 +169,3 @@ func (e *NotReadyError) Cause() string { return e.Err.Error() }
 
 // Last returns the runner's last log lines.
 func (e *NotReadyError) Last() []string { return e.Lines }
-
-// Hint returns advice for the user.
-func (e *NotReadyError) Hint() string {
-	return "runnerctl up tries again; runnerctl doctor checks the host, and with --deep a runner"
-}

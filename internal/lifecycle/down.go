@@ -17,6 +17,9 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
+// JobsWait is how long down waits for jobs by default.
+const JobsWait = 30 * time.Minute
+
 // Down are the options of down.
 type Down struct {
 	Settings config.Config

@@ -66,8 +66,13 @@ func noTwins(all []*hostEngine) error {
 }
 
 func noneWanted(s session.Session) error {
-	return &config.Error{Field: "hosts", Problem: "count: 0 for this host", Advice: "runnerctl host drain " + s.Host + " removes what is there; --count N starts some all the same"}
+	return &config.Error{Field: "hosts", Problem: "count: 0 for this host", Err: &NoneWantedError{s.Host}}
 }
+
+// NoneWantedError reports a host that the settings want no runners on.
+type NoneWantedError struct{ Host string }
+
+func (e *NoneWantedError) Error() string { return "no runners wanted on host " + e.Host }
 
 // distribution brings the fleet's image to several hosts.
 type distribution struct {

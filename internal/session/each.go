@@ -185,6 +185,9 @@ func RunnerOrRecord(ctx context.Context, engine *dockerx.Engine, name string) (f
 }
 
 // NoRunner reports that no engine has a runner of that name.
-func NoRunner(name string) error {
-	return hint.Add(fmt.Errorf("no runner named %s", name), "runnerctl ps --all lists them")
-}
+func NoRunner(name string) error { return &NoRunnerError{name} }
+
+// NoRunnerError reports a name that no runner has.
+type NoRunnerError struct{ Name string }
+
+func (e *NoRunnerError) Error() string { return "no runner named " + e.Name }

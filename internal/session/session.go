@@ -28,6 +28,12 @@ type Session struct {
 // ErrFailed ends a command with code 1 if the problem is already reported.
 var ErrFailed = errors.New("failed")
 
+// UsageError reports a mistake in the command line that only the work itself can notice. The
+// command that runs adds its name.
+type UsageError struct{ Problem string }
+
+func (e *UsageError) Error() string { return e.Problem }
+
 // Asks reports whether a user can be asked, on a terminal that supports questions.
 func (s Session) Asks() bool { return s.Streams.InTTY && s.Redraws() }
 

@@ -119,8 +119,3 @@ func (e *NotStartedError) Error() string {
 
 // Last returns the supervisor's last log lines.
 func (e *NotStartedError) Last() []string { return e.lines[max(0, len(e.lines)-8):] }
-
-// Hint returns advice for the user.
-func (e *NotStartedError) Hint() string {
-	return "its runners are there: runnerctl up --no-supervisor leaves them alone, runnerctl down removes them"
-}

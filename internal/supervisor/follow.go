@@ -183,8 +183,3 @@ func (e *NotConvergedError) Cause() string { return e.cause }
 
 // Last returns the last log lines of a runner that failed.
 func (e *NotConvergedError) Last() []string { return e.lines }
-
-// Hint returns advice for the user.
-func (e *NotConvergedError) Hint() string {
-	return "its supervisor goes on: runnerctl events -f shows what it does; a slow start is given more time by runners.readyTimeout"
-}

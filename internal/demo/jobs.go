@@ -1,7 +1,8 @@
-package commands
+package demo
 
 import (
 	"fmt"
+	"io"
 	"path"
 	"regexp"
 	"slices"
@@ -9,13 +10,12 @@ import (
 	"time"
 
 	"github.com/runnerctl/runnerctl/internal/ghsim"
-	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 	"github.com/runnerctl/runnerctl/scripts"
 )
 
-// demoJob is a job of the demo; scripts/demo holds its steps.
-type demoJob struct {
+// Job is a job of the demo; scripts/demo holds its steps.
+type Job struct {
 	name      string
 	steps     []string
 	container string // image that its steps run in; "" for the runner's machine
@@ -24,14 +24,14 @@ type demoJob struct {
 
 const failingStep = "fail"
 
-// demoWaves are the jobs, three at a time. All use the same tags, names and ports.
-func demoWaves() [][]demoJob {
-	onRunner := func(name string, more ...string) demoJob {
-		return demoJob{name: name, steps: append([]string{"daemon", "apt", "build", "web"}, more...), expected: "success"}
+// Waves are the jobs, three at a time. All use the same tags, names and ports.
+func Waves() [][]Job {
+	onRunner := func(name string, more ...string) Job {
+		return Job{name: name, steps: append([]string{"daemon", "apt", "build", "web"}, more...), expected: "success"}
 	}
 	fails := onRunner("fails", failingStep)
 	fails.expected = "failure"
-	return [][]demoJob{
+	return [][]Job{
 		{onRunner("network", "network"), onRunner("compose", "compose"), onRunner("privileged", "privileged")},
 		{onRunner("escape", "escape"), {name: "container", steps: []string{"daemon", "container"}, container: "job:test", expected: "success"}, fails},
 		{onRunner("test 1/3"), onRunner("test 2/3"), onRunner("test 3/3")},
@@ -40,15 +40,15 @@ func demoWaves() [][]demoJob {
 
 // preparation returns the steps that a wave's runners need first: they make the images of the
 // wave's containers, which a runner would pull if there were a registry.
-func preparation(wave []demoJob) []string {
-	if slices.ContainsFunc(wave, func(j demoJob) bool { return j.container != "" }) {
+func preparation(wave []Job) []string {
+	if slices.ContainsFunc(wave, func(j Job) bool { return j.container != "" }) {
 		return []string{"apt", "build", "job-image"}
 	}
 	return nil
 }
 
-// demoScript reads a script and its title.
-func demoScript(name string) (title, text string, err error) {
+// readScript reads a script and its title.
+func readScript(name string) (title, text string, err error) {
 	whole, err := scripts.Demo.ReadFile(path.Join("demo", name))
 	if err != nil {
 		return "", "", fmt.Errorf("demo: %w", err)
@@ -58,10 +58,10 @@ func demoScript(name string) (title, text string, err error) {
 }
 
 // workflow returns the job in the form that GitHub gets.
-func (j demoJob) workflow() (ghsim.Job, error) {
+func (j Job) workflow() (ghsim.Job, error) {
 	job := ghsim.Job{Name: j.name, RunsOn: ghsim.Strings{"self-hosted", "linux"}, Container: ghsim.Container{Image: j.container}}
 	for _, name := range j.steps {
-		title, text, err := demoScript(name)
+		title, text, err := readScript(name)
 		if err != nil {
 			return ghsim.Job{}, err
 		}
@@ -70,8 +70,8 @@ func (j demoJob) workflow() (ghsim.Job, error) {
 	return job, nil
 }
 
-// demoRow is the outcome of a demo job; -o json prints these rows.
-type demoRow struct {
+// Row is the outcome of a demo job; -o json prints these rows.
+type Row struct {
 	Name         string  `json:"name"`
 	Wave         int     `json:"wave"`
 	Expected     string  `json:"expected"`
@@ -84,8 +84,8 @@ type demoRow struct {
 
 var daemonPattern = regexp.MustCompile(`(?m)daemon=(\S+)$`)
 
-func newDemoRow(job demoJob, wave int, result ghsim.Result) demoRow {
-	row := demoRow{Name: job.name, Wave: wave, Expected: job.expected, Conclusion: result.Conclusion, Runner: result.Runner, Total: result.Completed.Sub(result.Queued).Seconds()}
+func newRow(job Job, wave int, result ghsim.Result) Row {
+	row := Row{Name: job.name, Wave: wave, Expected: job.expected, Conclusion: result.Conclusion, Runner: result.Runner, Total: result.Completed.Sub(result.Queued).Seconds()}
 	if !result.FirstStep.IsZero() {
 		row.QueueToStart = result.FirstStep.Sub(result.Queued).Seconds()
 	}
@@ -95,17 +95,19 @@ func newDemoRow(job demoJob, wave int, result ghsim.Result) demoRow {
 	return row
 }
 
-// demoError reports a job that did not go as it should.
-type demoError struct {
+// WrongError reports a part of the demo that did not go as it should.
+type WrongError struct {
 	problem string
-	last    []string
+	last    []string // lines of a job's log
 }
 
-func (e *demoError) Error() string  { return e.problem }
-func (e *demoError) Last() []string { return e.last }
+func (e *WrongError) Error() string { return e.problem }
+
+// Last returns the last lines of the job's log.
+func (e *WrongError) Last() []string { return e.last }
 
 // judge checks that a job went as it should, and failed where it should.
-func (j demoJob) judge(result ghsim.Result) error {
+func (j Job) judge(result ghsim.Result) error {
 	failed := ""
 	var log string
 	for _, step := range result.Steps {
@@ -116,7 +118,7 @@ func (j demoJob) judge(result ghsim.Result) error {
 	}
 	wanted := ""
 	if j.expected == "failure" {
-		wanted, _, _ = demoScript(failingStep)
+		wanted, _, _ = readScript(failingStep)
 	}
 	if result.Conclusion == j.expected && failed == wanted {
 		return nil
@@ -129,29 +131,29 @@ func (j demoJob) judge(result ghsim.Result) error {
 		problem += ": " + failed
 	}
 	lines := strings.Split(strings.TrimSpace(ui.Plain(log)), "\n")
-	return &demoError{problem, lines[max(0, len(lines)-10):]}
+	return &WrongError{problem, lines[max(0, len(lines)-10):]}
 }
 
 // collisions reports resources that demo jobs shared and should have had for themselves.
-func collisions(rows []demoRow) error {
+func collisions(rows []Row) error {
 	for i, row := range rows {
 		if row.Daemon == "" {
-			return &demoError{problem: fmt.Sprintf("job %s did not report its Docker daemon", row.Name)}
+			return &WrongError{problem: fmt.Sprintf("job %s did not report its Docker daemon", row.Name)}
 		}
 		for _, other := range rows[:i] {
 			switch {
 			case row.Runner == other.Runner:
-				return &demoError{problem: fmt.Sprintf("jobs %s and %s ran on one runner, %s", other.Name, row.Name, row.Runner)}
+				return &WrongError{problem: fmt.Sprintf("jobs %s and %s ran on one runner, %s", other.Name, row.Name, row.Runner)}
 			case row.Daemon == other.Daemon:
-				return &demoError{problem: fmt.Sprintf("jobs %s and %s used one Docker daemon, %s", other.Name, row.Name, row.Daemon)}
+				return &WrongError{problem: fmt.Sprintf("jobs %s and %s used one Docker daemon, %s", other.Name, row.Name, row.Daemon)}
 			}
 		}
 	}
 	return nil
 }
 
-// medianStart returns the median of the times from queue to first step.
-func medianStart(rows []demoRow) time.Duration {
+// MedianStart returns the median of the times from queue to first step.
+func MedianStart(rows []Row) time.Duration {
 	var all []float64
 	for _, row := range rows {
 		all = append(all, row.QueueToStart)
@@ -160,7 +162,7 @@ func medianStart(rows []demoRow) time.Duration {
 	return time.Duration(all[len(all)/2] * float64(time.Second))
 }
 
-func writeDemo(s session.Session, rows []demoRow, theme ui.Theme) {
+func writeTable(w io.Writer, rows []Row, theme ui.Theme) {
 	var table [][]string
 	for _, row := range rows {
 		mark := theme.Check()
@@ -172,5 +174,5 @@ func writeDemo(s session.Session, rows []demoRow, theme ui.Theme) {
 			ui.Duration(time.Duration(row.Total * float64(time.Second))), row.Runner, row.Daemon,
 		})
 	}
-	ui.Table(s.Streams.Out, []string{"JOB", "RESULT", "EXPECTED", "STARTED AFTER", "TOTAL", "RUNNER", "DOCKER DAEMON"}, table)
+	ui.Table(w, []string{"JOB", "RESULT", "EXPECTED", "STARTED AFTER", "TOTAL", "RUNNER", "DOCKER DAEMON"}, table)
 }
