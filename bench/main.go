@@ -71,7 +71,7 @@ func run() int {
 	return tell(results, say)
 }
 
-// tell prints which limits were met. The exit code is 1 if one was missed.
+// report prints which limits were met. The exit code is 1 if one was missed.
 func tell(results *Results, say func(string, ...any)) int {
 	for _, verdict := range results.Limits {
 		mark := "ok    "

@@ -33,7 +33,7 @@ func buildCommand(s session.Session) verb {
 			&cli.BoolFlag{Name: "print", Usage: "print the Dockerfile only", Category: "Image"},
 			&cli.StringFlag{Name: "out", Usage: "write the whole build context to `DIR` only", Category: "Image"},
 			&cli.BoolFlag{Name: "pull", Usage: "ask the registry for a newer base", Category: "Image"},
-			&cli.BoolFlag{Name: "no-cache", Usage: "build every step anew", Category: "Image"}),
+			&cli.BoolFlag{Name: "no-cache", Usage: "build without the cache", Category: "Image"}),
 		Action: func(c *cli.Context) error {
 			if err := cmdline.NoArguments(c); err != nil {
 				return err

@@ -20,7 +20,7 @@ func downCommand(s session.Session) verb {
 			"   runnerctl down\n" +
 			"   runnerctl down --all --dry-run",
 		Flags: slices.Concat(flags.Config(), flags.GitHub(), []cli.Flag{
-			&cli.BoolFlag{Name: "all", Usage: "every fleet on this engine, and what is left of runs", Category: "Plan"},
+			&cli.BoolFlag{Name: "all", Usage: "all fleets on this engine, and leftovers of runs", Category: "Plan"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
 			&cli.DurationFlag{Name: "wait", Usage: "`LIMIT` for jobs to end", Value: lifecycle.JobsWait, EnvVars: []string{"RUNNERCTL_WAIT"}, Category: "GitHub"},
 			&cli.BoolFlag{Name: "force", Usage: "cancel jobs, and go on though GitHub can't be asked", Category: "GitHub"},

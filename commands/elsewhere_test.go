@@ -92,8 +92,8 @@ func TestDownOfRegistrationsOnly(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if plan := must(t, append(args, "--dry-run")...); plan != "forget  ci-aaaa  (offline at GitHub, and no runner has it)\n" {
-			t.Errorf("%v: plan:\n%s\nwant\n%s", args, plan, "forget  ci-aaaa  (offline at GitHub, and no runner has it)\n")
+		if plan := must(t, append(args, "--dry-run")...); plan != "forget  ci-aaaa  (offline at GitHub, and no runner here has it)\n" {
+			t.Errorf("%v: plan:\n%s\nwant\n%s", args, plan, "forget  ci-aaaa  (offline at GitHub, and no runner here has it)\n")
 		}
 		must(t, args...)
 		if left := registered(github); !slices.Equal(left, []string{"ci-bbbb"}) {

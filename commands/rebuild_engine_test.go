@@ -66,11 +66,11 @@ func TestTheContainerRenewsTheImage(t *testing.T) {
 	withdraw := offer(t, github, old)
 	young := github.Inject(ghsim.Fault{Match: "GET /repos/acme/api/actions/runners/deprecations/" + old, Status: http.StatusOK, Body: `{"runtime_deprecates_at":null,"registration_deprecates_at":null}`})
 	s := supervise(t, api, github, name)
-	t.Cleanup(func() { removeImage(t, api, s.wish.Spec.Image) })
+	t.Cleanup(func() { removeImage(t, api, s.desired.Spec.Image) })
 	online(t, github, count)
 	before := registered(github)
-	if s.wish.Agent != old {
-		t.Fatalf("got %+v, want agent %s", s.wish, old)
+	if s.desired.Agent != old {
+		t.Fatalf("got %+v, want agent %s", s.desired, old)
 	}
 	job := queueAndStart(t, github, untilGo)
 	busy, _ := github.Result(job)
@@ -84,23 +84,23 @@ func TestTheContainerRenewsTheImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	killSupervisor(t, api, found.ContainerID)
-	eventually(t, 5*time.Minute, "the image is made anew", func() bool {
+	eventually(t, 5*time.Minute, "the image is rebuilt", func() bool {
 		told := must(t, "events", "--fleet", name)
-		if strings.Contains(told, "could not be made anew") || strings.Contains(told, "no newer one") {
+		if strings.Contains(told, "could not be rebuilt") || strings.Contains(told, "no newer one") {
 			t.Fatalf("events:\n%s\nwant no failure, and a newer agent", told)
 		}
 		return strings.Contains(told, "runners follow one by one: GitHub takes its agent "+old+" no more from ")
 	})
-	wish, err := s.engine.State(name).Wish(t.Context())
-	if err != nil || wish.Agent != ghsim.AgentVersion || wish.Spec.ImageID == s.wish.Spec.ImageID {
-		t.Fatalf("got %+v, %v, want agent %s and another image", wish, err, ghsim.AgentVersion)
+	desired, err := s.engine.State(name).Desired(t.Context())
+	if err != nil || desired.Agent != ghsim.AgentVersion || desired.Spec.ImageID == s.desired.Spec.ImageID {
+		t.Fatalf("got %+v, %v, want agent %s and another image", desired, err, ghsim.AgentVersion)
 	}
-	t.Cleanup(func() { removeImage(t, api, wish.Spec.Image) })
+	t.Cleanup(func() { removeImage(t, api, desired.Spec.Image) })
 	eventually(t, 2*time.Minute, "the idle one is of the new image, the busy one stays", func() bool {
 		fresh, stays := 0, false
 		for _, runner := range s.known() {
 			stays = stays || runner.Name == busy.Runner
-			if runner.ImageID == wish.Spec.ImageID && runner.State == "running" {
+			if runner.ImageID == desired.Spec.ImageID && runner.State == "running" {
 				fresh++
 			}
 		}
@@ -116,8 +116,8 @@ func TestTheContainerRenewsTheImage(t *testing.T) {
 		t.Errorf("got %+v, want success and the hook", next)
 	}
 	// up has nothing to add: it makes the same image from the same settings.
-	if tag := strings.TrimSpace(must(t, "build", "--progress", "quiet")); tag != wish.Spec.Image {
-		t.Errorf("up would make %s, want the supervisor's %s", tag, wish.Spec.Image)
+	if tag := strings.TrimSpace(must(t, "build", "--progress", "quiet")); tag != desired.Spec.Image {
+		t.Errorf("up would make %s, want the supervisor's %s", tag, desired.Spec.Image)
 	}
 	s.down()
 }

@@ -28,8 +28,8 @@ import (
 )
 
 // supervisedFleet returns the host of a fleet whose settings are in the working folder, and
-// the Wish that up would save.
-func supervisedFleet(t *testing.T, name string) (lifecycle.Host, fleet.Wish) {
+// the Desired that up would save.
+func supervisedFleet(t *testing.T, name string) (lifecycle.Host, fleet.Desired) {
 	t.Helper()
 	s := session.Session{Env: os.Getenv, GOOS: "linux"}
 	s.Streams.Err = t.Output()
@@ -48,17 +48,17 @@ func supervisedFleet(t *testing.T, name string) (lifecycle.Host, fleet.Wish) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wish, err := found.Desired(t.Context(), made)
+	desired, err := found.Desired(t.Context(), made)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return found, wish
+	return found, desired
 }
 
 // leaveSupervisor hands the fleet to a supervisor in the background, as up does.
-func leaveSupervisor(t *testing.T, found lifecycle.Host, wish fleet.Wish, output supervisor.Output) {
+func leaveSupervisor(t *testing.T, found lifecycle.Host, desired fleet.Desired, output supervisor.Output) {
 	t.Helper()
-	unlock, err := lifecycle.Lock(t.Context(), found.Session, found.Engine, wish.Spec.Fleet, wish.Spec.Image)
+	unlock, err := lifecycle.Lock(t.Context(), found.Session, found.Engine, desired.Spec.Fleet, desired.Spec.Image)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func leaveSupervisor(t *testing.T, found lifecycle.Host, wish fleet.Wish, output
 	place := supervisor.Place{Engine: found.Engine, Endpoint: found.Endpoint, Target: found.Target}
 	container, err := place.NewContainer(t.Context(), found.Session, found.Settings, ownBinary(t), output)
 	if err == nil {
-		err = place.Start(t.Context(), container, wish)
+		err = place.Start(t.Context(), container, desired)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func killSupervisor(t *testing.T, api *client.Client, id string) {
 // takes over its runners and is started again when it dies.
 func TestSupervisors(t *testing.T) {
 	api, github, name := withGitHub(t, ghsim.Options{}, "acme/api", "runners: {count: 2, spares: 1}")
-	found, wish := supervisedFleet(t, name)
+	found, desired := supervisedFleet(t, name)
 	engine := found.Engine
 	t.Cleanup(func() { // before down
 		if err := engine.StopSupervisor(context.Background(), name); err != nil {
@@ -176,8 +176,8 @@ func TestSupervisors(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if wish.Count != 2 || wish.Spares != 1 || wish.Agent != "" || wish.Spec.Agent.Mode != fleet.JIT {
-		t.Fatalf("wish: %+v, want 2 runners and 1 spare with JIT configurations, and no agent", wish)
+	if desired.Count != 2 || desired.Spares != 1 || desired.Agent != "" || desired.Spec.Agent.Mode != fleet.JIT {
+		t.Fatalf("wish: %+v, want 2 runners and 1 spare with JIT configurations, and no agent", desired)
 	}
 	step(t, "in the foreground it keeps the fleet until it is interrupted", func(t *testing.T) { supervisedInTheForeground(t, github, engine, name) })
 	before := registered(github)
@@ -188,7 +188,7 @@ func TestSupervisors(t *testing.T) {
 	address := freeAddress(t)
 	leave := func(t *testing.T) {
 		t.Helper()
-		leaveSupervisor(t, found, wish, supervisor.Output{Format: "json", Metrics: address})
+		leaveSupervisor(t, found, desired, supervisor.Output{Format: "json", Metrics: address})
 	}
 	leave(t)
 	container, err := engine.Supervisor(t.Context(), name)
@@ -214,7 +214,7 @@ func TestSupervisors(t *testing.T) {
 	step(t, "after a kill it comes back and takes another wish", func(t *testing.T) {
 		killSupervisor(t, api, container.ContainerID)
 		eventually(t, time.Minute, "the supervisor is back", func() bool { return strings.Count(events(t), "  began: ") == 3 })
-		wish.Count = 3
+		desired.Count = 3
 		leave(t)
 		online(t, github, 3)
 		if again, err := engine.Supervisor(t.Context(), name); err != nil || again.ContainerID != container.ContainerID || again.Restarts != 1 {
@@ -225,7 +225,7 @@ func TestSupervisors(t *testing.T) {
 		if err := engine.StopSupervisor(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
-		if told, want := events(t), "  supervisor  ended; the runners stay\n"; !strings.HasSuffix(told, want) {
+		if told, want := events(t), "  supervisor  ended; its runners stay\n"; !strings.HasSuffix(told, want) {
 			t.Errorf("events:\n%s\nwant %q at the end", told, want)
 		}
 	})
@@ -254,8 +254,8 @@ func supervisedInTheForeground(t *testing.T, github *ghsim.Server, engine *docke
 	})
 	cancel(errInterrupted)
 	first := <-ended
-	if first.code != exitInterrupted || !strings.Contains(first.stderr, `"msg":"ended; the runners stay"`) {
-		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", first.code, exitInterrupted, first.stderr, `"msg":"ended; the runners stay"`)
+	if first.code != exitInterrupted || !strings.Contains(first.stderr, `"msg":"ended; its runners stay"`) {
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", first.code, exitInterrupted, first.stderr, `"msg":"ended; its runners stay"`)
 	}
 }
 

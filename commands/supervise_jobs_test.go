@@ -28,19 +28,19 @@ type keptFleet struct {
 	name    string
 	engine  *dockerx.Engine
 	address string // of its metrics
-	leave   func(fleet.Wish)
-	wish    fleet.Wish
+	leave   func(fleet.Desired)
+	desired fleet.Desired
 }
 
 // supervise starts a supervisor in the background for the settings in the working folder, and
 // removes it and its state with the test.
 func supervise(t *testing.T, api *client.Client, github *ghsim.Server, name string) *keptFleet {
 	t.Helper()
-	found, wish := supervisedFleet(t, name)
-	s := &keptFleet{t: t, api: api, github: github, name: name, engine: found.Engine, wish: wish, address: freeAddress(t)}
-	s.leave = func(wish fleet.Wish) {
+	found, desired := supervisedFleet(t, name)
+	s := &keptFleet{t: t, api: api, github: github, name: name, engine: found.Engine, desired: desired, address: freeAddress(t)}
+	s.leave = func(desired fleet.Desired) {
 		t.Helper()
-		leaveSupervisor(t, found, wish, supervisor.Output{Format: "text", Metrics: s.address})
+		leaveSupervisor(t, found, desired, supervisor.Output{Format: "text", Metrics: s.address})
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -48,7 +48,7 @@ func supervise(t *testing.T, api *client.Client, github *ghsim.Server, name stri
 		}
 		s.end()
 	})
-	s.leave(wish)
+	s.leave(desired)
 	return s
 }
 

@@ -61,7 +61,7 @@ func TestUpgradeOfAFleet(t *testing.T) {
 	if err := s.engine.StopSupervisor(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	s.leave(s.wish)
+	s.leave(s.desired)
 	eventually(t, time.Minute, "the next supervisor has begun", func() bool { return strings.Count(events(), "  began: ") == 2 })
 	sleepFor(t, 5*time.Second) // it has looked by now, and would have acted
 	if after := registered(github); !slices.Equal(after, before) {
@@ -85,9 +85,9 @@ func TestUpgradeOfAFleet(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	})
-	wish := s.wish
-	wish.Spec.Memory += 64 << 20
-	s.leave(wish)
+	desired := s.desired
+	desired.Spec.Memory += 64 << 20
+	s.leave(desired)
 	eventually(t, time.Minute, "the idle one is of the new spec", func() bool {
 		after := registered(github)
 		return len(after) == count && slices.Contains(after, result.Runner) && !slices.Equal(after, before)
@@ -104,8 +104,8 @@ func TestUpgradeOfAFleet(t *testing.T) {
 	online(t, github, count)
 	eventually(t, time.Minute, "who had the job is buried", func() bool { return len(s.known()) == count })
 	for _, runner := range s.known() {
-		if slices.Contains(before, runner.Name) || runner.SpecHash != wish.Spec.Hash() {
-			t.Errorf("got %+v, want a new runner of spec %s", runner, wish.Spec.Hash())
+		if slices.Contains(before, runner.Name) || runner.SpecHash != desired.Spec.Hash() {
+			t.Errorf("got %+v, want a new runner of spec %s", runner, desired.Spec.Hash())
 		}
 	}
 	s.down()

@@ -70,7 +70,7 @@ func TestSpare(t *testing.T) {
 	if code != 3 || !strings.Contains(log, "agent: first step: 2") {
 		t.Errorf("exit code %d, want 3; log:\n%s\nwant %q", code, log, "agent: first step: 2")
 	}
-	record, err := f.engine.Autopsy(t.Context(), find())
+	record, err := f.engine.PostMortem(t.Context(), find())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestState(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	wish := fleet.Wish{Schema: fleet.WishSchema, Count: 3, Spares: 1, Spec: f.spec, Ready: time.Minute}
+	desired := fleet.Desired{Schema: fleet.DesiredSchema, Count: 3, Spares: 1, Spec: f.spec, Ready: time.Minute}
 
 	t.Run("reading makes nothing", func(t *testing.T) {
 		stateIsEmpty(t, state, name)
@@ -113,7 +113,7 @@ func TestState(t *testing.T) {
 			t.Errorf("reading made %v, want nothing", left)
 		}
 	})
-	step(t, "a wish is kept", func(t *testing.T) { wishIsKept(t, f, state, wish) })
+	step(t, "a wish is kept", func(t *testing.T) { wishIsKept(t, f, state, desired) })
 
 	// The foreground's hold carries the volume for all readers, and down ends it.
 	lost, release, err := f.engine.HoldSupervisor(t.Context(), name, f.spec.Image)
@@ -153,34 +153,34 @@ func TestState(t *testing.T) {
 		stateIsRemoved(t, f)
 		stateIsEmpty(t, state, name)
 	})
-	t.Run("down removes a state without a fleet", func(t *testing.T) { downRemovesTheState(t, f, wish) })
+	t.Run("down removes a state without a fleet", func(t *testing.T) { downRemovesTheState(t, f, desired) })
 }
 
 func stateIsEmpty(t *testing.T, state *dockerx.State, name string) {
 	t.Helper()
-	wish, err := state.Wish(t.Context())
+	desired, err := state.Desired(t.Context())
 	events, eventsErr := state.Events(t.Context())
 	record, recordErr := state.Record(t.Context(), name+"-aaaa")
-	if wish != nil || len(events) > 0 || record != nil || err != nil || eventsErr != nil || recordErr != nil {
-		t.Errorf("wish %v, events %v, record %v, errors %v %v %v, want none", wish, events, record, err, eventsErr, recordErr)
+	if desired != nil || len(events) > 0 || record != nil || err != nil || eventsErr != nil || recordErr != nil {
+		t.Errorf("wish %v, events %v, record %v, errors %v %v %v, want none", desired, events, record, err, eventsErr, recordErr)
 	}
 }
 
-// wishIsKept saves a wish and reads it, and then one of a newer runnerctl.
-func wishIsKept(t *testing.T, f *agentFleet, state *dockerx.State, wish fleet.Wish) {
-	if err := state.SaveWish(t.Context(), wish); err != nil {
+// wishIsKept saves a desired and reads it, and then one of a newer runnerctl.
+func wishIsKept(t *testing.T, f *agentFleet, state *dockerx.State, desired fleet.Desired) {
+	if err := state.SaveDesired(t.Context(), desired); err != nil {
 		t.Fatal(err)
 	}
-	read, err := f.engine.State(f.spec.Fleet).Wish(t.Context())
+	read, err := f.engine.State(f.spec.Fleet).Desired(t.Context())
 	if err != nil || read == nil || read.Count != 3 || read.Spec.Hash() != f.spec.Hash() {
 		t.Errorf("got %+v, %v, want 3 runners of spec %s", read, err, f.spec.Hash())
 	}
-	newer := wish
+	newer := desired
 	newer.Schema++
-	if err := state.SaveWish(t.Context(), newer); err != nil {
+	if err := state.SaveDesired(t.Context(), newer); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := state.Wish(t.Context()); err == nil || !strings.Contains(err.Error(), "newer runnerctl") {
+	if _, err := state.Desired(t.Context()); err == nil || !strings.Contains(err.Error(), "newer runnerctl") {
 		t.Errorf("a newer wish: error %v, want %q", err, "newer runnerctl")
 	}
 }
@@ -263,9 +263,9 @@ func stateIsRemoved(t *testing.T, f *agentFleet) {
 
 // downRemovesTheState checks that down finds a killed runnerctl's leftovers of a supervisor,
 // even if there is nothing else.
-func downRemovesTheState(t *testing.T, f *agentFleet, wish fleet.Wish) {
+func downRemovesTheState(t *testing.T, f *agentFleet, desired fleet.Desired) {
 	name := f.spec.Fleet
-	if err := f.engine.State(name).SaveWish(t.Context(), wish); err != nil {
+	if err := f.engine.State(name).SaveDesired(t.Context(), desired); err != nil {
 		t.Fatal(err)
 	}
 	if plan, want := must(t, "down", "--fleet", name, "--dry-run"), "remove  runnerctl-state-"+name+"  (down)\n"; plan != want {
@@ -359,10 +359,10 @@ func TestSupervisorContainer(t *testing.T) {
 	})
 	state := f.engine.State(name)
 	step(t, "the wish is read and written through its container", func(t *testing.T) {
-		if err := state.SaveWish(t.Context(), fleet.Wish{Schema: fleet.WishSchema, Count: 2}); err != nil {
+		if err := state.SaveDesired(t.Context(), fleet.Desired{Schema: fleet.DesiredSchema, Count: 2}); err != nil {
 			t.Fatal(err)
 		}
-		wishOfTwo(t, state)
+		desiredOfTwo(t, state)
 	})
 	step(t, "another up notifies it", func(t *testing.T) {
 		reloads, err := f.engine.Reloads(t.Context(), name)
@@ -394,7 +394,7 @@ func TestSupervisorContainer(t *testing.T) {
 		if err != nil || second.ContainerID == first.ContainerID || second.Image == first.Image {
 			t.Errorf("got %+v, %v, want another container and image than %+v", second, err, first)
 		}
-		wishOfTwo(t, state)
+		desiredOfTwo(t, state)
 	})
 	t.Run("after its end, only the state is left", func(t *testing.T) {
 		if err := f.engine.StopSupervisor(t.Context(), name); err != nil {
@@ -445,9 +445,9 @@ func (f *agentFleet) supervisorLog(t *testing.T) string {
 	return out.String()
 }
 
-func wishOfTwo(t *testing.T, state *dockerx.State) {
+func desiredOfTwo(t *testing.T, state *dockerx.State) {
 	t.Helper()
-	if wish, err := state.Wish(t.Context()); err != nil || wish == nil || wish.Count != 2 {
-		t.Errorf("wish: %+v, %v, want 2 runners", wish, err)
+	if desired, err := state.Desired(t.Context()); err != nil || desired == nil || desired.Count != 2 {
+		t.Errorf("wish: %+v, %v, want 2 runners", desired, err)
 	}
 }

@@ -48,9 +48,9 @@ func upCommand(s session.Session) verb {
 
 func supervisorFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "no-supervisor", Usage: "leave none behind, and take away the one that is there; its runners stay", DefaultText: "true without a target and with runners.ephemeral: false", EnvVars: []string{"RUNNERCTL_NO_SUPERVISOR"}, Category: "Supervisor"},
+		&cli.BoolFlag{Name: "no-supervisor", Usage: "run without a supervisor; removes an existing one and keeps its runners", DefaultText: "true without a target and with runners.ephemeral: false", EnvVars: []string{"RUNNERCTL_NO_SUPERVISOR"}, Category: "Supervisor"},
 		&cli.BoolFlag{Name: "attach", Usage: "show the supervisor's log; Ctrl-C stops the fleet, as down does", Category: "Supervisor"},
-		&cli.StringFlag{Name: "supervisor-binary", Usage: "`FILE` of its program: a static runnerctl for the engine's machine", DefaultText: "runnerctl-linux-ARCH beside this program, else this program", EnvVars: []string{"RUNNERCTL_SUPERVISOR_BINARY"}, Category: "Supervisor"},
+		&cli.StringFlag{Name: "supervisor-binary", Usage: "`FILE` of its program: a static runnerctl for the engine's machine", DefaultText: "runnerctl-linux-ARCH next to this program, or this program", EnvVars: []string{"RUNNERCTL_SUPERVISOR_BINARY"}, Category: "Supervisor"},
 	}
 }
 

@@ -76,16 +76,16 @@ func TestUpgradeFromTheCommitBefore(t *testing.T) {
 	eventually(t, 30*time.Second, "the new supervisor tells that it began", func() bool {
 		return strings.Count(must(t, "events", "--fleet", name), "  began: ") == 2
 	})
-	wish, err := state.Wish(t.Context())
+	desired, err := state.Desired(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if wish.Spec.ImageID != old[0].ImageID {
+		if desired.Spec.ImageID != old[0].ImageID {
 			removeImage(t, api, old[0].Image)
 		}
 	})
-	same := old[0].SpecHash == wish.Spec.Hash() && old[0].ImageID == wish.Spec.ImageID
+	same := old[0].SpecHash == desired.Spec.Hash() && old[0].ImageID == desired.Spec.ImageID
 	kept := slices.ContainsFunc(registered(github), func(one string) bool { return slices.Contains(names, one) })
 	if now := registered(github); same && !slices.Equal(now, names) || !same && kept {
 		t.Errorf("of the same spec and image: %t; registered before: %v, now: %v; want them kept only if both are the same", same, names, now)

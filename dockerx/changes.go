@@ -15,7 +15,7 @@ import (
 // ctx ends or the engine's stream breaks.
 func (e *Engine) Changes(ctx context.Context, fleetName string) (<-chan fleet.Change, error) {
 	selected := members(fleetName)
-	for _, kind := range []fleet.ChangeKind{fleet.Died, fleet.OutOfMem, fleet.Begun, fleet.Destroyed, fleet.Stilled, fleet.Resumed} {
+	for _, kind := range []fleet.ChangeKind{fleet.Died, fleet.OutOfMem, fleet.Begun, fleet.Destroyed, fleet.Suspended, fleet.Resumed} {
 		selected.Add("event", string(kind))
 	}
 	changes, err := listen(ctx, e, selected, func(message events.Message) fleet.Change {

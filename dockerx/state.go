@@ -22,7 +22,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// State keeps a fleet's desired state (fleet.Wish), records and events in a volume of its
+// State keeps a fleet's desired state (fleet.Desired), records and events in a volume of its
 // own. It reaches the volume only through the engine's archive API, so it works the same from
 // every machine. The API needs a container: the supervisor's or, if there is none, a
 // temporary container that is never started. State implements fleet.Store.
@@ -64,8 +64,8 @@ const (
 // State returns the state of a fleet.
 func (e *Engine) State(fleetName string) *State { return &State{engine: e, fleet: fleetName} }
 
-// Wish returns the fleet's desired state; nil if there is none.
-func (s *State) Wish(ctx context.Context) (*fleet.Wish, error) {
+// Desired returns the fleet's desired state; nil if there is none.
+func (s *State) Desired(ctx context.Context) (*fleet.Desired, error) {
 	var broken error
 	for _, name := range []string{wishFile, wishFile + ".new"} {
 		files, err := s.read(ctx, name)
@@ -76,15 +76,15 @@ func (s *State) Wish(ctx context.Context) (*fleet.Wish, error) {
 		if !there {
 			continue
 		}
-		var wish fleet.Wish
-		if err := json.Unmarshal(text, &wish); err != nil {
+		var desired fleet.Desired
+		if err := json.Unmarshal(text, &desired); err != nil {
 			broken = err // it is just being written
 			continue
 		}
-		if wish.Schema > fleet.WishSchema {
-			return nil, s.failed("desired state", &SchemaError{Object: "it", Found: strconv.Itoa(wish.Schema)})
+		if desired.Schema > fleet.DesiredSchema {
+			return nil, s.failed("desired state", &SchemaError{Object: "it", Found: strconv.Itoa(desired.Schema)})
 		}
-		return &wish, nil
+		return &desired, nil
 	}
 	if broken != nil {
 		return nil, s.failed("desired state", broken)
@@ -92,9 +92,9 @@ func (s *State) Wish(ctx context.Context) (*fleet.Wish, error) {
 	return nil, nil
 }
 
-// SaveWish replaces the fleet's desired state.
-func (s *State) SaveWish(ctx context.Context, wish fleet.Wish) error {
-	text, err := json.MarshalIndent(wish, "", "\t")
+// SaveDesired replaces the fleet's desired state.
+func (s *State) SaveDesired(ctx context.Context, desired fleet.Desired) error {
+	text, err := json.MarshalIndent(desired, "", "\t")
 	if err == nil {
 		err = s.write(ctx, file{wishFile + ".new", text}, file{wishFile, text})
 	}

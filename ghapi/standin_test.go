@@ -92,15 +92,15 @@ func TestHundredRegistrations(t *testing.T) {
 // A token that expires in the midst ends in an error that says so, at once.
 func TestTokenThatExpires(t *testing.T) {
 	github, client := standIn(t, "acme")
-	forge := ghapi.NewForge(client, fleet.Marker("ci", "x"), 1, "x86_64")
+	fleetClient := ghapi.NewFleetClient(client, fleet.Marker("ci", "x"), 1, "x86_64")
 	agent := fleet.Agent{Mode: fleet.JIT, Labels: []string{fleet.Marker("ci", "x")}}
-	if _, err := forge.Register(t.Context(), "ci-a", agent); err != nil {
+	if _, err := fleetClient.Register(t.Context(), "ci-a", agent); err != nil {
 		t.Fatal(err)
 	}
 	github.SetClockOffset(2 * time.Hour)
 	bounded, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	_, err := forge.Register(bounded, "ci-b", agent)
+	_, err := fleetClient.Register(bounded, "ci-b", agent)
 	if !ghapi.HasStatus(err, 401) || !strings.Contains(err.Error(), "Bad credentials") {
 		t.Errorf("error %v, want status 401 with %q", err, "Bad credentials")
 	}

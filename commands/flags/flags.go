@@ -27,7 +27,7 @@ const (
 	HostNames   = "hosts"
 )
 
-// Common gives a command and its verbs the flag for colours, checks before they run what the
+// Common gives a command and its verbs the flag for colors, checks before they run what the
 // parser does not check, and turns a session.UsageError of their work into a usage error of the
 // command that ran.
 func Common(of cmdline.Command) {
@@ -150,7 +150,7 @@ func GitHub() []cli.Flag {
 func Desired() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "ephemeral", Usage: "a runner is gone after one job (=false: it stays)", DefaultText: "the file's runners.ephemeral, else true", EnvVars: []string{"RUNNERCTL_EPHEMERAL"}, Category: "GitHub"},
-		&cli.BoolFlag{Name: "allow-public-repo", Usage: "take jobs of a public repository, whoever wrote them", EnvVars: []string{"RUNNERCTL_ALLOW_PUBLIC_REPO"}, Category: "GitHub"},
+		&cli.BoolFlag{Name: "allow-public-repo", Usage: "accept jobs of a public repository, from any author", EnvVars: []string{"RUNNERCTL_ALLOW_PUBLIC_REPO"}, Category: "GitHub"},
 		&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "`N` runners", DefaultText: "the file's runners.count, else 1", EnvVars: []string{"RUNNERCTL_COUNT"}, Category: "Plan"},
 		&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for a runner to be ready: its inner daemon answers, GitHub lists it online", DefaultText: "the file's runners.readyTimeout, else 60s", EnvVars: []string{"RUNNERCTL_TIMEOUT"}, Category: "Plan"},
 	}

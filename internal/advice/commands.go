@@ -29,8 +29,8 @@ func commandFor(err error) string {
 		}
 	case *controller.LeftError:
 		return "runnerctl down removes it once GitHub shows it as offline and idle, within minutes; no runner of this engine has it any more"
-	case *controller.NoWishError:
-		return "runnerctl up gives it one"
+	case *controller.NoDesiredStateError:
+		return "runnerctl up saves one"
 	case *controller.StillBusyError:
 		return "runnerctl down again waits on (--wait LIMIT); --force cancels the job"
 	case *dockerx.BuildError:
@@ -45,11 +45,11 @@ func commandFor(err error) string {
 	case *fleet.NotReadyError:
 		return "runnerctl up tries again; runnerctl doctor checks the host, and with --deep a runner"
 	case *lifecycle.NoneWantedError:
-		return "runnerctl host drain " + e.Host + " removes what is there; --count N starts some all the same"
+		return "runnerctl host drain " + e.Host + " removes the existing ones; --count N overrides the setting"
 	case *session.NoRunnerError:
 		return "runnerctl ps --all lists them"
 	case *supervisor.NotConvergedError:
-		return "its supervisor goes on: runnerctl events -f shows what it does; a slow start is given more time by runners.readyTimeout"
+		return "its supervisor continues: runnerctl events -f follows it; runners.readyTimeout gives a slow start more time"
 	case *supervisor.NotStartedError:
 		return "its runners are there: runnerctl up --no-supervisor leaves them alone, runnerctl down removes them"
 	}

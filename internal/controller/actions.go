@@ -34,7 +34,7 @@ type task struct {
 
 // limited bounds an action that makes a runner: GitHub may ask to retry in an hour.
 func (task) limited(ctx context.Context, x *executor) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, 2*x.wish.Ready+createGrace)
+	return context.WithTimeout(ctx, 2*x.desired.Ready+createGrace)
 }
 
 func (t task) event() fleet.Event {
@@ -67,9 +67,9 @@ type create struct{ task }
 func (a create) run(ctx context.Context, x *executor) outcome {
 	ctx, cancel := a.limited(ctx, x)
 	defer cancel()
-	runner, text, buried, err := x.create(ctx, a.Operation)
+	runner, text, post, err := x.create(ctx, a.Operation)
 	if err != nil {
-		return failed{task: a.task, err: err, burial: x.complete(ctx, buried, err)}
+		return failed{task: a.task, err: err, postMortem: x.completeRecord(ctx, post, err)}
 	}
 	return online{a.task, runner, text}
 }
@@ -81,9 +81,9 @@ type give struct{ task }
 func (a give) run(ctx context.Context, x *executor) outcome {
 	ctx, cancel := a.limited(ctx, x)
 	defer cancel()
-	text, stays, buried, err := x.give(ctx, a.Operation)
+	text, stays, post, err := x.give(ctx, a.Operation)
 	if err != nil {
-		return failed{task: a.task, err: err, stays: stays, burial: x.complete(ctx, buried, err)}
+		return failed{task: a.task, err: err, stays: stays, postMortem: x.completeRecord(ctx, post, err)}
 	}
 	return online{a.task, a.Runner, text}
 }
@@ -94,9 +94,9 @@ type makeSpare struct{ task }
 func (a makeSpare) run(ctx context.Context, x *executor) outcome {
 	ctx, cancel := a.limited(ctx, x)
 	defer cancel()
-	runner, text, buried, err := x.makeSpare(ctx, a.Operation)
+	runner, text, post, err := x.makeSpare(ctx, a.Operation)
 	if err != nil {
-		return failed{task: a.task, err: err, burial: x.complete(ctx, buried, err)}
+		return failed{task: a.task, err: err, postMortem: x.completeRecord(ctx, post, err)}
 	}
 	return spareReady{a.task, runner, text}
 }
@@ -126,8 +126,8 @@ func (a remove) run(ctx context.Context, x *executor) outcome {
 	if a.Action == fleet.Replace {
 		act = x.replace
 	}
-	text, stays, buried, err := act(ctx, a.Operation)
-	return removed{task: a.task, text: text, stays: stays, err: err, burial: x.complete(ctx, buried, err)}
+	text, stays, post, err := act(ctx, a.Operation)
+	return removed{task: a.task, text: text, stays: stays, err: err, postMortem: x.completeRecord(ctx, post, err)}
 }
 
 // forget removes a registration without a runner, or reports that it stays.
@@ -135,7 +135,7 @@ type forget struct{ task }
 
 func (a forget) run(ctx context.Context, x *executor) outcome {
 	if a.Action == fleet.Leave {
-		text, err := x.left(a.Registration.URL, a.Name, a.Cause)
+		text, err := x.reportLeft(a.Registration.URL, a.Name, a.Cause)
 		return forgotten{a.task, text, err}
 	}
 	text, err := x.forget(ctx, a.Registration)
@@ -152,14 +152,14 @@ type online struct {
 func (o online) apply(l *loop) {
 	now := time.Now()
 	l.settled[o.Name], l.taken = now, 0
-	s := l.sights[o.Name]
+	s := l.observed[o.Name]
 	s.Doing = ""
 	if s.ContainerID == "" {
 		s.ContainerID = o.runner.ContainerID
 	}
 	s.State, s.Ready, s.Waiting = fleet.Running, true, false
 	s.Online, s.Missed = now, time.Time{}
-	if l.wish.Policy.Once && o.Action != fleet.Adopt {
+	if l.desired.Policy.Once && o.Action != fleet.Adopt {
 		l.made = append(l.made, o.runner)
 	}
 	if l.Meter != nil && o.Action != fleet.Adopt {
@@ -167,7 +167,7 @@ func (o online) apply(l *loop) {
 	}
 	event := o.event()
 	event.Kind, event.Text = fleet.OnlineEvent, fmt.Sprintf("%s (%s)", o.text, o.Cause)
-	l.tell(event)
+	l.emit(event)
 	l.Progress.Done(o.Name, o.text, now.Sub(o.begun))
 }
 
@@ -180,13 +180,13 @@ type spareReady struct {
 
 func (o spareReady) apply(l *loop) {
 	l.settled[o.Name] = time.Now()
-	s := l.sights[o.Name]
+	s := l.observed[o.Name]
 	s.Doing = ""
 	o.runner.Listing = nil
 	s.Runner, s.Waiting, s.Online, s.Missed = o.runner, true, time.Time{}, time.Time{}
 	event := o.event()
 	event.Kind, event.Text = fleet.SpareEvent, "waits as a spare, "+o.text
-	l.tell(event)
+	l.emit(event)
 	l.Progress.Done(o.Name, event.Text, time.Since(o.begun))
 }
 
@@ -195,17 +195,17 @@ type failed struct {
 	task
 	err   error
 	stays bool // as a spare
-	burial
+	postMortem
 }
 
 func (o failed) apply(l *loop) {
 	now := time.Now()
 	l.settled[o.Name] = now
-	s := l.sights[o.Name]
+	s := l.observed[o.Name]
 	s.Doing = ""
 	l.meter(o.record)
 	if errors.Is(o.err, context.Canceled) {
-		l.unknown(o.Name, o.stays)
+		l.dropRunner(o.Name, o.stays)
 		return
 	}
 	event := o.event()
@@ -216,21 +216,21 @@ func (o failed) apply(l *loop) {
 			s.Failed = "its name is registered already"
 		}
 		if l.taken++; l.taken < drawings {
-			l.unknown(o.Name, o.stays)
+			l.dropRunner(o.Name, o.stays)
 			event.Text += ", another one instead"
-			l.tell(event)
+			l.emit(event)
 			l.Progress.Done(o.Name, "the name is taken at GitHub, another one instead", time.Since(o.begun))
 			return
 		}
 	}
-	l.unknown(o.Name, o.stays)
-	l.tell(event)
+	l.dropRunner(o.Name, o.stays)
+	l.emit(event)
 	l.Progress.Failed(o.Name, o.err)
 	if l.fail(o.err) {
 		return
 	}
 	l.backOff(o.begun, now, o.Name+": "+firstLine(o.err), event.Last)
-	l.refused(o.err)
+	l.checkRefusal(o.err)
 }
 
 // failure words why the operation failed.
@@ -247,10 +247,10 @@ type notAdopted struct {
 func (o notAdopted) apply(l *loop) {
 	now := time.Now()
 	l.settled[o.Name] = now
-	s := l.sights[o.Name]
+	s := l.observed[o.Name]
 	s.Doing = ""
 	if errors.Is(o.err, context.Canceled) {
-		l.unknown(o.Name, false)
+		l.dropRunner(o.Name, false)
 		return
 	}
 	var late *fleet.NotOnlineError
@@ -267,7 +267,7 @@ func (o notAdopted) apply(l *loop) {
 	}
 	event := o.event()
 	event.Kind, event.Text, event.Last = fleet.FailedEvent, o.failure(o.err), hint.Last(o.err)
-	l.tell(event)
+	l.emit(event)
 	l.Progress.Failed(o.Name, o.err)
 	if again {
 		l.fail(o.err)
@@ -280,13 +280,13 @@ type removed struct {
 	text  string
 	stays bool // it was left as it was
 	err   error
-	burial
+	postMortem
 }
 
 func (o removed) apply(l *loop) {
 	now := time.Now()
 	l.settled[o.Name] = now
-	s := l.sights[o.Name]
+	s := l.observed[o.Name]
 	s.Doing = ""
 	l.meter(o.record)
 	event := o.event()
@@ -297,7 +297,7 @@ func (o removed) apply(l *loop) {
 			return
 		}
 		event.Kind, event.Text = fleet.FailedEvent, fmt.Sprintf("can't be removed (%s): %s", o.Cause, firstLine(o.err))
-		l.tell(event)
+		l.emit(event)
 		l.Progress.Failed(o.Name, o.err)
 		if l.fail(o.err) {
 			s.Retry = now.Add(never)
@@ -305,27 +305,27 @@ func (o removed) apply(l *loop) {
 		return
 	case o.stays:
 		s.Retry, s.Missed = now.Add(slowTick), time.Time{}
-		if l.wish.Policy.Once {
+		if l.desired.Policy.Once {
 			s.Retry = now.Add(never)
 		}
 		l.Progress.Done(o.Name, o.text, now.Sub(o.begun))
 		return
 	}
-	delete(l.sights, o.Name)
+	delete(l.observed, o.Name)
 	event.Kind, event.Text = fleet.RemovedEvent, o.Cause
 	if o.Runner.State.Ended() {
 		event.Kind = fleet.EndedEvent
-		l.judge(o, s, &event)
+		l.describeEnd(o, s, &event)
 	}
 	if text := o.text + o.note(); text != "" && text != "removed" {
 		event.Text += "; " + strings.TrimPrefix(text, "; ")
 	}
-	l.tell(event)
+	l.emit(event)
 	text := o.text
 	if text == "removed" || text == "" {
 		text = "removed: " + o.Cause
 	}
-	if l.wish.Policy.Down {
+	if l.desired.Policy.Down {
 		text = "removed"
 	}
 	l.Progress.Done(o.Name, text, now.Sub(o.begun))
@@ -344,7 +344,7 @@ func (o forgotten) apply(l *loop) {
 	event.Kind, event.Text = fleet.ForgotEvent, o.Cause
 	switch {
 	case o.err != nil:
-		event.Kind, event.Text = fleet.FailedEvent, "its registration stays: "+firstLine(o.err)
+		event.Kind, event.Text = fleet.FailedEvent, "its registration was not removed: "+firstLine(o.err)
 		l.settled[o.Name] = time.Now().Add(slowTick) // only a list requested after this gives new information
 	case o.text != "registration removed":
 		event.Text += "; " + o.text
@@ -352,7 +352,7 @@ func (o forgotten) apply(l *loop) {
 	if !l.fail(o.err) { // otherwise nothing is tried again
 		delete(l.witnesses[o.Registration.URL].forgetting, o.Name)
 	}
-	l.tell(event)
+	l.emit(event)
 	if o.err != nil {
 		l.Progress.Failed(o.Name, o.err)
 		return
@@ -366,7 +366,7 @@ const never = 24 * 365 * time.Hour
 // fail notes an error of a single run, after which nothing more is made. It returns false for a
 // supervisor, which tries again.
 func (l *loop) fail(err error) bool {
-	if !l.wish.Policy.Once || err == nil {
+	if !l.desired.Policy.Once || err == nil {
 		return false
 	}
 	l.failures = append(l.failures, err)
@@ -374,10 +374,10 @@ func (l *loop) fail(err error) bool {
 	return true
 }
 
-// unknown forgets a runner, unless it stays. If it exists, the next look finds it.
-func (l *loop) unknown(name string, stays bool) {
+// dropRunner forgets a runner, unless it stays. If it exists, the next look finds it.
+func (l *loop) dropRunner(name string, stays bool) {
 	if !stays {
-		delete(l.sights, name)
+		delete(l.observed, name)
 	}
 }
 
@@ -387,8 +387,8 @@ func (l *loop) meter(record *fleet.Record) {
 	}
 }
 
-// judge adds the facts of a runner's record to its end event, and adjusts the back-off.
-func (l *loop) judge(o removed, s *fleet.Sight, event *fleet.Event) {
+// describeEnd adds the facts of a runner's record to its end event, and adjusts the back-off.
+func (l *loop) describeEnd(o removed, s *fleet.Observed, event *fleet.Event) {
 	record := o.record
 	if record == nil {
 		return
@@ -411,21 +411,21 @@ func (l *loop) judge(o removed, s *fleet.Sight, event *fleet.Event) {
 	case code == 0 && s.Online.IsZero() && time.Since(s.Since) < proven:
 		l.backOff(s.Since, time.Now(), s.Name+" ended without a job, before it was seen online", lastLinesOf(record.Log))
 	}
-	l.outdated(code, o.Runner.Agent)
+	l.requestRebuild(code, o.Runner.Agent)
 }
 
-// refused checks for an outdated agent if it ended before it was seen online.
-func (l *loop) refused(err error) {
+// checkRefusal checks for an outdated agent if it ended before it was seen online.
+func (l *loop) checkRefusal(err error) {
 	var dead *fleet.EndedError
 	if errors.As(err, &dead) {
-		l.outdated(dead.Code, l.wish.Spec.Agent)
+		l.requestRebuild(dead.Code, l.desired.Spec.Agent)
 	}
 }
 
-// outdated requests a rebuild of the image if GitHub refuses its agent as too old. An agent
+// requestRebuild requests a rebuild of the image if GitHub refuses its agent as too old. An agent
 // that registers itself can't distinguish this from other refusals, so GitHub is asked for the
 // agent's last day.
-func (l *loop) outdated(code int, agent fleet.Agent) {
+func (l *loop) requestRebuild(code int, agent fleet.Agent) {
 	switch {
 	case code == fleet.VersionRefused:
 		l.renewal.demand(time.Now())

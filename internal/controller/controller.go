@@ -15,16 +15,16 @@ import (
 type Controller struct {
 	Fleet    string
 	Engine   fleet.Engine
-	Forges   fleet.Forges  // by target URL
+	Targets  fleet.Targets // by target URL
 	NewName  func() string // returns a random name, which may be taken
 	Progress Progress      // nil: not reported
 
 	// For Supervise only.
 	Store fleet.Store
-	// Rebuild rebuilds the image of wish with the newest agent, and returns the Wish with that
+	// Rebuild rebuilds the image of desired with the newest agent, and returns the Desired with that
 	// image. It returns a NotHereError if the image can't be rebuilt here.
-	Rebuild func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error)
-	Reload  <-chan struct{}   // signals that the Wish may have changed
+	Rebuild func(ctx context.Context, desired fleet.Desired) (fleet.Desired, error)
+	Reload  <-chan struct{}   // signals that the Desired may have changed
 	Observe func(fleet.Event) // called with each event when it happens; nil: not called
 	Meter   fleet.Meter       // nil: no metrics
 }
@@ -59,11 +59,11 @@ func (e *ListError) Error() string { return e.Err.Error() }
 // Unwrap returns GitHub's error.
 func (e *ListError) Unwrap() error { return e.Err }
 
-// NoWishError reports that there is no desired state to supervise.
-type NoWishError struct{ Fleet string }
+// NoDesiredStateError reports that there is no desired state to supervise.
+type NoDesiredStateError struct{ Fleet string }
 
-func (e *NoWishError) Error() string {
-	return fmt.Sprintf("fleet %s has no wish to supervise", e.Fleet)
+func (e *NoDesiredStateError) Error() string {
+	return fmt.Sprintf("fleet %s has no desired state to maintain", e.Fleet)
 }
 
 // Converge brings the fleet to a desired state whose policy is Once. It returns when every
@@ -71,31 +71,31 @@ func (e *NoWishError) Error() string {
 // online. A runner that fails is removed again, and nothing more is made; the other operations
 // continue. When ctx ends, Converge removes all runners that it made, except those that have a
 // job.
-func (c Controller) Converge(ctx context.Context, wish fleet.Wish) error {
+func (c Controller) Converge(ctx context.Context, desired fleet.Desired) error {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	return newLoop(life, c, wish).converge(ctx)
+	return newLoop(life, c, desired).converge(ctx)
 }
 
 // Plan returns the first plan of Converge. It changes nothing.
-func (c Controller) Plan(ctx context.Context, wish fleet.Wish) (fleet.Plan, error) {
+func (c Controller) Plan(ctx context.Context, desired fleet.Desired) (fleet.Plan, error) {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	l := newLoop(life, c, wish)
+	l := newLoop(life, c, desired)
 	if err := l.observe(ctx); err != nil {
 		return fleet.Plan{}, err
 	}
-	return fleet.Reconcile(l.view()), nil
+	return fleet.Reconcile(l.observation()), nil
 }
 
 // Create makes single runners without an agent, which belong to no desired state, and waits
-// until they are ready. Of wish, only the spec and the time limit matter. If that fails for one
+// until they are ready. Of desired, only the spec and the time limit matter. If that fails for one
 // of them, it is removed; if ctx ends, all are.
-func (c Controller) Create(ctx context.Context, wish fleet.Wish, names ...string) error {
+func (c Controller) Create(ctx context.Context, desired fleet.Desired, names ...string) error {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	wish.Policy.Once = true
-	l := newLoop(life, c, wish)
+	desired.Policy.Once = true
+	l := newLoop(life, c, desired)
 	for _, name := range names {
 		l.begin(ctx, fleet.Operation{Action: fleet.Create, Name: name, Cause: "on its own"})
 	}
@@ -104,17 +104,17 @@ func (c Controller) Create(ctx context.Context, wish fleet.Wish, names ...string
 
 // Supervise keeps a fleet in its stored desired state until ctx ends, which is not an error:
 // it then winds up the operations in progress and leaves the runners. It acts on engine
-// events, when an operation ends, when the Wish may have changed, and once a minute.
+// events, when an operation ends, when the Desired may have changed, and once a minute.
 func (c Controller) Supervise(ctx context.Context) error {
-	wish, err := c.Store.Wish(ctx)
+	desired, err := c.Store.Desired(ctx)
 	if err != nil {
 		return err
 	}
-	if wish == nil {
-		return &NoWishError{Fleet: c.Fleet}
+	if desired == nil {
+		return &NoDesiredStateError{Fleet: c.Fleet}
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	newLoop(life, c, *wish).supervise(ctx, life, stop)
+	newLoop(life, c, *desired).supervise(ctx, life, stop)
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 func TestConvergeWithALongQueue(t *testing.T) {
 	w := newWorld()
 	w.connect = (*world).through
-	done, err := converge(t, w, fleet.Wish{Count: 2, Spec: jitSpec, Ready: time.Second})
+	done, err := converge(t, w, fleet.Desired{Count: 2, Spec: jitSpec, Ready: time.Second})
 	if err != nil || w.count("create") != 2 || done["ci-b"] != "daemon 26.1, had its job already" {
 		t.Errorf("error %v, %d runners made, reports %v; want 2 runners that had their job", err, w.count("create"), done)
 	}
@@ -29,7 +29,7 @@ func TestConvergeFails(t *testing.T) {
 			w.online(name)
 		}
 	}
-	done, err := converge(t, w, fleet.Wish{Count: 3, Spec: jitSpec, Ready: time.Second})
+	done, err := converge(t, w, fleet.Desired{Count: 3, Spec: jitSpec, Ready: time.Second})
 	var late *fleet.NotOnlineError
 	if !errors.As(err, &late) || late.Runner != "ci-b" || w.count("create") != 3 || done["ci-c"] != "daemon 26.1, online" {
 		t.Errorf("error %v, %d runners made, reports %v; want ci-b to fail alone", err, w.count("create"), done)
@@ -43,7 +43,7 @@ func TestConvergeWithoutGitHub(t *testing.T) {
 	w := newWorld()
 	w.listErrs = []error{errors.New("502")}
 	var list *ListError
-	if _, err := converge(t, w, fleet.Wish{Count: 1, Spec: jitSpec, Ready: time.Second}); !errors.As(err, &list) || list.URL != acme || len(w.events) > 0 {
+	if _, err := converge(t, w, fleet.Desired{Count: 1, Spec: jitSpec, Ready: time.Second}); !errors.As(err, &list) || list.URL != acme || len(w.events) > 0 {
 		t.Errorf("error %v after %v; want a ListError before anything is done", err, w.events)
 	}
 }
@@ -80,7 +80,7 @@ func TestConvergePolicies(t *testing.T) {
 			}
 			spec := jitSpec
 			spec.ImageID = "sha256:1"
-			if _, err := converge(t, w, fleet.Wish{Count: 3, Spec: spec, Ready: time.Second, Policy: test.policy}); err != nil {
+			if _, err := converge(t, w, fleet.Desired{Count: 3, Spec: spec, Ready: time.Second, Policy: test.policy}); err != nil {
 				t.Fatal(err)
 			}
 			runners, registrations := w.all()
@@ -93,29 +93,29 @@ func TestConvergePolicies(t *testing.T) {
 
 // After a supervisor is gone, up and another supervisor make the same next plan.
 func TestSameNextPlan(t *testing.T) {
-	for name, happens := range map[string]func(s *supervised, wish *fleet.Wish){
-		"a larger count":   func(_ *supervised, wish *fleet.Wish) { wish.Count = 5 },
-		"a smaller count":  func(_ *supervised, wish *fleet.Wish) { wish.Count = 2 },
-		"another image":    func(_ *supervised, wish *fleet.Wish) { wish.Spec.ImageID = "sha256:2" },
-		"a runner ended":   func(s *supervised, _ *fleet.Wish) { s.through("ci-2222") },
-		"a runner crashed": func(s *supervised, _ *fleet.Wish) { s.end("ci-2223", 137) },
-		"a registration without a runner": func(s *supervised, _ *fleet.Wish) {
+	for name, happens := range map[string]func(s *supervised, desired *fleet.Desired){
+		"a larger count":   func(_ *supervised, desired *fleet.Desired) { desired.Count = 5 },
+		"a smaller count":  func(_ *supervised, desired *fleet.Desired) { desired.Count = 2 },
+		"another image":    func(_ *supervised, desired *fleet.Desired) { desired.Spec.ImageID = "sha256:2" },
+		"a runner ended":   func(s *supervised, _ *fleet.Desired) { s.through("ci-2222") },
+		"a runner crashed": func(s *supervised, _ *fleet.Desired) { s.end("ci-2223", 137) },
+		"a registration without a runner": func(s *supervised, _ *fleet.Desired) {
 			s.registrations["ci-9999"] = fleet.Registration{URL: acme, ID: 99, Name: "ci-9999"}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			supervise(t, fleet.Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+			supervise(t, fleet.Desired{Count: 3, Spares: 1}, nil, func(s *supervised) {
 				s.after(5 * time.Second)
 				s.stop()
-				wish := *s.store.wish
-				s.do(func() { happens(s, &wish) })
-				s.do(func() { s.store.wish = &wish })
+				desired := *s.store.desired
+				s.do(func() { happens(s, &desired) })
+				s.do(func() { s.store.desired = &desired })
 				s.after(time.Second)
 
-				wish.Policy.Once = true
+				desired.Policy.Once = true
 				named := s.named
-				up := Controller{Fleet: "ci", Engine: s.world, Forges: fleet.Forges{acme: s.world}, NewName: s.newName}
-				plan, err := up.Plan(context.Background(), wish)
+				up := Controller{Fleet: "ci", Engine: s.world, Targets: fleet.Targets{acme: s.world}, NewName: s.newName}
+				plan, err := up.Plan(context.Background(), desired)
 				if err != nil {
 					s.t.Fatal(err)
 				}
@@ -141,9 +141,9 @@ func TestConvergeIsInterruptedWhileSettling(t *testing.T) {
 		w.runners["ci-a"] = one
 		ctx, interrupt := context.WithCancel(t.Context())
 		time.AfterFunc(2*time.Second, interrupt)
-		c := Controller{Fleet: "ci", Engine: w, Forges: fleet.Forges{acme: w}, NewName: func() string { return "ci-b" }}
+		c := Controller{Fleet: "ci", Engine: w, Targets: fleet.Targets{acme: w}, NewName: func() string { return "ci-b" }}
 		started := time.Now()
-		err := c.Converge(ctx, fleet.Wish{Count: 1, Spec: jitSpec, Ready: time.Minute, Policy: fleet.Policy{Once: true}})
+		err := c.Converge(ctx, fleet.Desired{Count: 1, Spec: jitSpec, Ready: time.Minute, Policy: fleet.Policy{Once: true}})
 		if !errors.Is(err, context.Canceled) || time.Since(started) > 3*time.Second || len(w.runners) != 1 {
 			t.Errorf("error %v after %s, runners %v; want it canceled and the runner kept", err, time.Since(started), w.runners)
 		}

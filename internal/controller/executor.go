@@ -29,11 +29,11 @@ const (
 	drawings = 3
 )
 
-// executor holds what actions work with. It decides nothing: the policy and the plan do.
+// executor executes actions. It decides nothing: the plan and the policy do.
 type executor struct {
 	engine   fleet.Engine
-	forges   fleet.Forges
-	wish     fleet.Wish
+	targets  fleet.Targets
+	desired  fleet.Desired
 	progress Progress
 	slots    chan struct{}
 	watches  map[string]*watch
@@ -43,98 +43,98 @@ type executor struct {
 
 // executor returns an executor for the present desired state.
 func (l *loop) executor() *executor {
-	x := &executor{engine: l.Engine, forges: l.Forges, wish: l.wish, progress: l.Progress, slots: l.slots, watches: map[string]*watch{}, store: l.Store, sample: l.sample}
+	x := &executor{engine: l.Engine, targets: l.Targets, desired: l.desired, progress: l.Progress, slots: l.slots, watches: map[string]*watch{}, store: l.Store, sample: l.sample}
 	for url, one := range l.witnesses {
 		x.watches[url] = one.watch
 	}
 	return x
 }
 
-// working takes a slot and returns a function that releases it. A caller must release its slot
+// takeSlot takes a slot and returns a function that releases it. A caller must release its slot
 // before it takes another, also in undo: otherwise ten callers could wait for each other
 // forever.
-func (x *executor) working(name, text string) func() {
+func (x *executor) takeSlot(name, text string) func() {
 	x.slots <- struct{}{}
 	x.progress.Working(name, text)
 	return sync.OnceFunc(func() { <-x.slots })
 }
 
-// create makes a runner of the wish's spec and waits until it can take jobs.
-func (x *executor) create(ctx context.Context, o fleet.Operation) (runner fleet.Runner, text string, buried burial, err error) {
-	release := x.working(o.Name, "creating")
+// create makes a runner of the desired's spec and waits until it can take jobs.
+func (x *executor) create(ctx context.Context, o fleet.Operation) (runner fleet.Runner, text string, post postMortem, err error) {
+	release := x.takeSlot(o.Name, "creating")
 	defer release()
 	if ctx.Err() != nil {
-		return runner, "", buried, ctx.Err()
+		return runner, "", post, ctx.Err()
 	}
-	spec := x.wish.Spec
+	spec := x.desired.Spec
 	wanted := fleet.Runner{Name: o.Name, Fleet: spec.Fleet, Agent: spec.Agent}
 	credential, err := x.register(ctx, wanted)
 	if err != nil {
-		return runner, "", buried, err
+		return runner, "", post, err
 	}
 	runner, err = x.engine.Create(ctx, wanted.Name, spec, credential)
 	if err != nil {
 		release()
-		buried, undone := x.undo(ctx, wanted, o.Cause)
-		return runner, "", buried, errors.Join(err, undone)
+		post, undone := x.undo(ctx, wanted, o.Cause)
+		return runner, "", post, errors.Join(err, undone)
 	}
 	runner.Agent = spec.Agent
 	x.progress.Working(runner.Name, "waiting for the inner daemon")
 	text, err = x.await(ctx, runner, release)
 	if err != nil {
 		release()
-		buried, err = x.giveUp(ctx, runner, o.Cause, err)
+		post, err = x.giveUp(ctx, runner, o.Cause, err)
 	}
-	return runner, text, buried, err
+	return runner, text, post, err
 }
 
 // makeSpare makes a runner that is ready except for its agent's credential.
-func (x *executor) makeSpare(ctx context.Context, o fleet.Operation) (runner fleet.Runner, text string, buried burial, err error) {
-	release := x.working(o.Name, "creating a spare")
+func (x *executor) makeSpare(ctx context.Context, o fleet.Operation) (runner fleet.Runner, text string, post postMortem, err error) {
+	release := x.takeSlot(o.Name, "creating a spare")
 	defer release()
 	if ctx.Err() != nil {
-		return runner, "", buried, ctx.Err()
+		return runner, "", post, ctx.Err()
 	}
-	if runner, err = x.engine.CreateSpare(ctx, o.Name, x.wish.Spec); err != nil {
-		return runner, "", buried, err
+	if runner, err = x.engine.CreateSpare(ctx, o.Name, x.desired.Spec); err != nil {
+		return runner, "", post, err
 	}
-	runner.Agent, runner.State, runner.Spare = x.wish.Spec.Agent, fleet.Running, true
+	runner.Agent, runner.State, runner.Spare = x.desired.Spec.Agent, fleet.Running, true
 	started := time.Now()
-	bounded, cancel := context.WithTimeout(ctx, x.wish.Ready)
+	bounded, cancel := context.WithTimeout(ctx, x.desired.Ready)
 	defer cancel()
 	version, err := x.engine.WaitReady(bounded, runner)
 	if err != nil {
 		err = &fleet.NotReadyError{Runner: o.Name, After: time.Since(started), Err: err, Lines: x.last(ctx, runner)}
-		buried, undone := x.take(context.WithoutCancel(ctx), runner, o.Cause, x.engine.RemoveAtOnce)
-		return runner, "", buried, errors.Join(err, undone)
+		post, undone := x.removeAndRecord(context.WithoutCancel(ctx), runner, o.Cause, x.engine.RemoveAtOnce)
+		return runner, "", post, errors.Join(err, undone)
 	}
 	runner.Ready, runner.DockerVersion = true, version
-	return runner, "daemon " + version, buried, nil
+	return runner, "daemon " + version, post, nil
 }
 
 // give turns a spare into a runner that takes jobs. The runner stays a spare if GitHub issued
 // no credential.
-func (x *executor) give(ctx context.Context, o fleet.Operation) (text string, stays bool, buried burial, err error) {
+func (x *executor) give(ctx context.Context, o fleet.Operation) (text string, stays bool, post postMortem, err error) {
 	runner := o.Runner
-	release := x.working(runner.Name, "giving its credential")
+	release := x.takeSlot(runner.Name, "giving its credential")
 	defer release()
 	if ctx.Err() != nil {
-		return "", true, buried, ctx.Err()
+		return "", true, post, ctx.Err()
 	}
 	credential, err := x.register(ctx, runner)
 	if err != nil {
-		return "", true, buried, err
+		return "", true, post, err
 	}
-	if err = x.engine.Give(ctx, runner, credential, x.wish.Spec); err != nil {
+	if err = x.engine.Give(ctx, runner, credential, x.desired.Spec); err != nil {
 		release()
-		buried, undone := x.undo(ctx, runner, o.Cause)
-		return "", false, buried, errors.Join(err, undone)
+		post, undone := x.undo(ctx, runner, o.Cause)
+		return "", false, post, errors.Join(err, undone)
 	}
 	if text, err = x.await(ctx, runner, release); err != nil {
 		release()
-		buried, err = x.giveUp(ctx, runner, o.Cause, err)
+		post, err = x.giveUp(ctx, runner, o.Cause, err)
 	}
-	return text, false, buried, err
+	return text, false, post, err
 }
 
 // adopt waits until a runner that another process made is ready. If a spare already has a
@@ -145,7 +145,7 @@ func (x *executor) adopt(ctx context.Context, runner fleet.Runner) (text string,
 		return text, false, err
 	}
 	started := time.Now()
-	bounded, cancel := context.WithTimeout(ctx, x.wish.Ready)
+	bounded, cancel := context.WithTimeout(ctx, x.desired.Ready)
 	defer cancel()
 	version, err := x.engine.WaitReady(bounded, runner)
 	if err != nil && ctx.Err() == nil {
@@ -167,7 +167,7 @@ func (x *executor) adopt(ctx context.Context, runner fleet.Runner) (text string,
 // between the two, because waiting for GitHub puts no load on the engine.
 func (x *executor) await(ctx context.Context, runner fleet.Runner, answered func()) (string, error) {
 	started := time.Now()
-	bounded, cancel := context.WithDeadline(ctx, started.Add(x.wish.Ready))
+	bounded, cancel := context.WithDeadline(ctx, started.Add(x.desired.Ready))
 	defer cancel()
 	version := runner.DockerVersion
 	if !runner.Ready {
@@ -185,7 +185,7 @@ func (x *executor) await(ctx context.Context, runner fleet.Runner, answered func
 	if x.watches[runner.Agent.URL] == nil {
 		return text, nil
 	}
-	seen, err := x.online(ctx, bounded, runner, started)
+	seen, err := x.awaitOnline(ctx, bounded, runner, started)
 	return text + ", " + seen, err
 }
 
@@ -193,7 +193,7 @@ func (x *executor) await(ctx context.Context, runner fleet.Runner, answered func
 // finished before its daemon answered.
 func (x *executor) notReady(ctx context.Context, runner fleet.Runner, started time.Time, cause error) (string, error) {
 	if runner.Agent.Mode != fleet.NoAgent {
-		if text, err := x.ended(ctx, runner); text != "" || err != nil {
+		if text, err := x.checkEnded(ctx, runner); text != "" || err != nil {
 			return text, err
 		}
 	}
@@ -201,91 +201,91 @@ func (x *executor) notReady(ctx context.Context, runner fleet.Runner, started ti
 }
 
 // replace removes a runner that GitHub did not list as connected, unless that has changed.
-func (x *executor) replace(ctx context.Context, o fleet.Operation) (text string, stays bool, buried burial, err error) {
-	forge, err := x.forgeOf(o.Runner.Agent)
+func (x *executor) replace(ctx context.Context, o fleet.Operation) (text string, stays bool, post postMortem, err error) {
+	github, err := x.githubOf(o.Runner.Agent)
 	if err != nil {
-		return "", false, buried, err
+		return "", false, post, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, cleanUpLimit)
 	defer cancel()
-	found, err := forge.Find(bounded, o.Name)
+	found, err := github.Find(bounded, o.Name)
 	if err != nil {
-		return "", false, buried, err
+		return "", false, post, err
 	}
 	if found != nil && (found.Online || found.Busy) {
-		return "", true, buried, nil
+		return "", true, post, nil
 	}
 	return x.dismiss(ctx, o)
 }
 
 // dismiss removes a runner, unless it has a job.
-func (x *executor) dismiss(ctx context.Context, o fleet.Operation) (text string, stays bool, buried burial, err error) {
-	if o.Runner.State.Ended() && !x.wish.Policy.Once {
-		buried, err = x.bury(ctx, o)
-		return "", false, buried, err
+func (x *executor) dismiss(ctx context.Context, o fleet.Operation) (text string, stays bool, post postMortem, err error) {
+	if o.Runner.State.Ended() && !x.desired.Policy.Once {
+		post, err = x.removeEnded(ctx, o)
+		return "", false, post, err
 	}
-	text, buried, err = x.remove(ctx, o)
-	return text, text == staysBusy, buried, err
+	text, post, err = x.remove(ctx, o)
+	return text, text == staysBusy, post, err
 }
 
-// bury removes a runner that ended by itself. GitHub unregisters a runner that had its one
+// removeEnded removes a runner that ended by itself. GitHub unregisters a runner that had its one
 // job. A registration that can't be removed now is found in GitHub's list later.
-func (x *executor) bury(ctx context.Context, o fleet.Operation) (buried burial, err error) {
+func (x *executor) removeEnded(ctx context.Context, o fleet.Operation) (post postMortem, err error) {
 	runner := o.Runner
-	defer x.working(runner.Name, "removing")()
+	defer x.takeSlot(runner.Name, "removing")()
 	if ctx.Err() != nil {
-		return buried, ctx.Err()
+		return post, ctx.Err()
 	}
-	buried, err = x.take(ctx, runner, o.Cause, x.engine.Remove)
+	post, err = x.removeAndRecord(ctx, runner, o.Cause, x.engine.Remove)
 	if err != nil || runner.ExitCode == 0 && runner.Agent.OneJob() {
-		return buried, err
+		return post, err
 	}
 	_ = x.unregister(ctx, runner)
-	return buried, nil
+	return post, nil
 }
 
 const staysBusy = "stays, it has a job"
 
 // remove first removes a runner's registration at GitHub. If GitHub refuses, the runner has a
 // job; a runner that is no longer registered gets none.
-func (x *executor) remove(ctx context.Context, o fleet.Operation) (text string, buried burial, err error) {
+func (x *executor) remove(ctx context.Context, o fleet.Operation) (text string, post postMortem, err error) {
 	runner := o.Runner
-	release := x.working(runner.Name, "stopping")
+	release := x.takeSlot(runner.Name, "stopping")
 	defer func() { release() }()
 	if ctx.Err() != nil {
-		return "", buried, ctx.Err()
+		return "", post, ctx.Err()
 	}
 	err = x.unregister(ctx, runner)
 	var busy *fleet.BusyError
-	if errors.As(err, &busy) && !x.wish.Policy.Force && runner.State == fleet.Running {
-		if x.wish.Policy.JobWait == 0 {
-			return staysBusy, buried, nil
+	if errors.As(err, &busy) && !x.desired.Policy.Force && runner.State == fleet.Running {
+		if x.desired.Policy.JobWait == 0 {
+			return staysBusy, post, nil
 		}
 		release()
 		if err := x.drain(ctx, runner); err != nil {
-			return "", buried, err
+			return "", post, err
 		}
 		busy = nil
-		release = x.working(runner.Name, "stopping")
+		release = x.takeSlot(runner.Name, "stopping")
 	} else if err != nil && busy == nil {
-		return "", buried, err
+		return "", post, err
 	}
 	if busy != nil && runner.State == fleet.Running {
 		if err := x.engine.Cancel(ctx, runner); err != nil {
-			return "", buried, err
+			return "", post, err
 		}
 	}
-	if buried, err = x.take(ctx, runner, o.Cause, x.engine.Remove); err != nil {
-		return "", buried, err
+	if post, err = x.removeAndRecord(ctx, runner, o.Cause, x.engine.Remove); err != nil {
+		return "", post, err
 	}
 	text, err = x.afterwards(ctx, runner, busy != nil)
-	return text, buried, err
+	return text, post, err
 }
 
 // afterwards removes a registration that GitHub refused to remove before, or that the agent
 // made at its last moment.
 func (x *executor) afterwards(ctx context.Context, runner fleet.Runner, refused bool) (string, error) {
-	if x.forges[runner.Agent.URL] == nil || !refused && runner.Agent.Mode != fleet.Token {
+	if x.targets[runner.Agent.URL] == nil || !refused && runner.Agent.Mode != fleet.Token {
 		return "removed", nil
 	}
 	bounded, cancel := context.WithTimeout(ctx, noticeLimit)
@@ -299,16 +299,16 @@ func (x *executor) afterwards(ctx context.Context, runner fleet.Runner, refused 
 		x.progress.Working(runner.Name, "waiting for GitHub to notice its end")
 		select {
 		case <-bounded.Done():
-			return x.left(runner.Agent.URL, runner.Name, "GitHub takes it to be busy still")
+			return x.reportLeft(runner.Agent.URL, runner.Name, "GitHub takes it to be busy still")
 		case <-time.After(pause):
 		}
 	}
 }
 
-// left reports a registration that stays: as an error if this execution is final, else as
+// reportLeft reports a registration that stays: as an error if this execution is final, else as
 // text.
-func (x *executor) left(url, name, why string) (string, error) {
-	if x.wish.Policy.Down {
+func (x *executor) reportLeft(url, name, why string) (string, error) {
+	if x.desired.Policy.Down {
 		return "", &LeftError{Name: name, URL: url, Why: why}
 	}
 	return "its registration stays until the next up or down: " + why, nil
@@ -322,18 +322,18 @@ func (e *LeftError) Error() string {
 }
 
 func (x *executor) last(ctx context.Context, runner fleet.Runner) []string {
-	lines := fleet.Telling(x.engine.LastLines(context.WithoutCancel(ctx), runner, 2*lastLines))
+	lines := fleet.Meaningful(x.engine.LastLines(context.WithoutCancel(ctx), runner, 2*lastLines))
 	return lines[max(0, len(lines)-lastLines):]
 }
 
 // giveUp removes a runner that never became ready. A supervisor leaves the runner alone if the
 // wait was canceled: the next supervisor adopts it.
-func (x *executor) giveUp(ctx context.Context, runner fleet.Runner, cause string, err error) (burial, error) {
-	if !x.wish.Policy.Once && errors.Is(ctx.Err(), context.Canceled) {
-		return burial{}, ctx.Err()
+func (x *executor) giveUp(ctx context.Context, runner fleet.Runner, cause string, err error) (postMortem, error) {
+	if !x.desired.Policy.Once && errors.Is(ctx.Err(), context.Canceled) {
+		return postMortem{}, ctx.Err()
 	}
-	buried, undone := x.undo(ctx, runner, cause)
-	return buried, errors.Join(err, undone)
+	post, undone := x.undo(ctx, runner, cause)
+	return post, errors.Join(err, undone)
 }
 
 // undoAll removes the runners that a canceled run made.
@@ -350,37 +350,37 @@ func (x *executor) undoAll(ctx context.Context, runners []fleet.Runner) error {
 // undo removes a runner that this process made, also after ctx has ended, within its own time
 // limit. A runner that got a job meanwhile stays. So does one whose registration the
 // credential may no longer remove: half a runner would be worse than a whole one.
-func (x *executor) undo(ctx context.Context, runner fleet.Runner, cause string) (buried burial, err error) {
+func (x *executor) undo(ctx context.Context, runner fleet.Runner, cause string) (post postMortem, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
 	defer cancel()
-	defer x.working(runner.Name, "removing")()
+	defer x.takeSlot(runner.Name, "removing")()
 	err = x.unregister(ctx, runner)
 	var busy *fleet.BusyError
 	switch {
 	case errors.As(err, &busy):
-		return buried, nil
+		return post, nil
 	case errors.Is(err, fleet.ErrDenied) && runner.ContainerID != "":
-		return buried, fmt.Errorf("runner %s stays, as its registration does: %w", runner.Name, err)
+		return post, fmt.Errorf("runner %s stays, as its registration does: %w", runner.Name, err)
 	case runner.ContainerID == "":
-		return buried, err
+		return post, err
 	}
 	remove := x.engine.RemoveAtOnce
 	if err != nil { // it may have a job
 		remove = x.engine.Remove
 	}
-	buried, taken := x.take(ctx, runner, cause, remove)
+	post, taken := x.removeAndRecord(ctx, runner, cause, remove)
 	_, late := x.afterwards(ctx, runner, false)
-	return buried, errors.Join(err, taken, late)
+	return post, errors.Join(err, taken, late)
 }
 
-// forgeOf returns the Forge of an agent; nil for NoAgent, or with Force if there is no access.
-func (x *executor) forgeOf(agent fleet.Agent) (fleet.Forge, error) {
+// githubOf returns the GitHub client of an agent; nil for NoAgent, or with Force if there is no access.
+func (x *executor) githubOf(agent fleet.Agent) (fleet.GitHub, error) {
 	if agent.Mode == fleet.NoAgent {
 		return nil, nil
 	}
-	forge := x.forges[agent.URL]
-	if forge == nil && !x.wish.Policy.Force {
+	github := x.targets[agent.URL]
+	if github == nil && !x.desired.Policy.Force {
 		return nil, fmt.Errorf("no access to %s", agent.URL)
 	}
-	return forge, nil
+	return github, nil
 }

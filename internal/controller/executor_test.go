@@ -27,29 +27,29 @@ func creates(names ...string) (plan fleet.Plan) {
 
 // removes plans the removal of runners and registrations as Reconcile does for down.
 func removes(runners []fleet.Runner, orphans ...fleet.Registration) fleet.Plan {
-	view := fleet.View{Now: time.Now(), Wish: fleet.Wish{Policy: fleet.Policy{Down: true}}, Orphans: orphans}
+	observation := fleet.Observation{Now: time.Now(), Desired: fleet.Desired{Policy: fleet.Policy{Down: true}}, Orphans: orphans}
 	for _, runner := range runners {
-		view.Runners = append(view.Runners, fleet.Sight{Runner: runner})
+		observation.Runners = append(observation.Runners, fleet.Observed{Runner: runner})
 	}
-	return fleet.Reconcile(view)
+	return fleet.Reconcile(observation)
 }
 
 // execute carries a plan out once, and returns the last report on each runner.
-func execute(t *testing.T, w *world, plan fleet.Plan, wish fleet.Wish) (map[string]string, error) {
+func execute(t *testing.T, w *world, plan fleet.Plan, desired fleet.Desired) (map[string]string, error) {
 	t.Helper()
 	var progress told
-	err := executeIn(t.Context(), w, fleet.Forges{acme: w}, plan, wish, &progress)
+	err := executeIn(t.Context(), w, fleet.Targets{acme: w}, plan, desired, &progress)
 	return progress.done, err
 }
 
-func executeIn(ctx context.Context, w *world, forges fleet.Forges, plan fleet.Plan, wish fleet.Wish, progress Progress) error {
+func executeIn(ctx context.Context, w *world, targets fleet.Targets, plan fleet.Plan, desired fleet.Desired, progress Progress) error {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	wish.Policy.Once, wish.Policy.Down = true, wish.Policy.JobWait > 0 || wish.Policy.Force
-	l := newLoop(life, Controller{Fleet: "ci", Engine: w, Forges: forges, Progress: progress}, wish)
+	desired.Policy.Once, desired.Policy.Down = true, desired.Policy.JobWait > 0 || desired.Policy.Force
+	l := newLoop(life, Controller{Fleet: "ci", Engine: w, Targets: targets, Progress: progress}, desired)
 	for _, operation := range plan.Operations {
 		if operation.Runner.Name != "" {
-			l.sights[operation.Name] = &fleet.Sight{Runner: operation.Runner}
+			l.observed[operation.Name] = &fleet.Observed{Runner: operation.Runner}
 		}
 		l.begin(ctx, operation)
 	}
@@ -72,7 +72,7 @@ func TestUpWithAgents(t *testing.T) {
 			for i := range 40 {
 				names = append(names, fmt.Sprintf("ci-%02d", i))
 			}
-			done, err := execute(t, w, creates(names...), fleet.Wish{Spec: spec, Ready: 10 * time.Second})
+			done, err := execute(t, w, creates(names...), fleet.Desired{Spec: spec, Ready: 10 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -118,7 +118,7 @@ func TestNothingStaysOfWhatFails(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld()
 			test.change(w)
-			_, err := execute(t, w, creates("ci-a", "ci-b"), fleet.Wish{Spec: test.spec, Ready: time.Second})
+			_, err := execute(t, w, creates("ci-a", "ci-b"), fleet.Desired{Spec: test.spec, Ready: time.Second})
 			if err == nil || !test.want(err) {
 				t.Errorf("%v", err)
 			}
@@ -136,7 +136,7 @@ func TestNothingStaysOfWhatFails(t *testing.T) {
 func TestUndoWithoutGitHubIsGraceful(t *testing.T) {
 	w := newWorld()
 	w.connect, w.unregisterErr = func(*world, string) {}, errors.New("502")
-	if _, err := execute(t, w, creates("ci-a"), fleet.Wish{Spec: jitSpec, Ready: time.Second}); err == nil || !strings.Contains(err.Error(), "502") {
+	if _, err := execute(t, w, creates("ci-a"), fleet.Desired{Spec: jitSpec, Ready: time.Second}); err == nil || !strings.Contains(err.Error(), "502") {
 		t.Error(err)
 	}
 	if runners, _ := w.all(); len(runners) > 0 || !slices.Contains(w.events, "remove ci-a") || slices.Contains(w.events, "remove at once ci-a") {
@@ -168,7 +168,7 @@ func TestAllFailTogether(t *testing.T) {
 		}
 		ended := make(chan error, 1)
 		go func() {
-			ended <- executeIn(ctx, w, fleet.Forges{acme: w}, creates(names...), fleet.Wish{Spec: jitSpec, Ready: time.Second}, &told{})
+			ended <- executeIn(ctx, w, fleet.Targets{acme: w}, creates(names...), fleet.Desired{Spec: jitSpec, Ready: time.Second}, &told{})
 		}()
 		select {
 		case err := <-ended:
@@ -188,7 +188,7 @@ func TestAllFailTogether(t *testing.T) {
 func TestThroughAtOnce(t *testing.T) {
 	w := newWorld()
 	w.connect = (*world).through
-	done, err := execute(t, w, creates("ci-a"), fleet.Wish{Spec: jitSpec, Ready: time.Second})
+	done, err := execute(t, w, creates("ci-a"), fleet.Desired{Spec: jitSpec, Ready: time.Second})
 	if err != nil || done["ci-a"] != "daemon 26.1, had its job already" {
 		t.Error(done, err)
 	}
@@ -209,7 +209,7 @@ func TestInterruptedUpWithAgents(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	interrupted := errors.New("interrupted")
 	time.AfterFunc(700*time.Millisecond, func() { cancel(interrupted) })
-	err := executeIn(ctx, w, fleet.Forges{acme: w}, creates("ci-a", "ci-busy", "ci-late"), fleet.Wish{Spec: jitSpec, Ready: 10 * time.Second}, &told{})
+	err := executeIn(ctx, w, fleet.Targets{acme: w}, creates("ci-a", "ci-busy", "ci-late"), fleet.Desired{Spec: jitSpec, Ready: 10 * time.Second}, &told{})
 	if !errors.Is(err, interrupted) {
 		t.Error(err)
 	}
@@ -232,7 +232,7 @@ func TestDown(t *testing.T) {
 		w.through("ci-busy")
 	})
 	plan := removes([]fleet.Runner{idle, busy, ended}, fleet.Registration{URL: acme, Name: "ci-gone", ID: 99})
-	done, err := execute(t, w, plan, fleet.Wish{Policy: fleet.Policy{JobWait: 10 * time.Second}})
+	done, err := execute(t, w, plan, fleet.Desired{Policy: fleet.Policy{JobWait: 10 * time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,11 +254,11 @@ func TestJobThatBeginsMeanwhile(t *testing.T) {
 		w := newWorld()
 		runner := w.standing("ci-a", tokenSpec.Agent)
 		w.setBusy("ci-a", true)
-		wish := fleet.Wish{}
+		desired := fleet.Desired{}
 		if down {
-			wish.Policy.JobWait = 300 * time.Millisecond
+			desired.Policy.JobWait = 300 * time.Millisecond
 		}
-		done, err := execute(t, w, removes([]fleet.Runner{runner}), wish)
+		done, err := execute(t, w, removes([]fleet.Runner{runner}), desired)
 		var still *StillBusyError
 		if down != errors.As(err, &still) || !down && done["ci-a"] != "stays, it has a job" {
 			t.Errorf("down %v: %v %v", down, done, err)
@@ -275,7 +275,7 @@ func TestForce(t *testing.T) {
 	w.setBusy("ci-a", true)
 	w.onRemove = func(w *world, name string) { time.AfterFunc(100*time.Millisecond, func() { w.setBusy(name, false) }) }
 	started := time.Now()
-	if _, err := execute(t, w, removes([]fleet.Runner{runner}), fleet.Wish{Policy: fleet.Policy{JobWait: time.Hour, Force: true}}); err != nil {
+	if _, err := execute(t, w, removes([]fleet.Runner{runner}), fleet.Desired{Policy: fleet.Policy{JobWait: time.Hour, Force: true}}); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"refuse ci-a", "cancel ci-a", "remove ci-a"}; !slices.Equal(w.events[:3], want) {
@@ -286,31 +286,31 @@ func TestForce(t *testing.T) {
 	}
 	// The same without any access to GitHub.
 	runner = w.standing("ci-b", jitSpec.Agent)
-	if err := executeIn(t.Context(), w, nil, removes([]fleet.Runner{runner}), fleet.Wish{Policy: fleet.Policy{JobWait: time.Hour, Force: true}}, &told{}); err != nil {
+	if err := executeIn(t.Context(), w, nil, removes([]fleet.Runner{runner}), fleet.Desired{Policy: fleet.Policy{JobWait: time.Hour, Force: true}}, &told{}); err != nil {
 		t.Error(err)
 	}
-	if err := executeIn(t.Context(), w, nil, removes([]fleet.Runner{runner}), fleet.Wish{Policy: fleet.Policy{JobWait: time.Hour}}, &told{}); err == nil {
+	if err := executeIn(t.Context(), w, nil, removes([]fleet.Runner{runner}), fleet.Desired{Policy: fleet.Policy{JobWait: time.Hour}}, &told{}); err == nil {
 		t.Error("a runner was removed whose registration stays")
 	}
 }
 
 // converge runs the loop with the world's fleet, and returns the last report on each runner.
-func converge(t *testing.T, w *world, wish fleet.Wish) (map[string]string, error) {
+func converge(t *testing.T, w *world, desired fleet.Desired) (map[string]string, error) {
 	t.Helper()
-	wish.Policy.Once = true
+	desired.Policy.Once = true
 	var progress told
 	names := []string{"ci-b", "ci-c", "ci-d"}
-	c := Controller{Fleet: "ci", Engine: w, Forges: fleet.Forges{acme: w}, Progress: &progress, NewName: func() string {
+	c := Controller{Fleet: "ci", Engine: w, Targets: fleet.Targets{acme: w}, Progress: &progress, NewName: func() string {
 		next := names[0]
 		names = append(names[1:], next)
 		return next
 	}}
-	err := c.Converge(t.Context(), wish)
+	err := c.Converge(t.Context(), desired)
 	return progress.done, err
 }
 
 func TestKeepWithAgents(t *testing.T) {
-	wish := fleet.Wish{Count: 1, Spec: jitSpec, Ready: 500 * time.Millisecond}
+	desired := fleet.Desired{Count: 1, Spec: jitSpec, Ready: 500 * time.Millisecond}
 	offline := fleet.Registration{URL: acme, ID: 1, Name: "ci-a"}
 	kept := func(w *world) bool {
 		runners, _ := w.all()
@@ -319,7 +319,7 @@ func TestKeepWithAgents(t *testing.T) {
 	t.Run("online", func(t *testing.T) {
 		w := newWorld()
 		w.standing("ci-a", jitSpec.Agent)
-		if done, err := converge(t, w, wish); err != nil || len(done) > 0 || !kept(w) || w.lists != 1 {
+		if done, err := converge(t, w, desired); err != nil || len(done) > 0 || !kept(w) || w.lists != 1 {
 			t.Errorf("error %v, reports %v, runners %v, %d lists; want it untouched after one list", err, done, w.runners, w.lists)
 		}
 	})
@@ -328,7 +328,7 @@ func TestKeepWithAgents(t *testing.T) {
 		w.standing("ci-a", jitSpec.Agent)
 		w.registrations["ci-a"] = offline
 		time.AfterFunc(100*time.Millisecond, func() { w.do(func() { w.online("ci-a") }) })
-		if done, err := converge(t, w, wish); err != nil || done["ci-a"] != "daemon 26.1, online" || !kept(w) {
+		if done, err := converge(t, w, desired); err != nil || done["ci-a"] != "daemon 26.1, online" || !kept(w) {
 			t.Errorf("error %v, reports %v, runners %v; want it adopted", err, done, w.runners)
 		}
 	})
@@ -338,7 +338,7 @@ func TestKeepWithAgents(t *testing.T) {
 		w.registrations["ci-a"] = offline
 		w.listErrs = append([]error{nil}, slices.Repeat([]error{errors.New("502")}, 100)...)
 		var late *fleet.NotOnlineError
-		if _, err := converge(t, w, wish); !errors.As(err, &late) || !kept(w) {
+		if _, err := converge(t, w, desired); !errors.As(err, &late) || !kept(w) {
 			t.Errorf("error %v, runners %v; want a NotOnlineError, and the runner kept", err, w.runners)
 		}
 	})
@@ -346,7 +346,7 @@ func TestKeepWithAgents(t *testing.T) {
 		w := newWorld()
 		w.standing("ci-a", jitSpec.Agent)
 		w.setBusy("ci-a", true)
-		if _, err := converge(t, w, wish); err != nil || !kept(w) {
+		if _, err := converge(t, w, desired); err != nil || !kept(w) {
 			t.Errorf("error %v, runners %v; want the runner kept", err, w.runners)
 		}
 	})
@@ -354,7 +354,7 @@ func TestKeepWithAgents(t *testing.T) {
 		w := newWorld()
 		w.standing("ci-a", jitSpec.Agent)
 		w.registrations["ci-a"] = offline
-		done, err := converge(t, w, wish)
+		done, err := converge(t, w, desired)
 		if err != nil || !strings.Contains(done["ci-a"], "GitHub shows it as offline") || done["ci-b"] != "daemon 26.1, online" {
 			t.Errorf("error %v, reports %v; want ci-b in its place", err, done)
 		}
@@ -370,7 +370,7 @@ func TestKeptRunnerThatEnds(t *testing.T) {
 	w.standing("ci-a", jitSpec.Agent)
 	w.registrations["ci-a"] = fleet.Registration{URL: acme, ID: 1, Name: "ci-a"}
 	time.AfterFunc(100*time.Millisecond, func() { w.do(func() { w.end("ci-a", 78) }) })
-	done, err := converge(t, w, fleet.Wish{Count: 1, Spec: jitSpec, Ready: 10 * time.Second})
+	done, err := converge(t, w, fleet.Desired{Count: 1, Spec: jitSpec, Ready: 10 * time.Second})
 	if err != nil || done["ci-a"] != "removed: it ended: "+fleet.Verdict(78, false) || done["ci-b"] != "daemon 26.1, online" {
 		t.Errorf("error %v, reports %v; want ci-b in the place of ci-a", err, done)
 	}
@@ -386,7 +386,7 @@ func TestTakenName(t *testing.T) {
 	}
 	w := newWorld()
 	w.hidden = map[string]fleet.Registration{"ci-b": taken("ci-b"), "ci-c": taken("ci-c")} // since the list was read
-	done, err := converge(t, w, fleet.Wish{Count: 1, Spec: jitSpec, Ready: time.Second})
+	done, err := converge(t, w, fleet.Desired{Count: 1, Spec: jitSpec, Ready: time.Second})
 	if err != nil || done["ci-b"] != "the name is taken at GitHub, another one instead" || done["ci-d"] != "daemon 26.1, online" {
 		t.Errorf("error %v, reports %v; want ci-d after two names", err, done)
 	}
@@ -395,7 +395,7 @@ func TestTakenName(t *testing.T) {
 	}
 	w = newWorld()
 	w.hidden = map[string]fleet.Registration{"ci-b": taken("ci-b"), "ci-c": taken("ci-c"), "ci-d": taken("ci-d")}
-	if _, err := converge(t, w, fleet.Wish{Count: 1, Spec: jitSpec, Ready: time.Second}); !errors.Is(err, fleet.ErrNameTaken) || w.count("register") != drawings {
+	if _, err := converge(t, w, fleet.Desired{Count: 1, Spec: jitSpec, Ready: time.Second}); !errors.Is(err, fleet.ErrNameTaken) || w.count("register") != drawings {
 		t.Errorf("error %v after %d names, want ErrNameTaken after %d", err, w.count("register"), drawings)
 	}
 }
@@ -405,13 +405,13 @@ func TestLeftRegistrations(t *testing.T) {
 	busy, connected := fleet.Registration{URL: acme, ID: 8, Name: "ci-busy"}, fleet.Registration{URL: acme, ID: 9, Name: "ci-conn", Online: true}
 	w := newWorld()
 	w.registrations["ci-busy"] = fleet.Registration{URL: acme, ID: 8, Name: "ci-busy", Busy: true} // since the list was read
-	_, err := execute(t, w, removes(nil, busy, connected), fleet.Wish{Policy: fleet.Policy{JobWait: time.Hour}})
+	_, err := execute(t, w, removes(nil, busy, connected), fleet.Desired{Policy: fleet.Policy{JobWait: time.Hour}})
 	for _, want := range []string{"runner ci-busy stays registered at " + acme + ": it has a job", "runner ci-conn stays registered at " + acme} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	done, err := execute(t, w, fleet.Plan{Operations: []fleet.Operation{{Action: fleet.Forget, Name: busy.Name, Registration: busy}}}, fleet.Wish{Spec: jitSpec})
+	done, err := execute(t, w, fleet.Plan{Operations: []fleet.Operation{{Action: fleet.Forget, Name: busy.Name, Registration: busy}}}, fleet.Desired{Spec: jitSpec})
 	if err != nil || !strings.Contains(done["ci-busy"], "until the next up or down: it has a job") {
 		t.Error(done, err)
 	}
@@ -422,7 +422,7 @@ func TestTokenEndsInTheMidst(t *testing.T) {
 	w := newWorld()
 	denied := fmt.Errorf("401: %w", fleet.ErrDenied)
 	w.listErrs, w.unregisterErr = slices.Repeat([]error{denied}, 100), denied
-	_, err := execute(t, w, creates("ci-a", "ci-b"), fleet.Wish{Spec: jitSpec, Ready: 10 * time.Second})
+	_, err := execute(t, w, creates("ci-a", "ci-b"), fleet.Desired{Spec: jitSpec, Ready: 10 * time.Second})
 	if !errors.Is(err, fleet.ErrDenied) || !strings.Contains(err.Error(), "runner ci-a stays, as its registration does") {
 		t.Error(err)
 	}
@@ -436,14 +436,14 @@ func TestListsThatFail(t *testing.T) {
 	broken, denied := errors.New("502"), fmt.Errorf("401: %w", fleet.ErrDenied)
 	waiting := map[string]func(*testing.T, *world, time.Duration) error{
 		"up": func(t *testing.T, w *world, limit time.Duration) error {
-			_, err := execute(t, w, creates("ci-a"), fleet.Wish{Spec: jitSpec, Ready: limit})
+			_, err := execute(t, w, creates("ci-a"), fleet.Desired{Spec: jitSpec, Ready: limit})
 			return err
 		},
 		"down": func(t *testing.T, w *world, limit time.Duration) error {
 			runner := w.standing("ci-a", jitSpec.Agent)
 			w.setBusy("ci-a", true)
 			time.AfterFunc(100*time.Millisecond, func() { w.setBusy("ci-a", false) })
-			_, err := execute(t, w, removes([]fleet.Runner{runner}), fleet.Wish{Policy: fleet.Policy{JobWait: limit}})
+			_, err := execute(t, w, removes([]fleet.Runner{runner}), fleet.Desired{Policy: fleet.Policy{JobWait: limit}})
 			return err
 		},
 	}

@@ -19,7 +19,7 @@ func (l *loop) lookInside(ctx context.Context) {
 	}
 	now := time.Now()
 	var due []fleet.Runner
-	for _, s := range l.sights {
+	for _, s := range l.observed {
 		if s.MayBeSilent() && !l.nextInside(s).After(now) {
 			due = append(due, s.Runner)
 		}
@@ -39,13 +39,13 @@ func (l *loop) lookInside(ctx context.Context) {
 }
 
 // nextInside returns when a runner should be checked next.
-func (l *loop) nextInside(s *fleet.Sight) time.Time {
+func (l *loop) nextInside(s *fleet.Observed) time.Time {
 	last := s.Inside
 	if last.IsZero() {
 		last = s.Online
 	}
 	if !s.Silent.IsZero() {
-		if l.wish.Policy.Once { // somebody waits
+		if l.desired.Policy.Once { // somebody waits
 			return last.Add(settlePause)
 		}
 		return last.Add(fleet.SettleLimit)
@@ -53,24 +53,24 @@ func (l *loop) nextInside(s *fleet.Sight) time.Time {
 	return last.Add(slowTick)
 }
 
-// sawInside processes the results of lookInside.
-func (l *loop) sawInside(seen []fleet.Runner) {
+// handleLooks processes the results of lookInside.
+func (l *loop) handleLooks(seen []fleet.Runner) {
 	l.looking = false
 	now := time.Now()
 	for _, runner := range seen {
-		s := l.sights[runner.Name]
+		s := l.observed[runner.Name]
 		if s == nil || s.ContainerID != runner.ContainerID {
 			continue
 		}
 		s.Inside, s.Problem = now, runner.Problem
 		switch {
-		case s.Problem == "" && l.wish.Policy.Once && !s.Silent.IsZero():
+		case s.Problem == "" && l.desired.Policy.Once && !s.Silent.IsZero():
 			s.Silent, s.Online = time.Time{}, time.Time{} // its agent is still to be judged
 		case s.Problem == "":
 			s.Silent = time.Time{}
 		case s.Silent.IsZero():
 			s.Silent = now
-			l.tell(fleet.Event{Kind: fleet.FailedEvent, Runner: s.Name, Text: fleet.NotAnswering + s.Problem})
+			l.emit(fleet.Event{Kind: fleet.FailedEvent, Runner: s.Name, Text: fleet.NotAnswering + s.Problem})
 		}
 	}
 }
@@ -90,7 +90,7 @@ func (l *loop) observe(ctx context.Context) error {
 			if seen.err != nil {
 				return &ListError{seen.url, seen.err}
 			}
-			l.saw(seen)
+			l.handleList(seen)
 		}
 	}
 	return l.lookAtFirst(ctx, func(fleet.Runner) bool { return true })
@@ -120,14 +120,14 @@ func (l *loop) lookAtFirst(ctx context.Context, selected func(fleet.Runner) bool
 	l.merge(runners)
 	for _, runner := range inside {
 		if runner.Name != "" {
-			seenInside(l.sights[runner.Name], runner)
+			seenInside(l.observed[runner.Name], runner)
 		}
 	}
 	return nil
 }
 
 // seenInside notes the facts of a look into a runner that no loop knew before.
-func seenInside(s *fleet.Sight, looked fleet.Runner) {
+func seenInside(s *fleet.Observed, looked fleet.Runner) {
 	now := time.Now()
 	listed := s.Connected()
 	s.Ready, s.DockerVersion, s.Waiting, s.Problem = looked.Ready, looked.DockerVersion, looked.Waiting, looked.Problem

@@ -16,7 +16,7 @@ func TestNotAnswering(t *testing.T) {
 		s.do(func() { one := s.runners[name]; one.Problem = problem; s.runners[name] = one })
 	}
 	t.Run("replaced", func(t *testing.T) {
-		supervise(t, fleet.Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+		supervise(t, fleet.Desired{Count: 3, Spares: 1}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			broken := s.onlineNames()[0]
 			breaks(s, broken, cause)
@@ -31,7 +31,7 @@ func TestNotAnswering(t *testing.T) {
 		})
 	})
 	t.Run("a spare", func(t *testing.T) {
-		supervise(t, fleet.Wish{Count: 1, Spares: 1}, nil, func(s *supervised) {
+		supervise(t, fleet.Desired{Count: 1, Spares: 1}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			for name, one := range s.runners {
 				if one.Spare {
@@ -46,7 +46,7 @@ func TestNotAnswering(t *testing.T) {
 		})
 	})
 	t.Run("answers again", func(t *testing.T) {
-		supervise(t, fleet.Wish{Count: 3}, nil, func(s *supervised) {
+		supervise(t, fleet.Desired{Count: 3}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			broken := s.onlineNames()[0]
 			breaks(s, broken, cause)
@@ -65,7 +65,7 @@ func TestNotAnswering(t *testing.T) {
 		})
 	})
 	t.Run("busy", func(t *testing.T) {
-		supervise(t, fleet.Wish{Count: 3}, nil, func(s *supervised) {
+		supervise(t, fleet.Desired{Count: 3}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			busy := s.onlineNames()[0]
 			s.setBusy(busy, true)
@@ -78,7 +78,7 @@ func TestNotAnswering(t *testing.T) {
 		})
 	})
 	t.Run("all at once", func(t *testing.T) {
-		supervise(t, fleet.Wish{Count: 8}, nil, func(s *supervised) {
+		supervise(t, fleet.Desired{Count: 8}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			for _, name := range s.onlineNames() {
 				breaks(s, name, cause)
@@ -117,7 +117,7 @@ func TestSettle(t *testing.T) {
 			heals := time.AfterFunc(lasts, func() { breaks("") })
 			defer heals.Stop()
 			started := time.Now()
-			done, err := converge(t, w, fleet.Wish{Count: 1, Spec: jitSpec, Ready: time.Minute})
+			done, err := converge(t, w, fleet.Desired{Count: 1, Spec: jitSpec, Ready: time.Minute})
 			kept, took := w.runners["ci-a"].Name != "", time.Since(started)
 			if err != nil || kept != (lasts < time.Minute) || took > fleet.SettleLimit+5*time.Second || took < min(lasts, fleet.SettleLimit) {
 				t.Errorf("%q for %s: error %v, kept %t after %s: %v", problem, lasts, err, kept, took, done)

@@ -45,7 +45,7 @@ func (l *loop) supervise(ctx, life context.Context, stop context.CancelFunc) {
 	background.Go(func() { l.journal.keep(life) })
 	defer stop()
 
-	l.tell(fleet.Event{Kind: fleet.SupervisorEvent, Text: Began + l.wish.String()})
+	l.emit(fleet.Event{Kind: fleet.SupervisorEvent, Text: Began + l.desired.String()})
 	l.firstLists(ctx)
 	l.firstSpares(ctx)
 	for ctx.Err() == nil {
@@ -54,7 +54,7 @@ func (l *loop) supervise(ctx, life context.Context, stop context.CancelFunc) {
 		l.catchUp()
 	}
 	l.windUp()
-	l.tell(fleet.Event{Kind: fleet.SupervisorEvent, Text: "ended; the runners stay"})
+	l.emit(fleet.Event{Kind: fleet.SupervisorEvent, Text: "ended; its runners stay"})
 }
 
 // converge runs the loop until there is nothing to do, or something failed.
@@ -79,7 +79,7 @@ func (l *loop) converge(ctx context.Context) error {
 
 // settling reports whether runners that do not answer may still do so.
 func (l *loop) settling() bool {
-	return len(l.failures) == 0 && slices.ContainsFunc(l.all(), func(s fleet.Sight) bool { return !s.Silent.IsZero() && s.MayBeSilent() })
+	return len(l.failures) == 0 && slices.ContainsFunc(l.all(), func(s fleet.Observed) bool { return !s.Silent.IsZero() && s.MayBeSilent() })
 }
 
 // finish waits for the operations in progress. If ctx has ended, it removes the runners made.
@@ -105,11 +105,11 @@ func (l *loop) wait(ctx context.Context, wake <-chan struct{}) {
 		}
 		l.reload(ctx)
 	case ended := <-l.outcomes:
-		l.took(ended)
+		l.handleOutcome(ended)
 	case seen := <-l.looks:
-		l.saw(seen)
+		l.handleList(seen)
 	case seen := <-l.insides:
-		l.sawInside(seen)
+		l.handleLooks(seen)
 	}
 }
 
@@ -119,12 +119,12 @@ func (l *loop) windUp() {
 		select {
 		case <-l.looks: // waiting operations get the list from the watch
 		case ended := <-l.outcomes:
-			l.took(ended)
+			l.handleOutcome(ended)
 		}
 	}
 }
 
-func (l *loop) took(ended outcome) {
+func (l *loop) handleOutcome(ended outcome) {
 	l.underWay--
 	ended.apply(l)
 }
@@ -133,8 +133,8 @@ func (l *loop) took(ended outcome) {
 // parallel and send it their outcomes.
 type loop struct {
 	Controller
-	wish      fleet.Wish
-	sights    map[string]*fleet.Sight
+	desired   fleet.Desired
+	observed  map[string]*fleet.Observed
 	witnesses map[string]*witness  // by target URL
 	settled   map[string]time.Time // when the last operation on a name ended
 	making    backOff              // for all operations that make runners
@@ -156,19 +156,19 @@ type loop struct {
 }
 
 // newLoop returns a loop without any notes yet. life bounds its requests to GitHub.
-func newLoop(life context.Context, c Controller, wish fleet.Wish) *loop {
+func newLoop(life context.Context, c Controller, desired fleet.Desired) *loop {
 	if c.Progress == nil {
 		c.Progress = Silent{}
 	}
 	l := &loop{
-		Controller: c, wish: wish,
-		sights: map[string]*fleet.Sight{}, witnesses: map[string]*witness{}, settled: map[string]time.Time{},
+		Controller: c, desired: desired,
+		observed: map[string]*fleet.Observed{}, witnesses: map[string]*witness{}, settled: map[string]time.Time{},
 		slots: make(chan struct{}, atOnce), outcomes: make(chan outcome), looks: make(chan lookAt), insides: make(chan []fleet.Runner, 1),
 		sample:  rate.NewLimiter(rate.Every(sampleEvery), samplesAtOnce),
 		journal: newJournal(c),
 	}
-	for url, forge := range c.Forges {
-		l.witnesses[url] = &witness{url: url, watch: &watch{forge: forge, life: life, budget: rate.NewLimiter(rate.Every(lookEvery), looksAtOnce), told: func(seen look) {
+	for url, github := range c.Targets {
+		l.witnesses[url] = &witness{url: url, watch: &watch{github: github, life: life, budget: rate.NewLimiter(rate.Every(lookEvery), looksAtOnce), notify: func(seen look) {
 			select {
 			case l.looks <- lookAt{url, seen}:
 			case <-life.Done():
@@ -194,7 +194,7 @@ type lookAt struct {
 	look
 }
 
-func (l *loop) tell(event fleet.Event) {
+func (l *loop) emit(event fleet.Event) {
 	event.Fleet = l.Fleet
 	l.journal.add(event)
 }
@@ -215,7 +215,7 @@ func (l *loop) listen(ctx context.Context, wake chan<- struct{}) {
 			poke()
 			for change := range changes {
 				switch change.Kind {
-				case fleet.Died, fleet.Destroyed, fleet.Stilled, fleet.Resumed:
+				case fleet.Died, fleet.Destroyed, fleet.Suspended, fleet.Resumed:
 					poke()
 				}
 			}
@@ -245,7 +245,7 @@ func (l *loop) firstLists(ctx context.Context) {
 		case <-bounded.Done():
 			return
 		case seen := <-l.looks:
-			l.saw(seen)
+			l.handleList(seen)
 		}
 	}
 }
@@ -273,9 +273,9 @@ func (l *loop) catchUp() {
 	for {
 		select {
 		case ended := <-l.outcomes:
-			l.took(ended)
+			l.handleOutcome(ended)
 		case seen := <-l.looks:
-			l.saw(seen)
+			l.handleList(seen)
 		default:
 			return
 		}
@@ -295,13 +295,13 @@ func (l *loop) next() time.Time {
 		return now.Add(min(l.engine.until.Sub(now), enginePause))
 	}
 	sooner(l.making.until)
-	for _, s := range l.sights {
+	for _, s := range l.observed {
 		sooner(s.Retry)
 		if s.MayBeSilent() {
 			sooner(l.nextInside(s))
 		}
 		if !s.Ended.IsZero() {
-			sooner(s.Ended.Add(fleet.BurialLimit))
+			sooner(s.Ended.Add(fleet.RemovalDelay))
 		}
 	}
 	for _, one := range l.witnesses {
@@ -322,7 +322,7 @@ func (l *loop) pass(ctx context.Context) (fleet.Plan, error) {
 	}
 	if err != nil {
 		l.noEngine(started, err)
-		if l.wish.Policy.Once {
+		if l.desired.Policy.Once {
 			return fleet.Plan{}, err
 		}
 		return fleet.Plan{}, nil
@@ -330,7 +330,7 @@ func (l *loop) pass(ctx context.Context) (fleet.Plan, error) {
 	if l.engine.level > 0 {
 		l.engine.reset()
 		l.making.reset()
-		l.tell(fleet.Event{Kind: fleet.SupervisorEvent, Text: "the engine answers again"})
+		l.emit(fleet.Event{Kind: fleet.SupervisorEvent, Text: "the engine answers again"})
 	}
 	l.merge(runners)
 	l.ask(ctx)
@@ -339,12 +339,12 @@ func (l *loop) pass(ctx context.Context) (fleet.Plan, error) {
 		l.tick(bounded)
 		l.renew(ctx) // not bounded: it takes longer than a pass
 	}
-	plan := fleet.Reconcile(l.view())
+	plan := fleet.Reconcile(l.observation())
 	l.measure(started, nil)
 	if !l.begins(plan) {
 		return plan, nil
 	}
-	l.tell(fleet.Event{Kind: fleet.PlanEvent, Text: plan.String()})
+	l.emit(fleet.Event{Kind: fleet.PlanEvent, Text: plan.String()})
 	for _, operation := range plan.Operations {
 		if !operation.Deferred {
 			l.begin(ctx, operation)
@@ -357,7 +357,7 @@ func (l *loop) pass(ctx context.Context) (fleet.Plan, error) {
 // that nobody waits for them.
 func (l *loop) begins(plan fleet.Plan) bool {
 	return slices.ContainsFunc(plan.Operations, func(o fleet.Operation) bool {
-		return !o.Deferred && !(l.wish.Policy.Once && o.Action == fleet.MakeSpare)
+		return !o.Deferred && !(l.desired.Policy.Once && o.Action == fleet.MakeSpare)
 	})
 }
 
@@ -369,10 +369,10 @@ func (l *loop) begin(ctx context.Context, operation fleet.Operation) {
 		l.witnesses[operation.Registration.URL].forgetting[operation.Name] = true
 	case fleet.Renew:
 	default:
-		s := l.sights[operation.Name]
+		s := l.observed[operation.Name]
 		if s == nil {
-			s = &fleet.Sight{Runner: fleet.Runner{Name: operation.Name, Fleet: l.Fleet, Agent: l.wish.Spec.Agent, Created: now}, Since: now}
-			l.sights[operation.Name] = s
+			s = &fleet.Observed{Runner: fleet.Runner{Name: operation.Name, Fleet: l.Fleet, Agent: l.desired.Spec.Agent, Created: now}, Since: now}
+			l.observed[operation.Name] = s
 		}
 		if operation.Action == fleet.Give {
 			s.Since = now
@@ -391,7 +391,7 @@ func (l *loop) start(ctx context.Context, act action) {
 
 func (l *loop) noEngine(started time.Time, err error) {
 	if pause, _ := l.engine.failed(started, time.Now()); l.engine.level == 1 {
-		l.tell(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("the engine does not answer, asked again in %s and so on: %v", pause, err)})
+		l.emit(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("the engine does not answer, next attempt in %s: %v", pause, err)})
 	}
 	l.measure(started, err)
 }
@@ -407,17 +407,17 @@ func (l *loop) tick(ctx context.Context) {
 	}
 	// A volume is created before its container, so it may look orphaned while a runner is
 	// made.
-	if !slices.ContainsFunc(l.all(), func(s fleet.Sight) bool { return s.Doing == fleet.Create || s.Doing == fleet.MakeSpare }) {
+	if !slices.ContainsFunc(l.all(), func(s fleet.Observed) bool { return s.Doing == fleet.Create || s.Doing == fleet.MakeSpare }) {
 		if err := l.Engine.RemoveOrphans(ctx, l.Fleet); err != nil {
 			l.fail(err)
-			l.tell(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("volumes without a runner stay: %v", err)})
+			l.emit(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("volumes without a runner were not removed: %v", err)})
 		}
 	}
 }
 
-func (l *loop) all() []fleet.Sight {
-	all := make([]fleet.Sight, 0, len(l.sights))
-	for _, s := range l.sights {
+func (l *loop) all() []fleet.Observed {
+	all := make([]fleet.Observed, 0, len(l.observed))
+	for _, s := range l.observed {
 		all = append(all, *s)
 	}
 	return all
@@ -429,15 +429,15 @@ func (l *loop) merge(runners []fleet.Runner) {
 	listed := make(map[string]bool, len(runners))
 	for _, runner := range runners {
 		listed[runner.Name] = true
-		s := l.sights[runner.Name]
+		s := l.observed[runner.Name]
 		if s == nil {
-			s = &fleet.Sight{Runner: runner, Since: runner.Created}
+			s = &fleet.Observed{Runner: runner, Since: runner.Created}
 			if s.Since.After(now) { // the engine's clock differs
 				s.Since = now
 			}
 			s.State = ""
-			l.witnesses[runner.Agent.URL].shows(s)
-			l.sights[runner.Name] = s
+			l.witnesses[runner.Agent.URL].update(s)
+			l.observed[runner.Name] = s
 		}
 		ran := s.State == fleet.Running
 		if runner.State == fleet.Running {
@@ -451,24 +451,24 @@ func (l *loop) merge(runners []fleet.Runner) {
 		case s.Ended.IsZero():
 			s.Ended = now
 		}
-		if s.Doing == "" && ran && s.State.Ended() && !l.wish.Policy.Once {
-			l.died(s, now)
+		if s.Doing == "" && ran && s.State.Ended() && !l.desired.Policy.Once {
+			l.checkStart(s, now)
 		}
 		if !s.Online.IsZero() && s.Missed.IsZero() && now.Sub(s.Online) >= proven && s.Online.After(l.making.last) {
 			l.making.reset()
 		}
 	}
-	for name, s := range l.sights {
+	for name, s := range l.observed {
 		if !listed[name] && s.Doing == "" {
-			delete(l.sights, name)
-			l.tell(fleet.Event{Kind: fleet.EndedEvent, Runner: name, Text: "its container was removed by somebody else"})
+			delete(l.observed, name)
+			l.emit(fleet.Event{Kind: fleet.EndedEvent, Runner: name, Text: "its container was removed by another process"})
 		}
 	}
 }
 
-// died judges a runner's end: an end soon after the start delays the next start. An end caused
+// checkStart judges a runner's end: an end soon after the start delays the next start. An end caused
 // by a job is not the start's fault, but that is only known later.
-func (l *loop) died(s *fleet.Sight, now time.Time) {
+func (l *loop) checkStart(s *fleet.Observed, now time.Time) {
 	if s.ExitCode == 0 && s.Agent.OneJob() || s.Busy || now.Sub(s.Since) > proven || s.State == "created" {
 		return
 	}
@@ -478,34 +478,34 @@ func (l *loop) died(s *fleet.Sight, now time.Time) {
 // backOff delays the next creation.
 func (l *loop) backOff(begun, now time.Time, why string, last []string) {
 	if pause, fresh := l.making.failed(begun, now); fresh {
-		l.tell(fleet.Event{Kind: fleet.BackOffEvent, Text: fmt.Sprintf("nothing is made for %s: %s", pause, why), Last: last})
+		l.emit(fleet.Event{Kind: fleet.BackOffEvent, Text: fmt.Sprintf("no runner is created for %s: %s", pause, why), Last: last})
 	}
 }
 
 // saw processes a GitHub list.
-func (l *loop) saw(seen lookAt) {
+func (l *loop) handleList(seen lookAt) {
 	one := l.witnesses[seen.url]
 	one.asked, one.asking = seen.asked, false
 	if seen.err != nil {
 		if !one.failing {
-			l.tell(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("no list of %s, what runs is kept: %v", seen.url, seen.err)})
+			l.emit(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("%s could not be listed, so running runners are kept: %v", seen.url, seen.err)})
 		}
 		one.failing = true
 		return
 	}
 	if one.failing {
 		one.failing = false
-		l.tell(fleet.Event{Kind: fleet.SupervisorEvent, Text: seen.url + " lists its runners again"})
+		l.emit(fleet.Event{Kind: fleet.SupervisorEvent, Text: seen.url + " lists its runners again"})
 	}
 	one.listed = seen.list
-	for _, s := range l.sights {
-		one.shows(s)
+	for _, s := range l.observed {
+		one.update(s)
 	}
 }
 
-// shows updates a Sight from the latest list, if the list is recent enough to include the
+// update updates a runner from the latest list, if the list is recent enough to include the
 // runner.
-func (w *witness) shows(s *fleet.Sight) {
+func (w *witness) update(s *fleet.Observed) {
 	if w == nil || w.listed == nil || s.Agent.Mode == fleet.NoAgent || !s.Since.Before(w.asked) || s.Agent.URL != w.url {
 		return
 	}
@@ -527,24 +527,24 @@ func (w *witness) shows(s *fleet.Sight) {
 	}
 }
 
-func (l *loop) view() fleet.View {
-	view := fleet.View{Now: time.Now(), Wish: l.wish, Runners: l.all(), NotBefore: l.making.until, NewName: l.freeName}
+func (l *loop) observation() fleet.Observation {
+	observation := fleet.Observation{Now: time.Now(), Desired: l.desired, Runners: l.all(), NotBefore: l.making.until, NewName: l.freeName}
 	for _, one := range l.witnesses {
 		for name, registration := range one.listed {
-			if l.sights[name] == nil && !one.forgetting[name] && l.settled[name].Before(one.asked) && fleet.IsName(l.Fleet, name) {
-				view.Orphans = append(view.Orphans, registration)
+			if l.observed[name] == nil && !one.forgetting[name] && l.settled[name].Before(one.asked) && fleet.IsName(l.Fleet, name) {
+				observation.Orphans = append(observation.Orphans, registration)
 			}
 		}
 	}
-	slices.SortFunc(view.Orphans, func(a, b fleet.Registration) int { return int(a.ID - b.ID) })
-	return view
+	slices.SortFunc(observation.Orphans, func(a, b fleet.Registration) int { return int(a.ID - b.ID) })
+	return observation
 }
 
 // freeName returns a name that no known runner or registration has.
 func (l *loop) freeName() string {
 	for {
 		name := l.NewName()
-		known := l.sights[name] != nil
+		known := l.observed[name] != nil
 		for _, one := range l.witnesses {
 			_, listed := one.listed[name]
 			known = known || listed
@@ -561,25 +561,25 @@ func (l *loop) measure(started time.Time, err error) {
 	}
 	l.Meter.Reconciled(time.Since(started), err)
 	count := map[fleet.Standing]int{}
-	for _, s := range l.sights {
+	for _, s := range l.observed {
 		count[s.Standing()]++
 	}
-	l.Meter.Runners(count, l.wish.Count)
+	l.Meter.Runners(count, l.desired.Count)
 }
 
-// reload adopts the stored Wish if it has changed.
+// reload adopts the stored Desired if it has changed.
 func (l *loop) reload(ctx context.Context) {
 	if l.Store == nil {
 		return
 	}
-	wish, err := l.Store.Wish(ctx)
+	desired, err := l.Store.Desired(ctx)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		l.tell(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("the wish can't be read, the old one holds: %v", err)})
-	case wish != nil && !wish.Equal(l.wish):
-		l.wish = *wish
+		l.emit(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("the desired state can't be read, so the old one stays in force: %v", err)})
+	case desired != nil && !desired.Equal(l.desired):
+		l.desired = *desired
 		l.making.reset()
-		l.tell(fleet.Event{Kind: fleet.SupervisorEvent, Text: "has a new wish: " + wish.String()})
+		l.emit(fleet.Event{Kind: fleet.SupervisorEvent, Text: "new desired state: " + desired.String()})
 	}
 }

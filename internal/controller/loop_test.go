@@ -29,16 +29,16 @@ type supervised struct {
 	with  func(*Controller)
 }
 
-// supervise runs happens in a world with a supervisor that keeps wish, and checks that the
+// supervise runs happens in a world with a supervisor that keeps desired, and checks that the
 // supervisor ends cleanly.
-func supervise(t *testing.T, wish fleet.Wish, prepare func(s *supervised), happens func(s *supervised)) {
+func supervise(t *testing.T, desired fleet.Desired, prepare func(s *supervised), happens func(s *supervised)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		if wish.Spec.Fleet == "" {
-			wish.Spec = supervisedSpec
+		if desired.Spec.Fleet == "" {
+			desired.Spec = supervisedSpec
 		}
-		wish.Schema, wish.Ready = fleet.WishSchema, time.Minute
-		s := &supervised{world: newWorld(), t: t, store: &memory{wish: &wish, records: map[string]fleet.Record{}}}
+		desired.Schema, desired.Ready = fleet.DesiredSchema, time.Minute
+		s := &supervised{world: newWorld(), t: t, store: &memory{desired: &desired, records: map[string]fleet.Record{}}}
 		s.onRemove = func(_ *world, name string) {
 			if record, _ := s.store.Record(t.Context(), name); record == nil {
 				t.Errorf("%s is removed before there is a record of it", name)
@@ -56,9 +56,9 @@ func supervise(t *testing.T, wish fleet.Wish, prepare func(s *supervised), happe
 func (s *supervised) begin() {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	s.kill, s.ended = cancel, make(chan error, 1)
-	supervision := Controller{Fleet: "ci", Engine: s.world, Forges: fleet.Forges{acme: s.world}, Store: s.store, NewName: s.newName, Reload: make(chan struct{}),
-		Rebuild: func(_ context.Context, wish fleet.Wish) (fleet.Wish, error) {
-			return wish, &fleet.NotHereError{Why: "nobody can"}
+	supervision := Controller{Fleet: "ci", Engine: s.world, Targets: fleet.Targets{acme: s.world}, Store: s.store, NewName: s.newName, Reload: make(chan struct{}),
+		Rebuild: func(_ context.Context, desired fleet.Desired) (fleet.Desired, error) {
+			return desired, &fleet.NotHereError{Why: "nobody can"}
 		}}
 	if s.with != nil {
 		s.with(&supervision)
@@ -151,7 +151,7 @@ func (s *supervised) whole(online, spares int) {
 }
 
 func TestSuperviseMakesAFleet(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 4, Spares: 1}, nil, func(s *supervised) {
 		s.after(5 * time.Second)
 		s.whole(4, 1)
 		s.after(time.Hour)
@@ -167,7 +167,7 @@ func TestSuperviseMakesAFleet(t *testing.T) {
 
 func TestJobsRunOnce(t *testing.T) {
 	const jobs = 200
-	supervise(t, fleet.Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 4, Spares: 1}, nil, func(s *supervised) {
 		var pauses []time.Duration
 		used := map[string]bool{}
 		var running sync.WaitGroup
@@ -222,7 +222,7 @@ func TestJobsRunOnce(t *testing.T) {
 
 func TestCrashLoopBacksOff(t *testing.T) {
 	for _, online := range []bool{false, true} { // whether it ends before or after it came online
-		supervise(t, fleet.Wish{Count: 2, Spares: 1}, func(s *supervised) {
+		supervise(t, fleet.Desired{Count: 2, Spares: 1}, func(s *supervised) {
 			s.connect = func(w *world, name string) {
 				if online {
 					w.online(name)
@@ -236,7 +236,7 @@ func TestCrashLoopBacksOff(t *testing.T) {
 			if made := s.count("create") + s.count("give"); made < 10 || made > 80 {
 				t.Errorf("%d runners made in an hour", made)
 			}
-			if told := s.told(fleet.BackOffEvent, "nothing is made for 5m0s: "); len(told) == 0 {
+			if told := s.told(fleet.BackOffEvent, "no runner is created for 5m0s: "); len(told) == 0 {
 				t.Errorf("no word of the longest pause: %v", s.store.events)
 			}
 			if !online && s.told(fleet.BackOffEvent, "")[0].Last[0] != "its last line" {
@@ -247,13 +247,13 @@ func TestCrashLoopBacksOff(t *testing.T) {
 			s.whole(2, 1)
 
 			// A success resets the back-off, so pauses are short again.
-			short := len(s.told(fleet.BackOffEvent, "nothing is made for 1s: "))
+			short := len(s.told(fleet.BackOffEvent, "no runner is created for 1s: "))
 			for range 2 { // the second ends soon after its start
 				s.do(func() { s.end(youngest(s.world), 1) })
 				s.after(5 * time.Second)
 			}
 			s.whole(2, 1)
-			if got := len(s.told(fleet.BackOffEvent, "nothing is made for 1s: ")); got != short+1 {
+			if got := len(s.told(fleet.BackOffEvent, "no runner is created for 1s: ")); got != short+1 {
 				t.Errorf("%d short pauses, want %d", got, short+1)
 			}
 		})
@@ -262,7 +262,7 @@ func TestCrashLoopBacksOff(t *testing.T) {
 
 // Runners that die together are replaced after the first pause.
 func TestKilledTogether(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 4, Spares: 1}, nil, func(s *supervised) {
 		for range 3 {
 			s.after(5 * time.Second)
 			s.whole(4, 1)
@@ -291,20 +291,20 @@ func TestPhantoms(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			supervise(t, fleet.Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+			supervise(t, fleet.Desired{Count: 3, Spares: 1}, nil, func(s *supervised) {
 				s.after(5 * time.Second)
 				phantom := s.onlineNames()[0]
 				s.do(func() { test.make(s, phantom) })
 				s.after(3 * time.Minute)
 				s.whole(3, 1)
-				if len(s.told(fleet.RemovedEvent, "it runs, but GitHub")) != 1 {
+				if len(s.told(fleet.RemovedEvent, "it is running, but GitHub")) != 1 {
 					t.Errorf("%v", s.store.events)
 				}
 			})
 		})
 	}
 	t.Run("back in time", func(t *testing.T) {
-		supervise(t, fleet.Wish{Count: 3}, nil, func(s *supervised) {
+		supervise(t, fleet.Desired{Count: 3}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			late := s.onlineNames()[0]
 			s.do(func() { one := s.registrations[late]; one.Online = false; s.registrations[late] = one })
@@ -318,8 +318,8 @@ func TestPhantoms(t *testing.T) {
 		})
 	})
 	t.Run("only in the list", func(t *testing.T) {
-		supervise(t, fleet.Wish{Count: 3}, func(s *supervised) {
-			s.with = func(supervision *Controller) { supervision.Forges[acme] = &lagging{world: s.world} }
+		supervise(t, fleet.Desired{Count: 3}, func(s *supervised) {
+			s.with = func(supervision *Controller) { supervision.Targets[acme] = &lagging{world: s.world} }
 		}, func(s *supervised) {
 			s.after(10 * time.Minute)
 			if s.count("remove") > 0 {
@@ -328,7 +328,7 @@ func TestPhantoms(t *testing.T) {
 		})
 	})
 	t.Run("busy", func(t *testing.T) {
-		supervise(t, fleet.Wish{Count: 3}, nil, func(s *supervised) {
+		supervise(t, fleet.Desired{Count: 3}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			busy := s.onlineNames()[0]
 			s.do(func() { one := s.registrations[busy]; one.Online, one.Busy = false, true; s.registrations[busy] = one })
@@ -370,8 +370,8 @@ func TestListsOfBefore(t *testing.T) {
 	now := time.Now()
 	w := &witness{url: acme, asked: now, listed: map[string]fleet.Registration{}}
 	for since, missed := range map[time.Time]bool{now.Add(-time.Second): true, now.Add(time.Second): false} {
-		s := fleet.Sight{Runner: fleet.Runner{Name: "ci-2222", Agent: supervisedSpec.Agent}, Since: since}
-		if w.shows(&s); s.Missed.IsZero() == missed {
+		s := fleet.Observed{Runner: fleet.Runner{Name: "ci-2222", Agent: supervisedSpec.Agent}, Since: since}
+		if w.update(&s); s.Missed.IsZero() == missed {
 			t.Errorf("since %s: missed %t", since, !missed)
 		}
 	}
@@ -379,24 +379,24 @@ func TestListsOfBefore(t *testing.T) {
 
 func TestWhichEndsSpeakAgainstStarts(t *testing.T) {
 	now := time.Now()
-	young := fleet.Sight{Runner: fleet.Runner{Name: "ci-2222", State: fleet.Exited, ExitCode: 137, Agent: supervisedSpec.Agent}, Since: now.Add(-time.Second)}
+	young := fleet.Observed{Runner: fleet.Runner{Name: "ci-2222", State: fleet.Exited, ExitCode: 137, Agent: supervisedSpec.Agent}, Since: now.Add(-time.Second)}
 	through, working, grown := young, young, young
 	through.ExitCode = 0
 	working.Busy = true
 	grown.Since = now.Add(-2 * proven)
 	for name, test := range map[string]struct {
-		sight fleet.Sight
+		sight fleet.Observed
 		pause bool
 	}{"young": {young, true}, "through": {through, false}, "at work": {working, false}, "grown": {grown, false}} {
-		l := newLoop(t.Context(), Controller{Fleet: "ci", Store: &memory{}}, fleet.Wish{})
-		if l.died(&test.sight, now); l.making.until.After(now) != test.pause {
+		l := newLoop(t.Context(), Controller{Fleet: "ci", Store: &memory{}}, fleet.Desired{})
+		if l.checkStart(&test.sight, now); l.making.until.After(now) != test.pause {
 			t.Errorf("%s: a pause until %s", name, l.making.until)
 		}
 	}
 }
 
 func TestOrphansAreForgotten(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 1}, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 1}, func(s *supervised) {
 		for i, one := range []fleet.Registration{{Name: "ci-zzzz"}, {Name: "ci-yyyy", Online: true}, {Name: "ci-xxxx", Busy: true}, {Name: "other"}} {
 			one.ID, one.URL = int64(900+i), acme
 			s.registrations[one.Name] = one
@@ -411,7 +411,7 @@ func TestOrphansAreForgotten(t *testing.T) {
 }
 
 func TestRoll(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 4, Spares: 1}, nil, func(s *supervised) {
 		s.after(5 * time.Second)
 		before := s.onlineNames()
 		s.setBusy(before[0], true)
@@ -425,9 +425,9 @@ func TestRoll(t *testing.T) {
 			}
 			fewest = min(fewest, online)
 		}
-		next := *s.store.wish
+		next := *s.store.desired
 		next.Spec.ImageID = "sha256:2"
-		_ = s.store.SaveWish(t.Context(), next)
+		_ = s.store.SaveDesired(t.Context(), next)
 		s.after(5 * time.Minute)
 		if fewest < 3 {
 			t.Errorf("%d online while it rolled", fewest)
@@ -456,15 +456,15 @@ func TestRoll(t *testing.T) {
 }
 
 func TestOtherCounts(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 4, Spares: 2}, nil, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 4, Spares: 2}, nil, func(s *supervised) {
 		reload := make(chan struct{})
 		s.stop()
 		s.with = func(supervision *Controller) { supervision.Reload = reload }
 		s.begin()
 		for _, counts := range [][2]int{{2, 0}, {6, 1}, {0, 0}, {3, 1}} {
-			next := *s.store.wish
+			next := *s.store.desired
 			next.Count, next.Spares = counts[0], counts[1]
-			_ = s.store.SaveWish(t.Context(), next)
+			_ = s.store.SaveDesired(t.Context(), next)
 			reload <- struct{}{}
 			s.after(20 * time.Second)
 			s.whole(counts[0], counts[1])
@@ -473,7 +473,7 @@ func TestOtherCounts(t *testing.T) {
 }
 
 func TestForgeFails(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 3, Spares: 1}, nil, func(s *supervised) {
 		s.after(5 * time.Second)
 		s.do(func() {
 			s.registerErr, s.unregisterErr = errors.New("500"), errors.New("500")
@@ -489,7 +489,7 @@ func TestForgeFails(t *testing.T) {
 		if got := s.count("register"); got > 25 {
 			t.Errorf("%d tries to register", got)
 		}
-		if got := s.told(fleet.FailedEvent, "what runs is kept"); len(got) != 1 {
+		if got := s.told(fleet.FailedEvent, "so running runners are kept"); len(got) != 1 {
 			t.Errorf("%v", got)
 		}
 		s.do(func() { s.registerErr, s.unregisterErr, s.listErrs = nil, nil, nil })
@@ -499,7 +499,7 @@ func TestForgeFails(t *testing.T) {
 }
 
 func TestEngineGoneAndBack(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 3, Spares: 1}, nil, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 3, Spares: 1}, nil, func(s *supervised) {
 		s.after(5 * time.Second)
 		s.do(func() {
 			s.knownErr = errors.New("connection refused")
@@ -525,7 +525,7 @@ func TestEngineGoneAndBack(t *testing.T) {
 
 // A killed process leaves operations unfinished, and the next supervisor completes them.
 func TestTakesOver(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 3, Spares: 1}, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 3, Spares: 1}, func(s *supervised) {
 		s.standing("ci-aaaa", supervisedSpec.Agent)
 		s.start("ci-aaaa", supervisedSpec)
 		s.start("ci-bbbb", supervisedSpec) // registered, but no credential written
@@ -557,7 +557,7 @@ func TestTakesOver(t *testing.T) {
 }
 
 func TestNamesTaken(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 1}, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 1}, func(s *supervised) {
 		s.listErrs = []error{errors.New("500")} // otherwise it would know that the name is taken
 		s.registrations["ci-2222"] = fleet.Registration{URL: "elsewhere", ID: 900, Name: "ci-2222", Online: true}
 	}, func(s *supervised) {
@@ -569,7 +569,7 @@ func TestNamesTaken(t *testing.T) {
 }
 
 func TestContainerTakenAway(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 2}, nil, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 2}, nil, func(s *supervised) {
 		s.after(5 * time.Second)
 		s.do(func() {
 			delete(s.runners, "ci-2222")
@@ -586,7 +586,7 @@ func TestContainerTakenAway(t *testing.T) {
 // A supervisor that is stopped leaves nothing half done.
 func TestStopsInTheMiddle(t *testing.T) {
 	for _, pause := range []time.Duration{0, 3 * time.Millisecond, 12 * time.Millisecond, 100 * time.Millisecond, 320 * time.Millisecond} {
-		supervise(t, fleet.Wish{Count: 3, Spares: 1}, func(s *supervised) { s.listErrs = []error{errors.New("slow")} }, func(s *supervised) {
+		supervise(t, fleet.Desired{Count: 3, Spares: 1}, func(s *supervised) { s.listErrs = []error{errors.New("slow")} }, func(s *supervised) {
 			s.after(pause)
 			s.stop()
 			runners, registrations := s.all()
@@ -608,8 +608,8 @@ func TestStopsInTheMiddle(t *testing.T) {
 }
 
 func TestFleetWithoutAgents(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 3, Spares: 1, Spec: fleet.Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1"}}, func(s *supervised) {
-		s.with = func(supervision *Controller) { supervision.Forges = nil }
+	supervise(t, fleet.Desired{Count: 3, Spares: 1, Spec: fleet.Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1"}}, func(s *supervised) {
+		s.with = func(supervision *Controller) { supervision.Targets = nil }
 	}, func(s *supervised) {
 		s.after(5 * time.Second)
 		s.do(func() { s.end("ci-2222", 1) })
@@ -631,14 +631,14 @@ func (a *ageing) Deprecated(context.Context, string) (time.Time, error) { return
 
 func TestAgentAges(t *testing.T) {
 	for _, can := range []bool{true, false} {
-		supervise(t, fleet.Wish{Count: 2, Spares: 1, Agent: "2.330.0"}, func(s *supervised) {
+		supervise(t, fleet.Desired{Count: 2, Spares: 1, Agent: "2.330.0"}, func(s *supervised) {
 			s.with = func(supervision *Controller) {
-				supervision.Forges[acme] = &ageing{s.world, time.Now().Add(10 * 24 * time.Hour)}
+				supervision.Targets[acme] = &ageing{s.world, time.Now().Add(10 * 24 * time.Hour)}
 				if can {
-					supervision.Rebuild = func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
+					supervision.Rebuild = func(ctx context.Context, desired fleet.Desired) (fleet.Desired, error) {
 						sleep(ctx, 5*time.Minute)
-						wish.Spec.ImageID, wish.Agent = "sha256:2", "2.331.0"
-						return wish, ctx.Err()
+						desired.Spec.ImageID, desired.Agent = "sha256:2", "2.331.0"
+						return desired, ctx.Err()
 					}
 				}
 			}
@@ -649,12 +649,12 @@ func TestAgentAges(t *testing.T) {
 			}
 			s.after(48 * time.Hour)
 			if !can {
-				if len(s.told(fleet.ImageEvent, "and the image can't be made anew from here: nobody can; runnerctl up does it")) == 0 {
+				if len(s.told(fleet.ImageEvent, "and the image can't be rebuilt here: nobody can; runnerctl up does it")) == 0 {
 					t.Errorf("%v", s.store.events)
 				}
 				return
 			}
-			if got := s.told(fleet.ImageEvent, "made anew"); len(got) != 1 {
+			if got := s.told(fleet.ImageEvent, "rebuilt"); len(got) != 1 {
 				t.Errorf("6 days before: %v", got)
 			}
 			for name, runner := range s.runners {
@@ -662,39 +662,39 @@ func TestAgentAges(t *testing.T) {
 					t.Errorf("%s has image %s", name, runner.ImageID)
 				}
 			}
-			if s.store.wish.Agent != "2.331.0" {
-				t.Errorf("kept: %v", s.store.wish)
+			if s.store.desired.Agent != "2.331.0" {
+				t.Errorf("kept: %v", s.store.desired)
 			}
 		})
 	}
 }
 
-// A change of the Wish while the image is being rebuilt is not overwritten.
+// A change of the Desired while the image is being rebuilt is not overwritten.
 func TestOtherWishWhileRenewing(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 2, Agent: "2.330.0"}, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 2, Agent: "2.330.0"}, func(s *supervised) {
 		s.with = func(supervision *Controller) {
-			supervision.Forges[acme] = &ageing{s.world, time.Now().Add(24 * time.Hour)}
-			supervision.Rebuild = func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
-				if wish.Count == 2 {
-					other := wish
+			supervision.Targets[acme] = &ageing{s.world, time.Now().Add(24 * time.Hour)}
+			supervision.Rebuild = func(ctx context.Context, desired fleet.Desired) (fleet.Desired, error) {
+				if desired.Count == 2 {
+					other := desired
 					other.Count = 3
-					_ = s.store.SaveWish(ctx, other)
+					_ = s.store.SaveDesired(ctx, other)
 				}
-				wish.Spec.ImageID = "sha256:2"
-				return wish, nil
+				desired.Spec.ImageID = "sha256:2"
+				return desired, nil
 			}
 		}
 	}, func(s *supervised) {
 		s.after(time.Hour)
 		s.whole(3, 0)
-		if len(s.told(fleet.ImageEvent, "another wish came meanwhile")) != 1 {
+		if len(s.told(fleet.ImageEvent, "the desired state changed meanwhile")) != 1 {
 			t.Errorf("%v", s.store.events)
 		}
 	})
 }
 
 func TestRefusedAgentIsRenewed(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 2, Spares: 1}, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 2, Spares: 1}, func(s *supervised) {
 		s.connect = func(w *world, name string) {
 			if w.runners[name].ImageID == "sha256:2" {
 				w.online(name)
@@ -703,9 +703,9 @@ func TestRefusedAgentIsRenewed(t *testing.T) {
 			w.end(name, fleet.VersionRefused)
 		}
 		s.with = func(supervision *Controller) {
-			supervision.Rebuild = func(_ context.Context, wish fleet.Wish) (fleet.Wish, error) {
-				wish.Spec.ImageID = "sha256:2"
-				return wish, nil
+			supervision.Rebuild = func(_ context.Context, desired fleet.Desired) (fleet.Desired, error) {
+				desired.Spec.ImageID = "sha256:2"
+				return desired, nil
 			}
 		}
 	}, func(s *supervised) {
@@ -715,14 +715,14 @@ func TestRefusedAgentIsRenewed(t *testing.T) {
 }
 
 func TestWithoutAWish(t *testing.T) {
-	var none *NoWishError
+	var none *NoDesiredStateError
 	if err := (Controller{Fleet: "ci", Store: &memory{}}).Supervise(t.Context()); !errors.As(err, &none) {
 		t.Error(err)
 	}
 }
 
 func TestNoSecretIsTold(t *testing.T) {
-	supervise(t, fleet.Wish{Count: 1, Spares: 1}, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 1, Spares: 1}, func(s *supervised) {
 		s.createErr = fmt.Errorf("bad %v", secret.New("hunter2"))
 	}, func(s *supervised) {
 		s.after(10 * time.Second)
@@ -732,23 +732,23 @@ func TestNoSecretIsTold(t *testing.T) {
 	})
 }
 
-// thousand adds a thousand healthy runners, and returns the Wish for them.
-func thousand(w *world) fleet.Wish {
-	wish := fleet.Wish{Count: 1000, Spec: supervisedSpec, Ready: time.Minute}
+// thousand adds a thousand healthy runners, and returns the Desired for them.
+func thousand(w *world) fleet.Desired {
+	desired := fleet.Desired{Count: 1000, Spec: supervisedSpec, Ready: time.Minute}
 	names := &supervised{}
-	for range wish.Count {
+	for range desired.Count {
 		name := names.newName()
-		w.start(name, wish.Spec)
+		w.start(name, desired.Spec)
 		w.online(name)
 	}
-	return wish
+	return desired
 }
 
 func TestThousandRunnersCostFewCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		wish := thousand(w)
-		s := &supervised{world: w, t: t, store: &memory{wish: &wish, records: map[string]fleet.Record{}}}
+		desired := thousand(w)
+		s := &supervised{world: w, t: t, store: &memory{desired: &desired, records: map[string]fleet.Record{}}}
 		s.after(time.Second) // the runners are older than the first list
 		s.begin()
 		s.after(time.Minute)
@@ -770,10 +770,10 @@ func TestThousandRunnersCostFewCalls(t *testing.T) {
 
 func TestThousandRunnersCostLittleTime(t *testing.T) {
 	w := newWorld()
-	wish := thousand(w)
-	l := newLoop(t.Context(), Controller{Fleet: "ci", Engine: w, Forges: fleet.Forges{acme: w}, Store: &memory{}}, wish)
+	desired := thousand(w)
+	l := newLoop(t.Context(), Controller{Fleet: "ci", Engine: w, Targets: fleet.Targets{acme: w}, Store: &memory{}}, desired)
 	for _, runner := range w.runners {
-		l.sights[runner.Name] = &fleet.Sight{Runner: runner}
+		l.observed[runner.Name] = &fleet.Observed{Runner: runner}
 	}
 	list, _ := w.Registrations(t.Context())
 	seen := look{asked: time.Now(), list: map[string]fleet.Registration{}}
@@ -784,7 +784,7 @@ func TestThousandRunnersCostLittleTime(t *testing.T) {
 	best := time.Hour
 	for range 10 { // other work on this machine may slow single passes down
 		started := time.Now()
-		l.saw(lookAt{acme, seen})
+		l.handleList(lookAt{acme, seen})
 		l.pass(t.Context())
 		best = min(best, time.Since(started))
 	}
@@ -801,7 +801,7 @@ func TestHeals(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
-			supervise(t, fleet.Wish{Count: 4, Spares: 1}, nil, func(s *supervised) {
+			supervise(t, fleet.Desired{Count: 4, Spares: 1}, nil, func(s *supervised) {
 				any := func() string {
 					var names []string
 					for name := range s.runners {
@@ -845,7 +845,7 @@ func TestHeals(t *testing.T) {
 					switch random.IntN(8) {
 					case 0:
 						s.stop()
-						s.do(heal) // a supervisor does not start without its Wish
+						s.do(heal) // a supervisor does not start without its Desired
 						s.begin()
 					case 1, 2:
 						s.do(heal)
@@ -917,10 +917,10 @@ func (q *queueing) Queued(_ context.Context, jobURL, runner string) (time.Durati
 
 func TestMeter(t *testing.T) {
 	var meter counted
-	supervise(t, fleet.Wish{Count: 3, Spares: 1}, func(s *supervised) {
+	supervise(t, fleet.Desired{Count: 3, Spares: 1}, func(s *supervised) {
 		s.with = func(supervision *Controller) {
 			supervision.Meter = &meter
-			supervision.Forges[acme] = &queueing{s.world}
+			supervision.Targets[acme] = &queueing{s.world}
 		}
 	}, func(s *supervised) {
 		s.after(5 * time.Second)
@@ -945,7 +945,7 @@ func TestARunnerInTheMakingOutlivesItsSupervisor(t *testing.T) {
 	for name, spares := range map[string]int{"made": 0, "a spare given": 1} {
 		t.Run(name, func(t *testing.T) {
 			silent := func(*world, string) {}
-			supervise(t, fleet.Wish{Count: 1, Spares: spares}, func(s *supervised) {
+			supervise(t, fleet.Desired{Count: 1, Spares: spares}, func(s *supervised) {
 				s.connect = silent
 				if spares > 0 { // the spare gets its credential when the existing runner ends
 					s.connect = func(w *world, name string) {

@@ -22,7 +22,7 @@ func TestGitHubNoticesLate(t *testing.T) {
 			w.setBusy("ci-a", true)
 			time.AfterFunc(late, func() { w.setBusy("ci-a", false) })
 			begun := time.Now()
-			_, err := execute(t, w, removes([]fleet.Runner{crashed}), fleet.Wish{Policy: fleet.Policy{JobWait: time.Minute}})
+			_, err := execute(t, w, removes([]fleet.Runner{crashed}), fleet.Desired{Policy: fleet.Policy{JobWait: time.Minute}})
 			var left *LeftError
 			if errors.As(err, &left) != stays || !stays && err != nil || len(w.runners) > 0 {
 				t.Errorf("%s late: %v, %v is left", late, err, w.runners)
@@ -44,7 +44,7 @@ func TestNoticeIsInterrupted(t *testing.T) {
 		ctx, interrupt := context.WithCancel(t.Context())
 		time.AfterFunc(5*time.Second, interrupt)
 		begun := time.Now()
-		err := executeIn(ctx, w, fleet.Forges{acme: w}, removes([]fleet.Runner{crashed}), fleet.Wish{Policy: fleet.Policy{JobWait: time.Minute}}, &told{})
+		err := executeIn(ctx, w, fleet.Targets{acme: w}, removes([]fleet.Runner{crashed}), fleet.Desired{Policy: fleet.Policy{JobWait: time.Minute}}, &told{})
 		if !errors.Is(err, context.Canceled) || time.Since(begun) > 10*time.Second {
 			t.Errorf("after %s: %v", time.Since(begun), err)
 		}

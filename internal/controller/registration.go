@@ -12,45 +12,45 @@ import (
 
 // register returns a runner's credential; an empty one if it has no agent.
 func (x *executor) register(ctx context.Context, runner fleet.Runner) (secret.Text, error) {
-	forge, err := x.forgeOf(runner.Agent)
-	if err != nil || forge == nil {
+	github, err := x.githubOf(runner.Agent)
+	if err != nil || github == nil {
 		return secret.Text{}, err
 	}
-	return forge.Register(ctx, runner.Name, runner.Agent)
+	return github.Register(ctx, runner.Name, runner.Agent)
 }
 
 // unregister removes a runner's registration, if there is one. Once started it runs to
 // completion, like the removal of the runner.
 func (x *executor) unregister(ctx context.Context, runner fleet.Runner) error {
-	forge, err := x.forgeOf(runner.Agent)
-	if err != nil || forge == nil {
+	github, err := x.githubOf(runner.Agent)
+	if err != nil || github == nil {
 		return err
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpLimit)
 	defer cancel()
-	found, err := forge.Find(bounded, runner.Name)
+	found, err := github.Find(bounded, runner.Name)
 	if err != nil || found == nil {
 		return err
 	}
-	return forge.Unregister(bounded, *found)
+	return github.Unregister(bounded, *found)
 }
 
 func (x *executor) forget(ctx context.Context, registration fleet.Registration) (string, error) {
-	defer x.working(registration.Name, "removing its registration")()
+	defer x.takeSlot(registration.Name, "removing its registration")()
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
-	err := x.forges[registration.URL].Unregister(ctx, registration)
+	err := x.targets[registration.URL].Unregister(ctx, registration)
 	var busy *fleet.BusyError
 	if errors.As(err, &busy) {
-		return x.left(registration.URL, registration.Name, "it has a job")
+		return x.reportLeft(registration.URL, registration.Name, "it has a job")
 	}
 	return "registration removed", err
 }
 
-// online waits until GitHub lists the runner as online, or bounded ends. A list that fails is
-// tried again. It returns what it saw as text.
-func (x *executor) online(ctx, bounded context.Context, runner fleet.Runner, started time.Time) (string, error) {
+// awaitOnline waits until GitHub lists the runner as online, or bounded ends. A list that fails is
+// tried again. It returns the result as text.
+func (x *executor) awaitOnline(ctx, bounded context.Context, runner fleet.Runner, started time.Time) (string, error) {
 	x.progress.Working(runner.Name, "waiting for GitHub to list it online")
 	watched := x.watches[runner.Agent.URL]
 	watched.hurry()
@@ -75,14 +75,14 @@ func (x *executor) online(ctx, bounded context.Context, runner fleet.Runner, sta
 				state = fleet.Offline
 			}
 		}
-		if text, err := x.ended(ctx, runner); err != nil || text != "" {
+		if text, err := x.checkEnded(ctx, runner); err != nil || text != "" {
 			return text, err
 		}
 	}
 }
 
-// ended checks whether the agent has ended. It may already have had its one job.
-func (x *executor) ended(ctx context.Context, runner fleet.Runner) (string, error) {
+// checkEnded checks whether the agent has ended. It may already have had its one job.
+func (x *executor) checkEnded(ctx context.Context, runner fleet.Runner) (string, error) {
 	code, ended, err := x.engine.Ended(ctx, runner)
 	switch {
 	case err != nil || !ended:
@@ -97,7 +97,7 @@ func (x *executor) ended(ctx context.Context, runner fleet.Runner) (string, erro
 // If GitHub fails meanwhile, drain tries again.
 func (x *executor) drain(ctx context.Context, runner fleet.Runner) error {
 	x.progress.Working(runner.Name, "waiting for its job")
-	bounded, cancel := context.WithTimeout(ctx, x.wish.Policy.JobWait)
+	bounded, cancel := context.WithTimeout(ctx, x.desired.Policy.JobWait)
 	defer cancel()
 	watched := x.watches[runner.Agent.URL]
 	watched.hurry()
@@ -108,7 +108,7 @@ func (x *executor) drain(ctx context.Context, runner fleet.Runner) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case bounded.Err() != nil:
-			return &StillBusyError{Runner: runner.Name, After: x.wish.Policy.JobWait, Err: failed}
+			return &StillBusyError{Runner: runner.Name, After: x.desired.Policy.JobWait, Err: failed}
 		}
 		if err == nil && !list[runner.Name].Busy {
 			if err = x.unregister(ctx, runner); err == nil {

@@ -42,26 +42,26 @@ func (r *renewal) due(now time.Time) bool {
 }
 
 // renew checks the age of the agent in the image, and rebuilds the image when the agent's last
-// day is near. The new Wish then rolls the fleet.
+// day is near. The new Desired then rolls the fleet.
 func (l *loop) renew(ctx context.Context) {
 	now := time.Now()
-	ages, can := l.Forges[l.wish.Spec.Agent.URL].(fleet.Ages)
+	ages, can := l.Targets[l.desired.Spec.Agent.URL].(fleet.Ages)
 	refused := !l.renewal.demanded.IsZero()
-	if l.Rebuild == nil || !l.renewal.due(now) || !refused && (!can || l.wish.Agent == "") {
+	if l.Rebuild == nil || !l.renewal.due(now) || !refused && (!can || l.desired.Agent == "") {
 		return
 	}
 	l.renewal.underWay, l.renewal.demanded = true, time.Time{}
-	l.start(ctx, renew{begun: now, basis: l.wish, refused: refused, ages: ages, rebuild: l.Rebuild})
+	l.start(ctx, renew{begun: now, basis: l.desired, refused: refused, ages: ages, rebuild: l.Rebuild})
 }
 
 // renew checks the age of the agent in the image, and rebuilds the image when the agent's last
 // day is near.
 type renew struct {
 	begun   time.Time
-	basis   fleet.Wish
+	basis   fleet.Desired
 	refused bool       // an agent was refused
 	ages    fleet.Ages // nil if the target reports none
-	rebuild func(context.Context, fleet.Wish) (fleet.Wish, error)
+	rebuild func(context.Context, fleet.Desired) (fleet.Desired, error)
 }
 
 func (a renew) run(ctx context.Context, _ *executor) outcome {
@@ -71,18 +71,18 @@ func (a renew) run(ctx context.Context, _ *executor) outcome {
 	}
 	near := !r.day.IsZero() && time.Until(r.day) < ahead
 	if r.rebuilt = a.refused || near; r.rebuilt {
-		r.wish, r.err = a.rebuild(ctx, a.basis)
+		r.desired, r.err = a.rebuild(ctx, a.basis)
 	}
 	return r
 }
 
-// renewed reports the age of the agent, and the Wish with a new image.
+// renewed reports the age of the agent, and the Desired with a new image.
 type renewed struct {
 	begun   time.Time
 	day     time.Time // first day on which the agent is refused
 	rebuilt bool      // the image needed a rebuild
-	basis   fleet.Wish
-	wish    fleet.Wish // only if rebuilt
+	basis   fleet.Desired
+	desired fleet.Desired // only if rebuilt
 	err     error
 }
 
@@ -103,28 +103,28 @@ func (r renewed) apply(l *loop) {
 		return
 	}
 	l.renewal.last = now
-	why := "GitHub takes its agent " + l.wish.Agent + " no more"
+	why := "GitHub no longer accepts its agent " + l.desired.Agent
 	if !r.day.IsZero() {
 		why += " from " + r.day.Format(time.DateOnly)
 	}
 	switch {
 	case r.err != nil && !r.rebuilt:
-		event.Kind, event.Text = fleet.FailedEvent, "the age of agent "+l.wish.Agent+" is not known: "+firstLine(r.err)
+		event.Kind, event.Text = fleet.FailedEvent, "the age of agent "+l.desired.Agent+" is not known: "+firstLine(r.err)
 	case elsewhere:
 		event.Text = why + ", and " + notHere.Error() + "; runnerctl up does it"
 	case r.err != nil:
-		event.Kind, event.Text = fleet.FailedEvent, "the image could not be made anew ("+why+"): "+firstLine(r.err)
-	case !l.wish.Equal(r.basis):
-		event.Text = "a new image is not used, as another wish came meanwhile"
-	case r.wish.Spec.ImageID == l.wish.Spec.ImageID:
+		event.Kind, event.Text = fleet.FailedEvent, "the image could not be rebuilt ("+why+"): "+firstLine(r.err)
+	case !l.desired.Equal(r.basis):
+		event.Text = "a new image is not used, because the desired state changed meanwhile"
+	case r.desired.Spec.ImageID == l.desired.Spec.ImageID:
 		event.Text = why + ", and there is no newer one"
 	default:
-		if err := l.Store.SaveWish(bounded, r.wish); err != nil {
-			event.Kind, event.Text = fleet.FailedEvent, fmt.Sprintf("a new image is not used, as the wish can't be kept: %v", err)
+		if err := l.Store.SaveDesired(bounded, r.desired); err != nil {
+			event.Kind, event.Text = fleet.FailedEvent, fmt.Sprintf("a new image is not used, because the desired state can't be saved: %v", err)
 			break
 		}
-		l.wish = r.wish
-		event.Text = "made anew as " + l.wish.Spec.Image + ", runners follow one by one: " + why
+		l.desired = r.desired
+		event.Text = "rebuilt as " + l.desired.Spec.Image + ", runners follow one by one: " + why
 	}
-	l.tell(event)
+	l.emit(event)
 }

@@ -26,32 +26,32 @@ func (d *dated) Deprecated(context.Context, string) (time.Time, error) {
 func TestAgentTooOldToRegister(t *testing.T) {
 	spec := supervisedSpec
 	spec.Agent.Mode = fleet.Token
-	forge := &dated{}
-	supervise(t, fleet.Wish{Count: 2, Agent: "2.330.0", Spec: spec}, func(s *supervised) {
-		forge.world = s.world
-		forge.days.Store(30)
+	github := &dated{}
+	supervise(t, fleet.Desired{Count: 2, Agent: "2.330.0", Spec: spec}, func(s *supervised) {
+		github.world = s.world
+		github.days.Store(30)
 		s.connect = func(w *world, name string) {
-			if w.runners[name].ImageID != "sha256:2" && forge.days.Load() < 0 {
+			if w.runners[name].ImageID != "sha256:2" && github.days.Load() < 0 {
 				w.end(name, fleet.NotSetUp)
 				return
 			}
 			w.online(name)
 		}
 		s.with = func(supervision *Controller) {
-			supervision.Forges[acme] = forge
-			supervision.Rebuild = func(_ context.Context, wish fleet.Wish) (fleet.Wish, error) {
-				wish.Spec.ImageID, wish.Agent = "sha256:2", "2.331.0"
-				return wish, nil
+			supervision.Targets[acme] = github
+			supervision.Rebuild = func(_ context.Context, desired fleet.Desired) (fleet.Desired, error) {
+				desired.Spec.ImageID, desired.Agent = "sha256:2", "2.331.0"
+				return desired, nil
 			}
 		}
 	}, func(s *supervised) {
 		s.after(time.Hour)
-		forge.days.Store(-1)
+		github.days.Store(-1)
 		s.do(func() { s.end("ci-2222", 1) })
 		s.after(10 * time.Minute)
 		s.whole(2, 0)
-		if got := s.told(fleet.ImageEvent, "made anew"); len(got) != 1 || forge.asked.Load() != 2 {
-			t.Errorf("%v, asked %d times", got, forge.asked.Load())
+		if got := s.told(fleet.ImageEvent, "rebuilt"); len(got) != 1 || github.asked.Load() != 2 {
+			t.Errorf("%v, asked %d times", got, github.asked.Load())
 		}
 	})
 }

@@ -18,10 +18,10 @@ const (
 // watch requests GitHub's list once for all callers that wait for a change in it, at growing
 // intervals.
 type watch struct {
-	forge  fleet.Forge
+	github fleet.GitHub
 	life   context.Context // lifetime of all waiting callers
 	budget *rate.Limiter   // in pages; nil: none
-	told   func(look)      // called with each list; nil: not called
+	notify func(look)      // called with each list; nil: not called
 
 	mu      sync.Mutex
 	pending chan struct{} // closed when the requested list has arrived; nil: none requested
@@ -82,7 +82,7 @@ func (w *watch) ask(pause time.Duration, pending chan struct{}) {
 		_ = w.budget.WaitN(w.life, min(pages, w.budget.Burst())) // fails only when life ends; so does the request
 	}
 	asked := time.Now()
-	all, err := w.forge.Registrations(w.life)
+	all, err := w.github.Registrations(w.life)
 	byName := map[string]fleet.Registration{}
 	for _, one := range all {
 		byName[one.Name] = one
@@ -91,7 +91,7 @@ func (w *watch) ask(pause time.Duration, pending chan struct{}) {
 	w.list, w.err, w.pending = byName, err, nil
 	close(pending)
 	w.mu.Unlock()
-	if w.told != nil {
-		w.told(look{asked: asked, list: byName, err: err})
+	if w.notify != nil {
+		w.notify(look{asked: asked, list: byName, err: err})
 	}
 }

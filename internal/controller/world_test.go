@@ -336,7 +336,7 @@ func (w *world) Give(_ context.Context, of fleet.Runner, credential secret.Text,
 	return nil
 }
 
-func (w *world) Autopsy(_ context.Context, of fleet.Runner) (fleet.Record, error) {
+func (w *world) PostMortem(_ context.Context, of fleet.Runner) (fleet.Record, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	runner := w.runners[of.Name]
@@ -357,22 +357,22 @@ func (w *world) RemoveOrphans(context.Context, string) error {
 // memory is a Store.
 type memory struct {
 	mu      sync.Mutex
-	wish    *fleet.Wish
+	desired *fleet.Desired
 	events  []fleet.Event
 	records map[string]fleet.Record
 	err     error
 }
 
-func (m *memory) Wish(context.Context) (*fleet.Wish, error) {
+func (m *memory) Desired(context.Context) (*fleet.Desired, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.wish, m.err
+	return m.desired, m.err
 }
 
-func (m *memory) SaveWish(_ context.Context, wish fleet.Wish) error {
+func (m *memory) SaveDesired(_ context.Context, desired fleet.Desired) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.wish = &wish
+	m.desired = &desired
 	return m.err
 }
 

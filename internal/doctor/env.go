@@ -31,7 +31,7 @@ type Facts struct {
 // Client is the system that runnerctl itself runs on.
 type Client struct {
 	OS    string            // GOOS
-	User  string            // who runs it; "" if not known
+	User  string            // the user that runs it; "" if unknown
 	Proxy map[string]string // HTTP_PROXY, HTTPS_PROXY, NO_PROXY, if set; without credentials
 }
 

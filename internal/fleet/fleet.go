@@ -1,5 +1,5 @@
-// Package fleet is the domain: which runners are wanted, which exist, and what to do about the
-// difference.
+// Package fleet is the domain: the desired and the observed state of a fleet, and the pure
+// decision about the difference. It imports internal/secret only.
 package fleet
 
 import (
@@ -24,7 +24,7 @@ const (
 	Probe     Role = "probe"  // inspects the engine's machine, then goes
 
 	Supervisor Role = "supervisor" // keeps a fleet in its desired state; its name is the lock
-	StateRole  Role = "state"      // volume with a fleet's wish, records and events
+	StateRole  Role = "state"      // volume with a fleet's desired, records and events
 	Credential Role = "credential" // volume with the supervisor's GitHub credential
 )
 
@@ -57,7 +57,7 @@ type Spec struct {
 	// on the host must not replace a running fleet.
 	Bip  string // CIDR of the inner docker0
 	Pool string // inner address pool, as base=CIDR,size=N
-	// Limited by what the engine can give. Not part of Hash for the same reason.
+	// Limited by the limits of the engine. Not part of Hash for the same reason.
 	Ulimits []Ulimit `json:",omitempty"`
 }
 

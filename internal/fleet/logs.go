@@ -40,8 +40,8 @@ var usual = []string{
 	"Not using native diff for overlay2",
 }
 
-// Telling drops lines that do not help to explain a failure.
-func Telling(lines []string) []string {
+// Meaningful drops lines that do not help to explain a failure.
+func Meaningful(lines []string) []string {
 	return slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
 		return slices.ContainsFunc(usual, func(text string) bool { return strings.Contains(line, text) })
 	})

@@ -103,7 +103,7 @@ func TestTelling(t *testing.T) {
 		"dockerd: failed to start daemon: no room",
 		`dockerd: level=warning msg="Not using native diff for overlay2, this may cause degraded performance" storage-driver=overlay2`,
 	}
-	if got := Telling(lines); len(got) != 1 || got[0] != lines[1] {
+	if got := Meaningful(lines); len(got) != 1 || got[0] != lines[1] {
 		t.Errorf("%q", got)
 	}
 }

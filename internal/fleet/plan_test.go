@@ -9,17 +9,17 @@ import (
 
 // once decides for a single run that replaces runners of another spec at once, as up without a
 // supervisor does, with fresh facts about every runner.
-func once(t *testing.T, observed []Runner, orphans []Registration, wish Wish) string {
+func once(t *testing.T, observed []Runner, orphans []Registration, desired Desired) string {
 	t.Helper()
 	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
 	made := 0
-	view := View{Now: now, Wish: wish, Orphans: orphans, NewName: func() string {
+	view := Observation{Now: now, Desired: desired, Orphans: orphans, NewName: func() string {
 		made++
 		return "new-" + string(rune('0'+made))
 	}}
-	view.Wish.Policy.Once, view.Wish.Policy.AtOnce, view.Wish.Ready = true, true, time.Minute
+	view.Desired.Policy.Once, view.Desired.Policy.AtOnce, view.Desired.Ready = true, true, time.Minute
 	for _, runner := range observed {
-		s := Sight{Runner: runner, Since: runner.Created, Looked: now}
+		s := Observed{Runner: runner, Since: runner.Created, Looked: now}
 		if runner.Problem != "" {
 			s.Silent, s.Inside = now.Add(-SettleLimit), now
 		}
@@ -89,12 +89,12 @@ func TestReconcileOnce(t *testing.T) {
 		{"surplus: idle goes before busy", []Runner{good("a", 1, true), busy}, 1, "keep    busy  (as wanted)\nremove  a  (surplus, 1 wanted)\n"},
 		{"new image", []Runner{old}, 1, "remove  old  (its image is not runner:1)\ncreate  new-1  (1 of 1)\n"},
 		{"new spec", []Runner{changed}, 1, "remove  changed  (its spec changed)\ncreate  new-1  (1 of 1)\n"},
-		{"crash loop", []Runner{looping}, 1, "remove  looping  (it ends again and again)\ncreate  new-1  (1 of 1)\n"},
+		{"crash loop", []Runner{looping}, 1, "remove  looping  (it keeps exiting)\ncreate  new-1  (1 of 1)\n"},
 		{"paused", []Runner{paused, good("a", 1, true)}, 2, "keep    a  (as wanted)\nremove  paused  (it is paused)\ncreate  new-1  (2 of 2)\n"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := once(t, test.observed, nil, Wish{Count: test.count, Spec: spec}); got != test.want {
+			if got := once(t, test.observed, nil, Desired{Count: test.count, Spec: spec}); got != test.want {
 				t.Errorf("got\n%swant\n%s", got, test.want)
 			}
 		})
@@ -109,7 +109,7 @@ func TestReconcileOnce(t *testing.T) {
 	}{
 		{"as wanted", []Runner{agent("a", 1, online)}, nil, 1, "keep    a  (as wanted)\n"},
 		{"the gaps of ended ones are filled", []Runner{through, crashed, agent("a", 1, atWork)}, nil, 3,
-			"keep    a  (as wanted)\ncreate  new-1  (2 of 3)\ncreate  new-2  (3 of 3)\nremove  crashed  (it ended: GitHub takes this version of the agent no more: rebuild the image)\nremove  through  (it ended: done)\n"},
+			"keep    a  (as wanted)\ncreate  new-1  (2 of 3)\ncreate  new-2  (3 of 3)\nremove  crashed  (it ended: GitHub no longer accepts this runner version: rebuild the image)\nremove  through  (it ended: done)\n"},
 		{"offline may be for a moment", []Runner{agent("a", 1, Listing{State: Offline, ID: 3})}, nil, 1, "adopt   a  (found on the engine)\n"},
 		{"not listed gets no jobs", []Runner{agent("a", 1, Listing{State: NotListed})}, nil, 1, "remove  a  (GitHub does not list it)\ncreate  new-1  (1 of 1)\n"},
 		{"one that was removed by hand", []Runner{static}, nil, 1, "remove  static  (GitHub does not list it)\ncreate  new-1  (1 of 1)\n"},
@@ -119,11 +119,11 @@ func TestReconcileOnce(t *testing.T) {
 		{"old ones at work count", []Runner{oldAtWork, agent("a", 1, online)}, nil, 1,
 			"keep    old  (its image is not runner:1, but it has a job)\nremove  a  (surplus, 1 wanted)\n"},
 		{"a job whose container ended is lost", []Runner{lost}, nil, 1, "create  new-1  (1 of 1)\nremove  through  (it ended: done)\n"},
-		{"leftovers", nil, []Registration{orphan, connected, lostJob}, 1, "create  new-1  (1 of 1)\nforget  ci-abcd  (offline at GitHub, and no runner has it)\n"},
+		{"leftovers", nil, []Registration{orphan, connected, lostJob}, 1, "create  new-1  (1 of 1)\nforget  ci-abcd  (offline at GitHub, and no runner here has it)\n"},
 	}
 	for _, test := range withAgents {
 		t.Run("agents: "+test.name, func(t *testing.T) {
-			if got := once(t, test.observed, test.orphans, Wish{Count: test.count, Spec: jit}); got != test.want {
+			if got := once(t, test.observed, test.orphans, Desired{Count: test.count, Spec: jit}); got != test.want {
 				t.Errorf("got\n%swant\n%s", got, test.want)
 			}
 		})
@@ -140,8 +140,8 @@ func TestReconcileOnce(t *testing.T) {
 }
 
 func TestReconcileDown(t *testing.T) {
-	got := once(t, []Runner{{Name: "ci-a"}}, []Registration{{Name: "ci-b"}, {Name: "ci-c", Online: true}}, Wish{Policy: Policy{Down: true}})
-	if want := "remove  ci-a  (down)\nforget  ci-b  (offline at GitHub, and no runner has it)\nleave   ci-c  (GitHub shows it as connected or busy, and no runner here has it)\n"; got != want {
+	got := once(t, []Runner{{Name: "ci-a"}}, []Registration{{Name: "ci-b"}, {Name: "ci-c", Online: true}}, Desired{Policy: Policy{Down: true}})
+	if want := "remove  ci-a  (down)\nforget  ci-b  (offline at GitHub, and no runner here has it)\nleave   ci-c  (GitHub shows it as connected or busy, but no runner here has it)\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Sight is one runner as the reconcile loop sees it: the engine's state, GitHub's state, and
+// Observed is one runner as the reconcile loop sees it: the engine's state, GitHub's state, and
 // the loop's own notes.
-type Sight struct {
+type Observed struct {
 	Runner
 	Doing  Action    // operation in progress; "": none. The container may not exist yet
 	Since  time.Time // time from which its agent could have connected
@@ -23,11 +23,11 @@ type Sight struct {
 	Retry  time.Time // no operation on it before this time
 }
 
-// View is the complete input of a decision.
-type View struct {
+// Observation is the complete input of a decision.
+type Observation struct {
 	Now       time.Time
-	Wish      Wish
-	Runners   []Sight
+	Desired   Desired
+	Runners   []Observed
 	Orphans   []Registration // registrations without a runner on the engine or an operation
 	NotBefore time.Time      // no runner is made before this time
 	NewName   func() string
@@ -36,8 +36,8 @@ type View struct {
 const (
 	// looksApart is the time between two GitHub lists that must both miss a runner.
 	looksApart = time.Minute
-	// BurialLimit is how long the removal of an ended runner may wait while others are made.
-	BurialLimit = 10 * time.Second
+	// RemovalDelay is how long the removal of an ended runner may wait while others are made.
+	RemovalDelay = 10 * time.Second
 	// SettleLimit is how long jobs may be unable to use a runner's daemon before it counts as
 	// not answering: a job may have just restarted it.
 	SettleLimit = 10 * time.Second
@@ -47,23 +47,23 @@ const (
 	NotAnswering = "not answering: "
 )
 
-// Reconcile decides what to do next to reach the desired state: Count runners that can take
+// Reconcile plans the next operations to reach the desired state: Count runners that can take
 // jobs, and Spares that are nearly ready. It assumes that operations in progress will succeed.
 // Runners of another spec are removed one by one, each after its successor came online, unless
 // the policy replaces them at once. A runner that has a job is removed only if the desired
 // state is Down.
-func Reconcile(v View) Plan {
-	slices.SortFunc(v.Runners, func(a, b Sight) int {
+func Reconcile(v Observation) Plan {
+	slices.SortFunc(v.Runners, func(a, b Observed) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
 	})
-	d := decision{View: v, hash: v.Wish.Spec.Hash(), held: v.Now.Before(v.NotBefore), adopted: map[string]bool{}}
-	if v.Wish.Policy.Down {
+	d := decision{Observation: v, hash: v.Desired.Spec.Hash(), held: v.Now.Before(v.NotBefore), adopted: map[string]bool{}}
+	if v.Desired.Policy.Down {
 		d.removeAll()
 		return d.plan
 	}
 	d.classify()
 	d.fill()
-	d.bury()
+	d.removeEnded()
 	d.shrink()
 	d.fillSpares()
 	d.forget()
@@ -72,14 +72,14 @@ func Reconcile(v View) Plan {
 
 // decision is one run of Reconcile.
 type decision struct {
-	View
+	Observation
 	hash string
 	held bool // nothing may be made now
 	plan Plan
 
-	serving []Sight         // count as runners of the desired state, now or soon
-	waiting []Sight         // spares
-	dead    []Sight         // ended by themselves
+	serving []Observed      // count as runners of the desired state, now or soon
+	waiting []Observed      // spares
+	dead    []Observed      // ended by themselves
 	adopted map[string]bool // by this plan
 
 	// Operations in progress and planned ones: to make a runner, to make a spare, to replace a
@@ -91,7 +91,7 @@ func (d *decision) add(operation Operation) {
 	d.plan.Operations = append(d.plan.Operations, operation)
 }
 
-func (d *decision) remove(s Sight, cause string) {
+func (d *decision) remove(s Observed, cause string) {
 	if !d.Now.Before(s.Retry) {
 		d.add(Operation{Action: Remove, Name: s.Name, Cause: cause, Runner: s.Runner})
 	}
@@ -107,15 +107,15 @@ func (d *decision) removeAll() {
 	d.forget()
 	for _, one := range d.Orphans {
 		if one.Online || one.Busy {
-			d.add(Operation{Action: Leave, Name: one.Name, Cause: "GitHub shows it as connected or busy, and no runner here has it", Registration: one})
+			d.add(Operation{Action: Leave, Name: one.Name, Cause: "GitHub shows it as connected or busy, but no runner here has it", Registration: one})
 		}
 	}
 }
 
 // classify sorts the runners, and plans the operations that follow from one runner alone.
 func (d *decision) classify() {
-	policy := d.Wish.Policy
-	few := max(1, d.Wish.Count/4)
+	policy := d.Desired.Policy
+	few := max(1, d.Desired.Count/4)
 	for _, s := range d.Runners {
 		if s.Doing == Replace {
 			d.replacing++
@@ -125,7 +125,7 @@ func (d *decision) classify() {
 		}
 	}
 	for _, s := range d.Runners {
-		lost, old := s.lost(policy), s.old(d.Wish.Spec, d.hash)
+		lost, old := s.lost(policy), s.old(d.Desired.Spec, d.hash)
 		switch {
 		case s.Doing == Remove:
 		case s.Doing == Replace: // it may turn out to be healthy
@@ -156,7 +156,7 @@ func (d *decision) classify() {
 			d.waiting = append(d.waiting, s)
 		case policy.Once && s.Online.IsZero() && !s.Spare && s.unlisted():
 			d.remove(s, "GitHub does not list it")
-		case s.phantom(d.View) && !d.held && !d.Now.Before(s.Retry) && d.replacing < few:
+		case s.phantom(d.Observation) && !d.held && !d.Now.Before(s.Retry) && d.replacing < few:
 			d.add(Operation{Action: Replace, Name: s.Name, Cause: s.missing(), Runner: s.Runner})
 			s.Doing = Replace
 			d.serving = append(d.serving, s)
@@ -181,14 +181,14 @@ func (d *decision) fill() {
 		return
 	}
 	// During a rolling replacement, this many more may be made before old runners are removed.
-	limit := d.Wish.Count
-	if slices.ContainsFunc(d.serving, func(s Sight) bool { return s.old(d.Wish.Spec, d.hash) != "" && s.removable(d.Now) }) {
-		limit += max(1, d.Wish.Count/10)
+	limit := d.Desired.Count
+	if slices.ContainsFunc(d.serving, func(s Observed) bool { return s.old(d.Desired.Spec, d.hash) != "" && s.removable(d.Now) }) {
+		limit += max(1, d.Desired.Count/10)
 	}
 	for i := len(d.serving); i < limit; i++ {
-		cause := fmt.Sprintf("%d of %d", i+1, d.Wish.Count)
-		if i >= d.Wish.Count {
-			cause = "before one of another spec goes"
+		cause := fmt.Sprintf("%d of %d", i+1, d.Desired.Count)
+		if i >= d.Desired.Count {
+			cause = "before one of another spec is removed"
 		}
 		d.making++
 		if len(d.waiting) > 0 {
@@ -200,15 +200,15 @@ func (d *decision) fill() {
 	}
 }
 
-// bury plans the removal of ended runners. Making runners for the next jobs does not wait for
+// removeEnded plans the removal of ended runners. Making runners for the next jobs does not wait for
 // it: doing both at once would take longer.
-func (d *decision) bury() {
+func (d *decision) removeEnded() {
 	for _, s := range d.dead {
 		if d.Now.Before(s.Retry) {
 			continue
 		}
-		wait := !d.Wish.Policy.Once && d.making > 0 && d.Now.Sub(s.Ended) < BurialLimit
-		d.add(Operation{Action: Remove, Name: s.Name, Cause: s.lost(d.Wish.Policy), Runner: s.Runner, Deferred: wait})
+		wait := !d.Desired.Policy.Once && d.making > 0 && d.Now.Sub(s.Ended) < RemovalDelay
+		d.add(Operation{Action: Remove, Name: s.Name, Cause: s.lost(d.Desired.Policy), Runner: s.Runner, Deferred: wait})
 	}
 }
 
@@ -218,7 +218,7 @@ func (d *decision) shrink() {
 	for _, one := range d.surplus() {
 		going[one.Name] = true
 		d.plan.Operations = slices.DeleteFunc(d.plan.Operations, func(o Operation) bool { return o.Action == Adopt && o.Name == one.Name })
-		d.remove(one.Sight, one.cause)
+		d.remove(one.Observed, one.cause)
 	}
 	stay := 0
 	for _, s := range d.serving {
@@ -230,13 +230,13 @@ func (d *decision) shrink() {
 			continue
 		}
 		cause := "as wanted"
-		if old := s.old(d.Wish.Spec, d.hash); old != "" {
+		if old := s.old(d.Desired.Spec, d.hash); old != "" {
 			cause = old
 			if s.hasListedJob() {
 				cause += ", but it has a job"
 			}
-		} else if stay >= d.Wish.Count && s.hasListedJob() {
-			cause = fmt.Sprintf("surplus, %d wanted, but it has a job", d.Wish.Count)
+		} else if stay >= d.Desired.Count && s.hasListedJob() {
+			cause = fmt.Sprintf("surplus, %d wanted, but it has a job", d.Desired.Count)
 		}
 		stay++
 		d.plan.Kept = append(d.plan.Kept, Operation{Action: Keep, Name: s.Name, Cause: cause, Runner: s.Runner})
@@ -244,7 +244,7 @@ func (d *decision) shrink() {
 }
 
 type surplus struct {
-	Sight
+	Observed
 	cause string
 }
 
@@ -252,15 +252,15 @@ type surplus struct {
 // then those of another spec, then idle ones, each time the youngest first. No connected
 // runner is removed while no more than the desired count are connected.
 func (d *decision) surplus() (going []surplus) {
-	excess, connected := len(d.serving)-d.Wish.Count, 0
+	excess, connected := len(d.serving)-d.Desired.Count, 0
 	var candidates []surplus
 	for _, s := range slices.Backward(d.serving) {
 		if s.Connected() {
 			connected++
 		}
 		// The lists of a single run are fresh, so a runner that is not known yet is judged by them.
-		if s.removable(d.Now) || d.Wish.Policy.Once && d.adopted[s.Name] && !s.hasListedJob() {
-			candidates = append(candidates, surplus{s, s.old(d.Wish.Spec, d.hash)})
+		if s.removable(d.Now) || d.Desired.Policy.Once && d.adopted[s.Name] && !s.hasListedJob() {
+			candidates = append(candidates, surplus{s, s.old(d.Desired.Spec, d.hash)})
 		}
 	}
 	rank := func(s surplus) int {
@@ -280,13 +280,13 @@ func (d *decision) surplus() (going []surplus) {
 			break
 		}
 		if one.Connected() {
-			if connected <= d.Wish.Count {
+			if connected <= d.Desired.Count {
 				continue
 			}
 			connected--
 		}
 		if one.cause == "" {
-			one.cause = fmt.Sprintf("surplus, %d wanted", d.Wish.Count)
+			one.cause = fmt.Sprintf("surplus, %d wanted", d.Desired.Count)
 		}
 		going = append(going, one)
 		excess--
@@ -297,8 +297,8 @@ func (d *decision) surplus() (going []surplus) {
 // fillSpares plans missing spares and the removal of surplus ones. Runners that take jobs come
 // first: a spare is made when nothing else is.
 func (d *decision) fillSpares() {
-	spares := d.Wish.Spares
-	if d.Wish.Spec.Agent.Mode != JIT {
+	spares := d.Desired.Spares
+	if d.Desired.Spec.Agent.Mode != JIT {
 		spares = 0
 	}
 	for len(d.waiting) > spares {
@@ -319,13 +319,13 @@ func (d *decision) fillSpares() {
 func (d *decision) forget() {
 	for _, one := range d.Orphans {
 		if !one.Online && !one.Busy {
-			d.add(Operation{Action: Forget, Name: one.Name, Cause: "offline at GitHub, and no runner has it", Registration: one})
+			d.add(Operation{Action: Forget, Name: one.Name, Cause: "offline at GitHub, and no runner here has it", Registration: one})
 		}
 	}
 }
 
 // lost returns why a runner will never take a job again; "" if it may.
-func (s Sight) lost(policy Policy) string {
+func (s Observed) lost(policy Policy) string {
 	switch {
 	case s.Failed != "":
 		return s.Failed
@@ -342,7 +342,7 @@ func (s Sight) lost(policy Policy) string {
 }
 
 // old returns how a runner's spec differs from the desired one; "" if it does not.
-func (s Sight) old(spec Spec, hash string) string {
+func (s Observed) old(spec Spec, hash string) string {
 	switch {
 	case s.Doing != "" || s.ImageID == "":
 		return ""
@@ -355,43 +355,43 @@ func (s Sight) old(spec Spec, hash string) string {
 }
 
 // Connected reports whether a runner can take jobs, as far as is known.
-func (s Sight) Connected() bool { return !s.Online.IsZero() && s.Missed.IsZero() }
+func (s Observed) Connected() bool { return !s.Online.IsZero() && s.Missed.IsZero() }
 
-func (s Sight) hasListedJob() bool { return s.Listing != nil && s.Listing.Busy }
+func (s Observed) hasListedJob() bool { return s.Listing != nil && s.Listing.Busy }
 
-func (s Sight) registered() bool { return s.Listing != nil && s.Listing.State != NotListed }
+func (s Observed) registered() bool { return s.Listing != nil && s.Listing.State != NotListed }
 
-func (s Sight) removable(now time.Time) bool {
+func (s Observed) removable(now time.Time) bool {
 	return s.Doing == "" && !s.hasListedJob() && !now.Before(s.Retry)
 }
 
 // phantom reports whether a runner only looks alive: two GitHub lists did not show it as
 // connected, although it once was or had enough time.
-func (s Sight) phantom(v View) bool {
+func (s Observed) phantom(v Observation) bool {
 	return !s.Missed.IsZero() && s.Looked.Sub(s.Missed) >= looksApart && !s.hasListedJob() &&
-		(!s.Online.IsZero() || s.Looked.Sub(s.Since) >= v.Wish.Ready)
+		(!s.Online.IsZero() || s.Looked.Sub(s.Since) >= v.Desired.Ready)
 }
 
 // settled reports whether jobs could not use a runner's daemon for SettleLimit. A single look
 // is not enough: a job that has just ended may have restarted the daemon.
-func (s Sight) settled() bool {
+func (s Observed) settled() bool {
 	return !s.Silent.IsZero() && s.Inside.Sub(s.Silent) >= SettleLimit
 }
 
 // MayBeSilent reports whether a runner should be looked into: it waits for a job.
-func (s Sight) MayBeSilent() bool {
+func (s Observed) MayBeSilent() bool {
 	return s.State == Running && s.Doing == "" && (s.Waiting || !s.Online.IsZero()) && !s.hasListedJob()
 }
 
-func (s Sight) missing() string {
+func (s Observed) missing() string {
 	if s.Listing != nil && s.Listing.State == Offline {
-		return "it runs, but GitHub shows it as offline"
+		return "it is running, but GitHub shows it as offline"
 	}
-	return "it runs, but GitHub does not list it"
+	return "it is running, but GitHub does not list it"
 }
 
 // Standing returns the runner's status for metrics.
-func (s Sight) Standing() Standing {
+func (s Observed) Standing() Standing {
 	switch {
 	case s.Doing == Remove || s.lost(Policy{}) != "":
 		return StandingGoing
@@ -409,7 +409,7 @@ func (s Sight) Standing() Standing {
 
 // endsAgain returns the cause for removing a runner that the engine keeps restarting in vain.
 func (r Runner) endsAgain() string {
-	why := "it ends again and again"
+	why := "it keeps exiting"
 	if r.Agent.Mode != NoAgent && r.ExitCode != 0 {
 		why += ": " + Verdict(r.ExitCode, r.OutOfMemory)
 	}

@@ -11,9 +11,9 @@ func TestReconcile(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	spec := Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1", Agent: Agent{Mode: JIT, URL: "https://github.com/acme", Ephemeral: true}}
 	minute := 0
-	good := func(name string, changes ...func(*Sight)) Sight {
+	good := func(name string, changes ...func(*Observed)) Observed {
 		minute++
-		s := Sight{
+		s := Observed{
 			Runner: Runner{Name: name, State: Running, ImageID: spec.ImageID, SpecHash: spec.Hash(), Agent: spec.Agent, Created: now.Add(time.Duration(minute-100) * time.Minute), Listing: &Listing{State: Online}},
 			Since:  now.Add(-time.Hour), Online: now.Add(-time.Hour), Looked: now,
 		}
@@ -22,75 +22,75 @@ func TestReconcile(t *testing.T) {
 		}
 		return s
 	}
-	busy := func(s *Sight) { s.Listing.Busy = true }
-	old := func(s *Sight) { s.ImageID = "sha256:0" }
-	changed := func(s *Sight) { s.SpecHash = "other" }
-	exited := func(s *Sight) { s.State, s.ExitCode, s.Ended = Exited, 137, now }
-	long := func(s *Sight) { s.Ended = now.Add(-BurialLimit) }
-	spare := func(s *Sight) { s.Spare, s.Waiting, s.Listing, s.Online = true, true, nil, time.Time{} }
-	unseen := func(s *Sight) { s.Online = time.Time{} }
-	later := func(s *Sight) { s.Retry = now.Add(time.Second) }
-	missed := func(ago time.Duration) func(*Sight) {
-		return func(s *Sight) { s.Listing, s.Missed = &Listing{State: Offline}, now.Add(-ago) }
+	busy := func(s *Observed) { s.Listing.Busy = true }
+	old := func(s *Observed) { s.ImageID = "sha256:0" }
+	changed := func(s *Observed) { s.SpecHash = "other" }
+	exited := func(s *Observed) { s.State, s.ExitCode, s.Ended = Exited, 137, now }
+	long := func(s *Observed) { s.Ended = now.Add(-RemovalDelay) }
+	spare := func(s *Observed) { s.Spare, s.Waiting, s.Listing, s.Online = true, true, nil, time.Time{} }
+	unseen := func(s *Observed) { s.Online = time.Time{} }
+	later := func(s *Observed) { s.Retry = now.Add(time.Second) }
+	missed := func(ago time.Duration) func(*Observed) {
+		return func(s *Observed) { s.Listing, s.Missed = &Listing{State: Offline}, now.Add(-ago) }
 	}
-	doing := func(action Action) func(*Sight) { return func(s *Sight) { s.Doing = action } }
+	doing := func(action Action) func(*Observed) { return func(s *Observed) { s.Doing = action } }
 
 	tests := []struct {
 		name    string
 		count   int
 		spares  int
-		runners []Sight
+		runners []Observed
 		held    bool
 		want    string
 	}{
 		{"from nothing", 2, 1, nil, false, "create  new-1  (1 of 2)\ncreate  new-2  (2 of 2)\n"},
-		{"a spare when all others are made", 1, 1, []Sight{good("a")}, false, "spare   new-1  (spare 1 of 1)\n"},
-		{"no spare while others are made", 2, 1, []Sight{good("a"), good("b", doing(Create))}, false, ""},
-		{"as wished", 1, 1, []Sight{good("a"), good("s", spare)}, false, ""},
-		{"one ended: its successor comes first", 2, 1, []Sight{good("a"), good("b", exited), good("s", spare)}, false, "give    s  (2 of 2)\nremove  b  (it ended: killed by its job or from outside, or not stopped in time) deferred\n"},
-		{"one ended, its successor is being made", 2, 0, []Sight{good("a"), good("b", exited), good("c", doing(Create))}, false,
+		{"a spare when all others are made", 1, 1, []Observed{good("a")}, false, "spare   new-1  (spare 1 of 1)\n"},
+		{"no spare while others are made", 2, 1, []Observed{good("a"), good("b", doing(Create))}, false, ""},
+		{"as desired", 1, 1, []Observed{good("a"), good("s", spare)}, false, ""},
+		{"one ended: its successor comes first", 2, 1, []Observed{good("a"), good("b", exited), good("s", spare)}, false, "give    s  (2 of 2)\nremove  b  (it ended: killed by its job or from outside, or not stopped in time) deferred\n"},
+		{"one ended, its successor is being made", 2, 0, []Observed{good("a"), good("b", exited), good("c", doing(Create))}, false,
 			"remove  b  (it ended: killed by its job or from outside, or not stopped in time) deferred\n"},
-		{"one ended, its successor takes long", 2, 0, []Sight{good("a"), good("b", exited, long), good("c", doing(Create))}, false,
+		{"one ended, its successor takes long", 2, 0, []Observed{good("a"), good("b", exited, long), good("c", doing(Create))}, false,
 			"remove  b  (it ended: killed by its job or from outside, or not stopped in time)\n"},
-		{"one ended, its successor is there", 2, 1, []Sight{good("a"), good("b", exited), good("c")}, false,
+		{"one ended, its successor is there", 2, 1, []Observed{good("a"), good("b", exited), good("c")}, false,
 			"remove  b  (it ended: killed by its job or from outside, or not stopped in time)\nspare   new-1  (spare 1 of 1)\n"},
-		{"one ended, back-off", 2, 1, []Sight{good("a"), good("b", exited), good("s", spare)}, true,
+		{"one ended, back-off", 2, 1, []Observed{good("a"), good("b", exited), good("s", spare)}, true,
 			"remove  b  (it ended: killed by its job or from outside, or not stopped in time)\n"},
-		{"one is being removed", 1, 0, []Sight{good("a", doing(Remove))}, false, "create  new-1  (1 of 1)\n"},
-		{"a removal failed a moment ago", 1, 0, []Sight{good("a", exited, later), good("b")}, false, ""},
-		{"more ended than there are spares", 2, 1, []Sight{good("s", spare)}, false, "give    s  (1 of 2)\ncreate  new-1  (2 of 2)\n"},
-		{"missed once", 1, 0, []Sight{good("a", missed(time.Second))}, false, ""},
-		{"missed twice", 1, 0, []Sight{good("a", missed(time.Minute))}, false, "replace a  (it runs, but GitHub shows it as offline)\n"},
-		{"missed twice, has a job", 1, 0, []Sight{good("a", missed(time.Minute), busy)}, false, ""},
-		{"missed twice, back-off", 1, 0, []Sight{good("a", missed(time.Minute))}, true, ""},
-		{"all missed, a few at a time", 8, 0, []Sight{good("a", missed(time.Hour)), good("b", missed(time.Hour)), good("c", missed(time.Hour)), good("d", missed(time.Hour)), good("e", missed(time.Hour)), good("f", missed(time.Hour)), good("g", missed(time.Hour), doing(Replace)), good("h", missed(time.Hour))}, false,
-			"replace a  (it runs, but GitHub shows it as offline)\n"},
-		{"found", 1, 0, []Sight{good("a", unseen)}, false, "adopt   a  (found on the engine)\n"},
-		{"found a spare", 1, 1, []Sight{good("a"), good("s", spare, func(s *Sight) { s.Waiting = false })}, false, "adopt   s  (found on the engine)\n"},
-		{"found one too many", 1, 0, []Sight{good("a", unseen), good("b"), good("c")}, false, "adopt   a  (found on the engine)\nremove  c  (surplus, 1 wanted)\n"},
-		{"never ready", 1, 0, []Sight{good("a", func(s *Sight) { s.Failed = "its daemon is dead" })}, false, "remove  a  (its daemon is dead)\ncreate  new-1  (1 of 1)\n"},
-		{"paused", 1, 0, []Sight{good("a", func(s *Sight) { s.State = Paused })}, false, "remove  a  (it is paused)\ncreate  new-1  (1 of 1)\n"},
-		{"paused with a job", 1, 0, []Sight{good("a", busy, func(s *Sight) { s.State = Paused })}, false, ""},
-		{"again and again", 1, 0, []Sight{good("a", func(s *Sight) { s.State, s.Revivals = Restarting, revivals })}, false, "remove  a  (it ends again and again)\ncreate  new-1  (1 of 1)\n"},
-		{"started again by the engine", 1, 0, []Sight{good("a", func(s *Sight) { s.State, s.Revivals = Restarting, 1 })}, false, ""},
+		{"one is being removed", 1, 0, []Observed{good("a", doing(Remove))}, false, "create  new-1  (1 of 1)\n"},
+		{"a removal failed a moment ago", 1, 0, []Observed{good("a", exited, later), good("b")}, false, ""},
+		{"more ended than there are spares", 2, 1, []Observed{good("s", spare)}, false, "give    s  (1 of 2)\ncreate  new-1  (2 of 2)\n"},
+		{"missed once", 1, 0, []Observed{good("a", missed(time.Second))}, false, ""},
+		{"missed twice", 1, 0, []Observed{good("a", missed(time.Minute))}, false, "replace a  (it is running, but GitHub shows it as offline)\n"},
+		{"missed twice, has a job", 1, 0, []Observed{good("a", missed(time.Minute), busy)}, false, ""},
+		{"missed twice, back-off", 1, 0, []Observed{good("a", missed(time.Minute))}, true, ""},
+		{"all missed, a few at a time", 8, 0, []Observed{good("a", missed(time.Hour)), good("b", missed(time.Hour)), good("c", missed(time.Hour)), good("d", missed(time.Hour)), good("e", missed(time.Hour)), good("f", missed(time.Hour)), good("g", missed(time.Hour), doing(Replace)), good("h", missed(time.Hour))}, false,
+			"replace a  (it is running, but GitHub shows it as offline)\n"},
+		{"found", 1, 0, []Observed{good("a", unseen)}, false, "adopt   a  (found on the engine)\n"},
+		{"found a spare", 1, 1, []Observed{good("a"), good("s", spare, func(s *Observed) { s.Waiting = false })}, false, "adopt   s  (found on the engine)\n"},
+		{"found one too many", 1, 0, []Observed{good("a", unseen), good("b"), good("c")}, false, "adopt   a  (found on the engine)\nremove  c  (surplus, 1 wanted)\n"},
+		{"never ready", 1, 0, []Observed{good("a", func(s *Observed) { s.Failed = "its daemon is dead" })}, false, "remove  a  (its daemon is dead)\ncreate  new-1  (1 of 1)\n"},
+		{"paused", 1, 0, []Observed{good("a", func(s *Observed) { s.State = Paused })}, false, "remove  a  (it is paused)\ncreate  new-1  (1 of 1)\n"},
+		{"paused with a job", 1, 0, []Observed{good("a", busy, func(s *Observed) { s.State = Paused })}, false, ""},
+		{"again and again", 1, 0, []Observed{good("a", func(s *Observed) { s.State, s.Revivals = Restarting, revivals })}, false, "remove  a  (it keeps exiting)\ncreate  new-1  (1 of 1)\n"},
+		{"started again by the engine", 1, 0, []Observed{good("a", func(s *Observed) { s.State, s.Revivals = Restarting, 1 })}, false, ""},
 
-		{"fewer wished", 1, 0, []Sight{good("a"), good("b"), good("c")}, false, "remove  c  (surplus, 1 wanted)\nremove  b  (surplus, 1 wanted)\n"},
-		{"fewer wished, some have a job", 1, 0, []Sight{good("a"), good("b", busy), good("c", busy)}, false, "remove  a  (surplus, 1 wanted)\n"},
-		{"surplus that is not connected goes first", 1, 0, []Sight{good("a", missed(time.Second)), good("b")}, false, "remove  a  (surplus, 1 wanted)\n"},
-		{"no spare wished", 1, 0, []Sight{good("a"), good("s", spare)}, false, "remove  s  (surplus, 0 spare wanted)\n"},
+		{"fewer wished", 1, 0, []Observed{good("a"), good("b"), good("c")}, false, "remove  c  (surplus, 1 wanted)\nremove  b  (surplus, 1 wanted)\n"},
+		{"fewer wished, some have a job", 1, 0, []Observed{good("a"), good("b", busy), good("c", busy)}, false, "remove  a  (surplus, 1 wanted)\n"},
+		{"surplus that is not connected goes first", 1, 0, []Observed{good("a", missed(time.Second)), good("b")}, false, "remove  a  (surplus, 1 wanted)\n"},
+		{"no spare wished", 1, 0, []Observed{good("a"), good("s", spare)}, false, "remove  s  (surplus, 0 spare wanted)\n"},
 
-		{"roll begins with one more", 2, 0, []Sight{good("a", old), good("b", old)}, false, "create  new-1  (before one of another spec goes)\n"},
-		{"roll uses the spare", 2, 1, []Sight{good("a", old), good("b", old), good("s", spare)}, false, "give    s  (before one of another spec goes)\n"},
-		{"roll waits for the new one", 2, 0, []Sight{good("a", old), good("b", old), good("c", doing(Create), unseen)}, false, ""},
-		{"roll goes on", 2, 0, []Sight{good("a", changed), good("b", old), good("c")}, false, "remove  b  (its image is not runner:1)\n"},
-		{"roll leaves jobs", 2, 0, []Sight{good("a", old, busy), good("b")}, false, ""},
-		{"roll of what is not connected", 1, 0, []Sight{good("a", old, missed(time.Second)), good("b", doing(Create), unseen)}, false, "remove  a  (its image is not runner:1)\n"},
-		{"old spares go at once", 1, 1, []Sight{good("a"), good("s", spare, old)}, false, "remove  s  (its image is not runner:1)\nspare   new-1  (spare 1 of 1)\n"},
+		{"roll begins with one more", 2, 0, []Observed{good("a", old), good("b", old)}, false, "create  new-1  (before one of another spec is removed)\n"},
+		{"roll uses the spare", 2, 1, []Observed{good("a", old), good("b", old), good("s", spare)}, false, "give    s  (before one of another spec is removed)\n"},
+		{"roll waits for the new one", 2, 0, []Observed{good("a", old), good("b", old), good("c", doing(Create), unseen)}, false, ""},
+		{"roll goes on", 2, 0, []Observed{good("a", changed), good("b", old), good("c")}, false, "remove  b  (its image is not runner:1)\n"},
+		{"roll leaves jobs", 2, 0, []Observed{good("a", old, busy), good("b")}, false, ""},
+		{"roll of what is not connected", 1, 0, []Observed{good("a", old, missed(time.Second)), good("b", doing(Create), unseen)}, false, "remove  a  (its image is not runner:1)\n"},
+		{"old spares go at once", 1, 1, []Observed{good("a"), good("s", spare, old)}, false, "remove  s  (its image is not runner:1)\nspare   new-1  (spare 1 of 1)\n"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			made := 0
-			view := View{Now: now, Wish: Wish{Count: test.count, Spares: test.spares, Spec: spec, Ready: time.Minute}, Runners: test.runners, NewName: func() string {
+			view := Observation{Now: now, Desired: Desired{Count: test.count, Spares: test.spares, Spec: spec, Ready: time.Minute}, Runners: test.runners, NewName: func() string {
 				made++
 				return fmt.Sprintf("new-%d", made)
 			}}

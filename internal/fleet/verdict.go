@@ -19,7 +19,7 @@ var verdicts = map[int]string{
 	3:                   "ended to update itself",
 	4:                   "ended after its one job to update itself",
 	5:                   "another session has its registration",
-	VersionRefused:      "GitHub takes this version of the agent no more: rebuild the image",
+	VersionRefused:      "GitHub no longer accepts this runner version: rebuild the image",
 	70:                  "a daemon of the runner gave up: see its log",
 	77:                  "GitHub has deleted its registration: runnerctl up makes another runner",
 	NotSetUp:            "the agent could not be set up: see its log",

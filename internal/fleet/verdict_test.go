@@ -11,7 +11,7 @@ func TestVerdict(t *testing.T) {
 		{0, false, "done"},
 		{0, true, "done, out of memory"}, // the kernel killed a process of a job
 		{1, false, "the agent failed: see its log"},
-		{7, false, "GitHub takes this version of the agent no more: rebuild the image"},
+		{7, false, "GitHub no longer accepts this runner version: rebuild the image"},
 		{70, false, "a daemon of the runner gave up: see its log"},
 		{70, true, "a daemon of the runner gave up: see its log, out of memory"},
 		{77, false, "GitHub has deleted its registration: runnerctl up makes another runner"},
@@ -32,13 +32,13 @@ func TestVerdict(t *testing.T) {
 func TestEndsAgainAndAgain(t *testing.T) {
 	static := Agent{Mode: Token, URL: "https://github.com/acme"}
 	for want, runner := range map[string]Runner{
-		"it ends again and again": {Agent: static},
-		"it ends again and again: GitHub has deleted its registration: runnerctl up makes another runner": {Agent: static, ExitCode: 77},
-		"it ends again and again: killed by the kernel: out of memory":                                    {Agent: static, ExitCode: 137, OutOfMemory: true},
+		"it keeps exiting": {Agent: static},
+		"it keeps exiting: GitHub has deleted its registration: runnerctl up makes another runner": {Agent: static, ExitCode: 77},
+		"it keeps exiting: killed by the kernel: out of memory":                                    {Agent: static, ExitCode: 137, OutOfMemory: true},
 	} {
 		runner.State, runner.Revivals = Restarting, 4
 		for _, policy := range []Policy{{}, {Once: true}} {
-			if got := (Sight{Runner: runner}).lost(policy); got != want {
+			if got := (Observed{Runner: runner}).lost(policy); got != want {
 				t.Errorf("policy %+v: %q, want %q", policy, got, want)
 			}
 		}

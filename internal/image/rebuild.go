@@ -14,11 +14,11 @@ import (
 	"github.com/runnerctl/runnerctl/internal/release"
 )
 
-// Ingredients are the part of a wish from which a supervisor on the engine can rebuild the
+// Ingredients are the part of a desired from which a supervisor on the engine can rebuild the
 // image. Nothing in them is secret: all of it goes into the image.
 type Ingredients struct {
 	Image config.Image    `json:"image"`
-	IDs   int64           `json:"ids,omitempty"`   // 0 in older wishes means config.NarrowIDs
+	IDs   int64           `json:"ids,omitempty"`   // 0 in older documents means config.NarrowIDs
 	Hooks dockerx.Context `json:"hooks,omitempty"` // the operator's hooks
 }
 
@@ -36,7 +36,7 @@ func (i Ingredients) recipe(newest func(config.Agent) (release.Archive, error)) 
 	var err error
 	switch agent := i.Image.Agent; {
 	case i.Image.Base == "":
-		return wanted, &fleet.NotHereError{Why: "the wish does not tell what it is made from"}
+		return wanted, &fleet.NotHereError{Why: "the desired state does not contain the inputs of the image"}
 	case agent.Archive == "":
 		archive, err = newest(agent)
 	case release.Remote(agent.Archive):
@@ -56,33 +56,33 @@ func (i Ingredients) recipe(newest func(config.Agent) (release.Archive, error)) 
 	return wanted, err
 }
 
-// Rebuild rebuilds a wish's image from the ingredients in the wish, with nothing but the
+// Rebuild rebuilds a desired's image from the ingredients in the desired, with nothing but the
 // engine and GitHub. arch is the architecture of the engine's machine.
-func (b Builder) Rebuild(ctx context.Context, github *ghapi.Client, arch string, wish fleet.Wish) (fleet.Wish, error) {
+func (b Builder) Rebuild(ctx context.Context, github *ghapi.Client, arch string, desired fleet.Desired) (fleet.Desired, error) {
 	var kept Ingredients
-	if len(wish.Rebuild) > 0 {
-		if err := json.Unmarshal(wish.Rebuild, &kept); err != nil {
-			return wish, fmt.Errorf("what the image is made from: %w", err)
+	if len(desired.Rebuild) > 0 {
+		if err := json.Unmarshal(desired.Rebuild, &kept); err != nil {
+			return desired, fmt.Errorf("inputs of the image: %w", err)
 		}
 	}
 	wanted, err := kept.recipe(func(agent config.Agent) (release.Archive, error) {
 		return newestAgent(ctx, github, arch, agent)
 	})
 	if err != nil {
-		return wish, err
+		return desired, err
 	}
-	return b.Renew(ctx, wanted, wish)
+	return b.Renew(ctx, wanted, desired)
 }
 
-// Renew makes sure that the recipe's image exists, and returns the wish for that image.
-func (b Builder) Renew(ctx context.Context, wanted Recipe, wish fleet.Wish) (fleet.Wish, error) {
+// Renew makes sure that the recipe's image exists, and returns the desired for that image.
+func (b Builder) Renew(ctx context.Context, wanted Recipe, desired fleet.Desired) (fleet.Desired, error) {
 	tag, id, _, err := b.Ensure(ctx, wanted)
 	if err != nil {
-		return wish, err
+		return desired, err
 	}
-	wish.Spec.Image, wish.Spec.ImageID = tag, id
-	wish.Agent, err = AgentIn(ctx, b.Engine, tag)
-	return wish, err
+	desired.Spec.Image, desired.Spec.ImageID = tag, id
+	desired.Agent, err = AgentIn(ctx, b.Engine, tag)
+	return desired, err
 }
 
 // AgentIn returns the version of the agent in an image, or "" if the agent is not GitHub's

@@ -36,7 +36,7 @@ func newGitHub(t *testing.T) *ghapi.Client {
 	return client
 }
 
-// The image data in a Wish is enough to rebuild the image, unless a part of it is on another
+// The image data in a Desired is enough to rebuild the image, unless a part of it is on another
 // machine.
 func TestIngredients(t *testing.T) {
 	github := newGitHub(t)
@@ -73,7 +73,7 @@ func TestIngredients(t *testing.T) {
 	}
 	local := read
 	local.Image.Agent.Archive = "agents/own.tar.gz"
-	for want, kept := range map[string]Ingredients{"image.agent.archive: agents/own.tar.gz": local, "the wish does not tell": {}} {
+	for want, kept := range map[string]Ingredients{"image.agent.archive: agents/own.tar.gz": local, "the desired state does not contain": {}} {
 		var notHere *fleet.NotHereError
 		if _, err := kept.recipe(newest); !errors.As(err, &notHere) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
@@ -82,9 +82,9 @@ func TestIngredients(t *testing.T) {
 	// The form that the previous commit wrote.
 	before, err := json.Marshal(image)
 	if err == nil {
-		_, err = Builder{}.Rebuild(t.Context(), github, "x86_64", fleet.Wish{Rebuild: before})
+		_, err = Builder{}.Rebuild(t.Context(), github, "x86_64", fleet.Desired{Rebuild: before})
 	}
-	if err == nil || !strings.Contains(err.Error(), "the wish does not tell") {
+	if err == nil || !strings.Contains(err.Error(), "the desired state does not contain") {
 		t.Errorf("of an older wish: %v", err)
 	}
 }
@@ -115,9 +115,9 @@ func TestRecipeOfARebuild(t *testing.T) {
 		"GitHub does not answer":   {given: Ingredients{Image: with("", "own-buildx")}, newest: away, problem: "GitHub is away"},
 		"archives of the web":      {given: Ingredients{Image: with(agentURL, buildxURL)}, newest: away, agent: "2.331.0", buildx: "0.31.1", ids: config.NarrowIDs},
 		"buildx of the web":        {given: Ingredients{Image: with("", buildxURL)}, agent: "2.335.0", buildx: "0.31.1", ids: config.NarrowIDs},
-		"an agent elsewhere":       {given: Ingredients{Image: with("own.tar.gz", "")}, problem: "the image can't be made anew from here: its agent is a file of the machine that up ran on (image.agent.archive: own.tar.gz)"},
-		"a buildx elsewhere":       {given: Ingredients{Image: with("", "own-buildx")}, problem: "the image can't be made anew from here: its buildx is a file of the machine that up ran on (image.buildx.archive: own-buildx)"},
-		"a wish that has no image": {given: Ingredients{Hooks: hooks}, problem: "the image can't be made anew from here: the wish does not tell what it is made from"},
+		"an agent elsewhere":       {given: Ingredients{Image: with("own.tar.gz", "")}, problem: "the image can't be rebuilt here: its agent is a file of the machine that up ran on (image.agent.archive: own.tar.gz)"},
+		"a buildx elsewhere":       {given: Ingredients{Image: with("", "own-buildx")}, problem: "the image can't be rebuilt here: its buildx is a file of the machine that up ran on (image.buildx.archive: own-buildx)"},
+		"a wish that has no image": {given: Ingredients{Hooks: hooks}, problem: "the image can't be rebuilt here: the desired state does not contain the inputs of the image"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wanted, err := test.given.recipe(func(config.Agent) (release.Archive, error) { return offered, test.newest })

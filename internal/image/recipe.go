@@ -102,7 +102,7 @@ func (r Recipe) lateBuildx() string {
 	return version
 }
 
-// profile returns the image's profile: Standard for older wishes, which name none.
+// profile returns the image's profile: Standard for older desired states, which name none.
 func (r Recipe) profile() templates.Profile {
 	return cmp.Or(templates.Profile(r.image.Profile), templates.Standard)
 }

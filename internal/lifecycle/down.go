@@ -91,8 +91,8 @@ func (d down) print(ctx context.Context, fleets []string) error {
 	var failures []error // of single fleets; the others' plans are still printed
 	for _, name := range fleets {
 		var plan fleet.Plan
-		err := d.withLoop(ctx, name, func(loop controller.Controller, wish fleet.Wish) (err error) {
-			plan, err = loop.Plan(ctx, wish)
+		err := d.withLoop(ctx, name, func(loop controller.Controller, desired fleet.Desired) (err error) {
+			plan, err = loop.Plan(ctx, desired)
 			return err
 		})
 		if err != nil && ctx.Err() != nil {
@@ -155,9 +155,9 @@ func (d down) removeFleet(ctx context.Context, name string) (int, error) {
 		return 0, err
 	}
 	show := d.NewProgress("auto", d.Theme)
-	err = d.withLoop(ctx, name, func(loop controller.Controller, wish fleet.Wish) error {
+	err = d.withLoop(ctx, name, func(loop controller.Controller, desired fleet.Desired) error {
 		loop.Progress = show
-		return loop.Converge(ctx, wish)
+		return loop.Converge(ctx, desired)
 	})
 	show.Close()
 	if err != nil {
@@ -175,14 +175,14 @@ func (d down) removeFleet(ctx context.Context, name string) (int, error) {
 
 // withLoop calls act with the reconcile loop and the desired state of down. With --force it
 // continues if GitHub's view is not available: act is then called again.
-func (d down) withLoop(ctx context.Context, name string, act func(controller.Controller, fleet.Wish) error) error {
-	wish := fleet.Wish{Policy: fleet.Policy{Once: true, Down: true, JobWait: d.Wait, Force: d.Force}}
+func (d down) withLoop(ctx context.Context, name string, act func(controller.Controller, fleet.Desired) error) error {
+	desired := fleet.Desired{Policy: fleet.Policy{Once: true, Down: true, JobWait: d.Wait, Force: d.Force}}
 	loop := controller.Controller{Fleet: name, Engine: d.engine}
 	runners, err := d.engine.Known(ctx, name)
 	if err != nil {
 		return err
 	}
-	loop.Forges, err = session.Targets{Session: d.Session, Engine: d.engine, Settings: d.Settings}.Open(ctx, name, runners)
+	loop.Targets, err = session.Targets{Session: d.Session, Engine: d.engine, Settings: d.Settings}.Open(ctx, name, runners)
 	for {
 		var unasked *session.UnaskedError
 		switch {
@@ -192,12 +192,12 @@ func (d down) withLoop(ctx context.Context, name string, act func(controller.Con
 		default:
 			fmt.Fprintf(d.Streams.Err, "GitHub is not asked: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
-		err = act(loop, wish)
+		err = act(loop, desired)
 		var list *controller.ListError
 		if !errors.As(err, &list) {
 			return err
 		}
-		delete(loop.Forges, list.URL)
+		delete(loop.Targets, list.URL)
 		err = session.Unlisted(err)
 	}
 }

@@ -130,7 +130,7 @@ func (h Host) writeHost() {
 	fmt.Fprintf(h.Streams.Err, "host   %s · Docker %s · kernel %s · cgroup v%s\n", h.Endpoint.Name, engine.Version, engine.Kernel, engine.Cgroup)
 }
 
-// Find is Connect for a fleet that may have a target. It prints what it finds.
+// Find is Connect for a fleet that may have a target. It prints the host, the checks and the target.
 func (f Fleet) Find(ctx context.Context, s session.Session) (Host, error) {
 	target, err := s.Opener().Target(ctx, f.Settings, f.PublicAllowed)
 	if err != nil {

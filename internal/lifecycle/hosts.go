@@ -57,7 +57,7 @@ func noTwins(all []*hostEngine) error {
 	names := map[string]string{}
 	for _, one := range all {
 		if twin, known := names[one.own]; known {
-			return hint.Add(fmt.Errorf("hosts %s and %s: both engines have the id %s, so GitHub's runners of the two can't be told apart", twin, one.session.Host, one.own),
+			return hint.Add(fmt.Errorf("hosts %s and %s: both engines have the id %s, so their runners at GitHub can't be distinguished", twin, one.session.Host, one.own),
 				"one machine twice? name it once; a copy of a machine? there: rm /etc/docker/key.json, rm engine-id in the engine's data-root, and restart the engine")
 		}
 		names[one.own] = one.session.Host

@@ -62,7 +62,7 @@ func (o Prune) Run(ctx context.Context, s session.Session) error {
 	return session.Interrupted(ctx, err)
 }
 
-// plan returns what the options select of all that the engine has.
+// plan returns the removals that the options select.
 func (o Prune) plan(ctx context.Context, s session.Session, engine *dockerx.Engine) (prune.Plan, error) {
 	inventory, err := engine.Inventory(ctx, true)
 	if err != nil {

@@ -91,28 +91,28 @@ func (h Host) AgentSpec(ctx context.Context, of Image) (fleet.Spec, error) {
 }
 
 // desired returns the desired state for runners of spec.
-func (f Fleet) desired(spec fleet.Spec) fleet.Wish {
-	wish := fleet.Wish{Schema: fleet.WishSchema, Count: f.Settings.Runners.Count, Spec: spec, Ready: f.Ready}
+func (f Fleet) desired(spec fleet.Spec) fleet.Desired {
+	desired := fleet.Desired{Schema: fleet.DesiredSchema, Count: f.Settings.Runners.Count, Spec: spec, Ready: f.Ready}
 	if spec.Agent.Mode == fleet.JIT {
-		wish.Spares = f.Settings.Runners.Spares
+		desired.Spares = f.Settings.Runners.Spares
 	}
-	return wish
+	return desired
 }
 
 // Desired returns the desired state of the fleet as a supervisor stores it.
-func (h Host) Desired(ctx context.Context, of Image) (fleet.Wish, error) {
+func (h Host) Desired(ctx context.Context, of Image) (fleet.Desired, error) {
 	spec, err := h.AgentSpec(ctx, of)
 	if err != nil {
-		return fleet.Wish{}, err
+		return fleet.Desired{}, err
 	}
-	wish := h.desired(spec)
-	if wish.Agent, err = image.AgentIn(ctx, h.Engine, of.Tag); err != nil {
-		return wish, err
+	desired := h.desired(spec)
+	if desired.Agent, err = image.AgentIn(ctx, h.Engine, of.Tag); err != nil {
+		return desired, err
 	}
 	ingredients, err := image.IngredientsOf(h.Settings)
 	if err != nil {
-		return wish, err
+		return desired, err
 	}
-	wish.Rebuild, err = json.Marshal(ingredients)
-	return wish, err
+	desired.Rebuild, err = json.Marshal(ingredients)
+	return desired, err
 }

@@ -27,7 +27,7 @@ func (o Supervise) Run(ctx context.Context, s session.Session) error {
 	if err != nil {
 		return err
 	}
-	wish, err := host.Desired(ctx, made)
+	desired, err := host.Desired(ctx, made)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (o Supervise) Run(ctx context.Context, s session.Session) error {
 	}
 	lost, release, err := engine.HoldSupervisor(ctx, name, made.ID)
 	if err == nil {
-		err = engine.State(name).SaveWish(ctx, wish)
+		err = engine.State(name).SaveDesired(ctx, desired)
 	}
 	unlock()
 	if err != nil {
@@ -54,13 +54,13 @@ func (o Supervise) Run(ctx context.Context, s session.Session) error {
 			return err
 		}
 	}
-	return own.Foreground(ctx, lost, func(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
+	return own.Foreground(ctx, lost, func(ctx context.Context, desired fleet.Desired) (fleet.Desired, error) {
 		wanted, err := o.Source(s, engine).Recipe(ctx)
 		if err != nil {
-			return wish, err
+			return desired, err
 		}
 		builder := o.Builder(s, engine)
 		builder.Progress, builder.Out, builder.Redraw = "quiet", io.Discard, false // its output does not belong in the supervisor's log
-		return builder.Renew(ctx, wanted, wish)
+		return builder.Renew(ctx, wanted, desired)
 	})
 }

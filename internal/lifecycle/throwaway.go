@@ -81,7 +81,7 @@ func (h Host) startOne(ctx context.Context, spec fleet.Spec, name string) error 
 	show := s.NewProgress(h.Build.Progress, h.Theme)
 	defer show.Close()
 	loop := controller.Controller{Fleet: spec.Fleet, Engine: h.Engine, Progress: show}
-	return loop.Create(ctx, fleet.Wish{Spec: spec, Ready: h.Ready}, name)
+	return loop.Create(ctx, fleet.Desired{Spec: spec, Ready: h.Ready}, name)
 }
 
 // use copies the folder into the runner and runs the command there.

@@ -146,20 +146,20 @@ func (u *up) findSupervisor(ctx context.Context) (err error) {
 // bring makes the fleet as the options ask.
 func (u *up) bring(ctx context.Context) error {
 	name, course := u.Settings.Name, u.options.Supervisor.course(u.before)
-	var wish fleet.Wish
+	var desired fleet.Desired
 	var err error
 	if course != unaided {
-		if wish, err = u.Desired(ctx, u.image); err != nil {
+		if desired, err = u.Desired(ctx, u.image); err != nil {
 			return err
 		}
 	}
 	if course == updates {
-		kept, err := u.Engine.State(name).Wish(ctx)
+		kept, err := u.Engine.State(name).Desired(ctx)
 		switch {
 		case err != nil:
 			return err
-		case kept == nil || kept.Spec.Agent.URL == wish.Spec.Agent.URL:
-			return u.handOver(ctx, wish)
+		case kept == nil || kept.Spec.Agent.URL == desired.Spec.Agent.URL:
+			return u.handOver(ctx, desired)
 		case u.before.Foreground:
 			return &dockerx.SupervisedError{Fleet: name, Foreground: true}
 		}
@@ -174,21 +174,21 @@ func (u *up) bring(ctx context.Context) error {
 	if err := u.converge(ctx); err != nil || course == unaided {
 		return err
 	}
-	if err := u.place().Start(ctx, u.container, wish); err != nil {
+	if err := u.place().Start(ctx, u.container, desired); err != nil {
 		return err
 	}
-	fmt.Fprintf(u.Streams.Err, "%s supervisor   keeps %s\n", u.Theme.Check(), wish)
+	fmt.Fprintf(u.Streams.Err, "%s supervisor   keeps %s\n", u.Theme.Check(), desired)
 	return session.Interrupted(ctx, nil) // everything is in place even if interrupted
 }
 
 // handOver gives the existing supervisor the new desired state.
-func (u *up) handOver(ctx context.Context, wish fleet.Wish) error {
+func (u *up) handOver(ctx context.Context, desired fleet.Desired) error {
 	show := u.NewProgress(u.Build.Progress, u.Theme)
 	defer show.Close()
 	return supervisor.HandOver{
 		Place: u.place(), Targets: u.targets(), Container: u.container,
 		Foreground: u.before.Foreground, Limit: u.Ready, Show: show,
-	}.Run(ctx, wish)
+	}.Run(ctx, desired)
 }
 
 func (u *up) targets() session.Targets {
@@ -197,39 +197,39 @@ func (u *up) targets() session.Targets {
 
 // converge brings the fleet to its desired state, without a supervisor.
 func (u *up) converge(ctx context.Context) error {
-	loop, wish, err := u.loop(ctx)
+	loop, desired, err := u.loop(ctx)
 	if err != nil {
 		return err
 	}
 	show := u.NewProgress(u.Build.Progress, u.Theme)
 	defer show.Close()
 	loop.Progress = show
-	return session.Unlisted(loop.Converge(ctx, wish))
+	return session.Unlisted(loop.Converge(ctx, desired))
 }
 
 // loop returns the reconcile loop of a single run, and the desired state.
-func (u *up) loop(ctx context.Context) (loop controller.Controller, wish fleet.Wish, err error) {
+func (u *up) loop(ctx context.Context) (loop controller.Controller, desired fleet.Desired, err error) {
 	spec, err := u.AgentSpec(ctx, u.image)
 	if err != nil {
-		return loop, wish, err
+		return loop, desired, err
 	}
-	wish = u.desired(spec)
-	wish.Policy.Once = true
+	desired = u.desired(spec)
+	desired.Policy.Once = true
 	if u.options.Supervisor.course(u.before) == unaided {
-		wish.Policy.AtOnce, wish.Spares = true, 0
+		desired.Policy.AtOnce, desired.Spares = true, 0
 	}
 	name := u.Settings.Name
 	loop = controller.Controller{Fleet: name, Engine: u.Engine}
 	runners, err := u.Engine.Known(ctx, name)
 	if err != nil {
-		return loop, wish, err
+		return loop, desired, err
 	}
-	if loop.Forges, err = u.targets().Open(ctx, name, runners); err != nil {
-		return loop, wish, err
+	if loop.Targets, err = u.targets().Open(ctx, name, runners); err != nil {
+		return loop, desired, err
 	}
 	taken, err := u.Engine.Names(ctx)
 	loop.NewName = func() string { return fleet.NewName(name, taken) }
-	return loop, wish, err
+	return loop, desired, err
 }
 
 // dryRun prints the plan.
@@ -241,28 +241,28 @@ func (u *up) dryRun(ctx context.Context) (err error) {
 	if u.image.ID == "" {
 		fmt.Fprintln(out, "build   the runner image  (none fits)")
 	}
-	loop, wish, err := u.loop(ctx)
+	loop, desired, err := u.loop(ctx)
 	if err != nil {
 		return err
 	}
-	plan, err := loop.Plan(ctx, wish)
+	plan, err := loop.Plan(ctx, desired)
 	if err != nil {
 		return session.Unlisted(err)
 	}
 	course := u.options.Supervisor.course(u.before)
 	switch {
 	case course == updates:
-		stored, err := u.Engine.State(u.Settings.Name).Wish(ctx)
+		stored, err := u.Engine.State(u.Settings.Name).Desired(ctx)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "update  the supervisor  (%s)\n", wish.Change(stored))
+		fmt.Fprintf(out, "update  the supervisor  (%s)\n", desired.Change(stored))
 	case u.before.ContainerID != "":
 		fmt.Fprintln(out, "stop    the supervisor  (its runners stay)")
 	}
 	plan.Write(out)
 	if course == leaves {
-		fmt.Fprintf(out, "start   a supervisor  (%s)\n", wish)
+		fmt.Fprintf(out, "start   a supervisor  (%s)\n", desired)
 	}
 	return nil
 }

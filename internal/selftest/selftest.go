@@ -174,7 +174,7 @@ func startPair(ctx context.Context, engine *dockerx.Engine, spec fleet.Spec, lim
 		undo = append(undo, func() error { release(); return nil }, func() error { return engine.Discard(ctx, name) })
 	}
 	loop := controller.Controller{Fleet: spec.Fleet, Engine: engine}
-	if err := loop.Create(ctx, fleet.Wish{Spec: spec, Ready: limit}, names...); err != nil {
+	if err := loop.Create(ctx, fleet.Desired{Spec: spec, Ready: limit}, names...); err != nil {
 		return pair, remove, err
 	}
 	if pair.Tried, err = engine.Runner(ctx, names[0]); err != nil {
@@ -268,7 +268,7 @@ func RunScript(ctx context.Context, engine *dockerx.Engine, pair Pair, script Sc
 	case code != 0:
 		raw := strings.TrimSpace(errs.String() + out.String())
 		if doctor.Explain(raw) == nil { // the daemon's own log may explain more
-			raw = strings.Join(append([]string{raw}, fleet.Telling(engine.LastLines(ctx, pair.Tried, 8))...), "\n")
+			raw = strings.Join(append([]string{raw}, fleet.Meaningful(engine.LastLines(ctx, pair.Tried, 8))...), "\n")
 		}
 		return doctor.FailedStep(script.ID, script.Title, cmp.Or(raw, fmt.Sprintf("exit code %d", code)), took), nil
 	}

@@ -36,19 +36,19 @@ type Targets struct {
 
 // Join adds GitHub's listing to a fleet's runners. It returns the registrations that no runner
 // has. An *UnaskedError explains why the listing of some targets is not available.
-func (t Targets) Join(ctx context.Context, name string, runners []fleet.Runner) (fleet.Forges, []fleet.Registration, error) {
-	forges, opening := t.Open(ctx, name, runners)
+func (t Targets) Join(ctx context.Context, name string, runners []fleet.Runner) (fleet.Targets, []fleet.Registration, error) {
+	targets, opening := t.Open(ctx, name, runners)
 	var unasked *UnaskedError
 	if opening != nil && !errors.As(opening, &unasked) {
 		return nil, nil, opening
 	}
 	var orphans []fleet.Registration
 	var failures []error
-	for _, address := range slices.Sorted(maps.Keys(forges)) {
-		listed, err := forges[address].Registrations(ctx)
+	for _, address := range slices.Sorted(maps.Keys(targets)) {
+		listed, err := targets[address].Registrations(ctx)
 		if err != nil {
 			failures = append(failures, err)
-			delete(forges, address)
+			delete(targets, address)
 			continue
 		}
 		orphans = append(orphans, fleet.Join(runners, name, address, listed)...)
@@ -57,14 +57,14 @@ func (t Targets) Join(ctx context.Context, name string, runners []fleet.Runner) 
 		failures = append(failures, unasked.error)
 	}
 	if len(failures) > 0 {
-		return forges, orphans, &UnaskedError{errors.Join(failures...)}
+		return targets, orphans, &UnaskedError{errors.Join(failures...)}
 	}
-	return forges, orphans, nil
+	return targets, orphans, nil
 }
 
 // Open opens the targets of a fleet's runners and of the settings. An *UnaskedError explains why
 // some of them can't be opened; the others are returned all the same.
-func (t Targets) Open(ctx context.Context, name string, runners []fleet.Runner) (fleet.Forges, error) {
+func (t Targets) Open(ctx context.Context, name string, runners []fleet.Runner) (fleet.Targets, error) {
 	urls := targetsOf(runners, t.Settings, name)
 	if len(urls) == 0 {
 		return nil, nil
@@ -73,7 +73,7 @@ func (t Targets) Open(ctx context.Context, name string, runners []fleet.Runner) 
 	if err != nil {
 		return nil, err
 	}
-	forges := fleet.Forges{}
+	targets := fleet.Targets{}
 	var failures []error
 	for _, address := range urls {
 		client, group, err := t.client(ctx, address)
@@ -82,12 +82,12 @@ func (t Targets) Open(ctx context.Context, name string, runners []fleet.Runner) 
 			markUnasked(runners, name, address, err)
 			continue
 		}
-		forges[address] = ghapi.NewForge(client, fleet.Marker(name, facts.ID), group, facts.Arch)
+		targets[address] = ghapi.NewFleetClient(client, fleet.Marker(name, facts.ID), group, facts.Arch)
 	}
 	if len(failures) > 0 {
-		return forges, &UnaskedError{errors.Join(failures...)}
+		return targets, &UnaskedError{errors.Join(failures...)}
 	}
-	return forges, nil
+	return targets, nil
 }
 
 // client returns a client of a target, and the id of the runner group there.

@@ -1,5 +1,5 @@
 // Package session is the part of a command's work that every command shares: the process's
-// streams and environment, the hosts of the settings and the one that is meant, connections to
+// streams and environment, the hosts of the settings and the selected one, connections to
 // engines and to GitHub. It knows no flags, and may import everything but commands and
 // internal/cmdline.
 package session

@@ -80,11 +80,11 @@ func askGitHub(ctx context.Context, targets session.Targets, runners []fleet.Run
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		forges, orphans, err := targets.Join(bounded, name, runners)
+		targets, orphans, err := targets.Join(bounded, name, runners)
 		if err != nil { // not wrapped: a hint of one of several causes would mislead
 			warn(fmt.Errorf("GitHub's view of fleet %s is missing: %s", name, strings.ReplaceAll(err.Error(), "\n", "; ")))
 		}
-		if err := addJobs(bounded, forges, runners); err != nil {
+		if err := addJobs(bounded, targets, runners); err != nil {
 			warn(fmt.Errorf("jobs of fleet %s are not shown: %w", name, err))
 		}
 		for _, one := range orphans {
@@ -94,8 +94,8 @@ func askGitHub(ctx context.Context, targets session.Targets, runners []fleet.Run
 }
 
 // addJobs adds the page of the current job to busy runners.
-func addJobs(ctx context.Context, forges fleet.Forges, runners []fleet.Runner) error {
-	for address, forge := range forges {
+func addJobs(ctx context.Context, targets fleet.Targets, runners []fleet.Runner) error {
+	for address, forge := range targets {
 		busy := func(runner fleet.Runner) bool {
 			return runner.Agent.URL == address && runner.Listing != nil && runner.Listing.Busy
 		}

@@ -31,7 +31,7 @@ func TestJobsThatMayNotBeRead(t *testing.T) {
 	}
 	address := client.Target().URL()
 	busy := fleet.Runner{Name: "ci-a", Agent: fleet.Agent{Mode: fleet.JIT, URL: address}, Listing: &fleet.Listing{State: fleet.Online, Busy: true}}
-	err = addJobs(t.Context(), fleet.Forges{address: ghapi.NewForge(client, "", 1, "x86_64")}, []fleet.Runner{busy})
+	err = addJobs(t.Context(), fleet.Targets{address: ghapi.NewFleetClient(client, "", 1, "x86_64")}, []fleet.Runner{busy})
 	if err == nil || !strings.Contains(hint.Line(err), "GET /repos/acme/api/actions/runs: GitHub answered 403") || !strings.Contains(hint.Line(err), "Actions (read)") || busy.Listing.State != fleet.Online {
 		t.Errorf("error %v, state %s, want the call, 403, the permission Actions (read), and the state %s", err, busy.Listing.State, fleet.Online)
 	}

@@ -36,7 +36,7 @@ type Place struct {
 	Target   *access.Target // that the fleet takes jobs from
 }
 
-// NewContainer gathers the parts of a fleet's supervisor, or reports what is missing; it makes
+// NewContainer gathers the parts of a fleet's supervisor, or reports the missing part; it makes
 // nothing. program is the file of its program, "" for the usual one.
 func (at Place) NewContainer(ctx context.Context, s session.Session, loaded config.Config, file string, output Output) (Container, error) {
 	if at.Target == nil {
@@ -74,7 +74,7 @@ const beginLimit = 30 * time.Second
 // differs. It returns when the supervisor has begun. Once started, Start runs to its end even if
 // ctx ends: stopping halfway would leave a fleet without a supervisor. A supervisor that does
 // not begin is removed again. The caller must hold the fleet's lock.
-func (at Place) Start(ctx context.Context, container Container, wish fleet.Wish) error {
+func (at Place) Start(ctx context.Context, container Container, desired fleet.Desired) error {
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
 	name := container.options.Fleet
@@ -82,7 +82,7 @@ func (at Place) Start(ctx context.Context, container Container, wish fleet.Wish)
 	if err != nil {
 		return err
 	}
-	if err := at.Engine.State(name).SaveWish(whole, wish); err != nil {
+	if err := at.Engine.State(name).SaveDesired(whole, desired); err != nil {
 		return err
 	}
 	if err := at.Engine.StartSupervisor(whole, container.options, container.credential); err != nil {

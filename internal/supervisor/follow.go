@@ -30,16 +30,16 @@ type HandOver struct {
 
 // Run returns when the fleet is in the desired state. It returns a *NotConvergedError if nothing
 // has changed for as long as a runner may take.
-func (h HandOver) Run(ctx context.Context, wish fleet.Wish) error {
-	name := wish.Spec.Fleet
+func (h HandOver) Run(ctx context.Context, desired fleet.Desired) error {
+	name := desired.Spec.Fleet
 	state := h.Engine.State(name)
 	seen, err := state.Events(ctx)
 	if err != nil {
 		return err
 	}
 	if !h.Foreground {
-		err = h.Start(ctx, h.Container, wish)
-	} else if err = state.SaveWish(ctx, wish); err == nil {
+		err = h.Start(ctx, h.Container, desired)
+	} else if err = state.SaveDesired(ctx, desired); err == nil {
 		err = h.Engine.Reload(ctx, name)
 	}
 	if err != nil {
@@ -48,7 +48,7 @@ func (h HandOver) Run(ctx context.Context, wish fleet.Wish) error {
 	watched, read := newWatched(h.Show), time.Now()
 	late := &NotConvergedError{fleet: name}
 	for {
-		short, err := h.look(ctx, wish, watched)
+		short, err := h.look(ctx, desired, watched)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -94,13 +94,13 @@ func (h HandOver) Run(ctx context.Context, wish fleet.Wish) error {
 	}
 }
 
-// look reports what the fleet lacks.
-func (h HandOver) look(ctx context.Context, wish fleet.Wish, watched *watched) (short string, err error) {
-	runners, err := h.Engine.Known(ctx, wish.Spec.Fleet)
+// look reports how the fleet differs from the desired state.
+func (h HandOver) look(ctx context.Context, desired fleet.Desired, watched *watched) (short string, err error) {
+	runners, err := h.Engine.Known(ctx, desired.Spec.Fleet)
 	if err != nil {
 		return "", err
 	}
-	if _, _, err := h.Targets.Join(ctx, wish.Spec.Fleet, runners); err != nil {
+	if _, _, err := h.Targets.Join(ctx, desired.Spec.Fleet, runners); err != nil {
 		return "", err
 	}
 	for i, runner := range runners {
@@ -110,7 +110,7 @@ func (h HandOver) look(ctx context.Context, wish fleet.Wish, watched *watched) (
 		runners[i].Ready = runners[i].Ready || watched.ready[runner.Name]
 	}
 	watched.see(runners)
-	return wish.Short(runners), nil
+	return desired.Short(runners), nil
 }
 
 // watched prints a line for each runner of a fleet that comes or goes.

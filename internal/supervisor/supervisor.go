@@ -33,7 +33,7 @@ type Options struct {
 	UserAgent string
 }
 
-// Output is what a supervisor shows.
+// Output configures the log and the metrics of a supervisor.
 type Output struct {
 	Format  string // of the log: text or json
 	Metrics string // loopback address that serves them
@@ -44,13 +44,13 @@ type Supervisor struct {
 	Options
 	log     *slog.Logger
 	metrics *metrics.Metrics
-	rebuild func(context.Context, fleet.Wish) (fleet.Wish, error)
+	rebuild func(context.Context, fleet.Desired) (fleet.Desired, error)
 
 	// The way to GitHub; unset without a target.
-	forges fleet.Forges
-	client *ghapi.Client
-	reach  ghapi.Options
-	arch   string // of the engine's machine
+	targets fleet.Targets
+	client  *ghapi.Client
+	reach   ghapi.Options
+	arch    string // of the engine's machine
 }
 
 // New returns a supervisor without a target.
@@ -64,7 +64,7 @@ func New(options Options) *Supervisor {
 
 // Foreground supervises until ctx ends, which is no error, or until lost is closed: then another
 // process ended the supervisor. rebuild rebuilds the image.
-func (s *Supervisor) Foreground(ctx context.Context, lost <-chan struct{}, rebuild func(context.Context, fleet.Wish) (fleet.Wish, error)) error {
+func (s *Supervisor) Foreground(ctx context.Context, lost <-chan struct{}, rebuild func(context.Context, fleet.Desired) (fleet.Desired, error)) error {
 	s.rebuild = rebuild
 	life, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -88,14 +88,14 @@ func (s *Supervisor) Foreground(ctx context.Context, lost <-chan struct{}, rebui
 // ErrEnded reports that another process ended the supervisor.
 var ErrEnded = errors.New("the supervisor was ended from outside: by runnerctl down, or with the engine")
 
-// rebuildHere rebuilds a wish's image with nothing but the engine and GitHub.
-func (s *Supervisor) rebuildHere(ctx context.Context, wish fleet.Wish) (fleet.Wish, error) {
+// rebuildHere rebuilds a desired's image with nothing but the engine and GitHub.
+func (s *Supervisor) rebuildHere(ctx context.Context, desired fleet.Desired) (fleet.Desired, error) {
 	defer os.RemoveAll(dockerx.ScratchFolder)
 	builder := image.Builder{
 		Engine: s.Engine, Reach: func() (ghapi.Options, error) { return s.reach, nil }, Cache: dockerx.ScratchFolder, Version: s.Version,
 		Progress: "quiet", Out: io.Discard,
 	}
-	return builder.Rebuild(ctx, s.client, s.arch, wish)
+	return builder.Rebuild(ctx, s.client, s.arch, desired)
 }
 
 // Background supervises in the supervisor's container, with the credential of a file. It starts over if the credential changes, and ends if its engine does not answer. The
@@ -182,13 +182,13 @@ func (s *Supervisor) Open(ctx context.Context, given access.Document) error {
 	if err != nil {
 		return err
 	}
-	told, err := s.Engine.Facts(ctx)
+	info, err := s.Engine.Facts(ctx)
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
-	forge := ghapi.NewForge(client, fleet.Marker(s.Fleet, told.ID), given.GroupID, told.Arch)
-	s.forges = fleet.Forges{client.Target().URL(): forge}
-	s.client, s.reach, s.arch = client, given.Reach(s.UserAgent), told.Arch
+	github := ghapi.NewFleetClient(client, fleet.Marker(s.Fleet, info.ID), given.GroupID, info.Arch)
+	s.targets = fleet.Targets{client.Target().URL(): github}
+	s.client, s.reach, s.arch = client, given.Reach(s.UserAgent), info.Arch
 	return nil
 }
 
@@ -208,15 +208,15 @@ func (s *Supervisor) serve(ctx context.Context) {
 	go func() { _ = server.Serve(listener) }() // ends on Close
 }
 
-// run supervises until ctx ends, which is no error. told is called on each notice that the
-// wish has changed.
-func (s *Supervisor) run(ctx context.Context, told func()) error {
+// run supervises until ctx ends, which is no error. changed is called on each notice that the
+// desired has changed.
+func (s *Supervisor) run(ctx context.Context, changed func()) error {
 	reloads := make(chan struct{}, 1)
 	listening, deaf := context.WithCancel(ctx)
 	defer deaf()
-	go s.listen(listening, reloads, told)
+	go s.listen(listening, reloads, changed)
 	loop := controller.Controller{
-		Fleet: s.Fleet, Engine: s.Engine, Forges: s.forges, Store: s.Engine.State(s.Fleet), Rebuild: s.rebuild, Reload: reloads,
+		Fleet: s.Fleet, Engine: s.Engine, Targets: s.targets, Store: s.Engine.State(s.Fleet), Rebuild: s.rebuild, Reload: reloads,
 		NewName: func() string { return fleet.NewName(s.Fleet, map[string]bool{}) },
 		Meter:   s.metrics,
 		Observe: func(event fleet.Event) { event.Log(s.log) },
@@ -227,13 +227,13 @@ func (s *Supervisor) run(ctx context.Context, told func()) error {
 // listenPause is the time between two attempts to listen to the engine.
 const listenPause = 5 * time.Second
 
-func (s *Supervisor) listen(ctx context.Context, reloads chan<- struct{}, told func()) {
+func (s *Supervisor) listen(ctx context.Context, reloads chan<- struct{}, changed func()) {
 	for ctx.Err() == nil {
 		stream, err := s.Engine.Reloads(ctx, s.Fleet)
 		if err == nil {
 			for range stream {
-				if told != nil {
-					told()
+				if changed != nil {
+					changed()
 				}
 				select {
 				case reloads <- struct{}{}:

@@ -13,9 +13,9 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// Forge is the service that assigns jobs to runners: GitHub, or a stand-in. It shows a fleet
+// GitHub is the service that assigns jobs to runners: GitHub, or a stand-in. It shows a fleet
 // of one engine only its own registrations (Marker).
-type Forge interface {
+type GitHub interface {
 	// Register returns the credential that a runner's agent needs to register under name. In
 	// mode JIT, this call creates the registration; in mode Token, the agent does. On an error
 	// Register leaves nothing behind.
@@ -32,14 +32,14 @@ type Forge interface {
 	JobURLs(ctx context.Context) (map[string]string, error)
 }
 
-// Errors of a Forge, for errors.Is.
+// Errors of a GitHub, for errors.Is.
 var (
-	ErrDenied    = errors.New("whoever asks may not")           // retrying does not help
+	ErrDenied    = errors.New("access denied")                  // retrying does not help
 	ErrNameTaken = errors.New("the name is registered already") // another name may be free
 )
 
-// Forges maps a target's URL to its Forge.
-type Forges map[string]Forge
+// Targets maps a target's URL to its GitHub.
+type Targets map[string]GitHub
 
 // Registration is a runner as GitHub lists it.
 type Registration struct {

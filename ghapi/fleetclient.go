@@ -9,9 +9,9 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// Forge is the part of a target that belongs to one fleet on one engine: the registrations
+// FleetClient is the part of a target that belongs to one fleet on one engine: the registrations
 // with its marker.
-type Forge struct {
+type FleetClient struct {
 	client *Client
 	marker string
 	group  int64
@@ -19,15 +19,15 @@ type Forge struct {
 }
 
 var (
-	_ fleet.Forge  = (*Forge)(nil)
-	_ fleet.Ages   = (*Forge)(nil)
-	_ fleet.Queues = (*Forge)(nil)
+	_ fleet.GitHub = (*FleetClient)(nil)
+	_ fleet.Ages   = (*FleetClient)(nil)
+	_ fleet.Queues = (*FleetClient)(nil)
 )
 
-// NewForge returns a target in the form that package fleet needs. groupID and arch (the
+// NewFleetClient returns a target in the form that package fleet needs. groupID and arch (the
 // engine's, as printed by uname) are used by Register only.
-func NewForge(client *Client, marker string, groupID int64, arch string) *Forge {
-	return &Forge{client: client, marker: marker, group: groupID, system: systemLabels(arch)}
+func NewFleetClient(client *Client, marker string, groupID int64, arch string) *FleetClient {
+	return &FleetClient{client: client, marker: marker, group: groupID, system: systemLabels(arch)}
 }
 
 // workFolder is relative to the agent's own folder.
@@ -43,8 +43,8 @@ func systemLabels(arch string) []string {
 	return []string{"self-hosted", "Linux", arch}
 }
 
-// Register implements fleet.Forge.
-func (f *Forge) Register(ctx context.Context, name string, agent fleet.Agent) (secret.Text, error) {
+// Register implements fleet.GitHub.
+func (f *FleetClient) Register(ctx context.Context, name string, agent fleet.Agent) (secret.Text, error) {
 	if agent.Mode == fleet.Token {
 		return f.client.RegistrationToken(ctx)
 	}
@@ -52,8 +52,8 @@ func (f *Forge) Register(ctx context.Context, name string, agent fleet.Agent) (s
 	return credential, err
 }
 
-// Registrations implements fleet.Forge.
-func (f *Forge) Registrations(ctx context.Context) ([]fleet.Registration, error) {
+// Registrations implements fleet.GitHub.
+func (f *FleetClient) Registrations(ctx context.Context) ([]fleet.Registration, error) {
 	all, err := f.client.Runners(ctx)
 	var ours []fleet.Registration
 	for _, one := range all {
@@ -64,8 +64,8 @@ func (f *Forge) Registrations(ctx context.Context) ([]fleet.Registration, error)
 	return ours, err
 }
 
-// Find implements fleet.Forge.
-func (f *Forge) Find(ctx context.Context, name string) (*fleet.Registration, error) {
+// Find implements fleet.GitHub.
+func (f *FleetClient) Find(ctx context.Context, name string) (*fleet.Registration, error) {
 	found, err := f.client.RunnerByName(ctx, name)
 	if err != nil || found == nil || !found.HasLabels([]string{f.marker}) {
 		return nil, err
@@ -74,8 +74,8 @@ func (f *Forge) Find(ctx context.Context, name string) (*fleet.Registration, err
 	return &registration, nil
 }
 
-// Unregister implements fleet.Forge.
-func (f *Forge) Unregister(ctx context.Context, registration fleet.Registration) error {
+// Unregister implements fleet.GitHub.
+func (f *FleetClient) Unregister(ctx context.Context, registration fleet.Registration) error {
 	err := f.client.Remove(ctx, registration.ID)
 	var busy *BusyError
 	if errors.As(err, &busy) {
@@ -84,20 +84,22 @@ func (f *Forge) Unregister(ctx context.Context, registration fleet.Registration)
 	return err
 }
 
-// JobURLs implements fleet.Forge.
-func (f *Forge) JobURLs(ctx context.Context) (map[string]string, error) { return f.client.JobURLs(ctx) }
+// JobURLs implements fleet.GitHub.
+func (f *FleetClient) JobURLs(ctx context.Context) (map[string]string, error) {
+	return f.client.JobURLs(ctx)
+}
 
 // Deprecated implements fleet.Ages.
-func (f *Forge) Deprecated(ctx context.Context, version string) (time.Time, error) {
+func (f *FleetClient) Deprecated(ctx context.Context, version string) (time.Time, error) {
 	when, _, err := f.client.Deprecation(ctx, version)
 	return when.First(), err
 }
 
 // Queued implements fleet.Queues.
-func (f *Forge) Queued(ctx context.Context, jobURL, runner string) (time.Duration, error) {
+func (f *FleetClient) Queued(ctx context.Context, jobURL, runner string) (time.Duration, error) {
 	return f.client.Queued(ctx, jobURL, runner)
 }
 
-func (f *Forge) registration(one Runner) fleet.Registration {
+func (f *FleetClient) registration(one Runner) fleet.Registration {
 	return fleet.Registration{URL: f.client.target.URL(), ID: one.ID, Name: one.Name, Online: one.Online, Busy: one.Busy}
 }

@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-func (w Wish) String() string {
+func (w Desired) String() string {
 	text := fmt.Sprintf("%d wanted", w.Count)
 	if w.Spares > 0 {
 		text += fmt.Sprintf(" and %d spare", w.Spares)
@@ -16,16 +16,16 @@ func (w Wish) String() string {
 }
 
 // Equal reports whether two desired states are stored alike.
-func (w Wish) Equal(other Wish) bool {
+func (w Desired) Equal(other Desired) bool {
 	one, err := json.Marshal(w)
 	two, otherErr := json.Marshal(other)
 	return errors.Join(err, otherErr) == nil && bytes.Equal(one, two)
 }
 
-// Short describes what a fleet lacks to reach the desired state; "" if nothing. Spares don't
-// count, and a runner that has a job counts as good whatever its spec, so that no one has to
+// Short describes how a fleet differs from the desired state; "" if nothing. Spares don't
+// count, and a runner that has a job counts as good whatever its spec, so that nobody has to
 // wait for jobs to end.
-func (w Wish) Short(runners []Runner) string {
+func (w Desired) Short(runners []Runner) string {
 	hash := w.Spec.Hash()
 	var good, idle, old int
 	for _, runner := range runners {
@@ -44,9 +44,9 @@ func (w Wish) Short(runners []Runner) string {
 	case good < w.Count:
 		return fmt.Sprintf("%d of %d are ready", good, w.Count)
 	case old > 0:
-		return fmt.Sprintf("%d of another spec are there still", old)
+		return fmt.Sprintf("%d of another spec still exist", old)
 	case good > w.Count && idle > 0:
-		return fmt.Sprintf("%d too many are there still", min(idle, good-w.Count))
+		return fmt.Sprintf("%d too many still exist", min(idle, good-w.Count))
 	}
 	return ""
 }
@@ -57,7 +57,7 @@ func (r Runner) Serving() bool {
 }
 
 // Change words how the desired state differs from the stored one, which is nil if there is none.
-func (w Wish) Change(stored *Wish) string {
+func (w Desired) Change(stored *Desired) string {
 	switch {
 	case stored == nil:
 		return w.String()

@@ -4,7 +4,7 @@ import "testing"
 
 func TestShort(t *testing.T) {
 	spec := Spec{ImageID: "new", Agent: Agent{Mode: JIT, URL: "https://github.com/acme/api"}}
-	wish := Wish{Count: 2, Spec: spec}
+	desired := Desired{Count: 2, Spec: spec}
 	idle := Runner{State: Running, Ready: true, Agent: spec.Agent, ImageID: "new", SpecHash: spec.Hash(), Listing: &Listing{State: Online}}
 	with := func(change func(*Runner)) Runner {
 		one := idle
@@ -31,12 +31,12 @@ func TestShort(t *testing.T) {
 		"jobs count":              {[]Runner{busy, idle}, ""},
 		"of another spec too":     {[]Runner{oldBusy, idle}, ""},
 		"an idle one does not":    {[]Runner{old, idle}, "1 of 2 are ready"},
-		"and is to go":            {[]Runner{old, idle, idle}, "1 of another spec are there still"},
-		"too many":                {[]Runner{idle, idle, idle, busy}, "2 too many are there still"},
+		"and is to go":            {[]Runner{old, idle, idle}, "1 of another spec still exist"},
+		"too many":                {[]Runner{idle, idle, idle, busy}, "2 too many still exist"},
 		"too many that have jobs": {[]Runner{busy, busy, busy}, ""},
 		"without GitHub":          {[]Runner{alone, alone}, ""},
 	} {
-		if got := wish.Short(test.runners); got != test.want {
+		if got := desired.Short(test.runners); got != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}

@@ -8,19 +8,19 @@ import (
 	"github.com/runnerctl/runnerctl/internal/secret"
 )
 
-// WishSchema is the version of the format of Wish.
-const WishSchema = 1
+// DesiredSchema is the version of the format of Desired.
+const DesiredSchema = 1
 
-// Wish is the desired state of a fleet that a supervisor maintains: one JSON document, which
+// Desired is the desired state of a fleet that a supervisor maintains: one JSON document, which
 // is rewritten as a whole on each change. It contains no secret.
-type Wish struct {
+type Desired struct {
 	Schema  int             `json:"schema"`
 	Count   int             `json:"count"`  // runners online
 	Spares  int             `json:"spares"` // started in addition, without an agent's credential; mode JIT only
 	Spec    Spec            `json:"spec"`
 	Ready   time.Duration   `json:"ready"`             // time limit of a start, in nanoseconds
 	Agent   string          `json:"agent_version"`     // of the image; "" if unknown
-	Rebuild json.RawMessage `json:"rebuild,omitempty"` // what the image is made from, for a rebuild
+	Rebuild json.RawMessage `json:"rebuild,omitempty"` // the inputs of the image, for a rebuild
 	Policy  Policy          `json:"-"`                 // belongs to the process that reconciles, so it is not stored
 }
 
@@ -68,9 +68,9 @@ type Engine interface {
 	// Give writes a spare's credential and the spec's certificates to its standard input. An
 	// error means that the agent did not receive all of it.
 	Give(ctx context.Context, runner Runner, credential secret.Text, spec Spec) error
-	// Autopsy returns a record of a runner whose container still exists and may still be
+	// PostMortem returns a record of a runner whose container still exists and may still be
 	// running. The record omits anything that could not be read.
-	Autopsy(ctx context.Context, runner Runner) (Record, error)
+	PostMortem(ctx context.Context, runner Runner) (Record, error)
 	// RemoveOrphans removes the fleet's volumes that belong to no container.
 	RemoveOrphans(ctx context.Context, fleet string) error
 }
@@ -90,7 +90,7 @@ const (
 	OutOfMem  ChangeKind = "oom"
 	Begun     ChangeKind = "start"
 	Destroyed ChangeKind = "destroy"
-	Stilled   ChangeKind = "pause"
+	Suspended ChangeKind = "pause"
 	Resumed   ChangeKind = "unpause"
 )
 
@@ -111,7 +111,7 @@ type Record struct {
 	SpecHash   string    `json:"spec_hash"`
 	Created    time.Time `json:"created"`
 	Started    time.Time `json:"started"`
-	Finished   time.Time `json:"finished"` // zero: it was still running at the autopsy
+	Finished   time.Time `json:"finished"` // zero: it was still running at the postMortem
 	ExitCode   int       `json:"exit_code"`
 	Verdict    string    `json:"verdict"` // the exit code in words
 	OOMKilled  bool      `json:"oom_killed"`
@@ -145,7 +145,7 @@ type EventKind string
 
 // The kinds.
 const (
-	SupervisorEvent EventKind = "supervisor" // it started, ended, or adopted a new Wish
+	SupervisorEvent EventKind = "supervisor" // it started, ended, or adopted a new Desired
 	OnlineEvent     EventKind = "online"     // a runner is ready for jobs
 	SpareEvent      EventKind = "spare"      // a spare is ready
 	EndedEvent      EventKind = "ended"      // a runner ended by itself
@@ -160,13 +160,13 @@ const (
 // NotHereError reports that an image can't be rebuilt where the supervisor runs.
 type NotHereError struct{ Why string }
 
-func (e *NotHereError) Error() string { return "the image can't be made anew from here: " + e.Why }
+func (e *NotHereError) Error() string { return "the image can't be rebuilt here: " + e.Why }
 
-// Store stores a fleet's Wish, records and events on its engine.
+// Store stores a fleet's Desired, records and events on its engine.
 type Store interface {
-	// Wish returns nil if there is none. A schema newer than WishSchema is an error.
-	Wish(ctx context.Context) (*Wish, error)
-	SaveWish(ctx context.Context, wish Wish) error
+	// Desired returns nil if there is none. A schema newer than DesiredSchema is an error.
+	Desired(ctx context.Context) (*Desired, error)
+	SaveDesired(ctx context.Context, desired Desired) error
 	// AppendEvents keeps the total size of all events within EventsSize.
 	AppendEvents(ctx context.Context, events []Event) error
 	Events(ctx context.Context) ([]Event, error)
@@ -206,13 +206,13 @@ const (
 // Standings lists all values of Standing.
 var Standings = []Standing{StandingStarting, StandingIdle, StandingBusy, StandingOffline, StandingSpare, StandingGoing}
 
-// Queues is an optional interface of a Forge.
+// Queues is an optional interface of a GitHub.
 type Queues interface {
 	// Queued returns how long a job waited for its runner; 0 if unknown.
 	Queued(ctx context.Context, jobURL, runner string) (time.Duration, error)
 }
 
-// Ages is an optional interface of a Forge.
+// Ages is an optional interface of a GitHub.
 type Ages interface {
 	// Deprecated returns the first day on which GitHub refuses the agent's version; zero if no
 	// day is set.

@@ -21,19 +21,19 @@ const (
 )
 
 const (
-	// autopsyLimit bounds the wait for an engine that hangs.
-	autopsyLimit = 20 * time.Second
-	autopsyLines = 2000
+	// postMortemLimit bounds the wait for an engine that hangs.
+	postMortemLimit = 20 * time.Second
+	autopsyLines    = 2000
 	// mostRead limits the bytes that are read from the agent's folder, where a job can leave
 	// anything.
 	mostRead = 64 << 20
 )
 
-// Autopsy records how a runner ended. Its container still exists and may still run. Data that
+// PostMortem records how a runner ended. Its container still exists and may still run. Data that
 // can't be read is left out of the record. A job may have forged any data that comes from the
 // runner.
-func (e *Engine) Autopsy(ctx context.Context, runner fleet.Runner) (fleet.Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, autopsyLimit)
+func (e *Engine) PostMortem(ctx context.Context, runner fleet.Runner) (fleet.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, postMortemLimit)
 	defer cancel()
 	info, err := e.api.ContainerInspect(ctx, runner.ContainerID)
 	if err != nil {
