@@ -373,7 +373,7 @@ func namespacesUsedUp(t *testing.T, hand byHand) {
 	}
 }
 
-// brokenSteps breaks a part of a runner for each deep step, and mends it.
+// brokenSteps breaks a part of a runner for each deep step, and fixes it.
 func brokenSteps(t *testing.T, hand byHand, pair selftest.Pair) {
 	for _, broken := range []struct{ step, breaking, mending string }{
 		{"run", "for f in /usr/*bin/runc; do mv $f $f.away; done", "for f in /usr/*bin/runc.away; do mv $f ${f%.away}; done"},
@@ -436,7 +436,7 @@ func startsOfFaultyImages(t *testing.T, hand byHand, tag string) {
 	}
 }
 
-// cured makes an image that is mended by a Dockerfile line which doctor prints, and checks
+// cured makes an image that is fixed by a Dockerfile line which doctor prints, and checks
 // that doctor complains of it no more than before.
 func cured(t *testing.T, api *client.Client, before []string, image, text, from, to string) string {
 	t.Helper()
@@ -506,7 +506,7 @@ func faultsOfTheMachine(t *testing.T) {
 	hand := handOf(t, engine.API, list(t, "ci")[0].ContainerID)
 	must(t, "down")
 
-	step(t, "the tun device can't be used", func(t *testing.T) { tunIsMended(t, engine, before) })
+	step(t, "the tun device can't be used", func(t *testing.T) { tunIsFixed(t, engine, before) })
 	step(t, "the bridge's MTU is larger than the uplink's", func(t *testing.T) {
 		// A sysfs shows the devices of the network in which it was mounted.
 		engine.Inside(t, "mkdir $DIR/groups; mount --rbind /sys/fs/cgroup $DIR/groups; mount -t sysfs sysfs /sys; mount --rbind $DIR/groups /sys/fs/cgroup")
@@ -527,8 +527,8 @@ func faultsOfTheMachine(t *testing.T) {
 	})
 }
 
-// tunIsMended breaks the engine's /dev/net/tun, and mends it with the fix that doctor prints.
-func tunIsMended(t *testing.T, engine *enginetest.Engine, before []string) {
+// tunIsFixed breaks the engine's /dev/net/tun, and fixes it with the fix that doctor prints.
+func tunIsFixed(t *testing.T, engine *enginetest.Engine, before []string) {
 	for _, fault := range []struct{ name, making, unmaking string }{
 		{"/dev/net/tun of mode 0600", "chmod 0600 /dev/net/tun", "true"},
 		{"no /dev/net/tun", "mount -t tmpfs tmpfs /dev/net", "umount /dev/net"},

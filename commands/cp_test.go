@@ -187,7 +187,7 @@ func cpThroughLinks(t *testing.T, api *client.Client, runner string) {
 	}
 }
 
-// cpWithAHostileTar copies with a tar of the job's own that sends whatever it likes.
+// cpWithAHostileTar copies with a tar of the job's own that sends an arbitrary stream.
 func cpWithAHostileTar(t *testing.T, runner string) {
 	writeMode(t, "elsewhere/secret", "kept", 0o600)
 	hostile := func(script string) {

@@ -384,7 +384,7 @@ const makeMetadataService = `
 	until bash -c ': </dev/tcp/169.254.169.254/80' 2>/dev/null; do sleep 0.1; done`
 
 // doctor fails on a machine with three faults. After its script ran there, doctor finds them
-// mended.
+// fixed.
 func TestFixScriptMends(t *testing.T) {
 	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 16384, TunMode: 0o600})
 	t.Chdir(t.TempDir())

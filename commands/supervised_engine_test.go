@@ -319,7 +319,7 @@ func main() {
 `
 
 // A supervisor's container in the background has few rights, keeps its credential from other
-// processes, and takes new wishes. After a kill it comes back.
+// processes, and takes new desired states. After a kill it comes back.
 func TestSupervisorContainer(t *testing.T) {
 	f := newAgentFleet(t, nil)
 	name := f.spec.Fleet

@@ -27,8 +27,8 @@ const (
 	HostNames   = "hosts"
 )
 
-// Common gives a command and its verbs the flag for colors, checks before they run what the
-// parser does not check, and turns a session.UsageError of their work into a usage error of the
+// Common gives a command and its verbs the flag for colors, adds checks that the parser lacks, and
+// turns a session.UsageError of their work into a usage error of the
 // command that ran.
 func Common(of cmdline.Command) {
 	if !slices.ContainsFunc(of.Flags, func(flag cli.Flag) bool { return flag.Names()[0] == "color" }) {
@@ -68,7 +68,7 @@ func Config() []cli.Flag {
 	}
 }
 
-// Color is the flag for colours.
+// Color is the flag for colors.
 func Color() cli.Flag {
 	return &cmdline.Choice{Flag: &cli.StringFlag{Name: "color", Usage: "use color `WHEN`: auto, always or never", Value: "auto", EnvVars: []string{"RUNNERCTL_COLOR"}, Category: "Output"}, Candidates: cmdline.Candidates{Words: []string{"auto", "always", "never"}}}
 }
@@ -110,7 +110,7 @@ func Settings(c *cli.Context) (config.Config, error) {
 	return loaded, err
 }
 
-// Theme returns the colours for a stream.
+// Theme returns the colors for a stream.
 func Theme(c *cli.Context, s session.Session, tty bool) (ui.Theme, error) {
 	mode, err := ui.ParseColorMode(c.String("color"))
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 
 // up ends although the jobs in GitHub's queue end each new runner at once.
 func TestConvergeWithALongQueue(t *testing.T) {
-	w := newWorld()
-	w.connect = (*world).through
+	w := newOutside()
+	w.connect = (*outside).through
 	done, err := converge(t, w, fleet.Desired{Count: 2, Spec: jitSpec, Ready: time.Second})
 	if err != nil || w.count("create") != 2 || done["ci-b"] != "daemon 26.1, had its job already" {
 		t.Errorf("error %v, %d runners made, reports %v; want 2 runners that had their job", err, w.count("create"), done)
@@ -23,8 +23,8 @@ func TestConvergeWithALongQueue(t *testing.T) {
 
 // A single run does not try again, and the other operations go on.
 func TestConvergeFails(t *testing.T) {
-	w := newWorld()
-	w.connect = func(w *world, name string) {
+	w := newOutside()
+	w.connect = func(w *outside, name string) {
 		if name != "ci-b" {
 			w.online(name)
 		}
@@ -40,7 +40,7 @@ func TestConvergeFails(t *testing.T) {
 }
 
 func TestConvergeWithoutGitHub(t *testing.T) {
-	w := newWorld()
+	w := newOutside()
 	w.listErrs = []error{errors.New("502")}
 	var list *ListError
 	if _, err := converge(t, w, fleet.Desired{Count: 1, Spec: jitSpec, Ready: time.Second}); !errors.As(err, &list) || list.URL != acme || len(w.events) > 0 {
@@ -61,7 +61,7 @@ func TestConvergePolicies(t *testing.T) {
 		"down":       {fleet.Policy{Down: true, JobWait: time.Minute}, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld()
+			w := newOutside()
 			old := jitSpec
 			old.ImageID = "sha256:0"
 			for _, name := range []string{"ci-x", "ci-y", "ci-z"} {
@@ -69,7 +69,7 @@ func TestConvergePolicies(t *testing.T) {
 				w.online(name)
 			}
 			least := 3
-			w.onRemove = func(w *world, _ string) {
+			w.onRemove = func(w *outside, _ string) {
 				online := 0
 				for name, one := range w.registrations {
 					if one.Online && w.runners[name].State == fleet.Running {
@@ -114,7 +114,7 @@ func TestSameNextPlan(t *testing.T) {
 
 				desired.Policy.Once = true
 				named := s.named
-				up := Controller{Fleet: "ci", Engine: s.world, Targets: fleet.Targets{acme: s.world}, NewName: s.newName}
+				up := Controller{Fleet: "ci", Engine: s.outside, Targets: fleet.Targets{acme: s.outside}, NewName: s.newName}
 				plan, err := up.Plan(context.Background(), desired)
 				if err != nil {
 					s.t.Fatal(err)
@@ -135,7 +135,7 @@ func TestSameNextPlan(t *testing.T) {
 // Ctrl-C ends the wait for a runner that does not answer.
 func TestConvergeIsInterruptedWhileSettling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+		w := newOutside()
 		one := w.standing("ci-a", jitSpec.Agent)
 		one.Problem = "dockerd does not run"
 		w.runners["ci-a"] = one

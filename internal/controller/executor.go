@@ -247,7 +247,7 @@ func (x *executor) removeEnded(ctx context.Context, o fleet.Operation) (post pos
 const staysBusy = "stays, it has a job"
 
 // remove first removes a runner's registration at GitHub. If GitHub refuses, the runner has a
-// job; a runner that is no longer registered gets none.
+// job; a runner without a registration gets none.
 func (x *executor) remove(ctx context.Context, o fleet.Operation) (text string, post postMortem, err error) {
 	runner := o.Runner
 	release := x.takeSlot(runner.Name, "stopping")

@@ -35,14 +35,14 @@ func removes(runners []fleet.Runner, orphans ...fleet.Registration) fleet.Plan {
 }
 
 // execute carries a plan out once, and returns the last report on each runner.
-func execute(t *testing.T, w *world, plan fleet.Plan, desired fleet.Desired) (map[string]string, error) {
+func execute(t *testing.T, w *outside, plan fleet.Plan, desired fleet.Desired) (map[string]string, error) {
 	t.Helper()
 	var progress told
 	err := executeIn(t.Context(), w, fleet.Targets{acme: w}, plan, desired, &progress)
 	return progress.done, err
 }
 
-func executeIn(ctx context.Context, w *world, targets fleet.Targets, plan fleet.Plan, desired fleet.Desired, progress Progress) error {
+func executeIn(ctx context.Context, w *outside, targets fleet.Targets, plan fleet.Plan, desired fleet.Desired, progress Progress) error {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	desired.Policy.Once, desired.Policy.Down = true, desired.Policy.JobWait > 0 || desired.Policy.Force
@@ -57,7 +57,7 @@ func executeIn(ctx context.Context, w *world, targets fleet.Targets, plan fleet.
 }
 
 // standing returns a runner that is up and online.
-func (w *world) standing(name string, agent fleet.Agent) fleet.Runner {
+func (w *outside) standing(name string, agent fleet.Agent) fleet.Runner {
 	w.online(name)
 	runner := fleet.Runner{Name: name, Fleet: "ci", ContainerID: "id-" + name, State: fleet.Running, Ready: true, DockerVersion: "26.1", Agent: agent}
 	w.runners[name] = runner
@@ -67,7 +67,7 @@ func (w *world) standing(name string, agent fleet.Agent) fleet.Runner {
 func TestUpWithAgents(t *testing.T) {
 	for _, spec := range []fleet.Spec{jitSpec, tokenSpec} {
 		t.Run(string(spec.Agent.Mode), func(t *testing.T) {
-			w := newWorld()
+			w := newOutside()
 			var names []string
 			for i := range 40 {
 				names = append(names, fmt.Sprintf("ci-%02d", i))
@@ -95,28 +95,28 @@ func TestNothingStaysOfWhatFails(t *testing.T) {
 	tests := []struct {
 		name   string
 		spec   fleet.Spec
-		change func(*world)
+		change func(*outside)
 		want   func(error) bool
 	}{
-		{"register", jitSpec, func(w *world) { w.registerErr = errors.New("no") }, func(err error) bool { return strings.Contains(err.Error(), "no") }},
-		{"create", jitSpec, func(w *world) { w.createErr = errors.New("disk full") }, func(err error) bool { return strings.Contains(err.Error(), "disk full") }},
-		{"never online", jitSpec, func(w *world) { w.connect = func(*world, string) {} }, func(err error) bool {
+		{"register", jitSpec, func(w *outside) { w.registerErr = errors.New("no") }, func(err error) bool { return strings.Contains(err.Error(), "no") }},
+		{"create", jitSpec, func(w *outside) { w.createErr = errors.New("disk full") }, func(err error) bool { return strings.Contains(err.Error(), "disk full") }},
+		{"never online", jitSpec, func(w *outside) { w.connect = func(*outside, string) {} }, func(err error) bool {
 			var late *fleet.NotOnlineError
 			return errors.As(err, &late) && late.State == fleet.Offline && late.Lines[0] == "its last line"
 		}},
-		{"never listed", tokenSpec, func(w *world) { w.connect = func(*world, string) {} }, func(err error) bool {
+		{"never listed", tokenSpec, func(w *outside) { w.connect = func(*outside, string) {} }, func(err error) bool {
 			var late *fleet.NotOnlineError
 			return errors.As(err, &late) && late.State == fleet.NotListed
 		}},
-		{"the agent ends", jitSpec, func(w *world) { w.connect = func(w *world, name string) { w.end(name, 7) } }, func(err error) bool {
+		{"the agent ends", jitSpec, func(w *outside) { w.connect = func(w *outside, name string) { w.end(name, 7) } }, func(err error) bool {
 			var ended *fleet.EndedError
 			return errors.As(err, &ended) && ended.Code == 7
 		}},
-		{"registered at the last moment", tokenSpec, func(w *world) { w.connect, w.onRemove = func(*world, string) {}, (*world).online }, func(err error) bool { return err != nil }},
+		{"registered at the last moment", tokenSpec, func(w *outside) { w.connect, w.onRemove = func(*outside, string) {}, (*outside).online }, func(err error) bool { return err != nil }},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld()
+			w := newOutside()
 			test.change(w)
 			_, err := execute(t, w, creates("ci-a", "ci-b"), fleet.Desired{Spec: test.spec, Ready: time.Second})
 			if err == nil || !test.want(err) {
@@ -134,8 +134,8 @@ func TestNothingStaysOfWhatFails(t *testing.T) {
 
 // If GitHub can't be queried, the runner may have a job, so it is removed gracefully.
 func TestUndoWithoutGitHubIsGraceful(t *testing.T) {
-	w := newWorld()
-	w.connect, w.unregisterErr = func(*world, string) {}, errors.New("502")
+	w := newOutside()
+	w.connect, w.unregisterErr = func(*outside, string) {}, errors.New("502")
 	if _, err := execute(t, w, creates("ci-a"), fleet.Desired{Spec: jitSpec, Ready: time.Second}); err == nil || !strings.Contains(err.Error(), "502") {
 		t.Error(err)
 	}
@@ -147,7 +147,7 @@ func TestUndoWithoutGitHubIsGraceful(t *testing.T) {
 // When all runners fail together, all slots are taken and each failure has something to undo.
 func TestAllFailTogether(t *testing.T) {
 	for _, interrupt := range []bool{false, true} {
-		w := newWorld()
+		w := newOutside()
 		w.createErr = errors.New("disk full")
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -186,8 +186,8 @@ func TestAllFailTogether(t *testing.T) {
 
 // A runner may finish its one job before the first check.
 func TestThroughAtOnce(t *testing.T) {
-	w := newWorld()
-	w.connect = (*world).through
+	w := newOutside()
+	w.connect = (*outside).through
 	done, err := execute(t, w, creates("ci-a"), fleet.Desired{Spec: jitSpec, Ready: time.Second})
 	if err != nil || done["ci-a"] != "daemon 26.1, had its job already" {
 		t.Error(done, err)
@@ -195,8 +195,8 @@ func TestThroughAtOnce(t *testing.T) {
 }
 
 func TestInterruptedUpWithAgents(t *testing.T) {
-	w := newWorld()
-	w.connect = func(w *world, name string) {
+	w := newOutside()
+	w.connect = func(w *outside, name string) {
 		if w.online(name); name == "ci-busy" {
 			one := w.registrations[name]
 			one.Busy = true
@@ -219,7 +219,7 @@ func TestInterruptedUpWithAgents(t *testing.T) {
 }
 
 func TestDown(t *testing.T) {
-	w := newWorld()
+	w := newOutside()
 	idle, busy := w.standing("ci-idle", jitSpec.Agent), w.standing("ci-busy", jitSpec.Agent)
 	ended := w.standing("ci-ended", jitSpec.Agent)
 	w.through("ci-ended")
@@ -251,7 +251,7 @@ func TestDown(t *testing.T) {
 // If a job begins between the look and the removal, GitHub's refusal reveals it.
 func TestJobThatBeginsMeanwhile(t *testing.T) {
 	for _, down := range []bool{true, false} {
-		w := newWorld()
+		w := newOutside()
 		runner := w.standing("ci-a", tokenSpec.Agent)
 		w.setBusy("ci-a", true)
 		desired := fleet.Desired{}
@@ -270,10 +270,10 @@ func TestJobThatBeginsMeanwhile(t *testing.T) {
 }
 
 func TestForce(t *testing.T) {
-	w := newWorld()
+	w := newOutside()
 	runner := w.standing("ci-a", tokenSpec.Agent)
 	w.setBusy("ci-a", true)
-	w.onRemove = func(w *world, name string) { time.AfterFunc(100*time.Millisecond, func() { w.setBusy(name, false) }) }
+	w.onRemove = func(w *outside, name string) { time.AfterFunc(100*time.Millisecond, func() { w.setBusy(name, false) }) }
 	started := time.Now()
 	if _, err := execute(t, w, removes([]fleet.Runner{runner}), fleet.Desired{Policy: fleet.Policy{JobWait: time.Hour, Force: true}}); err != nil {
 		t.Fatal(err)
@@ -294,8 +294,8 @@ func TestForce(t *testing.T) {
 	}
 }
 
-// converge runs the loop with the world's fleet, and returns the last report on each runner.
-func converge(t *testing.T, w *world, desired fleet.Desired) (map[string]string, error) {
+// converge runs the loop with the outside's fleet, and returns the last report on each runner.
+func converge(t *testing.T, w *outside, desired fleet.Desired) (map[string]string, error) {
 	t.Helper()
 	desired.Policy.Once = true
 	var progress told
@@ -312,19 +312,19 @@ func converge(t *testing.T, w *world, desired fleet.Desired) (map[string]string,
 func TestKeepWithAgents(t *testing.T) {
 	desired := fleet.Desired{Count: 1, Spec: jitSpec, Ready: 500 * time.Millisecond}
 	offline := fleet.Registration{URL: acme, ID: 1, Name: "ci-a"}
-	kept := func(w *world) bool {
+	kept := func(w *outside) bool {
 		runners, _ := w.all()
 		return slices.Equal(runners, []string{"ci-a"})
 	}
 	t.Run("online", func(t *testing.T) {
-		w := newWorld()
+		w := newOutside()
 		w.standing("ci-a", jitSpec.Agent)
 		if done, err := converge(t, w, desired); err != nil || len(done) > 0 || !kept(w) || w.lists != 1 {
 			t.Errorf("error %v, reports %v, runners %v, %d lists; want it untouched after one list", err, done, w.runners, w.lists)
 		}
 	})
 	t.Run("comes online", func(t *testing.T) {
-		w := newWorld()
+		w := newOutside()
 		w.standing("ci-a", jitSpec.Agent)
 		w.registrations["ci-a"] = offline
 		time.AfterFunc(100*time.Millisecond, func() { w.do(func() { w.online("ci-a") }) })
@@ -333,7 +333,7 @@ func TestKeepWithAgents(t *testing.T) {
 		}
 	})
 	t.Run("GitHub fails meanwhile", func(t *testing.T) {
-		w := newWorld()
+		w := newOutside()
 		w.standing("ci-a", jitSpec.Agent)
 		w.registrations["ci-a"] = offline
 		w.listErrs = append([]error{nil}, slices.Repeat([]error{errors.New("502")}, 100)...)
@@ -343,7 +343,7 @@ func TestKeepWithAgents(t *testing.T) {
 		}
 	})
 	t.Run("has a job", func(t *testing.T) {
-		w := newWorld()
+		w := newOutside()
 		w.standing("ci-a", jitSpec.Agent)
 		w.setBusy("ci-a", true)
 		if _, err := converge(t, w, desired); err != nil || !kept(w) {
@@ -351,7 +351,7 @@ func TestKeepWithAgents(t *testing.T) {
 		}
 	})
 	t.Run("offline all the time", func(t *testing.T) {
-		w := newWorld()
+		w := newOutside()
 		w.standing("ci-a", jitSpec.Agent)
 		w.registrations["ci-a"] = offline
 		done, err := converge(t, w, desired)
@@ -366,7 +366,7 @@ func TestKeepWithAgents(t *testing.T) {
 
 // A killed runnerctl may leave a runner without a credential. Such a runner soon ends.
 func TestKeptRunnerThatEnds(t *testing.T) {
-	w := newWorld()
+	w := newOutside()
 	w.standing("ci-a", jitSpec.Agent)
 	w.registrations["ci-a"] = fleet.Registration{URL: acme, ID: 1, Name: "ci-a"}
 	time.AfterFunc(100*time.Millisecond, func() { w.do(func() { w.end("ci-a", 78) }) })
@@ -384,7 +384,7 @@ func TestTakenName(t *testing.T) {
 	taken := func(name string) fleet.Registration {
 		return fleet.Registration{URL: "elsewhere", ID: 8, Name: name, Online: true}
 	}
-	w := newWorld()
+	w := newOutside()
 	w.hidden = map[string]fleet.Registration{"ci-b": taken("ci-b"), "ci-c": taken("ci-c")} // since the list was read
 	done, err := converge(t, w, fleet.Desired{Count: 1, Spec: jitSpec, Ready: time.Second})
 	if err != nil || done["ci-b"] != "the name is taken at GitHub, another one instead" || done["ci-d"] != "daemon 26.1, online" {
@@ -393,7 +393,7 @@ func TestTakenName(t *testing.T) {
 	if runners, registrations := w.all(); !slices.Equal(runners, []string{"ci-d"}) || !slices.Equal(registrations, runners) {
 		t.Errorf("runners %v, registrations %v; want ci-d only", runners, registrations)
 	}
-	w = newWorld()
+	w = newOutside()
 	w.hidden = map[string]fleet.Registration{"ci-b": taken("ci-b"), "ci-c": taken("ci-c"), "ci-d": taken("ci-d")}
 	if _, err := converge(t, w, fleet.Desired{Count: 1, Spec: jitSpec, Ready: time.Second}); !errors.Is(err, fleet.ErrNameTaken) || w.count("register") != drawings {
 		t.Errorf("error %v after %d names, want ErrNameTaken after %d", err, w.count("register"), drawings)
@@ -403,7 +403,7 @@ func TestTakenName(t *testing.T) {
 // down fails if a registration outlives it; up continues.
 func TestLeftRegistrations(t *testing.T) {
 	busy, connected := fleet.Registration{URL: acme, ID: 8, Name: "ci-busy"}, fleet.Registration{URL: acme, ID: 9, Name: "ci-conn", Online: true}
-	w := newWorld()
+	w := newOutside()
 	w.registrations["ci-busy"] = fleet.Registration{URL: acme, ID: 8, Name: "ci-busy", Busy: true} // since the list was read
 	_, err := execute(t, w, removes(nil, busy, connected), fleet.Desired{Policy: fleet.Policy{JobWait: time.Hour}})
 	for _, want := range []string{"runner ci-busy stays registered at " + acme + ": it has a job", "runner ci-conn stays registered at " + acme} {
@@ -419,7 +419,7 @@ func TestLeftRegistrations(t *testing.T) {
 
 // A token that expires halfway leaves whole runners, not halves.
 func TestTokenEndsInTheMidst(t *testing.T) {
-	w := newWorld()
+	w := newOutside()
 	denied := fmt.Errorf("401: %w", fleet.ErrDenied)
 	w.listErrs, w.unregisterErr = slices.Repeat([]error{denied}, 100), denied
 	_, err := execute(t, w, creates("ci-a", "ci-b"), fleet.Desired{Spec: jitSpec, Ready: 10 * time.Second})
@@ -434,12 +434,12 @@ func TestTokenEndsInTheMidst(t *testing.T) {
 // A list that fails is retried until the time limit; a denied one is not.
 func TestListsThatFail(t *testing.T) {
 	broken, denied := errors.New("502"), fmt.Errorf("401: %w", fleet.ErrDenied)
-	waiting := map[string]func(*testing.T, *world, time.Duration) error{
-		"up": func(t *testing.T, w *world, limit time.Duration) error {
+	waiting := map[string]func(*testing.T, *outside, time.Duration) error{
+		"up": func(t *testing.T, w *outside, limit time.Duration) error {
 			_, err := execute(t, w, creates("ci-a"), fleet.Desired{Spec: jitSpec, Ready: limit})
 			return err
 		},
-		"down": func(t *testing.T, w *world, limit time.Duration) error {
+		"down": func(t *testing.T, w *outside, limit time.Duration) error {
 			runner := w.standing("ci-a", jitSpec.Agent)
 			w.setBusy("ci-a", true)
 			time.AfterFunc(100*time.Millisecond, func() { w.setBusy("ci-a", false) })
@@ -449,19 +449,19 @@ func TestListsThatFail(t *testing.T) {
 	}
 	for name, wait := range waiting {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld()
+			w := newOutside()
 			w.listErrs = []error{broken, broken}
 			if err := wait(t, w, 10*time.Second); err != nil || w.lists < 3 {
 				t.Errorf("after %d lists: %v", w.lists, err)
 			}
-			w = newWorld()
+			w = newOutside()
 			w.listErrs = slices.Repeat([]error{broken}, 100)
 			err := wait(t, w, time.Second)
 			var cause interface{ Cause() string }
 			if !errors.Is(err, broken) || !errors.As(err, &cause) || cause.Cause() != "502" {
 				t.Errorf("the time is over: %v", err)
 			}
-			w = newWorld()
+			w = newOutside()
 			w.listErrs = slices.Repeat([]error{denied}, 100)
 			if err := wait(t, w, 10*time.Second); !errors.Is(err, fleet.ErrDenied) || w.lists != 1 {
 				t.Errorf("denied, after %d lists: %v", w.lists, err)

@@ -83,7 +83,7 @@ func TestNotAnswering(t *testing.T) {
 			for _, name := range s.onlineNames() {
 				breaks(s, name, cause)
 			}
-			s.onRemove = func(w *world, name string) {
+			s.onRemove = func(w *outside, name string) {
 				online := 0
 				for name, one := range w.registrations {
 					if one.Online && w.runners[name].State == fleet.Running {
@@ -103,12 +103,12 @@ func TestNotAnswering(t *testing.T) {
 	})
 }
 
-// A runner whose daemon is just being restarted is kept by up, and one that stays silent is
+// A runner whose daemon is just being restarted is kept by up, and a runner that stays silent is
 // replaced.
 func TestSettle(t *testing.T) {
 	for problem, lasts := range map[string]time.Duration{"dockerd does not run": 3 * time.Second, "/run/docker.sock is gone": time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld()
+			w := newOutside()
 			w.standing("ci-a", jitSpec.Agent)
 			breaks := func(problem string) {
 				w.do(func() { one := w.runners["ci-a"]; one.Problem = problem; w.runners["ci-a"] = one })

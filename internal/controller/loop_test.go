@@ -18,9 +18,9 @@ import (
 
 var supervisedSpec = fleet.Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1", Agent: fleet.Agent{Mode: fleet.JIT, URL: acme, Ephemeral: true}}
 
-// supervised is a world with a supervisor, in a synctest bubble.
+// supervised is an outside with a supervisor, in a synctest bubble.
 type supervised struct {
-	*world
+	*outside
 	t     *testing.T
 	store *memory
 	kill  context.CancelFunc
@@ -29,7 +29,7 @@ type supervised struct {
 	with  func(*Controller)
 }
 
-// supervise runs happens in a world with a supervisor that keeps desired, and checks that the
+// supervise runs happens in an outside with a supervisor that keeps desired, and checks that the
 // supervisor ends cleanly.
 func supervise(t *testing.T, desired fleet.Desired, prepare func(s *supervised), happens func(s *supervised)) {
 	t.Helper()
@@ -38,8 +38,8 @@ func supervise(t *testing.T, desired fleet.Desired, prepare func(s *supervised),
 			desired.Spec = supervisedSpec
 		}
 		desired.Schema, desired.Ready = fleet.DesiredSchema, time.Minute
-		s := &supervised{world: newWorld(), t: t, store: &memory{desired: &desired, records: map[string]fleet.Record{}}}
-		s.onRemove = func(_ *world, name string) {
+		s := &supervised{outside: newOutside(), t: t, store: &memory{desired: &desired, records: map[string]fleet.Record{}}}
+		s.onRemove = func(_ *outside, name string) {
 			if record, _ := s.store.Record(t.Context(), name); record == nil {
 				t.Errorf("%s is removed before there is a record of it", name)
 			}
@@ -56,7 +56,7 @@ func supervise(t *testing.T, desired fleet.Desired, prepare func(s *supervised),
 func (s *supervised) begin() {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	s.kill, s.ended = cancel, make(chan error, 1)
-	supervision := Controller{Fleet: "ci", Engine: s.world, Targets: fleet.Targets{acme: s.world}, Store: s.store, NewName: s.newName, Reload: make(chan struct{}),
+	supervision := Controller{Fleet: "ci", Engine: s.outside, Targets: fleet.Targets{acme: s.outside}, Store: s.store, NewName: s.newName, Reload: make(chan struct{}),
 		Rebuild: func(_ context.Context, desired fleet.Desired) (fleet.Desired, error) {
 			return desired, &fleet.NotHereError{Why: "nobody can"}
 		}}
@@ -92,7 +92,7 @@ func (s *supervised) after(pause time.Duration) {
 }
 
 // onlineNames returns the names of runners that can take jobs.
-func (w *world) onlineNames() (names []string) {
+func (w *outside) onlineNames() (names []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, one := range w.registrations {
@@ -103,7 +103,7 @@ func (w *world) onlineNames() (names []string) {
 	return names
 }
 
-func (w *world) count(event string) (count int) {
+func (w *outside) count(event string) (count int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, one := range w.events {
@@ -114,13 +114,13 @@ func (w *world) count(event string) (count int) {
 	return count
 }
 
-// paid returns the number of calls to the Forge.
-func (w *world) paid() (calls int) {
+// paid returns the number of calls to the GitHub client.
+func (w *outside) paid() (calls int) {
 	w.do(func() { calls = w.calls })
 	return calls
 }
 
-func (w *world) do(change func()) {
+func (w *outside) do(change func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change()
@@ -223,7 +223,7 @@ func TestJobsRunOnce(t *testing.T) {
 func TestCrashLoopBacksOff(t *testing.T) {
 	for _, online := range []bool{false, true} { // whether it ends before or after it came online
 		supervise(t, fleet.Desired{Count: 2, Spares: 1}, func(s *supervised) {
-			s.connect = func(w *world, name string) {
+			s.connect = func(w *outside, name string) {
 				if online {
 					w.online(name)
 					time.AfterFunc(2*time.Second, func() { w.do(func() { w.end(name, 1) }) })
@@ -242,14 +242,14 @@ func TestCrashLoopBacksOff(t *testing.T) {
 			if !online && s.told(fleet.BackOffEvent, "")[0].Last[0] != "its last line" {
 				t.Errorf("no last lines: %v", s.told(fleet.BackOffEvent, "")[0])
 			}
-			s.do(func() { s.connect = (*world).online })
+			s.do(func() { s.connect = (*outside).online })
 			s.after(10 * time.Minute)
 			s.whole(2, 1)
 
 			// A success resets the back-off, so pauses are short again.
 			short := len(s.told(fleet.BackOffEvent, "no runner is created for 1s: "))
 			for range 2 { // the second ends soon after its start
-				s.do(func() { s.end(youngest(s.world), 1) })
+				s.do(func() { s.end(youngest(s.outside), 1) })
 				s.after(5 * time.Second)
 			}
 			s.whole(2, 1)
@@ -319,7 +319,7 @@ func TestPhantoms(t *testing.T) {
 	})
 	t.Run("only in the list", func(t *testing.T) {
 		supervise(t, fleet.Desired{Count: 3}, func(s *supervised) {
-			s.with = func(supervision *Controller) { supervision.Targets[acme] = &lagging{world: s.world} }
+			s.with = func(supervision *Controller) { supervision.Targets[acme] = &lagging{outside: s.outside} }
 		}, func(s *supervised) {
 			s.after(10 * time.Minute)
 			if s.count("remove") > 0 {
@@ -340,15 +340,15 @@ func TestPhantoms(t *testing.T) {
 	})
 }
 
-// lagging is a Forge whose list loses a registration after a while, although Find still finds
+// lagging is a GitHub client whose list loses a registration after a while, although Find still finds
 // it.
 type lagging struct {
-	*world
+	*outside
 	asked int
 }
 
 func (l *lagging) Registrations(ctx context.Context) ([]fleet.Registration, error) {
-	all, err := l.world.Registrations(ctx)
+	all, err := l.outside.Registrations(ctx)
 	if l.asked++; l.asked > 5 {
 		all = slices.DeleteFunc(all, func(one fleet.Registration) bool { return one.Name == "ci-2222" })
 	}
@@ -356,7 +356,7 @@ func (l *lagging) Registrations(ctx context.Context) ([]fleet.Registration, erro
 }
 
 // youngest returns the youngest runner that is online.
-func youngest(w *world) (name string) {
+func youngest(w *outside) (name string) {
 	for _, runner := range w.runners {
 		if w.registrations[runner.Name].Online && (name == "" || runner.Created.After(w.runners[name].Created)) {
 			name = runner.Name
@@ -416,7 +416,7 @@ func TestRoll(t *testing.T) {
 		before := s.onlineNames()
 		s.setBusy(before[0], true)
 		fewest := 4
-		s.onRemove = func(w *world, _ string) {
+		s.onRemove = func(w *outside, _ string) {
 			online := 0
 			for name, one := range w.registrations {
 				if one.Online && w.runners[name].State == fleet.Running {
@@ -621,9 +621,9 @@ func TestFleetWithoutAgents(t *testing.T) {
 	})
 }
 
-// ageing is a Forge that reports deprecations.
+// ageing is a GitHub client that reports deprecations.
 type ageing struct {
-	*world
+	*outside
 	day time.Time
 }
 
@@ -633,7 +633,7 @@ func TestAgentAges(t *testing.T) {
 	for _, can := range []bool{true, false} {
 		supervise(t, fleet.Desired{Count: 2, Spares: 1, Agent: "2.330.0"}, func(s *supervised) {
 			s.with = func(supervision *Controller) {
-				supervision.Targets[acme] = &ageing{s.world, time.Now().Add(10 * 24 * time.Hour)}
+				supervision.Targets[acme] = &ageing{s.outside, time.Now().Add(10 * 24 * time.Hour)}
 				if can {
 					supervision.Rebuild = func(ctx context.Context, desired fleet.Desired) (fleet.Desired, error) {
 						sleep(ctx, 5*time.Minute)
@@ -673,7 +673,7 @@ func TestAgentAges(t *testing.T) {
 func TestOtherWishWhileRenewing(t *testing.T) {
 	supervise(t, fleet.Desired{Count: 2, Agent: "2.330.0"}, func(s *supervised) {
 		s.with = func(supervision *Controller) {
-			supervision.Targets[acme] = &ageing{s.world, time.Now().Add(24 * time.Hour)}
+			supervision.Targets[acme] = &ageing{s.outside, time.Now().Add(24 * time.Hour)}
 			supervision.Rebuild = func(ctx context.Context, desired fleet.Desired) (fleet.Desired, error) {
 				if desired.Count == 2 {
 					other := desired
@@ -695,7 +695,7 @@ func TestOtherWishWhileRenewing(t *testing.T) {
 
 func TestRefusedAgentIsRenewed(t *testing.T) {
 	supervise(t, fleet.Desired{Count: 2, Spares: 1}, func(s *supervised) {
-		s.connect = func(w *world, name string) {
+		s.connect = func(w *outside, name string) {
 			if w.runners[name].ImageID == "sha256:2" {
 				w.online(name)
 				return
@@ -733,7 +733,7 @@ func TestNoSecretIsTold(t *testing.T) {
 }
 
 // thousand adds a thousand healthy runners, and returns the Desired for them.
-func thousand(w *world) fleet.Desired {
+func thousand(w *outside) fleet.Desired {
 	desired := fleet.Desired{Count: 1000, Spec: supervisedSpec, Ready: time.Minute}
 	names := &supervised{}
 	for range desired.Count {
@@ -746,9 +746,9 @@ func thousand(w *world) fleet.Desired {
 
 func TestThousandRunnersCostFewCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+		w := newOutside()
 		desired := thousand(w)
-		s := &supervised{world: w, t: t, store: &memory{desired: &desired, records: map[string]fleet.Record{}}}
+		s := &supervised{outside: w, t: t, store: &memory{desired: &desired, records: map[string]fleet.Record{}}}
 		s.after(time.Second) // the runners are older than the first list
 		s.begin()
 		s.after(time.Minute)
@@ -769,7 +769,7 @@ func TestThousandRunnersCostFewCalls(t *testing.T) {
 }
 
 func TestThousandRunnersCostLittleTime(t *testing.T) {
-	w := newWorld()
+	w := newOutside()
 	desired := thousand(w)
 	l := newLoop(t.Context(), Controller{Fleet: "ci", Engine: w, Targets: fleet.Targets{acme: w}, Store: &memory{}}, desired)
 	for _, runner := range w.runners {
@@ -796,7 +796,7 @@ func TestThousandRunnersCostLittleTime(t *testing.T) {
 	}
 }
 
-// Whatever happens, in any order: afterwards the fleet is complete, with nothing left over.
+// After any events in any order, the fleet is complete, with nothing left over.
 func TestHeals(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -826,8 +826,8 @@ func TestHeals(t *testing.T) {
 					func() { s.unregisterErr = broken },
 					func() { s.createErr = broken },
 					func() { s.listErrs = append(s.listErrs, broken, broken, broken) },
-					func() { s.connect = func(w *world, name string) { w.end(name, 1) } },
-					func() { s.connect = func(*world, string) {} },
+					func() { s.connect = func(w *outside, name string) { w.end(name, 1) } },
+					func() { s.connect = func(*outside, string) {} },
 					func() {
 						s.knownErr = broken
 						for _, listener := range s.listeners {
@@ -838,7 +838,7 @@ func TestHeals(t *testing.T) {
 					func() { s.store.err = broken },
 				}
 				heal := func() {
-					s.registerErr, s.unregisterErr, s.createErr, s.listErrs, s.connect, s.knownErr, s.store.err = nil, nil, nil, nil, (*world).online, nil, nil
+					s.registerErr, s.unregisterErr, s.createErr, s.listErrs, s.connect, s.knownErr, s.store.err = nil, nil, nil, nil, (*outside).online, nil, nil
 				}
 				for range 60 {
 					s.after(time.Duration(random.IntN(20000)) * time.Millisecond)
@@ -905,8 +905,8 @@ func (c *counted) Ended(record fleet.Record) {
 	c.ended = append(c.ended, record)
 }
 
-// queueing is a Forge that reports how long jobs waited.
-type queueing struct{ *world }
+// queueing is a GitHub client that reports how long jobs waited.
+type queueing struct{ *outside }
 
 func (q *queueing) Queued(_ context.Context, jobURL, runner string) (time.Duration, error) {
 	if jobURL != acme+"/api/actions/runs/1" {
@@ -920,7 +920,7 @@ func TestMeter(t *testing.T) {
 	supervise(t, fleet.Desired{Count: 3, Spares: 1}, func(s *supervised) {
 		s.with = func(supervision *Controller) {
 			supervision.Meter = &meter
-			supervision.Targets[acme] = &queueing{s.world}
+			supervision.Targets[acme] = &queueing{s.outside}
 		}
 	}, func(s *supervised) {
 		s.after(5 * time.Second)
@@ -944,11 +944,11 @@ func TestMeter(t *testing.T) {
 func TestARunnerInTheMakingOutlivesItsSupervisor(t *testing.T) {
 	for name, spares := range map[string]int{"made": 0, "a spare given": 1} {
 		t.Run(name, func(t *testing.T) {
-			silent := func(*world, string) {}
+			silent := func(*outside, string) {}
 			supervise(t, fleet.Desired{Count: 1, Spares: spares}, func(s *supervised) {
 				s.connect = silent
 				if spares > 0 { // the spare gets its credential when the existing runner ends
-					s.connect = func(w *world, name string) {
+					s.connect = func(w *outside, name string) {
 						w.online(name)
 						w.connect = silent
 					}
@@ -967,7 +967,7 @@ func TestARunnerInTheMakingOutlivesItsSupervisor(t *testing.T) {
 							s.online(name)
 						}
 					}
-					s.connect = (*world).online
+					s.connect = (*outside).online
 				})
 				if got := len(s.onlineNames()); got != 1 {
 					runners, registrations := s.all()

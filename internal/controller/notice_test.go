@@ -15,7 +15,7 @@ import (
 func TestGitHubNoticesLate(t *testing.T) {
 	for late, stays := range map[time.Duration]bool{time.Second: false, 90 * time.Second: false, time.Hour: true} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld()
+			w := newOutside()
 			crashed := w.standing("ci-a", jitSpec.Agent)
 			crashed.State, crashed.Ready, crashed.ExitCode = fleet.Exited, false, 137
 			w.runners["ci-a"] = crashed
@@ -37,7 +37,7 @@ func TestGitHubNoticesLate(t *testing.T) {
 // An interrupt ends the wait for GitHub to notice a runner's end.
 func TestNoticeIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+		w := newOutside()
 		crashed := w.standing("ci-a", jitSpec.Agent)
 		crashed.State = fleet.Exited
 		w.setBusy("ci-a", true)

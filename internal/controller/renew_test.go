@@ -9,9 +9,9 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// dated is a Forge whose deprecation day can be changed by the test.
+// dated is a GitHub client whose deprecation day can be changed by the test.
 type dated struct {
-	*world
+	*outside
 	days  atomic.Int64
 	asked atomic.Int64
 }
@@ -28,9 +28,9 @@ func TestAgentTooOldToRegister(t *testing.T) {
 	spec.Agent.Mode = fleet.Token
 	github := &dated{}
 	supervise(t, fleet.Desired{Count: 2, Agent: "2.330.0", Spec: spec}, func(s *supervised) {
-		github.world = s.world
+		github.outside = s.outside
 		github.days.Store(30)
-		s.connect = func(w *world, name string) {
+		s.connect = func(w *outside, name string) {
 			if w.runners[name].ImageID != "sha256:2" && github.days.Load() < 0 {
 				w.end(name, fleet.NotSetUp)
 				return

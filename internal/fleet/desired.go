@@ -23,7 +23,7 @@ func (w Desired) Equal(other Desired) bool {
 }
 
 // Short describes how a fleet differs from the desired state; "" if nothing. Spares don't
-// count, and a runner that has a job counts as good whatever its spec, so that nobody has to
+// count, and a runner that has a job counts as good independently of its spec, so that nobody has to
 // wait for jobs to end.
 func (w Desired) Short(runners []Runner) string {
 	hash := w.Spec.Hash()

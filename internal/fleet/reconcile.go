@@ -83,7 +83,7 @@ type decision struct {
 	adopted map[string]bool // by this plan
 
 	// Operations in progress and planned ones: to make a runner, to make a spare, to replace a
-	// runner, and all that may take runners away from jobs.
+	// runner, and all that may make runners unavailable to jobs.
 	making, preparing, replacing, underWay int
 }
 

@@ -33,7 +33,7 @@ func Log(w io.Writer, runners []string, style LogStyle) func(fleet.LogLine) {
 	}
 }
 
-// textLines starts each line with its runner's name, in a colour of its own.
+// textLines starts each line with its runner's name, in a color of its own.
 func textLines(w io.Writer, runners []string, style LogStyle) func(fleet.LogLine) {
 	width := 0
 	for _, name := range runners {

@@ -14,9 +14,9 @@ import (
 
 const acme = "https://github.com/acme"
 
-// world is an Engine and a Forge in one, so that each sees changes of the other: an agent
+// outside is an Engine and a GitHub client in one, so that each sees changes of the other: an agent
 // connects once its runner has a credential.
-type world struct {
+type outside struct {
 	mu            sync.Mutex
 	runners       map[string]fleet.Runner
 	registrations map[string]fleet.Registration
@@ -29,8 +29,8 @@ type world struct {
 	registerErr, createErr error
 	unregisterErr          error
 	creating               func()                      // called before each creation
-	connect                func(w *world, name string) // behavior of an agent after its start
-	onRemove               func(w *world, name string)
+	connect                func(w *outside, name string) // behavior of an agent after its start
+	onRemove               func(w *outside, name string)
 
 	// For supervisors.
 	knownErr  error
@@ -40,15 +40,15 @@ type world struct {
 	worked    map[string]bool // runners that had a job
 }
 
-func newWorld() *world {
-	return &world{runners: map[string]fleet.Runner{}, registrations: map[string]fleet.Registration{}, worked: map[string]bool{}, connect: (*world).online}
+func newOutside() *outside {
+	return &outside{runners: map[string]fleet.Runner{}, registrations: map[string]fleet.Registration{}, worked: map[string]bool{}, connect: (*outside).online}
 }
 
-func (w *world) note(format string, args ...any) {
+func (w *outside) note(format string, args ...any) {
 	w.events = append(w.events, fmt.Sprintf(format, args...))
 }
 
-func (w *world) online(name string) {
+func (w *outside) online(name string) {
 	one := w.registrations[name]
 	if one.ID == 0 { // registered by token
 		w.nextID++
@@ -58,9 +58,9 @@ func (w *world) online(name string) {
 	w.registrations[name] = one
 }
 
-func (w *world) through(name string) { w.end(name, 0) }
+func (w *outside) through(name string) { w.end(name, 0) }
 
-func (w *world) end(name string, code int) {
+func (w *outside) end(name string, code int) {
 	runner := w.runners[name]
 	runner.State, runner.ExitCode = fleet.Exited, code
 	w.runners[name] = runner
@@ -72,14 +72,14 @@ func (w *world) end(name string, code int) {
 	}
 }
 
-func (w *world) disconnect(name string) {
+func (w *outside) disconnect(name string) {
 	if one, listed := w.registrations[name]; listed {
 		one.Online = false
 		w.registrations[name] = one
 	}
 }
 
-func (w *world) setBusy(name string, busy bool) {
+func (w *outside) setBusy(name string, busy bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	one := w.registrations[name]
@@ -87,7 +87,7 @@ func (w *world) setBusy(name string, busy bool) {
 	w.registrations[name] = one
 }
 
-func (w *world) all() (runners, registrations []string) {
+func (w *outside) all() (runners, registrations []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name := range w.runners {
@@ -103,17 +103,17 @@ func (w *world) all() (runners, registrations []string) {
 
 // Methods of Engine.
 
-func (w *world) LastLines(context.Context, fleet.Runner, int) []string {
+func (w *outside) LastLines(context.Context, fleet.Runner, int) []string {
 	return []string{"its last line"}
 }
-func (w *world) Ended(_ context.Context, of fleet.Runner) (int, bool, error) {
+func (w *outside) Ended(_ context.Context, of fleet.Runner) (int, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	runner := w.runners[of.Name]
 	return runner.ExitCode, runner.State == fleet.Exited, nil
 }
 
-func (w *world) Create(_ context.Context, name string, spec fleet.Spec, credential secret.Text) (fleet.Runner, error) {
+func (w *outside) Create(_ context.Context, name string, spec fleet.Spec, credential secret.Text) (fleet.Runner, error) {
 	if w.creating != nil {
 		w.creating()
 	}
@@ -133,13 +133,13 @@ func (w *world) Create(_ context.Context, name string, spec fleet.Spec, credenti
 	return fleet.Runner{Name: name, Fleet: spec.Fleet, ContainerID: runner.ContainerID}, nil
 }
 
-func (w *world) start(name string, spec fleet.Spec) fleet.Runner {
+func (w *outside) start(name string, spec fleet.Spec) fleet.Runner {
 	runner := fleet.Runner{Name: name, Fleet: spec.Fleet, ContainerID: "id-" + name, State: fleet.Running, Created: time.Now(), Agent: spec.Agent, ImageID: spec.ImageID, SpecHash: spec.Hash()}
 	w.runners[name] = runner
 	return runner
 }
 
-func (w *world) connects(name string) {
+func (w *outside) connects(name string) {
 	time.AfterFunc(10*time.Millisecond, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -149,7 +149,7 @@ func (w *world) connects(name string) {
 	})
 }
 
-func (w *world) WaitReady(ctx context.Context, _ fleet.Runner) (string, error) {
+func (w *outside) WaitReady(ctx context.Context, _ fleet.Runner) (string, error) {
 	select {
 	case <-ctx.Done():
 		return "", ctx.Err()
@@ -158,22 +158,22 @@ func (w *world) WaitReady(ctx context.Context, _ fleet.Runner) (string, error) {
 	}
 }
 
-func (w *world) Cancel(_ context.Context, runner fleet.Runner) error {
+func (w *outside) Cancel(_ context.Context, runner fleet.Runner) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("cancel %s", runner.Name)
 	return nil
 }
 
-func (w *world) Remove(_ context.Context, runner fleet.Runner) error {
+func (w *outside) Remove(_ context.Context, runner fleet.Runner) error {
 	return w.removed("remove", runner)
 }
 
-func (w *world) RemoveAtOnce(_ context.Context, runner fleet.Runner) error {
+func (w *outside) RemoveAtOnce(_ context.Context, runner fleet.Runner) error {
 	return w.removed("remove at once", runner)
 }
 
-func (w *world) removed(how string, runner fleet.Runner) error {
+func (w *outside) removed(how string, runner fleet.Runner) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("%s %s", how, runner.Name)
@@ -186,9 +186,9 @@ func (w *world) removed(how string, runner fleet.Runner) error {
 	return nil
 }
 
-// Methods of Forge.
+// Methods of GitHub.
 
-func (w *world) Register(_ context.Context, name string, agent fleet.Agent) (secret.Text, error) {
+func (w *outside) Register(_ context.Context, name string, agent fleet.Agent) (secret.Text, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("register %s", name)
@@ -206,7 +206,7 @@ func (w *world) Register(_ context.Context, name string, agent fleet.Agent) (sec
 	return secret.New(string(agent.Mode) + " for " + name), nil
 }
 
-func (w *world) Registrations(context.Context) (all []fleet.Registration, err error) {
+func (w *outside) Registrations(context.Context) (all []fleet.Registration, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lists++
@@ -224,7 +224,7 @@ func (w *world) Registrations(context.Context) (all []fleet.Registration, err er
 	return all, nil
 }
 
-func (w *world) Find(_ context.Context, name string) (*fleet.Registration, error) {
+func (w *outside) Find(_ context.Context, name string) (*fleet.Registration, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls++
@@ -234,7 +234,7 @@ func (w *world) Find(_ context.Context, name string) (*fleet.Registration, error
 	return nil, nil
 }
 
-func (w *world) Unregister(_ context.Context, registration fleet.Registration) error {
+func (w *outside) Unregister(_ context.Context, registration fleet.Registration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls++
@@ -250,13 +250,13 @@ func (w *world) Unregister(_ context.Context, registration fleet.Registration) e
 	return nil
 }
 
-func (w *world) JobURLs(context.Context) (map[string]string, error) {
+func (w *outside) JobURLs(context.Context) (map[string]string, error) {
 	return nil, errors.ErrUnsupported
 }
 
 // tell sends a change to all listeners. It drops changes for slow listeners, which still see
 // the result in their next look.
-func (w *world) tell(change fleet.Change) {
+func (w *outside) tell(change fleet.Change) {
 	for _, listener := range w.listeners {
 		select {
 		case listener <- change:
@@ -265,7 +265,7 @@ func (w *world) tell(change fleet.Change) {
 	}
 }
 
-func (w *world) Changes(ctx context.Context, _ string) (<-chan fleet.Change, error) {
+func (w *outside) Changes(ctx context.Context, _ string) (<-chan fleet.Change, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.knownErr != nil {
@@ -277,7 +277,7 @@ func (w *world) Changes(ctx context.Context, _ string) (<-chan fleet.Change, err
 	return listener, nil
 }
 
-func (w *world) hangUp(listener chan fleet.Change) {
+func (w *outside) hangUp(listener chan fleet.Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if i := slices.Index(w.listeners, listener); i >= 0 {
@@ -286,7 +286,7 @@ func (w *world) hangUp(listener chan fleet.Change) {
 	}
 }
 
-func (w *world) Known(_ context.Context, fleet string) (all []fleet.Runner, err error) {
+func (w *outside) Known(_ context.Context, fleet string) (all []fleet.Runner, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.knownErr != nil {
@@ -301,7 +301,7 @@ func (w *world) Known(_ context.Context, fleet string) (all []fleet.Runner, err 
 	return all, nil
 }
 
-func (w *world) Look(_ context.Context, of fleet.Runner) fleet.Runner {
+func (w *outside) Look(_ context.Context, of fleet.Runner) fleet.Runner {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	one := w.runners[of.Name]
@@ -309,7 +309,7 @@ func (w *world) Look(_ context.Context, of fleet.Runner) fleet.Runner {
 	return of
 }
 
-func (w *world) CreateSpare(_ context.Context, name string, spec fleet.Spec) (fleet.Runner, error) {
+func (w *outside) CreateSpare(_ context.Context, name string, spec fleet.Spec) (fleet.Runner, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("spare %s", name)
@@ -322,7 +322,7 @@ func (w *world) CreateSpare(_ context.Context, name string, spec fleet.Spec) (fl
 	return fleet.Runner{Name: name, Fleet: spec.Fleet, ContainerID: runner.ContainerID}, nil
 }
 
-func (w *world) Give(_ context.Context, of fleet.Runner, credential secret.Text, _ fleet.Spec) error {
+func (w *outside) Give(_ context.Context, of fleet.Runner, credential secret.Text, _ fleet.Spec) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("give %s", of.Name)
@@ -336,7 +336,7 @@ func (w *world) Give(_ context.Context, of fleet.Runner, credential secret.Text,
 	return nil
 }
 
-func (w *world) PostMortem(_ context.Context, of fleet.Runner) (fleet.Record, error) {
+func (w *outside) PostMortem(_ context.Context, of fleet.Runner) (fleet.Record, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	runner := w.runners[of.Name]
@@ -347,7 +347,7 @@ func (w *world) PostMortem(_ context.Context, of fleet.Runner) (fleet.Record, er
 	return record, nil
 }
 
-func (w *world) RemoveOrphans(context.Context, string) error {
+func (w *outside) RemoveOrphans(context.Context, string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.orphaned++
