@@ -28,7 +28,7 @@ type outside struct {
 
 	registerErr, createErr error
 	unregisterErr          error
-	creating               func()                      // called before each creation
+	creating               func()                        // called before each creation
 	connect                func(w *outside, name string) // behavior of an agent after its start
 	onRemove               func(w *outside, name string)
 
