@@ -404,7 +404,7 @@ func faultsOfTheImage(t *testing.T) {
 	before, _ := complaints(t, "--image", tag)
 	t.Run("newuidmap is setuid", func(t *testing.T) {
 		_, remedies := complaints(t, "--image", "runnerctl-test/fault:0")
-		mended := cured(t, api, before, "runnerctl-test/fault:0", remedies["image.newuidmap"].Text, "in the Dockerfile: RUN ", " cap_setgid+ep /usr/bin/newgidmap")
+		mended := cured(t, api, before, "runnerctl-test/fault:0", dockerfileLine{remedies["image.newuidmap"].Text, "in the Dockerfile: RUN ", " cap_setgid+ep /usr/bin/newgidmap"})
 		if _, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) { config.Image = mended }); said != "" {
 			t.Errorf("a start with newuidmap mended as printed says %s, want nothing", said)
 		}
@@ -436,16 +436,20 @@ func startsOfFaultyImages(t *testing.T, hand byHand, tag string) {
 	}
 }
 
+// dockerfileLine is a line for a Dockerfile within a text of doctor, by its neighbours in the text.
+// The end belongs to the line.
+type dockerfileLine struct{ text, from, to string }
+
 // cured makes an image that is fixed by a Dockerfile line which doctor prints, and checks
 // that doctor complains of it no more than before.
-func cured(t *testing.T, api *client.Client, before []string, image, text, from, to string) string {
+func cured(t *testing.T, api *client.Client, before []string, image string, in dockerfileLine) string {
 	t.Helper()
-	_, line, _ := strings.Cut(text, from)
-	line, _, found := strings.Cut(line, to)
+	_, line, _ := strings.Cut(in.text, in.from)
+	line, _, found := strings.Cut(line, in.to)
 	if !found {
-		t.Fatalf("no line for a Dockerfile between %q and %q in: %s", from, to, text)
+		t.Fatalf("no line for a Dockerfile between %q and %q in: %s", in.from, in.to, in.text)
 	}
-	line = strings.ReplaceAll(line, "NAME", "runner") + to
+	line = strings.ReplaceAll(line, "NAME", "runner") + in.to
 	if err := buildImage(t, api, image+"-cured", "FROM "+image+"\nUSER root\nRUN "+line+"\nUSER 1001:1001\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -461,7 +465,7 @@ func overlappingRanges(t *testing.T, hand byHand, tag string, before []string) {
 		t.Fatal(err)
 	}
 	remedy := checked(t, "two subordinate ranges that overlap, in an image", before, "--image", overlap)
-	cured(t, hand.api, before, overlap, remedy.Text, "one line each: ", " >/etc/subuid")
+	cured(t, hand.api, before, overlap, dockerfileLine{remedy.Text, "one line each: ", " >/etc/subuid"})
 	newuidmap := func(more string) string {
 		_, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) {
 			config.Image, config.Entrypoint = overlap, []string{"sh", "-c", "unshare --user sleep 5 & sleep 1; newuidmap $! 0 1001 1 1 100000 65536 " + more + " && echo mapped"}

@@ -151,7 +151,7 @@ func testNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
 	var files []string
-	for _, folder := range []string{".", "../ghapi", "../internal/fleet", "../internal/ghsim"} {
+	for _, folder := range []string{".", "../ghapi", "../internal/controller", "../internal/fleet", "../internal/ghsim"} {
 		found, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
 		if err != nil {
 			t.Fatal(err)

@@ -235,8 +235,8 @@ func TestDoctorOfAPrivateEngine(t *testing.T) {
 	if space := checks["storage.space"]; space.Status != doctor.Warn || !strings.HasPrefix(space.Observed, "0 GiB") {
 		t.Errorf("got %+v, want %s with 0 GiB", space, doctor.Warn)
 	}
-	if probe := checks["engine.containers"]; probe.Status != doctor.Skip || !strings.Contains(probe.Observed, "no image yet") { // the test binary needs shared libraries
-		t.Errorf("got %+v, want %s with %q", probe, doctor.Skip, "no image yet")
+	if probe := checks["engine.containers"]; probe.Status != doctor.Skip || !strings.Contains(probe.Observed, "no image for the probe yet") { // the test binary needs shared libraries
+		t.Errorf("got %+v, want %s with %q", probe, doctor.Skip, "no image for the probe yet")
 	}
 	program := ownBinary(t)
 	probedByProgram(t, engine, program, 0)

@@ -77,7 +77,7 @@ var worldInputs = []input{
 	},
 	{
 		ID: "sysctl-of-the-host", Group: "Kernel settings", Input: "sudo sysctl -w vm.max_map_count=99999999", Result: outcomeOfHost, Note: "the error shows the command for the host",
-		Script: refuses + `refuses 1 "on the host: sysctl -w 'vm.max_map_count=99999999'" sudo sysctl -w vm.max_map_count=99999999
+		Script: refuses + `refuses 1 "on the host, run: sysctl -w 'vm.max_map_count=99999999'" sudo sysctl -w vm.max_map_count=99999999
 			refuses 1 "belongs to the runner's host" sudo sysctl -w vm.swappiness=1`,
 	},
 	{

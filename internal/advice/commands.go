@@ -48,6 +48,12 @@ func commandFor(err error) string {
 		return "runnerctl host drain " + e.Host + " removes the existing ones; --count N overrides the setting"
 	case *session.NoRunnerError:
 		return "runnerctl ps --all lists them"
+	case *session.UnaskedError:
+		own := hint.Of(e.Unwrap())
+		if own != "" {
+			own += "; "
+		}
+		return own + "runnerctl down --force continues without GitHub, which removes such runners by itself after a day (with ephemeral: false, after two weeks)"
 	case *supervisor.NotConvergedError:
 		return "its supervisor continues: runnerctl events -f follows it; runners.readyTimeout gives a slow start more time"
 	case *supervisor.NotStartedError:

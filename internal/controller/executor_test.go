@@ -38,15 +38,16 @@ func removes(runners []fleet.Runner, orphans ...fleet.Registration) fleet.Plan {
 func execute(t *testing.T, w *outside, plan fleet.Plan, desired fleet.Desired) (map[string]string, error) {
 	t.Helper()
 	var progress told
-	err := executeIn(t.Context(), w, fleet.Targets{acme: w}, plan, desired, &progress)
+	err := executeIn(t.Context(), Controller{Engine: w, Targets: fleet.Targets{acme: w}, Progress: &progress}, plan, desired)
 	return progress.done, err
 }
 
-func executeIn(ctx context.Context, w *outside, targets fleet.Targets, plan fleet.Plan, desired fleet.Desired, progress Progress) error {
+func executeIn(ctx context.Context, c Controller, plan fleet.Plan, desired fleet.Desired) error {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	desired.Policy.Once, desired.Policy.Down = true, desired.Policy.JobWait > 0 || desired.Policy.Force
-	l := newLoop(life, Controller{Fleet: "ci", Engine: w, Targets: targets, Progress: progress}, desired)
+	c.Fleet = "ci"
+	l := newLoop(life, c, desired)
 	for _, operation := range plan.Operations {
 		if operation.Runner.Name != "" {
 			l.observed[operation.Name] = &fleet.Observed{Runner: operation.Runner}
@@ -168,7 +169,7 @@ func TestAllFailTogether(t *testing.T) {
 		}
 		ended := make(chan error, 1)
 		go func() {
-			ended <- executeIn(ctx, w, fleet.Targets{acme: w}, creates(names...), fleet.Desired{Spec: jitSpec, Ready: time.Second}, &told{})
+			ended <- executeIn(ctx, Controller{Engine: w, Targets: fleet.Targets{acme: w}, Progress: &told{}}, creates(names...), fleet.Desired{Spec: jitSpec, Ready: time.Second})
 		}()
 		select {
 		case err := <-ended:
@@ -209,7 +210,7 @@ func TestInterruptedUpWithAgents(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	interrupted := errors.New("interrupted")
 	time.AfterFunc(700*time.Millisecond, func() { cancel(interrupted) })
-	err := executeIn(ctx, w, fleet.Targets{acme: w}, creates("ci-a", "ci-busy", "ci-late"), fleet.Desired{Spec: jitSpec, Ready: 10 * time.Second}, &told{})
+	err := executeIn(ctx, Controller{Engine: w, Targets: fleet.Targets{acme: w}, Progress: &told{}}, creates("ci-a", "ci-busy", "ci-late"), fleet.Desired{Spec: jitSpec, Ready: 10 * time.Second})
 	if !errors.Is(err, interrupted) {
 		t.Error(err)
 	}
@@ -286,10 +287,10 @@ func TestForce(t *testing.T) {
 	}
 	// The same without any access to GitHub.
 	runner = w.standing("ci-b", jitSpec.Agent)
-	if err := executeIn(t.Context(), w, nil, removes([]fleet.Runner{runner}), fleet.Desired{Policy: fleet.Policy{JobWait: time.Hour, Force: true}}, &told{}); err != nil {
+	if err := executeIn(t.Context(), Controller{Engine: w}, removes([]fleet.Runner{runner}), fleet.Desired{Policy: fleet.Policy{JobWait: time.Hour, Force: true}}); err != nil {
 		t.Error(err)
 	}
-	if err := executeIn(t.Context(), w, nil, removes([]fleet.Runner{runner}), fleet.Desired{Policy: fleet.Policy{JobWait: time.Hour}}, &told{}); err == nil {
+	if err := executeIn(t.Context(), Controller{Engine: w}, removes([]fleet.Runner{runner}), fleet.Desired{Policy: fleet.Policy{JobWait: time.Hour}}); err == nil {
 		t.Error("a runner was removed whose registration stays")
 	}
 }

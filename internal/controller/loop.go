@@ -49,7 +49,7 @@ func (l *loop) supervise(ctx, life context.Context, stop context.CancelFunc) {
 	l.firstLists(ctx)
 	l.firstSpares(ctx)
 	for ctx.Err() == nil {
-		l.pass(ctx)
+		_, _ = l.pass(ctx) // a supervisor's pass reports its errors itself
 		l.wait(ctx, wake)
 		l.catchUp()
 	}
@@ -357,7 +357,7 @@ func (l *loop) pass(ctx context.Context) (fleet.Plan, error) {
 // that nobody waits for them.
 func (l *loop) begins(plan fleet.Plan) bool {
 	return slices.ContainsFunc(plan.Operations, func(o fleet.Operation) bool {
-		return !o.Deferred && !(l.desired.Policy.Once && o.Action == fleet.MakeSpare)
+		return !o.Deferred && (!l.desired.Policy.Once || o.Action != fleet.MakeSpare)
 	})
 }
 

@@ -113,7 +113,7 @@ func (l *listener) connect() *listener {
 		l.t.Fatalf("%d %s, want 200", status, said)
 	}
 	var reply struct{ SessionID string }
-	l.call(l.token, "POST", l.broker+"session", l.agent(), 200, &reply)
+	l.call(l.token, exchange{"POST", l.broker + "session", l.agent(), 200, &reply})
 	l.session = reply.SessionID
 	return l
 }
@@ -134,20 +134,28 @@ func (l *listener) message(session, status string) string {
 	return l.broker + "message" + l.query(session, status) + "&disableUpdate=true"
 }
 
-func (l *listener) call(token, method, address string, body any, status int, into any) {
+// exchange is a request with the expected status, and the target of its answer.
+type exchange struct {
+	method, address string
+	body            any
+	status          int
+	into            any
+}
+
+func (l *listener) call(token string, of exchange) {
 	l.t.Helper()
-	encoded, err := json.Marshal(body)
+	encoded, err := json.Marshal(of.body)
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	request, err := http.NewRequest(method, address, bytes.NewReader(encoded))
+	request, err := http.NewRequest(of.method, of.address, bytes.NewReader(encoded))
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	if strings.Contains(address, "/blobs/") {
+	if strings.Contains(of.address, "/blobs/") {
 		request.Header.Set("x-ms-blob-type", "AppendBlob")
 	}
 	response, err := http.DefaultClient.Do(request)
@@ -159,12 +167,12 @@ func (l *listener) call(token, method, address string, body any, status int, int
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if response.StatusCode != status {
-		l.t.Fatalf("%s %s: %s, want %d: %s", method, address, response.Status, status, content)
+	if response.StatusCode != of.status {
+		l.t.Fatalf("%s %s: %s, want %d: %s", of.method, of.address, response.Status, of.status, content)
 	}
-	if into != nil {
-		if err := json.Unmarshal(content, into); err != nil {
-			l.t.Fatalf("%s %s: %v: %s", method, address, err, content)
+	if of.into != nil {
+		if err := json.Unmarshal(content, of.into); err != nil {
+			l.t.Fatalf("%s %s: %v: %s", of.method, of.address, err, content)
 		}
 	}
 }
@@ -182,7 +190,7 @@ func (l *listener) poll(status int) ref {
 	if status == 200 {
 		into = &message
 	}
-	l.call(l.token, "GET", l.message(l.session, "Online"), nil, status, into)
+	l.call(l.token, exchange{"GET", l.message(l.session, "Online"), nil, status, into})
 	var found ref
 	if status == 200 {
 		if err := json.Unmarshal([]byte(message.Body), &found); err != nil || message.MessageType != "RunnerJobRequest" {
@@ -203,7 +211,7 @@ func (l *listener) acquire(of ref, status int) (job string, plan string, token s
 			}
 		}
 	}
-	l.call(l.token, "POST", of.Service+"acquirejob", map[string]string{"jobMessageId": of.Request, "runnerOS": "Linux"}, status, &message)
+	l.call(l.token, exchange{"POST", of.Service + "acquirejob", map[string]string{"jobMessageId": of.Request, "runnerOS": "Linux"}, status, &message})
 	if status == 200 {
 		token = message.Resources.Endpoints[0].Authorization.Parameters.AccessToken
 	}
