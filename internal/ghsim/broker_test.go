@@ -265,8 +265,8 @@ func TestSessions(t *testing.T) {
 	one, two := newListener(t, mint(t, s, "orgs/acme", "one", "linux")).connect(), newListener(t, mint(t, s, "orgs/acme", "two", "linux"))
 	one.call("", exchange{"GET", one.message(one.session, "Online"), nil, 401, nil})
 	one.call(one.token, exchange{"GET", one.message("other", "Online"), nil, 404, nil})
-	one.call(one.token, exchange{"POST", one.broker+"session", one.agent(), 409, nil})
-	one.call(one.token, exchange{"POST", one.broker+"session", two.agent(), 403, nil})
+	one.call(one.token, exchange{"POST", one.broker + "session", one.agent(), 409, nil})
+	one.call(one.token, exchange{"POST", one.broker + "session", two.agent(), 403, nil})
 	one.poll(202)
 	if got := s.Runners(); !got[0].Online || got[1].Online {
 		t.Errorf("got %+v, want the first online alone", got)
@@ -278,14 +278,14 @@ func TestSessions(t *testing.T) {
 	}
 	one.call(one.token, exchange{"GET", one.message(one.session, "Online"), nil, 404, nil})
 	one.connect()
-	one.call(one.token, exchange{"DELETE", one.broker+"session", nil, 200, nil})
+	one.call(one.token, exchange{"DELETE", one.broker + "session", nil, 200, nil})
 	if s.Runners()[0].Online {
 		t.Error("online without a session")
 	}
 	one.connect()
 	client(t, s, s.ClassicToken(0, "admin:org")).do("DELETE", fmt.Sprintf("/orgs/acme/actions/runners/%d", one.id), nil, 204, nil)
 	one.call(one.token, "GET", one.message(one.session, "Online"), nil, 404, nil) // RunnerNotFound
-	one.call(one.token, exchange{"DELETE", one.broker+"session", nil, 401, nil})
+	one.call(one.token, exchange{"DELETE", one.broker + "session", nil, 401, nil})
 }
 
 func TestAssignment(t *testing.T) {
@@ -300,8 +300,8 @@ func TestAssignment(t *testing.T) {
 	if again := one.poll(200); again != message {
 		t.Errorf("got %+v, want %+v again", again, message)
 	}
-	one.call(one.token, exchange{"POST", one.broker+"acknowledge"+one.query(one.session, "Online"), map[string]string{"runnerRequestId": "other"}, 404, nil})
-	one.call(one.token, exchange{"POST", one.broker+"acknowledge"+one.query(one.session, "Online"), map[string]string{"runnerRequestId": message.Request}, 200, nil})
+	one.call(one.token, exchange{"POST", one.broker + "acknowledge" + one.query(one.session, "Online"), map[string]string{"runnerRequestId": "other"}, 404, nil})
+	one.call(one.token, exchange{"POST", one.broker + "acknowledge" + one.query(one.session, "Online"), map[string]string{"runnerRequestId": message.Request}, 200, nil})
 	one.poll(202)
 	two.acquire(message, 409)
 	api := client(t, s, s.ClassicToken(0, "repo"))
@@ -311,23 +311,23 @@ func TestAssignment(t *testing.T) {
 	one.acquire(message, 409)
 	api.do("DELETE", path, nil, 422, nil)
 	ids := map[string]string{"planId": plan, "jobId": job}
-	one.call(one.token, exchange{"POST", message.Service+"renewjob", ids, 401, nil})
-	one.call(token, exchange{"POST", message.Service+"renewjob", map[string]string{"planId": plan, "jobId": "other"}, 404, nil})
-	one.call(token, exchange{"POST", message.Service+"renewjob", ids, 200, nil})
+	one.call(one.token, exchange{"POST", message.Service + "renewjob", ids, 401, nil})
+	one.call(token, exchange{"POST", message.Service + "renewjob", map[string]string{"planId": plan, "jobId": "other"}, 404, nil})
+	one.call(token, exchange{"POST", message.Service + "renewjob", ids, 200, nil})
 	var place struct {
 		URL string `json:"logs_url"`
 	}
 	results := s.RunnerURL + "/twirp/results.services.receiver.Receiver/GetJobLogsSignedBlobURL"
 	one.call(token, exchange{"POST", results, map[string]string{"workflow_run_backend_id": plan, "workflow_job_run_backend_id": "other"}, 403, nil})
 	one.call(token, exchange{"POST", results, map[string]string{"workflow_run_backend_id": plan, "workflow_job_run_backend_id": job}, 200, &place})
-	one.call("", exchange{"PUT", place.URL+"&comp=appendblock", "early", 404, nil})
+	one.call("", exchange{"PUT", place.URL + "&comp=appendblock", "early", 404, nil})
 	one.call("", exchange{"PUT", place.URL, "", 201, nil})
-	one.call("", exchange{"PUT", strings.Split(place.URL, "?")[0]+"?sig=guess&comp=appendblock", "", 403, nil})
-	one.call("", exchange{"PUT", place.URL+"&comp=appendblock&seal=true", "kept", 201, nil})
-	one.call("", exchange{"PUT", place.URL+"&comp=appendblock", "late", 409, nil})
+	one.call("", exchange{"PUT", strings.Split(place.URL, "?")[0] + "?sig=guess&comp=appendblock", "", 403, nil})
+	one.call("", exchange{"PUT", place.URL + "&comp=appendblock&seal=true", "kept", 201, nil})
+	one.call("", exchange{"PUT", place.URL + "&comp=appendblock", "late", 409, nil})
 	done := map[string]string{"planId": plan, "jobId": job, "conclusion": "succeeded"}
-	one.call(token, exchange{"POST", message.Service+"completejob", done, 200, nil})
-	one.call(token, exchange{"POST", message.Service+"completejob", done, 401, nil})
+	one.call(token, exchange{"POST", message.Service + "completejob", done, 200, nil})
+	one.call(token, exchange{"POST", message.Service + "completejob", done, 401, nil})
 	if r, _ := s.Result(wide); r.Conclusion != "success" || r.Runner != "one" || r.Log != `"kept"` {
 		t.Errorf("got %+v, want success on one, with kept as its log", r)
 	}
@@ -338,7 +338,7 @@ func TestAssignment(t *testing.T) {
 		}
 	}
 	api.do("GET", path, nil, 404, nil) // ephemeral
-	one.call(one.token, exchange{"POST", one.broker+"session", one.agent(), 404, nil})
+	one.call(one.token, exchange{"POST", one.broker + "session", one.agent(), 404, nil})
 	if status, says := one.exchange(one.assertion(jwt.SigningMethodPS256, one.key, one.claims())); status != 400 || !strings.Contains(says, "was not found") {
 		t.Errorf("%d %s, want 400 %q", status, says, "was not found")
 	}
