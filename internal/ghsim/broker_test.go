@@ -284,7 +284,7 @@ func TestSessions(t *testing.T) {
 	}
 	one.connect()
 	client(t, s, s.ClassicToken(0, "admin:org")).do("DELETE", fmt.Sprintf("/orgs/acme/actions/runners/%d", one.id), nil, 204, nil)
-	one.call(one.token, "GET", one.message(one.session, "Online"), nil, 404, nil) // RunnerNotFound
+	one.call(one.token, exchange{"GET", one.message(one.session, "Online"), nil, 404, nil}) // RunnerNotFound
 	one.call(one.token, exchange{"DELETE", one.broker + "session", nil, 401, nil})
 }
 
