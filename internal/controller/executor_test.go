@@ -320,7 +320,7 @@ func TestKeepWithAgents(t *testing.T) {
 	t.Run("online", func(t *testing.T) {
 		w := newOutside()
 		w.standing("ci-a", jitSpec.Agent)
-		if done, err := converge(t, w, desired); err != nil || len(done) > 0 || !kept(w) || w.lists != 1 {
+		if done, err := converge(t, w, desired); err != nil || len(done) != 1 || done["ci-a"] != "daemon 26.1" || !kept(w) || w.lists != 1 {
 			t.Errorf("error %v, reports %v, runners %v, %d lists; want it untouched after one list", err, done, w.runners, w.lists)
 		}
 	})

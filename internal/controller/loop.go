@@ -62,8 +62,11 @@ func (l *loop) converge(ctx context.Context) error {
 	if err := l.observe(ctx); err != nil {
 		return err
 	}
-	for ctx.Err() == nil {
+	for first := true; ctx.Err() == nil; first = false {
 		plan, err := l.pass(ctx)
+		if first {
+			l.showKept(plan)
+		}
 		if err != nil {
 			l.failures = append(l.failures, err)
 			break
@@ -75,6 +78,20 @@ func (l *loop) converge(ctx context.Context) error {
 		l.catchUp()
 	}
 	return l.finish(ctx)
+}
+
+// showKept shows the runners that stay as they are.
+func (l *loop) showKept(plan fleet.Plan) {
+	for _, one := range plan.Kept {
+		text := one.Cause
+		switch {
+		case one.Runner.HasJob():
+			text = "daemon " + one.Runner.DockerVersion + ", has a job"
+		case text == fleet.AsWanted:
+			text = "daemon " + one.Runner.DockerVersion
+		}
+		l.Progress.Done(one.Name, text, 0)
+	}
 }
 
 // settling reports whether runners that do not answer may still do so.

@@ -45,6 +45,8 @@ const (
 	revivals = 3
 	// NotAnswering starts the cause when jobs can't use a runner's daemon.
 	NotAnswering = "not answering: "
+	// AsWanted is the cause to keep a runner that is as the desired state asks.
+	AsWanted = "as wanted"
 )
 
 // Reconcile plans the next operations to reach the desired state: Count runners that can take
@@ -229,7 +231,7 @@ func (d *decision) shrink() {
 			stay++
 			continue
 		}
-		cause := "as wanted"
+		cause := AsWanted
 		if old := s.old(d.Desired.Spec, d.hash); old != "" {
 			cause = old
 			if s.hasListedJob() {
