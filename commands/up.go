@@ -71,28 +71,13 @@ func supervisorOptions(c *cli.Context, settings config.Config) (options lifecycl
 	return options, err
 }
 
-// runUp adds to up's errors how to go on. An attached fleet that is interrupted is stopped.
+// runUp adds to up's errors how to go on.
 func runUp(ctx context.Context, s session.Session, options lifecycle.Up) error {
+	options.Report = func(s session.Session, err error) { advice.Print(s.Streams.Err, options.Theme, err) }
 	err := options.RunEverywhere(ctx, s)
-	var changed *lifecycle.ChangedError
 	var count *lifecycle.CountError
-	var detached *lifecycle.DetachedError
-	switch {
-	case errors.As(err, &detached):
-		stopAttached(ctx, s, options)
-		return context.Cause(ctx)
-	case errors.As(err, &changed):
-		return hint.Add(err, "run runnerctl up again")
-	case errors.As(err, &count):
+	if errors.As(err, &count) {
 		return hint.Add(&cmdline.UsageError{Command: "up", Problem: err.Error()}, "--host NAME --count N, or a count: of each in the file's hosts:")
 	}
 	return err
-}
-
-// stopAttached stops a fleet in the same way as down. The errors of an interrupted command are
-// not printed by its caller.
-func stopAttached(ctx context.Context, s session.Session, options lifecycle.Up) {
-	down := lifecycle.Down{Settings: options.Settings, Fleet: options.Settings.Name, Wait: lifecycle.JobsWait, Theme: options.Theme}
-	err := session.OnEach(s.Each(), func(s session.Session) error { return down.Run(context.WithoutCancel(ctx), s) })
-	advice.Print(s.Streams.Err, options.Theme, err)
 }

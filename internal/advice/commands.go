@@ -44,6 +44,8 @@ func commandFor(err error) string {
 		return "runnerctl events shows its events; runnerctl up --no-supervisor removes it and keeps the runners"
 	case *fleet.NotReadyError:
 		return "runnerctl up tries again; runnerctl doctor checks the host, and with --deep a runner"
+	case *lifecycle.ChangedError:
+		return "run runnerctl up again"
 	case *lifecycle.NoneWantedError:
 		return "runnerctl host drain " + e.Host + " removes the existing ones; --count N overrides the setting"
 	case *session.NoRunnerError:

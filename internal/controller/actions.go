@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -223,12 +224,13 @@ func (o failed) apply(l *loop) {
 			return
 		}
 	}
-	l.dropRunner(o.Name, o.stays)
 	l.emit(event)
 	l.Progress.Failed(o.Name, o.err)
 	if l.fail(o.err) {
+		s.Retry = now.Add(never) // it exists if it could not be removed again
 		return
 	}
+	l.dropRunner(o.Name, o.stays)
 	l.backOff(o.begun, now, o.Name+": "+firstLine(o.err), event.Last)
 	l.checkRefusal(o.err)
 }
@@ -269,8 +271,8 @@ func (o notAdopted) apply(l *loop) {
 	event.Kind, event.Text, event.Last = fleet.FailedEvent, o.failure(o.err), hint.Last(o.err)
 	l.emit(event)
 	l.Progress.Failed(o.Name, o.err)
-	if again {
-		l.fail(o.err)
+	if again && l.fail(o.err) {
+		s.Retry = now.Add(never)
 	}
 }
 
@@ -308,7 +310,7 @@ func (o removed) apply(l *loop) {
 		if l.desired.Policy.Once {
 			s.Retry = now.Add(never)
 		}
-		l.Progress.Done(o.Name, o.text, now.Sub(o.begun))
+		l.Progress.Done(o.Name, cmp.Or(o.text, "stays, GitHub shows it as connected"), now.Sub(o.begun))
 		return
 	}
 	delete(l.observed, o.Name)
@@ -340,6 +342,9 @@ type forgotten struct {
 
 func (o forgotten) apply(l *loop) {
 	l.settled[o.Name] = time.Now()
+	if errors.Is(o.err, context.Canceled) {
+		return
+	}
 	event := o.event()
 	event.Kind, event.Text = fleet.ForgotEvent, o.Cause
 	switch {

@@ -21,7 +21,7 @@ type Controller struct {
 
 	// For Supervise only.
 	Store fleet.Store
-	// Rebuild rebuilds the image of desired with the newest agent, and returns the Desired with that
+	// Rebuild rebuilds the image of a desired state with the newest agent, and returns the Desired with that
 	// image. It returns a NotHereError if the image can't be rebuilt here.
 	Rebuild func(ctx context.Context, desired fleet.Desired) (fleet.Desired, error)
 	Reload  <-chan struct{}   // signals that the Desired may have changed
@@ -48,10 +48,10 @@ func (Silent) Done(string, string, time.Duration) {}
 // Failed implements Progress.
 func (Silent) Failed(string, error) {}
 
-// ListError reports that a target's runners could not be listed, so nothing was done.
+// ListError reports that the runners of targets could not be listed, so nothing was done.
 type ListError struct {
-	URL string
-	Err error
+	URLs []string
+	Err  error
 }
 
 func (e *ListError) Error() string { return e.Err.Error() }
@@ -83,6 +83,9 @@ func (c Controller) Plan(ctx context.Context, desired fleet.Desired) (fleet.Plan
 	defer stop()
 	l := newLoop(life, c, desired)
 	if err := l.observe(ctx); err != nil {
+		return fleet.Plan{}, err
+	}
+	if err := l.settle(ctx); err != nil {
 		return fleet.Plan{}, err
 	}
 	return fleet.Reconcile(l.observation()), nil

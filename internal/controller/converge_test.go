@@ -43,7 +43,7 @@ func TestConvergeWithoutGitHub(t *testing.T) {
 	w := newOutside()
 	w.listErrs = []error{errors.New("502")}
 	var list *ListError
-	if _, err := converge(t, w, fleet.Desired{Count: 1, Spec: jitSpec, Ready: time.Second}); !errors.As(err, &list) || list.URL != acme || len(w.events) > 0 {
+	if _, err := converge(t, w, fleet.Desired{Count: 1, Spec: jitSpec, Ready: time.Second}); !errors.As(err, &list) || !slices.Equal(list.URLs, []string{acme}) || len(w.events) > 0 {
 		t.Errorf("error %v after %v; want a ListError before anything is done", err, w.events)
 	}
 }
@@ -146,6 +146,42 @@ func TestConvergeIsInterruptedWhileSettling(t *testing.T) {
 		err := c.Converge(ctx, fleet.Desired{Count: 1, Spec: jitSpec, Ready: time.Minute, Policy: fleet.Policy{Once: true}})
 		if !errors.Is(err, context.Canceled) || time.Since(started) > 3*time.Second || len(w.runners) != 1 {
 			t.Errorf("error %v after %s, runners %v; want it canceled and the runner kept", err, time.Since(started), w.runners)
+		}
+	})
+}
+
+// A single run makes no spare, also while it does something else, and leaves waiting spares.
+func TestConvergeMakesNoSpares(t *testing.T) {
+	w := newOutside()
+	for _, name := range []string{"ci-x", "ci-y"} {
+		w.start(name, jitSpec)
+		w.online(name)
+	}
+	if _, err := converge(t, w, fleet.Desired{Count: 1, Spares: 1, Spec: jitSpec, Ready: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	if runners, _ := w.all(); w.count("spare") != 0 || w.count("create") != 0 || len(runners) != 1 {
+		t.Errorf("runners %v after %v, want one removed and no spare", runners, w.events)
+	}
+}
+
+// A silent runner is removed before a runner that answers, and a dry run shows it.
+func TestSilentRunnerIsSurplus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newOutside()
+		w.standing("ci-a", jitSpec.Agent)
+		w.standing("ci-b", jitSpec.Agent)
+		silent := w.runners["ci-a"]
+		silent.Problem, silent.Created = "/run/docker.sock is gone", time.Now().Add(-time.Hour) // the older one
+		w.runners["ci-a"] = silent
+		desired := fleet.Desired{Count: 1, Spec: jitSpec, Ready: time.Minute, Policy: fleet.Policy{Once: true, AtOnce: true}}
+		c := Controller{Fleet: "ci", Engine: w, Targets: fleet.Targets{acme: w}, NewName: func() string { return "ci-c" }}
+		plan, err := c.Plan(t.Context(), desired)
+		if got, want := plan.String(), "remove ci-a (not answering: /run/docker.sock is gone)"; err != nil || got != want {
+			t.Errorf("plan %q, error %v, want %q", got, err, want)
+		}
+		if err := c.Converge(t.Context(), desired); err != nil || len(w.runners) != 1 || w.runners["ci-b"].Name == "" {
+			t.Errorf("error %v, runners %v, want ci-b only", err, w.runners)
 		}
 	})
 }

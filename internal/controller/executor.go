@@ -59,7 +59,7 @@ func (x *executor) takeSlot(name, text string) func() {
 	return sync.OnceFunc(func() { <-x.slots })
 }
 
-// create makes a runner of the desired's spec and waits until it can take jobs.
+// create makes a runner of the desired spec and waits until it can take jobs.
 func (x *executor) create(ctx context.Context, o fleet.Operation) (runner fleet.Runner, text string, post postMortem, err error) {
 	release := x.takeSlot(o.Name, "creating")
 	defer release()
@@ -148,10 +148,11 @@ func (x *executor) adopt(ctx context.Context, runner fleet.Runner) (text string,
 	bounded, cancel := context.WithTimeout(ctx, x.desired.Ready)
 	defer cancel()
 	version, err := x.engine.WaitReady(bounded, runner)
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return "", false, ctx.Err()
+	case err != nil:
 		text, err = x.notReady(ctx, runner, started, err)
-	}
-	if err != nil || text != "" {
 		return text, false, err
 	}
 	looked := x.engine.Look(ctx, runner)
@@ -173,11 +174,11 @@ func (x *executor) await(ctx context.Context, runner fleet.Runner, answered func
 	if !runner.Ready {
 		var err error
 		version, err = x.engine.WaitReady(bounded, runner)
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return "", ctx.Err()
+		case err != nil:
 			return x.notReady(ctx, runner, started, err)
-		}
-		if err != nil {
-			return "", err
 		}
 	}
 	answered()

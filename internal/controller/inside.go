@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -34,7 +35,7 @@ func (l *loop) lookInside(ctx context.Context) {
 		for i := range due {
 			due[i] = l.Engine.Look(bounded, due[i])
 		}
-		l.insides <- due
+		l.looks <- due
 	}()
 }
 
@@ -80,20 +81,40 @@ func (l *loop) handleLooks(seen []fleet.Runner) {
 func (l *loop) observe(ctx context.Context) error {
 	for _, one := range l.witnesses {
 		one.asking = true
-		go func() { _, _ = one.next(ctx) }() // saw receives the list
+		go func() { _, _ = one.next(ctx) }() // handleList receives it
 	}
+	failed := &ListError{}
 	for range l.witnesses {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case seen := <-l.looks:
+		case seen := <-l.lists:
 			if seen.err != nil {
-				return &ListError{seen.url, seen.err}
+				failed.URLs, failed.Err = append(failed.URLs, seen.url), errors.Join(failed.Err, seen.err)
+				continue
 			}
 			l.handleList(seen)
 		}
 	}
+	if failed.Err != nil {
+		return failed
+	}
 	return l.lookAtFirst(ctx, func(fleet.Runner) bool { return true })
+}
+
+// settle looks again at runners that do not answer, until all answer or SettleLimit has passed.
+func (l *loop) settle(ctx context.Context) error {
+	for started := time.Now(); l.settling() && time.Since(started) < fleet.SettleLimit+settlePause; {
+		sleep(ctx, settlePause)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		l.lookInside(ctx)
+		if l.looking {
+			l.handleLooks(<-l.looks)
+		}
+	}
+	return nil
 }
 
 // lookAtFirst looks into the selected runners before the first plan.

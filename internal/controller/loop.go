@@ -71,7 +71,7 @@ func (l *loop) converge(ctx context.Context) error {
 			l.failures = append(l.failures, err)
 			break
 		}
-		if l.underWay == 0 && !l.begins(plan) && !l.settling() {
+		if l.underWay == 0 && !slices.ContainsFunc(plan.Operations, l.begins) && !l.settling() {
 			break
 		}
 		l.wait(ctx, nil)
@@ -96,7 +96,10 @@ func (l *loop) showKept(plan fleet.Plan) {
 
 // settling reports whether runners that do not answer may still do so.
 func (l *loop) settling() bool {
-	return len(l.failures) == 0 && slices.ContainsFunc(l.all(), func(s fleet.Observed) bool { return !s.Silent.IsZero() && s.MayBeSilent() })
+	now := time.Now()
+	return len(l.failures) == 0 && slices.ContainsFunc(l.all(), func(s fleet.Observed) bool {
+		return !s.Silent.IsZero() && s.MayBeSilent() && !now.Before(s.Retry)
+	})
 }
 
 // finish waits for the operations in progress. If ctx has ended, it removes the runners made.
@@ -123,9 +126,9 @@ func (l *loop) wait(ctx context.Context, wake <-chan struct{}) {
 		l.reload(ctx)
 	case ended := <-l.outcomes:
 		l.handleOutcome(ended)
-	case seen := <-l.looks:
+	case seen := <-l.lists:
 		l.handleList(seen)
-	case seen := <-l.insides:
+	case seen := <-l.looks:
 		l.handleLooks(seen)
 	}
 }
@@ -134,7 +137,7 @@ func (l *loop) wait(ctx context.Context, wake <-chan struct{}) {
 func (l *loop) windUp() {
 	for l.underWay > 0 {
 		select {
-		case <-l.looks: // waiting operations get the list from the watch
+		case <-l.lists: // waiting operations get the list from the watch
 		case ended := <-l.outcomes:
 			l.handleOutcome(ended)
 		}
@@ -156,7 +159,8 @@ type loop struct {
 	settled   map[string]time.Time // when the last operation on a name ended
 	making    backOff              // for all operations that make runners
 	engine    backOff
-	taken     int // consecutive names that were taken
+	taken     int       // consecutive names that were taken
+	passed    time.Time // start of the last pass
 	ticked    time.Time
 	renewal   renewal
 	underWay  int            // operations in progress
@@ -166,9 +170,9 @@ type loop struct {
 	slots    chan struct{}
 	sample   *rate.Limiter
 	outcomes chan outcome
-	looks    chan lookAt
-	insides  chan []fleet.Runner
-	looking  bool // a look inside is in progress
+	lists    chan targetList
+	looks    chan []fleet.Runner // into runners
+	looking  bool                // a look inside is in progress
 	journal  *journal
 }
 
@@ -180,14 +184,14 @@ func newLoop(life context.Context, c Controller, desired fleet.Desired) *loop {
 	l := &loop{
 		Controller: c, desired: desired,
 		observed: map[string]*fleet.Observed{}, witnesses: map[string]*witness{}, settled: map[string]time.Time{},
-		slots: make(chan struct{}, atOnce), outcomes: make(chan outcome), looks: make(chan lookAt), insides: make(chan []fleet.Runner, 1),
+		slots: make(chan struct{}, atOnce), outcomes: make(chan outcome), lists: make(chan targetList), looks: make(chan []fleet.Runner, 1),
 		sample:  rate.NewLimiter(rate.Every(sampleEvery), samplesAtOnce),
 		journal: newJournal(c),
 	}
 	for url, github := range c.Targets {
 		l.witnesses[url] = &witness{url: url, watch: &watch{github: github, life: life, budget: rate.NewLimiter(rate.Every(lookEvery), looksAtOnce), notify: func(seen look) {
 			select {
-			case l.looks <- lookAt{url, seen}:
+			case l.lists <- targetList{url, seen}:
 			case <-life.Done():
 			}
 		}}, forgetting: map[string]bool{}}
@@ -206,7 +210,7 @@ type witness struct {
 	failing    bool
 }
 
-type lookAt struct {
+type targetList struct {
 	url string
 	look
 }
@@ -261,7 +265,7 @@ func (l *loop) firstLists(ctx context.Context) {
 		select {
 		case <-bounded.Done():
 			return
-		case seen := <-l.looks:
+		case seen := <-l.lists:
 			l.handleList(seen)
 		}
 	}
@@ -280,7 +284,7 @@ func (l *loop) ask(ctx context.Context) {
 	for _, one := range l.witnesses {
 		if !one.asking && time.Since(one.asked) >= slowTick {
 			one.asking = true
-			go func() { _, _ = one.next(ctx) }() // saw receives the list
+			go func() { _, _ = one.next(ctx) }() // handleList receives it
 		}
 	}
 }
@@ -291,7 +295,7 @@ func (l *loop) catchUp() {
 		select {
 		case ended := <-l.outcomes:
 			l.handleOutcome(ended)
-		case seen := <-l.looks:
+		case seen := <-l.lists:
 			l.handleList(seen)
 		default:
 			return
@@ -299,12 +303,13 @@ func (l *loop) catchUp() {
 	}
 }
 
-// next returns the time of the next look if nothing happens.
+// next returns the time of the next look if nothing happens. A deadline that passed during the
+// last pass counts: the pass may have looked before it.
 func (l *loop) next() time.Time {
 	now := time.Now()
 	next := l.ticked.Add(slowTick)
 	sooner := func(at time.Time) {
-		if at.After(now) && at.Before(next) {
+		if at.After(l.passed) && at.Before(next) {
 			next = at
 		}
 	}
@@ -331,6 +336,7 @@ func (l *loop) next() time.Time {
 // only if the policy is Once: a supervisor tries again.
 func (l *loop) pass(ctx context.Context) (fleet.Plan, error) {
 	started := time.Now()
+	l.passed = started
 	bounded, cancel := context.WithTimeout(ctx, engineLimit)
 	defer cancel()
 	runners, err := l.Engine.Known(bounded, l.Fleet)
@@ -358,24 +364,22 @@ func (l *loop) pass(ctx context.Context) (fleet.Plan, error) {
 	}
 	plan := fleet.Reconcile(l.observation())
 	l.measure(started, nil)
-	if !l.begins(plan) {
+	if !slices.ContainsFunc(plan.Operations, l.begins) {
 		return plan, nil
 	}
 	l.emit(fleet.Event{Kind: fleet.PlanEvent, Text: plan.String()})
 	for _, operation := range plan.Operations {
-		if !operation.Deferred {
+		if l.begins(operation) {
 			l.begin(ctx, operation)
 		}
 	}
 	return plan, nil
 }
 
-// begins reports whether there is something to do now. Spares are made by supervisors only, so
-// that nobody waits for them.
-func (l *loop) begins(plan fleet.Plan) bool {
-	return slices.ContainsFunc(plan.Operations, func(o fleet.Operation) bool {
-		return !o.Deferred && (!l.desired.Policy.Once || o.Action != fleet.MakeSpare)
-	})
+// begins reports whether an operation begins now. Spares are made by supervisors only, so that
+// nobody waits for them.
+func (l *loop) begins(o fleet.Operation) bool {
+	return !o.Deferred && (!l.desired.Policy.Once || o.Action != fleet.MakeSpare)
 }
 
 // begin starts an operation in parallel to the loop.
@@ -384,7 +388,6 @@ func (l *loop) begin(ctx context.Context, operation fleet.Operation) {
 	switch operation.Action {
 	case fleet.Forget, fleet.Leave:
 		l.witnesses[operation.Registration.URL].forgetting[operation.Name] = true
-	case fleet.Renew:
 	default:
 		s := l.observed[operation.Name]
 		if s == nil {
@@ -499,8 +502,8 @@ func (l *loop) backOff(begun, now time.Time, why string, last []string) {
 	}
 }
 
-// saw processes a GitHub list.
-func (l *loop) handleList(seen lookAt) {
+// handleList processes a GitHub list.
+func (l *loop) handleList(seen targetList) {
 	one := l.witnesses[seen.url]
 	one.asked, one.asking = seen.asked, false
 	if seen.err != nil {

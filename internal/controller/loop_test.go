@@ -784,7 +784,7 @@ func TestThousandRunnersCostLittleTime(t *testing.T) {
 	best := time.Hour
 	for range 10 { // other work on this machine may slow single passes down
 		started := time.Now()
-		l.handleList(lookAt{acme, seen})
+		l.handleList(targetList{acme, seen})
 		if _, err := l.pass(t.Context()); err != nil {
 			t.Fatal(err)
 		}

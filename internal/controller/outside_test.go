@@ -152,7 +152,7 @@ func (w *outside) connects(name string) {
 func (w *outside) WaitReady(ctx context.Context, _ fleet.Runner) (string, error) {
 	select {
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", errors.New("the time limit was reached") // as dockerx does
 	case <-time.After(5 * time.Millisecond):
 		return "26.1", nil
 	}

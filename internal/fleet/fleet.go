@@ -24,7 +24,7 @@ const (
 	Probe     Role = "probe"  // inspects the engine's machine, then goes
 
 	Supervisor Role = "supervisor" // keeps a fleet in its desired state; its name is the lock
-	StateRole  Role = "state"      // volume with a fleet's desired, records and events
+	StateRole  Role = "state"      // volume with a fleet's desired state, records and events
 	Credential Role = "credential" // volume with the supervisor's GitHub credential
 )
 

@@ -32,7 +32,7 @@ type GitHub interface {
 	JobURLs(ctx context.Context) (map[string]string, error)
 }
 
-// Errors of a GitHub, for errors.Is.
+// Errors of a GitHub client, for errors.Is.
 var (
 	ErrDenied    = errors.New("access denied")                  // retrying does not help
 	ErrNameTaken = errors.New("the name is registered already") // another name may be free

@@ -20,7 +20,6 @@ const (
 	Forget    Action = "forget" // remove a registration without a runner
 	Leave     Action = "leave"  // report a registration whose runner seems to live, but not on this engine
 	Keep      Action = "keep"   // nothing to do
-	Renew     Action = "renew"  // rebuild the image because its agent is getting old; planned by its age alone
 )
 
 // Operation is one step of a plan, with its cause.

@@ -111,7 +111,7 @@ type Record struct {
 	SpecHash   string    `json:"spec_hash"`
 	Created    time.Time `json:"created"`
 	Started    time.Time `json:"started"`
-	Finished   time.Time `json:"finished"` // zero: it was still running at the postMortem
+	Finished   time.Time `json:"finished"` // zero: it was still running at the post-mortem
 	ExitCode   int       `json:"exit_code"`
 	Verdict    string    `json:"verdict"` // the exit code in words
 	OOMKilled  bool      `json:"oom_killed"`
@@ -206,13 +206,13 @@ const (
 // Standings lists all values of Standing.
 var Standings = []Standing{StandingStarting, StandingIdle, StandingBusy, StandingOffline, StandingSpare, StandingGoing}
 
-// Queues is an optional interface of a GitHub.
+// Queues is an optional interface of a GitHub client.
 type Queues interface {
 	// Queued returns how long a job waited for its runner; 0 if unknown.
 	Queued(ctx context.Context, jobURL, runner string) (time.Duration, error)
 }
 
-// Ages is an optional interface of a GitHub.
+// Ages is an optional interface of a GitHub client.
 type Ages interface {
 	// Deprecated returns the first day on which GitHub refuses the agent's version; zero if no
 	// day is set.

@@ -146,7 +146,7 @@ func (d *decision) classify() {
 		case s.State == "removing":
 		case policy.AtOnce && old != "" && !s.HasJob():
 			d.remove(s, old)
-		case s.settled() && !s.hasListedJob() && !d.held && (policy.AtOnce || d.underWay < few):
+		case s.settled() && !s.hasListedJob() && !d.held && !d.Now.Before(s.Retry) && (policy.AtOnce || d.underWay < few):
 			d.remove(s, NotAnswering+s.Problem)
 			d.underWay++
 		case s.Waiting && old != "":
@@ -257,7 +257,7 @@ func (d *decision) surplus() (going []surplus) {
 	excess, connected := len(d.serving)-d.Desired.Count, 0
 	var candidates []surplus
 	for _, s := range slices.Backward(d.serving) {
-		if s.Connected() {
+		if s.usable() {
 			connected++
 		}
 		// The lists of a single run are fresh, so a runner that is not known yet is judged by them.
@@ -267,7 +267,7 @@ func (d *decision) surplus() (going []surplus) {
 	}
 	rank := func(s surplus) int {
 		switch {
-		case !s.Connected():
+		case !s.usable():
 			return 0
 		case s.cause != "":
 			return 1
@@ -281,7 +281,7 @@ func (d *decision) surplus() (going []surplus) {
 		if excess <= 0 {
 			break
 		}
-		if one.Connected() {
+		if one.usable() {
 			if connected <= d.Desired.Count {
 				continue
 			}
@@ -335,10 +335,12 @@ func (s Observed) lost(policy Policy) string {
 		return "it was never started"
 	case s.State.Ended():
 		return "it ended: " + Verdict(s.ExitCode, s.OutOfMemory)
-	case s.State == Paused && !s.hasListedJob():
+	case s.State == Paused && (policy.Once || !s.hasListedJob()):
 		return "it is paused"
-	case s.State == Restarting && (policy.Once || s.Revivals >= revivals), policy.Once && s.Doing == "" && s.State == Running && !s.Ready && s.Revivals > 0:
+	case s.State == Restarting && s.Revivals >= revivals:
 		return s.endsAgain()
+	case policy.Once && s.Doing == "" && s.Online.IsZero() && !s.HasJob() && (s.State == Restarting || s.State == Running && !s.Ready && s.Revivals > 0):
+		return s.endsAgain() // as it was found: nobody waits for the engine's next attempt
 	}
 	return ""
 }
@@ -355,6 +357,9 @@ func (s Observed) old(spec Spec, hash string) string {
 	}
 	return ""
 }
+
+// usable reports whether a runner can take jobs and its daemon answered when it was last asked.
+func (s Observed) usable() bool { return s.Connected() && s.Silent.IsZero() }
 
 // Connected reports whether a runner can take jobs, as far as is known.
 func (s Observed) Connected() bool { return !s.Online.IsZero() && s.Missed.IsZero() }

@@ -14,7 +14,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/release"
 )
 
-// Ingredients are the part of a desired from which a supervisor on the engine can rebuild the
+// Ingredients are the part of a desired state from which a supervisor on the engine can rebuild the
 // image. Nothing in them is secret: all of it goes into the image.
 type Ingredients struct {
 	Image config.Image    `json:"image"`
@@ -56,7 +56,7 @@ func (i Ingredients) recipe(newest func(config.Agent) (release.Archive, error)) 
 	return wanted, err
 }
 
-// Rebuild rebuilds a desired's image from the ingredients in the desired, with nothing but the
+// Rebuild rebuilds the image of a desired state from the ingredients in it, with nothing but the
 // engine and GitHub. arch is the architecture of the engine's machine.
 func (b Builder) Rebuild(ctx context.Context, github *ghapi.Client, arch string, desired fleet.Desired) (fleet.Desired, error) {
 	var kept Ingredients

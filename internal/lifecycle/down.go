@@ -197,7 +197,9 @@ func (d down) withLoop(ctx context.Context, name string, act func(controller.Con
 		if !errors.As(err, &list) {
 			return err
 		}
-		delete(loop.Targets, list.URL)
+		for _, url := range list.URLs {
+			delete(loop.Targets, url)
+		}
 		err = session.Unlisted(err)
 	}
 }

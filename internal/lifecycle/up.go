@@ -20,6 +20,9 @@ type Up struct {
 	DryRun     bool
 	CountGiven bool // on the command line
 	Supervisor Supervisor
+	// Report shows an error that nobody else does: of the stop of an attached fleet, after which
+	// up ends as interrupted.
+	Report func(s session.Session, err error)
 }
 
 // Supervisor says whether up leaves a supervisor in the background, and which.
@@ -94,7 +97,7 @@ func (o Up) Run(ctx context.Context, s session.Session) error {
 	if err := u.bring(ctx); err != nil {
 		if o.Supervisor.Attach && ctx.Err() != nil {
 			unlock()
-			return &DetachedError{err}
+			return o.stop(ctx, s)
 		}
 		return err
 	}
@@ -105,9 +108,18 @@ func (o Up) Run(ctx context.Context, s session.Session) error {
 		if err := u.place().Attach(ctx, name, u.before, s.Streams.Out); err != nil {
 			return err
 		}
-		return &DetachedError{context.Cause(ctx)}
+		return o.stop(ctx, s)
 	}
 	return nil
+}
+
+// stop stops an attached fleet after an interrupt, in the same way as down.
+func (o Up) stop(ctx context.Context, s session.Session) error {
+	down := Down{Settings: o.Settings, Fleet: o.Settings.Name, Wait: JobsWait, Theme: o.Theme}
+	if err := down.Run(context.WithoutCancel(ctx), s); err != nil {
+		o.Report(s, err)
+	}
+	return context.Cause(ctx)
 }
 
 // ChangedError reports that a supervisor in the foreground came or went while up ran.
@@ -116,12 +128,6 @@ type ChangedError struct{ Fleet string }
 func (e *ChangedError) Error() string {
 	return fmt.Sprintf("fleet %s: a supervisor in the foreground came or went meanwhile", e.Fleet)
 }
-
-// DetachedError reports that an attached up was interrupted: the fleet must be stopped.
-type DetachedError struct{ error }
-
-// Unwrap returns the cause.
-func (e *DetachedError) Unwrap() error { return e.error }
 
 func (u *up) place() supervisor.Place {
 	return supervisor.Place{Engine: u.Engine, Endpoint: u.Endpoint, Target: u.Target}

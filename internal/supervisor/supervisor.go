@@ -88,7 +88,7 @@ func (s *Supervisor) Foreground(ctx context.Context, lost <-chan struct{}, rebui
 // ErrEnded reports that another process ended the supervisor.
 var ErrEnded = errors.New("the supervisor was ended from outside: by runnerctl down, or with the engine")
 
-// rebuildHere rebuilds a desired's image with nothing but the engine and GitHub.
+// rebuildHere rebuilds the image of a desired state with nothing but the engine and GitHub.
 func (s *Supervisor) rebuildHere(ctx context.Context, desired fleet.Desired) (fleet.Desired, error) {
 	defer os.RemoveAll(dockerx.ScratchFolder)
 	builder := image.Builder{
