@@ -115,7 +115,7 @@ func (f *agentFleet) create(agent fleet.Agent, credential secret.Text) fleet.Run
 	f.t.Helper()
 	spec := f.spec
 	spec.Agent = agent
-	runner, err := f.engine.Create(f.t.Context(), fleet.NewName(spec.Fleet, map[string]bool{}), spec, credential)
+	runner, err := f.engine.Create(f.t.Context(), fleet.NewName(spec.Fleet, map[string]bool{}), spec, fleet.Usual, credential)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ docker run --rm --ulimit memlock=%[2]d:%[2]d bb true
 	spec := f.spec
 	spec.Ulimits = []fleet.Ulimit{{Name: "nofile", Soft: 1 << 30, Hard: 1 << 31}} // beyond any kernel's fs.nr_open
 	name := fleet.NewName(f.spec.Fleet, map[string]bool{})
-	made, err := f.engine.Create(t.Context(), name, spec, secret.Text{})
+	made, err := f.engine.Create(t.Context(), name, spec, fleet.Usual, secret.Text{})
 	if err != nil {
 		t.Fatal(err)
 	}

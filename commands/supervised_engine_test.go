@@ -29,7 +29,7 @@ func TestSpare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spare, err := f.engine.CreateSpare(t.Context(), fleet.NewName(f.spec.Fleet, map[string]bool{}), f.spec)
+	spare, err := f.engine.Create(t.Context(), fleet.NewName(f.spec.Fleet, map[string]bool{}), f.spec, fleet.Spare, secret.Text{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestSpare(t *testing.T) {
 		return f.engine.Look(t.Context(), known[0])
 	}
 	eventually(t, time.Minute, "the spare waits", func() bool { return find().Waiting })
-	if known := find(); !known.Spare || !known.Ready || known.Busy || known.SpecHash != f.spec.Hash() {
+	if known := find(); known.Start != fleet.Spare || !known.Ready || known.Busy || known.SpecHash != f.spec.Hash() {
 		t.Errorf("got %+v, want a spare, ready, not busy, of spec %s", known, f.spec.Hash())
 	}
 	if thorough {

@@ -42,6 +42,20 @@ const (
 	envAgentSpare     = "RUNNERCTL_AGENT_SPARE" // the credential comes when a place becomes free
 )
 
+// startVariables has a variable for each way to start except the usual one. The image's scripts
+// read it, and so does startOf.
+var startVariables = map[fleet.Start]string{fleet.Spare: envAgentSpare + "=true"}
+
+// startOf reads back the way in which a runner started.
+func startOf(env []string) fleet.Start {
+	for start, variable := range startVariables {
+		if slices.Contains(env, variable) {
+			return start
+		}
+	}
+	return fleet.Usual
+}
+
 // hasAgent reports whether a container has an agent, whose end is the container's end.
 func hasAgent(config *container.Config) bool {
 	return slices.ContainsFunc(config.Env, func(pair string) bool { return strings.HasPrefix(pair, envAgent+"=") })
@@ -59,8 +73,9 @@ func roleOf(spec fleet.Spec) string {
 // containerConfig is the whole security model in one place (docs/security.md;
 // golden-tested). There is no privileged mode, no capability except the two that newuidmap
 // and newgidmap need, and no host path except a sysfs that the kernel requires to be visible
-// and that is gone before any job runs.
-func containerConfig(name string, spec fleet.Spec) (*container.Config, *container.HostConfig) {
+// and that is gone before any job runs. A runner matches the desired state however it started,
+// so start is not part of Spec.
+func containerConfig(name string, spec fleet.Spec, start fleet.Start) (*container.Config, *container.HostConfig) {
 	labels := ownLabels(spec.Fleet, roleOf(spec))
 	labels[labelSpec] = spec.Hash()
 	labels[labelCPUs] = strconv.FormatFloat(spec.CPUs, 'g', -1, 64)
@@ -137,17 +152,12 @@ func containerConfig(name string, spec fleet.Spec) (*container.Config, *containe
 			host.RestartPolicy.Name = container.RestartPolicyDisabled // its credential is used up
 		}
 	}
+	if variable, given := startVariables[start]; given {
+		config.Env = append(config.Env, variable)
+	}
 	if spec.InnerPrivileged {
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: "/sys", Target: sysfs})
 	}
-	return config, host
-}
-
-// spareConfig is the configuration of a runner whose credential comes later. A spare matches
-// the desired state like any other runner, so Spec does not record the difference.
-func spareConfig(name string, spec fleet.Spec) (*container.Config, *container.HostConfig) {
-	config, host := containerConfig(name, spec)
-	config.Env = append(config.Env, envAgentSpare+"=true")
 	return config, host
 }
 

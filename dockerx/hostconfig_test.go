@@ -35,10 +35,10 @@ func TestContainerConfigGolden(t *testing.T) {
 	opened.Syscalls, opened.Devices = []string{"io_uring", "perf"}, []string{"fuse", "kvm"}
 	runtime.Runtime, forJIT.Agent, forStatic.Agent = "sysbox-runc", jit, static
 	for name, spec := range map[string]fleet.Spec{"container": goldenSpec(), "container-runtime": runtime, "container-opened": opened, "container-jit": forJIT, "container-static": forStatic} {
-		config, host := containerConfig("ci-7k2p", spec)
+		config, host := containerConfig("ci-7k2p", spec, fleet.Usual)
 		checkConfig(t, name, config, host)
 	}
-	config, host := spareConfig("ci-7k2p", forJIT)
+	config, host := containerConfig("ci-7k2p", forJIT, fleet.Spare)
 	checkConfig(t, "container-spare", config, host)
 }
 
@@ -68,7 +68,7 @@ func checkConfig(t *testing.T, name string, config *container.Config, host *cont
 }
 
 func TestSysfsOnlyForInnerPrivileged(t *testing.T) {
-	_, host := containerConfig("ci-7k2p", fleet.Spec{})
+	_, host := containerConfig("ci-7k2p", fleet.Spec{}, fleet.Usual)
 	for _, mount := range host.Mounts {
 		if mount.Type == "bind" {
 			t.Errorf("host path %s is mounted unasked", mount.Source)

@@ -36,7 +36,7 @@ func TestMuteEngine(t *testing.T) {
 	engine := &Engine{api: api}
 	for name, make := range map[string]func(context.Context) error{
 		"create": func(ctx context.Context) error {
-			_, err := engine.Create(ctx, "ci-a", fleet.Spec{Fleet: "ci"}, secret.Text{})
+			_, err := engine.Create(ctx, "ci-a", fleet.Spec{Fleet: "ci"}, fleet.Usual, secret.Text{})
 			return err
 		},
 		"lock": func(ctx context.Context) error {

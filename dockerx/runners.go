@@ -135,7 +135,7 @@ func (e *Engine) inspect(ctx context.Context, id string) (fleet.Runner, error) {
 		ImageID:     info.Image,
 		SpecHash:    info.Config.Labels[labelSpec],
 		Agent:       agentOf(info.Config.Env),
-		Spare:       slices.Contains(info.Config.Env, envAgentSpare+"=true"),
+		Start:       startOf(info.Config.Env),
 		ExitCode:    info.State.ExitCode,
 		OutOfMemory: info.State.OOMKilled,
 	}, nil
@@ -156,24 +156,17 @@ func (e *Engine) Names(ctx context.Context) (map[string]bool, error) {
 	return names, nil
 }
 
-// Create creates and starts a runner. On an error it leaves nothing behind, and does not
-// touch a container or volume that had the name before.
-func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, credential secret.Text) (fleet.Runner, error) {
-	if wanted := spec.Agent.Mode != fleet.NoAgent; wanted == credential.Empty() {
+// Create creates a runner and starts it in the given way. On an error it leaves nothing behind,
+// and does not touch a container or volume that had the name before.
+func (e *Engine) Create(ctx context.Context, name string, spec fleet.Spec, start fleet.Start, credential secret.Text) (fleet.Runner, error) {
+	switch wanted := spec.Agent.Mode != fleet.NoAgent && start != fleet.Spare; {
+	case start == fleet.Spare && spec.Agent.Mode != fleet.JIT:
+		return fleet.Runner{}, fmt.Errorf("runner %s: agent mode %q has no spares", name, spec.Agent.Mode)
+	case wanted == credential.Empty():
 		return fleet.Runner{}, fmt.Errorf("runner %s: agent mode %q does not match the credential (present: %t)", name, spec.Agent.Mode, !credential.Empty())
 	}
-	config, host := containerConfig(name, spec)
+	config, host := containerConfig(name, spec, start)
 	return e.create(ctx, spec, form{name, config, host}, credential)
-}
-
-// CreateSpare creates and starts a runner whose agent waits, however long, for the credential
-// that Give passes to it. On an error it leaves nothing behind.
-func (e *Engine) CreateSpare(ctx context.Context, name string, spec fleet.Spec) (fleet.Runner, error) {
-	if spec.Agent.Mode != fleet.JIT {
-		return fleet.Runner{}, fmt.Errorf("runner %s: agent mode %q has no spares", name, spec.Agent.Mode)
-	}
-	config, host := spareConfig(name, spec)
-	return e.create(ctx, spec, form{name, config, host}, secret.Text{})
 }
 
 // form is a runner's container as the engine gets it.

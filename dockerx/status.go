@@ -45,5 +45,5 @@ func (s statusReport) describe(runner *fleet.Runner) {
 	runner.Ready = s.Problem == "" && s.Starting == 0
 	runner.Busy = runner.Ready && (s.Containers > 0 || s.Processes > 0)
 	// Only a container that was created as a spare can wait.
-	runner.Waiting = runner.Spare && s.Waiting == 1
+	runner.Waiting = runner.Start == fleet.Spare && s.Waiting == 1
 }

@@ -48,8 +48,6 @@ func actionOf(operation fleet.Operation, now time.Time) action {
 	switch operation.Action {
 	case fleet.Create:
 		return create{t}
-	case fleet.MakeSpare:
-		return makeSpare{t}
 	case fleet.Give:
 		return give{t}
 	case fleet.Adopt:
@@ -62,7 +60,7 @@ func actionOf(operation fleet.Operation, now time.Time) action {
 	panic("controller: no action carries out " + operation.String())
 }
 
-// create makes a runner that takes jobs.
+// create makes a runner, in the way that the operation names.
 type create struct{ task }
 
 func (a create) run(ctx context.Context, x *executor) outcome {
@@ -71,6 +69,9 @@ func (a create) run(ctx context.Context, x *executor) outcome {
 	runner, text, post, err := x.create(ctx, a.Operation)
 	if err != nil {
 		return failed{task: a.task, err: err, postMortem: x.completeRecord(ctx, post, err)}
+	}
+	if runner.Waiting {
+		return spareReady{a.task, runner, text}
 	}
 	return online{a.task, runner, text}
 }
@@ -87,19 +88,6 @@ func (a give) run(ctx context.Context, x *executor) outcome {
 		return failed{task: a.task, err: err, stays: stays, postMortem: x.completeRecord(ctx, post, err)}
 	}
 	return online{a.task, a.Runner, text}
-}
-
-// makeSpare makes a runner that is ready except for its agent's credential.
-type makeSpare struct{ task }
-
-func (a makeSpare) run(ctx context.Context, x *executor) outcome {
-	ctx, cancel := a.limited(ctx, x)
-	defer cancel()
-	runner, text, post, err := x.makeSpare(ctx, a.Operation)
-	if err != nil {
-		return failed{task: a.task, err: err, postMortem: x.completeRecord(ctx, post, err)}
-	}
-	return spareReady{a.task, runner, text}
 }
 
 // adopt waits until a runner that another process made is ready.
@@ -237,7 +225,7 @@ func (o failed) apply(l *loop) {
 
 // failure words why the operation failed.
 func (t task) failure(err error) string {
-	return fmt.Sprintf("%s (%s): %s", t.Action, t.Cause, firstLine(err))
+	return fmt.Sprintf("%s (%s): %s", t.Verb(), t.Cause, firstLine(err))
 }
 
 // notAdopted reports a runner of another process that did not become ready.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/secret"
 	"golang.org/x/time/rate"
 )
 
@@ -59,8 +60,12 @@ func (x *executor) takeSlot(name, text string) func() {
 	return sync.OnceFunc(func() { <-x.slots })
 }
 
-// create makes a runner of the desired spec and waits until it can take jobs.
+// create makes a runner of the desired spec and waits until it can take jobs. A spare is
+// ready sooner.
 func (x *executor) create(ctx context.Context, o fleet.Operation) (runner fleet.Runner, text string, post postMortem, err error) {
+	if o.Start == fleet.Spare {
+		return x.createSpare(ctx, o)
+	}
 	release := x.takeSlot(o.Name, "creating")
 	defer release()
 	if ctx.Err() != nil {
@@ -72,7 +77,7 @@ func (x *executor) create(ctx context.Context, o fleet.Operation) (runner fleet.
 	if err != nil {
 		return runner, "", post, err
 	}
-	runner, err = x.engine.Create(ctx, wanted.Name, spec, credential)
+	runner, err = x.engine.Create(ctx, wanted.Name, spec, o.Start, credential)
 	if err != nil {
 		release()
 		post, undone := x.undo(ctx, wanted, o.Cause)
@@ -88,17 +93,17 @@ func (x *executor) create(ctx context.Context, o fleet.Operation) (runner fleet.
 	return runner, text, post, err
 }
 
-// makeSpare makes a runner that is ready except for its agent's credential.
-func (x *executor) makeSpare(ctx context.Context, o fleet.Operation) (runner fleet.Runner, text string, post postMortem, err error) {
+// createSpare makes a runner that is ready except for its agent's credential.
+func (x *executor) createSpare(ctx context.Context, o fleet.Operation) (runner fleet.Runner, text string, post postMortem, err error) {
 	release := x.takeSlot(o.Name, "creating a spare")
 	defer release()
 	if ctx.Err() != nil {
 		return runner, "", post, ctx.Err()
 	}
-	if runner, err = x.engine.CreateSpare(ctx, o.Name, x.desired.Spec); err != nil {
+	if runner, err = x.engine.Create(ctx, o.Name, x.desired.Spec, fleet.Spare, secret.Text{}); err != nil {
 		return runner, "", post, err
 	}
-	runner.Agent, runner.State, runner.Spare = x.desired.Spec.Agent, fleet.Running, true
+	runner.Agent, runner.State, runner.Start, runner.Waiting = x.desired.Spec.Agent, fleet.Running, fleet.Spare, true
 	started := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, x.desired.Ready)
 	defer cancel()
@@ -140,7 +145,7 @@ func (x *executor) give(ctx context.Context, o fleet.Operation) (text string, st
 // adopt waits until a runner that another process made is ready. If a spare already has a
 // registration, its credential was issued but never delivered.
 func (x *executor) adopt(ctx context.Context, runner fleet.Runner) (text string, waiting bool, err error) {
-	if !runner.Spare {
+	if runner.Start != fleet.Spare {
 		text, err = x.await(ctx, runner, func() {})
 		return text, false, err
 	}

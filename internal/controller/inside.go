@@ -157,7 +157,7 @@ func seenInside(s *fleet.Observed, looked fleet.Runner) {
 	}
 	s.Online, s.Missed = time.Time{}, time.Time{} // unless it is ready, it is adopted
 	switch {
-	case looked.State != fleet.Running || looked.Spare && looked.Waiting:
+	case looked.State != fleet.Running || looked.Start == fleet.Spare && looked.Waiting:
 	case looked.Problem != "":
 		s.Online, s.Silent, s.Inside = now, now, now
 	case looked.Ready && listed:

@@ -34,7 +34,7 @@ func TestNotAnswering(t *testing.T) {
 		supervise(t, fleet.Desired{Count: 1, Spares: 1}, nil, func(s *supervised) {
 			s.after(5 * time.Second)
 			for name, one := range s.runners {
-				if one.Spare {
+				if one.Start == fleet.Spare {
 					breaks(s, name, cause)
 				}
 			}

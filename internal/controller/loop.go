@@ -276,7 +276,7 @@ func (l *loop) firstLists(ctx context.Context) {
 func (l *loop) firstSpares(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, engineLimit)
 	defer cancel()
-	_ = l.lookAtFirst(bounded, func(runner fleet.Runner) bool { return runner.Spare && runner.State == fleet.Running })
+	_ = l.lookAtFirst(bounded, func(runner fleet.Runner) bool { return runner.Start == fleet.Spare && runner.State == fleet.Running })
 }
 
 // ask requests GitHub's lists in the background, unless that was just done.
@@ -379,7 +379,7 @@ func (l *loop) pass(ctx context.Context) (fleet.Plan, error) {
 // begins reports whether an operation begins now. Spares are made by supervisors only, so that
 // nobody waits for them.
 func (l *loop) begins(o fleet.Operation) bool {
-	return !o.Deferred && (!l.desired.Policy.Once || o.Action != fleet.MakeSpare)
+	return !o.Deferred && (!l.desired.Policy.Once || o.Start != fleet.Spare)
 }
 
 // begin starts an operation in parallel to the loop.
@@ -391,7 +391,7 @@ func (l *loop) begin(ctx context.Context, operation fleet.Operation) {
 	default:
 		s := l.observed[operation.Name]
 		if s == nil {
-			s = &fleet.Observed{Runner: fleet.Runner{Name: operation.Name, Fleet: l.Fleet, Agent: l.desired.Spec.Agent, Created: now}, Since: now}
+			s = &fleet.Observed{Runner: fleet.Runner{Name: operation.Name, Fleet: l.Fleet, Agent: l.desired.Spec.Agent, Start: operation.Start, Created: now}, Since: now}
 			l.observed[operation.Name] = s
 		}
 		if operation.Action == fleet.Give {
@@ -427,7 +427,7 @@ func (l *loop) tick(ctx context.Context) {
 	}
 	// A volume is created before its container, so it may look orphaned while a runner is
 	// made.
-	if !slices.ContainsFunc(l.all(), func(s fleet.Observed) bool { return s.Doing == fleet.Create || s.Doing == fleet.MakeSpare }) {
+	if !slices.ContainsFunc(l.all(), func(s fleet.Observed) bool { return s.Doing == fleet.Create }) {
 		if err := l.Engine.RemoveOrphans(ctx, l.Fleet); err != nil {
 			l.fail(err)
 			l.emit(fleet.Event{Kind: fleet.FailedEvent, Text: fmt.Sprintf("volumes without a runner were not removed: %v", err)})

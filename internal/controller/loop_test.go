@@ -531,7 +531,7 @@ func TestTakesOver(t *testing.T) {
 		s.start("ci-bbbb", supervisedSpec) // registered, but no credential written
 		s.registrations["ci-bbbb"] = fleet.Registration{URL: acme, ID: 800, Name: "ci-bbbb"}
 		spare := s.start("ci-cccc", supervisedSpec)
-		spare.Spare, spare.Waiting = true, true
+		spare.Start, spare.Waiting = fleet.Spare, true
 		s.runners["ci-cccc"] = spare // registered, but its credential is lost
 		s.registrations["ci-cccc"] = fleet.Registration{URL: acme, ID: 801, Name: "ci-cccc"}
 		made := s.start("ci-dddd", supervisedSpec)

@@ -113,7 +113,10 @@ func (w *outside) Ended(_ context.Context, of fleet.Runner) (int, bool, error) {
 	return runner.ExitCode, runner.State == fleet.Exited, nil
 }
 
-func (w *outside) Create(_ context.Context, name string, spec fleet.Spec, credential secret.Text) (fleet.Runner, error) {
+func (w *outside) Create(_ context.Context, name string, spec fleet.Spec, start fleet.Start, credential secret.Text) (fleet.Runner, error) {
+	if start == fleet.Spare {
+		return w.createSpare(name, spec)
+	}
 	if w.creating != nil {
 		w.creating()
 	}
@@ -309,7 +312,7 @@ func (w *outside) Look(_ context.Context, of fleet.Runner) fleet.Runner {
 	return of
 }
 
-func (w *outside) CreateSpare(_ context.Context, name string, spec fleet.Spec) (fleet.Runner, error) {
+func (w *outside) createSpare(name string, spec fleet.Spec) (fleet.Runner, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note("spare %s", name)
@@ -317,7 +320,7 @@ func (w *outside) CreateSpare(_ context.Context, name string, spec fleet.Spec) (
 		return fleet.Runner{}, w.createErr
 	}
 	runner := w.start(name, spec)
-	runner.Spare, runner.Waiting = true, true
+	runner.Start, runner.Waiting = fleet.Spare, true
 	w.runners[name] = runner
 	return fleet.Runner{Name: name, Fleet: spec.Fleet, ContainerID: runner.ContainerID}, nil
 }

@@ -15,7 +15,7 @@ func TestShort(t *testing.T) {
 	old := with(func(r *Runner) { r.ImageID = "old" })
 	oldBusy := with(func(r *Runner) { r.ImageID, r.Listing = "old", &Listing{State: Online, Busy: true} })
 	starting := with(func(r *Runner) { r.Ready = false })
-	spare := with(func(r *Runner) { r.Spare, r.Listing = true, &Listing{State: NotListed} })
+	spare := with(func(r *Runner) { r.Start, r.Listing = Spare, &Listing{State: NotListed} })
 	ended := with(func(r *Runner) { r.State = Exited })
 	alone := with(func(r *Runner) { r.Agent, r.Listing = Agent{}, nil })
 	for name, test := range map[string]struct {

@@ -67,6 +67,16 @@ type Proxy struct {
 	Except      []string // hosts and networks that are reached directly
 }
 
+// Start is the way in which a runner starts. It is not part of Spec: runners that started in
+// different ways are interchangeable once they take jobs.
+type Start string
+
+// The ways to start.
+const (
+	Usual Start = ""      // with its credential, if it has an agent
+	Spare Start = "spare" // without its credential, which it gets later (Give)
+)
+
 // AgentMode is the kind of credential that a runner's agent registers with.
 type AgentMode string
 
@@ -140,7 +150,7 @@ type Runner struct {
 	Agent       Agent  `json:"-"` // its configuration at creation
 	ExitCode    int    `json:"-"` // of its last exit
 	OutOfMemory bool   `json:"-"` // the kernel killed one of its processes for it
-	Spare       bool   `json:"-"` // created without a credential, to get one later
+	Start       Start  `json:"-"` // stays the same after a spare has got its credential
 	Waiting     bool   `json:"-"` // its agent still waits for the credential (known only after a look inside)
 	ImageID     string `json:"-"`
 	SpecHash    string `json:"-"`

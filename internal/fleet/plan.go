@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -11,15 +12,14 @@ type Action string
 
 // The actions of a plan.
 const (
-	Create    Action = "create"
-	MakeSpare Action = "spare"   // make a runner that waits for its credential
-	Give      Action = "give"    // give a spare its credential
-	Adopt     Action = "adopt"   // wait until a runner that another process made is ready
-	Replace   Action = "replace" // remove a runner that only looks alive, after a last check
-	Remove    Action = "remove"
-	Forget    Action = "forget" // remove a registration without a runner
-	Leave     Action = "leave"  // report a registration whose runner seems to live, but not on this engine
-	Keep      Action = "keep"   // nothing to do
+	Create  Action = "create"
+	Give    Action = "give"    // give a spare its credential
+	Adopt   Action = "adopt"   // wait until a runner that another process made is ready
+	Replace Action = "replace" // remove a runner that only looks alive, after a last check
+	Remove  Action = "remove"
+	Forget  Action = "forget" // remove a registration without a runner
+	Leave   Action = "leave"  // report a registration whose runner seems to live, but not on this engine
+	Keep    Action = "keep"   // nothing to do
 )
 
 // Operation is one step of a plan, with its cause.
@@ -28,13 +28,17 @@ type Operation struct {
 	Name         string
 	Cause        string
 	Deferred     bool         // waits until the runners that are being made are ready
-	Runner       Runner       // zero for Create, MakeSpare, Forget and Leave
+	Start        Start        // of Create
+	Runner       Runner       // zero for Create, Forget and Leave
 	Registration Registration // of Forget and Leave
 }
 
+// Verb names the operation: its action, or the way to start if that is not the usual one.
+func (o Operation) Verb() string { return cmp.Or(string(o.Start), string(o.Action)) }
+
 // String returns the operation as one line, as plans, events and errors show it.
 func (o Operation) String() string {
-	return fmt.Sprintf("%-7s %s  (%s)", o.Action, o.Name, o.Cause)
+	return fmt.Sprintf("%-7s %s  (%s)", o.Verb(), o.Name, o.Cause)
 }
 
 // Plan turns the observed fleet into the desired one. No operation waits for another of the

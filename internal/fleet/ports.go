@@ -38,9 +38,9 @@ type Policy struct {
 type Engine interface {
 	// Known lists the fleet's runners without looking inside them.
 	Known(ctx context.Context, fleet string) ([]Runner, error)
-	// Create makes and starts a runner, and writes the credential, if any, to its standard
-	// input. On an error it leaves nothing behind.
-	Create(ctx context.Context, name string, spec Spec, credential secret.Text) (Runner, error)
+	// Create makes a runner and starts it in the given way, and writes the credential, if any,
+	// to its standard input. On an error it leaves nothing behind.
+	Create(ctx context.Context, name string, spec Spec, start Start, credential secret.Text) (Runner, error)
 	// Ended reports whether a runner's container has exited for good, and its exit code.
 	Ended(ctx context.Context, runner Runner) (code int, ended bool, err error)
 	// WaitReady blocks until the inner daemon answers and returns its version.
@@ -62,9 +62,6 @@ type Engine interface {
 	// ctx ends and when the engine's stream breaks. The caller then calls Changes again and
 	// looks at the whole fleet, because changes may have been missed.
 	Changes(ctx context.Context, fleet string) (<-chan Change, error)
-	// CreateSpare makes and starts a runner whose agent waits for its credential without a
-	// time limit. On an error it leaves nothing behind.
-	CreateSpare(ctx context.Context, name string, spec Spec) (Runner, error)
 	// Give writes a spare's credential and the spec's certificates to its standard input. An
 	// error means that the agent did not receive all of it.
 	Give(ctx context.Context, runner Runner, credential secret.Text, spec Spec) error

@@ -132,7 +132,7 @@ func (d *decision) classify() {
 		case s.Doing == Remove:
 		case s.Doing == Replace: // it may turn out to be healthy
 			d.serving = append(d.serving, s)
-		case s.Doing == MakeSpare, s.Doing == Adopt && s.Spare && !s.Connected():
+		case s.Start == Spare && (s.Doing == Create || s.Doing == Adopt && !s.Connected()):
 			d.preparing++
 		case s.Doing != "":
 			d.serving = append(d.serving, s)
@@ -156,7 +156,7 @@ func (d *decision) classify() {
 			d.preparing++
 		case s.Waiting:
 			d.waiting = append(d.waiting, s)
-		case policy.Once && s.Online.IsZero() && !s.Spare && s.unlisted():
+		case policy.Once && s.Online.IsZero() && s.Start != Spare && s.unlisted():
 			d.remove(s, "GitHub does not list it")
 		case s.phantom(d.Observation) && !d.held && !d.Now.Before(s.Retry) && d.replacing < few:
 			d.add(Operation{Action: Replace, Name: s.Name, Cause: s.missing(), Runner: s.Runner})
@@ -166,7 +166,7 @@ func (d *decision) classify() {
 		case s.Online.IsZero() && !d.Now.Before(s.Retry):
 			d.add(Operation{Action: Adopt, Name: s.Name, Cause: "found on the engine", Runner: s.Runner})
 			d.adopted[s.Name] = true
-			if s.Doing = Adopt; s.Spare {
+			if s.Doing = Adopt; s.Start == Spare {
 				d.preparing++
 			} else {
 				d.serving = append(d.serving, s)
@@ -312,7 +312,7 @@ func (d *decision) fillSpares() {
 		return
 	}
 	for i := len(d.waiting) + d.preparing; i < spares; i++ {
-		d.add(Operation{Action: MakeSpare, Name: d.NewName(), Cause: fmt.Sprintf("spare %d of %d", i+1, spares)})
+		d.add(Operation{Action: Create, Start: Spare, Name: d.NewName(), Cause: fmt.Sprintf("spare %d of %d", i+1, spares)})
 	}
 }
 

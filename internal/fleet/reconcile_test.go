@@ -27,7 +27,7 @@ func TestReconcile(t *testing.T) {
 	changed := func(s *Observed) { s.SpecHash = "other" }
 	exited := func(s *Observed) { s.State, s.ExitCode, s.Ended = Exited, 137, now }
 	long := func(s *Observed) { s.Ended = now.Add(-RemovalDelay) }
-	spare := func(s *Observed) { s.Spare, s.Waiting, s.Listing, s.Online = true, true, nil, time.Time{} }
+	spare := func(s *Observed) { s.Start, s.Waiting, s.Listing, s.Online = Spare, true, nil, time.Time{} }
 	unseen := func(s *Observed) { s.Online = time.Time{} }
 	later := func(s *Observed) { s.Retry = now.Add(time.Second) }
 	missed := func(ago time.Duration) func(*Observed) {

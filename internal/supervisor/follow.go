@@ -142,7 +142,7 @@ func (w *watched) see(runners []fleet.Runner) {
 			}
 			w.ready[name], w.changed = true, time.Now()
 			w.show.Done(name, text, time.Since(w.since[name]))
-		case runner.State == fleet.Running && !runner.Spare:
+		case runner.State == fleet.Running && runner.Start != fleet.Spare:
 			w.show.Working(name, "starting")
 		}
 	}
