@@ -39,22 +39,8 @@ const (
 	envAgentLabels    = "RUNNERCTL_AGENT_LABELS" // comma-separated
 	envAgentGroup     = "RUNNERCTL_AGENT_GROUP"
 	envAgentEphemeral = "RUNNERCTL_AGENT_EPHEMERAL"
-	envAgentSpare     = "RUNNERCTL_AGENT_SPARE" // the credential comes when a place becomes free
+	envAgentStart     = "RUNNERCTL_AGENT_START" // fleet.Start, unless it is the usual one
 )
-
-// startVariables has a variable for each way to start except the usual one. The image's scripts
-// read it, and so does startOf.
-var startVariables = map[fleet.Start]string{fleet.Spare: envAgentSpare + "=true"}
-
-// startOf reads back the way in which a runner started.
-func startOf(env []string) fleet.Start {
-	for start, variable := range startVariables {
-		if slices.Contains(env, variable) {
-			return start
-		}
-	}
-	return fleet.Usual
-}
 
 // hasAgent reports whether a container has an agent, whose end is the container's end.
 func hasAgent(config *container.Config) bool {
@@ -152,13 +138,26 @@ func containerConfig(name string, spec fleet.Spec, start fleet.Start) (*containe
 			host.RestartPolicy.Name = container.RestartPolicyDisabled // its credential is used up
 		}
 	}
-	if variable, given := startVariables[start]; given {
-		config.Env = append(config.Env, variable)
+	if start != fleet.Usual {
+		config.Env = append(config.Env, envAgentStart+"="+string(start))
 	}
 	if spec.InnerPrivileged {
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: "/sys", Target: sysfs})
 	}
 	return config, host
+}
+
+// startOf reads back the way in which a runner started.
+func startOf(env []string) fleet.Start {
+	for _, one := range env {
+		if start, given := strings.CutPrefix(one, envAgentStart+"="); given {
+			return fleet.Start(start)
+		}
+		if one == "RUNNERCTL_AGENT_SPARE=true" { // made by an older runnerctl
+			return fleet.Spare
+		}
+	}
+	return fleet.Usual
 }
 
 // agentOf reads back the agent's settings that containerConfig wrote. They show where a

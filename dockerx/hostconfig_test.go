@@ -163,3 +163,16 @@ func TestOpenedSyscalls(t *testing.T) {
 		}
 	}
 }
+
+// A later command knows how a runner started, and so it does for a runner of an older runnerctl.
+func TestStartOf(t *testing.T) {
+	for _, start := range []fleet.Start{fleet.Usual, fleet.Spare} {
+		config, _ := containerConfig("ci-7k2p", goldenSpec(), start)
+		if got := startOf(config.Env); got != start {
+			t.Errorf("got %q, want %q", got, start)
+		}
+	}
+	if got := startOf([]string{"RUNNERCTL_AGENT=jit", "RUNNERCTL_AGENT_SPARE=true"}); got != fleet.Spare {
+		t.Errorf("of an older runnerctl: got %q, want %q", got, fleet.Spare)
+	}
+}
