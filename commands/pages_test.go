@@ -81,6 +81,39 @@ func anchors(page []byte) (names []string) {
 	return names
 }
 
+var (
+	fileOfRecipe = regexp.MustCompile("`((?:commands|docs|dockerx|ghapi|internal|scripts|templates|testbuildx|tools)/[^`]*)`")
+	placeholder  = regexp.MustCompile(`[A-Z]{4,}`)
+	testOfRecipe = regexp.MustCompile(`\bTest[A-Z]\w*`)
+)
+
+// Each file and each test that CONTRIBUTING.md names exists. Words in capitals are placeholders.
+func TestRecipes(t *testing.T) {
+	text, err := os.ReadFile("../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, named := fileOfRecipe.FindAllSubmatch(text, -1), testOfRecipe.FindAll(text, -1)
+	if len(files) < 40 || len(named) < 10 {
+		t.Errorf("%d files and %d tests, want more", len(files), len(named))
+	}
+	for _, file := range files {
+		path := string(file[1])
+		if placeholder.MatchString(path) {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join("..", path)); err != nil {
+			t.Error(err)
+		}
+	}
+	tests := testNames(t)
+	for _, name := range named {
+		if !tests[string(name)] {
+			t.Errorf("there is no test %s", name)
+		}
+	}
+}
+
 // Each link of a page to a file of the repository, or to a heading, has a target.
 func TestLinksOfPages(t *testing.T) {
 	var pages []string

@@ -5,6 +5,7 @@ package dockerx
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/moby/profiles/seccomp"
 
+	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/golden"
 )
@@ -124,6 +126,13 @@ func TestSeccompProfile(t *testing.T) {
 		if compact(entry) != want[i] {
 			t.Errorf("own entry %d: %s, want %s", i, compact(entry), want[i])
 		}
+	}
+}
+
+// Each word that runners.syscalls accepts opens calls, and no other word does.
+func TestWordsThatOpenSyscalls(t *testing.T) {
+	if got, want := slices.Sorted(maps.Keys(openable)), slices.Sorted(slices.Values(config.Syscalls)); !slices.Equal(got, want) {
+		t.Errorf("seccomp.go opens %v, and the settings accept %v", got, want)
 	}
 }
 
