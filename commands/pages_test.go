@@ -68,7 +68,7 @@ func TestEscapePage(t *testing.T) {
 }
 
 var (
-	linkOfPage    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	linkOfPage    = regexp.MustCompile(`(?:\]\(|src(?:set)?=")([^)"\s]+)`)
 	headingOfPage = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	notInAnchor   = regexp.MustCompile(`[^\w\- ]`)
 )
