@@ -69,7 +69,7 @@ test-packages:
 	$(GO_TEST) $$(go list ./... | grep -v /commands$$)
 
 test-hosts: FOR := --tests
-test-hosts: setup build image ## each key of an engine's daemon.json on a private engine: doctor and up agree; up to 25 minutes
+test-hosts: setup build image ## each key of an engine's daemon.json on a private engine: doctor and up agree; about 10 minutes
 	$(WITH_DOCKER) go test -count=1 -timeout 60m -tags long -run 'TestHostKeys$$|TestSupervisorOverLiveRestore$$' -v ./commands
 
 test-vm: FOR := --vm
