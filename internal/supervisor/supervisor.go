@@ -98,9 +98,10 @@ func (s *Supervisor) rebuildHere(ctx context.Context, desired fleet.Desired) (fl
 	return builder.Rebuild(ctx, s.client, s.arch, desired)
 }
 
-// Background supervises in the supervisor's container, with the credential of a file. It starts over if the credential changes, and ends if its engine does not answer. The
-// container's mount refers to that engine's socket; only another start of the container sees
-// the socket of a new engine.
+// Background supervises in the supervisor's container, with the credential in a file. It starts
+// over if the credential changes, and ends if its engine does not answer: the container's mount
+// refers to that engine's socket, and only another start of the container sees the socket of a
+// new engine.
 func (s *Supervisor) Background(ctx context.Context, credential string) error {
 	_ = os.RemoveAll(dockerx.ScratchFolder) // left by a supervisor that was killed
 	s.rebuild = s.rebuildHere
