@@ -139,10 +139,8 @@ type online struct {
 }
 
 func (o online) apply(l *loop) {
-	now := time.Now()
-	l.settled[o.Name], l.taken = now, 0
-	s := l.observed[o.Name]
-	s.Doing = ""
+	s, now := l.endOf(o.task)
+	l.taken = 0
 	if s.ContainerID == "" {
 		s.ContainerID = o.runner.ContainerID
 	}
@@ -168,9 +166,7 @@ type spareReady struct {
 }
 
 func (o spareReady) apply(l *loop) {
-	l.settled[o.Name] = time.Now()
-	s := l.observed[o.Name]
-	s.Doing = ""
+	s, _ := l.endOf(o.task)
 	o.runner.Listing = nil
 	s.Runner, s.Waiting, s.Online, s.Missed = o.runner, true, time.Time{}, time.Time{}
 	event := o.event()
@@ -188,10 +184,7 @@ type failed struct {
 }
 
 func (o failed) apply(l *loop) {
-	now := time.Now()
-	l.settled[o.Name] = now
-	s := l.observed[o.Name]
-	s.Doing = ""
+	s, now := l.endOf(o.task)
 	l.meter(o.record)
 	if errors.Is(o.err, context.Canceled) {
 		l.dropRunner(o.Name, o.stays)
@@ -214,8 +207,7 @@ func (o failed) apply(l *loop) {
 	}
 	l.emit(event)
 	l.Progress.Failed(o.Name, o.err)
-	if l.fail(o.err) {
-		s.Retry = now.Add(never) // it exists if it could not be removed again
+	if l.failFor(s, o.err) { // the runner exists if it could not be removed again
 		return
 	}
 	l.dropRunner(o.Name, o.stays)
@@ -235,10 +227,7 @@ type notAdopted struct {
 }
 
 func (o notAdopted) apply(l *loop) {
-	now := time.Now()
-	l.settled[o.Name] = now
-	s := l.observed[o.Name]
-	s.Doing = ""
+	s, now := l.endOf(o.task)
 	if errors.Is(o.err, context.Canceled) {
 		l.dropRunner(o.Name, false)
 		return
@@ -259,8 +248,8 @@ func (o notAdopted) apply(l *loop) {
 	event.Kind, event.Text, event.Last = fleet.FailedEvent, o.failure(o.err), hint.Last(o.err)
 	l.emit(event)
 	l.Progress.Failed(o.Name, o.err)
-	if again && l.fail(o.err) {
-		s.Retry = now.Add(never)
+	if again {
+		l.failFor(s, o.err)
 	}
 }
 
@@ -274,10 +263,7 @@ type removed struct {
 }
 
 func (o removed) apply(l *loop) {
-	now := time.Now()
-	l.settled[o.Name] = now
-	s := l.observed[o.Name]
-	s.Doing = ""
+	s, now := l.endOf(o.task)
 	l.meter(o.record)
 	event := o.event()
 	switch {
@@ -289,9 +275,7 @@ func (o removed) apply(l *loop) {
 		event.Kind, event.Text = fleet.FailedEvent, fmt.Sprintf("can't be removed (%s): %s", o.Cause, firstLine(o.err))
 		l.emit(event)
 		l.Progress.Failed(o.Name, o.err)
-		if l.fail(o.err) {
-			s.Retry = now.Add(never)
-		}
+		l.failFor(s, o.err)
 		return
 	case o.stays:
 		s.Retry, s.Missed = now.Add(slowTick), time.Time{}
@@ -365,6 +349,24 @@ func (l *loop) fail(err error) bool {
 	l.failures = append(l.failures, err)
 	l.making.until = time.Now().Add(never)
 	return true
+}
+
+// failFor is fail for an operation on a runner: in a single run, no other one follows.
+func (l *loop) failFor(s *fleet.Observed, err error) bool {
+	failed := l.fail(err)
+	if failed {
+		s.Retry = time.Now().Add(never)
+	}
+	return failed
+}
+
+// endOf notes that an operation on a runner has ended, and returns the notes on the runner.
+func (l *loop) endOf(t task) (s *fleet.Observed, now time.Time) {
+	now = time.Now()
+	l.settled[t.Name] = now
+	s = l.observed[t.Name]
+	s.Doing = ""
+	return s, now
 }
 
 // dropRunner forgets a runner, unless it stays. If it exists, the next look finds it.
