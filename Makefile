@@ -4,7 +4,7 @@ ARCH ?= $(shell go env GOARCH)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build image agent man demo picture test test-long test-commands test-aside test-packages test-hosts test-vm chaos jobs bench bench-quick vet lint golden
+.PHONY: help setup build image agent man demo picture test test-long test-hosts test-vm chaos jobs bench bench-quick vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
@@ -39,52 +39,40 @@ vet: ## go vet for every supported client system, shellcheck
 	shellcheck -S warning $$(grep -rlE '^#!.*(sh|bash)$$' scripts) scripts/completion/bash
 	for file in $$(grep -rlE '^#!.*perl( -[wI].*)?$$' scripts) scripts/escape/*.pl; do perl -Iscripts/escape -Iscripts/image -wc $$file || exit 1; done
 
-# Two lanes in parallel, because most tests wait more than they work: timing-insensitive
-# tests of commands and then the other packages run next to the other tests of commands. All
-# begin with one image, and the packages that both lanes share are compiled once.
+# Two packages at a time, because most tests wait more than they work. The longest ones begin.
+LONGEST := ./internal/e2e/workflows ./internal/e2e/supervision ./internal/e2e/compatibility
+GO_TEST = $(WITH_DOCKER) go test -count=1 -timeout 90m -tags '$(TAGS)'
+
 test test-long: FOR := --tests
 test test-long: export CHAOS_FOR := 2m
-test-long: export TAGS := long
+test-long: TAGS := long
 test: ## all tests except the long ones, on a real engine
 test-long: ## the long ones too, up to 90 minutes
 test test-long: setup build image
-	go test -c -tags '$(TAGS)' -o /dev/null ./commands
-	$(MAKE) --no-print-directory --jobs 2 --keep-going test-commands test-aside test-packages
+	go -C tools/terminal test -count=1 ./...
+	go -C tools/wording test -count=1 ./...
+	$(GO_TEST) -p 2 $(LONGEST) ./...
 
 image: setup build
 	$(WITH_DOCKER) bin/runnerctl build --bootstrap-base --progress plain
 
-ASIDE := Chaos|KilledAtRandom|Host|Prepare|CloudInit|Architectures|Remote|EachFault|Doctor|FixScript|Deep|Attempt|EnvironmentContract|Demo|Inputs|Workflows|StaticRunner
-GO_TEST = $(WITH_DOCKER) go test -count=1 -timeout 90m -tags '$(TAGS)'
-
-test-commands:
-	$(GO_TEST) -skip '$(ASIDE)' ./commands
-
-test-aside:
-	$(GO_TEST) -run '$(ASIDE)' ./commands
-
-test-packages:
-	go -C tools/terminal test -count=1 ./...
-	go -C tools/wording test -count=1 ./...
-	$(GO_TEST) $$(go list ./... | grep -v /commands$$)
-
 test-hosts: FOR := --tests
 test-hosts: setup build image ## each key of an engine's daemon.json on a private engine: doctor and up agree; about 10 minutes
-	$(WITH_DOCKER) go test -count=1 -timeout 60m -tags long -run 'TestHostKeys$$|TestSupervisorOverLiveRestore$$' -v ./commands
+	$(WITH_DOCKER) go test -count=1 -timeout 60m -tags long -run 'TestHostKeys$$|TestSupervisorOverLiveRestore$$' -v ./internal/e2e/compatibility
 
 test-vm: FOR := --vm
 test-vm: setup build ## prepare a Debian 13 machine in qemu as a host, over ssh; up to 30 minutes
-	$(WITH_DOCKER) go test -count=1 -timeout 30m -tags vm -run 'TestVM$$' -v ./commands
+	$(WITH_DOCKER) go test -count=1 -timeout 30m -tags vm -v ./internal/e2e/vm
 
 chaos: FOR := --tests
 chaos: export CHAOS_FOR ?= 10m
 chaos: setup build ## inject random faults into a supervised fleet for CHAOS_FOR=10m; CHAOS_SEED=… repeats a run's choices
-	$(WITH_DOCKER) go test -count=1 -timeout 90m -run 'TestChaos$$' -v ./commands
+	$(WITH_DOCKER) go test -count=1 -timeout 90m -run 'TestChaos$$' -v ./internal/e2e/supervision
 
 jobs: FOR := --tests
 jobs: export FLEET_JOBS ?= 200
 jobs: setup build ## run FLEET_JOBS=200 jobs on a supervised fleet of four
-	$(WITH_DOCKER) go test -count=1 -timeout 90m -tags long -run 'TestJobsThroughAFleet$$' -v ./commands
+	$(WITH_DOCKER) go test -count=1 -timeout 90m -tags long -run 'TestJobsThroughAFleet$$' -v ./internal/e2e/supervision
 
 bench: setup build ## measure the figures (bench/results.json, docs/bench), fail if a limit is missed
 	$(WITH_DOCKER) go run ./bench
@@ -100,4 +88,4 @@ lint: ## golangci-lint and actionlint, pinned in tools/, and the wording of all 
 
 GOLDEN := Golden$$|Page$$|^TestWriteText$$|^TestJSON$$|^TestScript$$|^TestReportIsOfTheResults$$
 golden: ## rewrite golden files and generated pages
-	go test -run '$(GOLDEN)' ./internal/doctor ./templates ./dockerx ./commands ./bench -update
+	go test -run '$(GOLDEN)' ./internal/doctor ./templates ./dockerx ./bench ./internal/e2e/compatibility ./internal/e2e/doctor -update

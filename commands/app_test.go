@@ -1,4 +1,4 @@
-package commands
+package commands_test
 
 import (
 	"bytes"
@@ -10,12 +10,14 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/runnerctl/runnerctl/commands"
+	"github.com/runnerctl/runnerctl/internal/e2e"
 	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
 func TestFlagsFirst(t *testing.T) {
-	app := newApp(session.Session{})
+	app := commands.NewApp(session.Session{})
 	tests := []struct{ in, want string }{
 		{"runnerctl up --count 3", "runnerctl up --count 3"},
 		{"runnerctl up x --count 3 --dry-run", "runnerctl up --count 3 --dry-run x"},
@@ -144,9 +146,9 @@ var usageErrors = map[string]string{
 func TestUsageErrors(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for line, want := range usageErrors {
-		code, stdout, stderr := runnerctl(context.Background(), strings.Fields(line)...)
-		if code != exitUsage || stdout != "" || !strings.Contains(stderr, want) {
-			t.Errorf("%s: exit code %d, want %d; stdout %q, want none; stderr:\n%s\nwant %q", line, code, exitUsage, stdout, stderr, want)
+		code, stdout, stderr := e2e.Runnerctl(context.Background(), strings.Fields(line)...)
+		if code != commands.ExitUsage || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit code %d, want %d; stdout %q, want none; stderr:\n%s\nwant %q", line, code, commands.ExitUsage, stdout, stderr, want)
 		}
 	}
 }
@@ -155,14 +157,14 @@ func TestNoEngine(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
 	for _, command := range [][]string{{"ps"}, {"down"}, {"build"}, {"up"}, {"run", "--", "true"}, {"logs"}, {"prune", "--yes"}} {
-		code, stdout, stderr := runnerctl(t.Context(), command...)
-		if code != exitFailure || stdout != "" || !strings.HasPrefix(stderr, "error: ") || !strings.Contains(stderr, ": Cannot connect to the Docker daemon at unix:///nosuch.sock.") ||
+		code, stdout, stderr := e2e.Runnerctl(t.Context(), command...)
+		if code != commands.ExitFailure || stdout != "" || !strings.HasPrefix(stderr, "error: ") || !strings.Contains(stderr, ": Cannot connect to the Docker daemon at unix:///nosuch.sock.") ||
 			strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, "\n  hint   no Docker Engine answers there: ") {
-			t.Errorf("%s: exit code %d, want %d; stdout %q, want none; stderr:\n%s\nwant two lines: an error at unix:///nosuch.sock, and a hint", command, code, exitFailure, stdout, stderr)
+			t.Errorf("%s: exit code %d, want %d; stdout %q, want none; stderr:\n%s\nwant two lines: an error at unix:///nosuch.sock, and a hint", command, code, commands.ExitFailure, stdout, stderr)
 		}
 	}
-	if code, stdout, stderr := runnerctl(t.Context(), "doctor"); code != exitFailure || !strings.Contains(stdout, "✘ engine.reachable") {
-		t.Errorf("doctor: exit code %d, want %d; stdout:\n%s\nwant %q; stderr:\n%s", code, exitFailure, stdout, "✘ engine.reachable", stderr)
+	if code, stdout, stderr := e2e.Runnerctl(t.Context(), "doctor"); code != commands.ExitFailure || !strings.Contains(stdout, "✘ engine.reachable") {
+		t.Errorf("doctor: exit code %d, want %d; stdout:\n%s\nwant %q; stderr:\n%s", code, commands.ExitFailure, stdout, "✘ engine.reachable", stderr)
 	}
 }
 
@@ -180,9 +182,9 @@ func TestOutputThatCanNotBeWritten(t *testing.T) {
 	for _, line := range []string{"version", "version -o json", "man", "help", "completion bash", "up --help"} {
 		var errs bytes.Buffer
 		s := session.Session{Streams: ui.Streams{In: strings.NewReader(""), Out: fullWriter{}, Err: &errs}, Env: os.Getenv, GOOS: "linux"}
-		code := run(t.Context(), s, append([]string{"runnerctl"}, strings.Fields(line)...))
-		if code != exitFailure || !strings.Contains(errs.String(), "write report.txt: no space left on device\n  hint   no space left on this machine for report.txt\n") {
-			t.Errorf("%s: exit code %d, want %d; stderr:\n%s\nwant the full disk of report.txt, with a hint", line, code, exitFailure, &errs)
+		code := commands.Run(t.Context(), s, append([]string{"runnerctl"}, strings.Fields(line)...))
+		if code != commands.ExitFailure || !strings.Contains(errs.String(), "write report.txt: no space left on device\n  hint   no space left on this machine for report.txt\n") {
+			t.Errorf("%s: exit code %d, want %d; stderr:\n%s\nwant the full disk of report.txt, with a hint", line, code, commands.ExitFailure, &errs)
 		}
 	}
 }
@@ -197,8 +199,8 @@ func TestAddressOfNoEngine(t *testing.T) {
 		t.Run(one.value, func(t *testing.T) {
 			t.Setenv("DOCKER_HOST", "")
 			t.Setenv(one.variable, one.value)
-			if code, stdout, stderr := runnerctl(t.Context(), "ps"); code != exitFailure || stdout != "" || !strings.HasPrefix(stderr, one.want) {
-				t.Errorf("exit code %d, want %d; stdout %q, want none; stderr:\n%s\nwant %q at the beginning", code, exitFailure, stdout, stderr, one.want)
+			if code, stdout, stderr := e2e.Runnerctl(t.Context(), "ps"); code != commands.ExitFailure || stdout != "" || !strings.HasPrefix(stderr, one.want) {
+				t.Errorf("exit code %d, want %d; stdout %q, want none; stderr:\n%s\nwant %q at the beginning", code, commands.ExitFailure, stdout, stderr, one.want)
 			}
 		})
 	}
@@ -213,10 +215,10 @@ func TestLocalEngineElsewhere(t *testing.T) {
 		for _, command := range []string{"up", "build", "ps", "down", "doctor"} {
 			var out, errs bytes.Buffer
 			s := session.Session{Streams: ui.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, Env: os.Getenv, GOOS: goos}
-			code := run(t.Context(), s, []string{"runnerctl", command})
+			code := commands.Run(t.Context(), s, []string{"runnerctl", command})
 			all := out.String() + errs.String()
-			if code != exitFailure || !strings.Contains(all, name+" has no Linux kernel of its own") || !strings.Contains(all, "DOCKER_HOST=ssh://") {
-				t.Errorf("%s %s: exit code %d, want %d; output:\n%s\nwant that %s has no kernel of its own, and DOCKER_HOST=ssh://", goos, command, code, exitFailure, all, name)
+			if code != commands.ExitFailure || !strings.Contains(all, name+" has no Linux kernel of its own") || !strings.Contains(all, "DOCKER_HOST=ssh://") {
+				t.Errorf("%s %s: exit code %d, want %d; output:\n%s\nwant that %s has no kernel of its own, and DOCKER_HOST=ssh://", goos, command, code, commands.ExitFailure, all, name)
 			}
 		}
 	}

@@ -1,21 +1,21 @@
-package commands
+package commands_test
 
 import (
-	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/runnerctl/runnerctl/commands"
 	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
+	"github.com/runnerctl/runnerctl/internal/e2e"
 	"github.com/runnerctl/runnerctl/internal/session"
 )
 
 func TestComplete(t *testing.T) {
-	app := newApp(session.Session{})
+	app := commands.NewApp(session.Session{})
 	lookUp := func(kind string) []string {
 		return map[string][]string{flags.RunnerNames: {"ci-7k2p", "ci-9xqd"}, flags.FleetNames: {"blue", "ci"}, flags.HostNames: {"vm1", "vm2"}}[kind]
 	}
@@ -108,24 +108,12 @@ func TestCompletionWithoutEngine(t *testing.T) {
 	if err := os.WriteFile("runnerctl.yaml", []byte("broken: [\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, host := range []string{"unix:///nosuch.sock", "nonsense", muteEngine(t)} {
+	for _, host := range []string{"unix:///nosuch.sock", "nonsense", e2e.MuteEngine(t)} {
 		t.Setenv("DOCKER_HOST", host)
 		started := time.Now()
-		code, stdout, stderr := runnerctl(t.Context(), "__complete", "exec", "")
-		if code != 0 || stdout != "" || stderr != "" || time.Since(started) > 5*completeLimit {
-			t.Errorf("%s: exit code %d after %s, want 0 within %s; stdout %q, stderr %q, want neither", host, code, time.Since(started), 5*completeLimit, stdout, stderr)
+		code, stdout, stderr := e2e.Runnerctl(t.Context(), "__complete", "exec", "")
+		if code != 0 || stdout != "" || stderr != "" || time.Since(started) > 5*commands.CompleteLimit {
+			t.Errorf("%s: exit code %d after %s, want 0 within %s; stdout %q, stderr %q, want neither", host, code, time.Since(started), 5*commands.CompleteLimit, stdout, stderr)
 		}
 	}
-}
-
-// muteEngine accepts connections and never answers.
-func muteEngine(t *testing.T) string {
-	t.Helper()
-	socket := filepath.Join(t.TempDir(), "mute.sock")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	return "unix://" + socket
 }

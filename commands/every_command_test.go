@@ -1,4 +1,4 @@
-package commands
+package commands_test
 
 import (
 	"encoding/json"
@@ -10,7 +10,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
+	"github.com/runnerctl/runnerctl/internal/e2e"
 	"github.com/runnerctl/runnerctl/internal/session"
 )
 
@@ -37,7 +39,7 @@ func visible(t *testing.T) (all []operatorsCommand) {
 			}
 		}
 	}
-	add(newApp(session.Session{}).Commands, "")
+	add(commands.NewApp(session.Session{}).Commands, "")
 	if len(all) < 10 {
 		t.Fatalf("%d commands only, want 10 at least", len(all))
 	}
@@ -45,14 +47,14 @@ func visible(t *testing.T) (all []operatorsCommand) {
 }
 
 func TestEveryCommandHasHelp(t *testing.T) {
-	_, overview, _ := runnerctl(t.Context())
+	_, overview, _ := e2e.Runnerctl(t.Context())
 	for _, command := range visible(t) {
-		code, stdout, stderr := runnerctl(t.Context(), command.words("--help")...)
+		code, stdout, stderr := e2e.Runnerctl(t.Context(), command.words("--help")...)
 		_, examples, _ := strings.Cut(stdout, "\nExamples:\n")
 		if code != 0 || stderr != "" || strings.Count(examples, "runnerctl "+command.name) < 2 {
 			t.Errorf("%s --help: code %d, two examples wanted\n%s%s", command.name, code, stdout, stderr)
 		}
-		if code, same, _ := runnerctl(t.Context(), append([]string{"help"}, command.words()...)...); code != 0 || same != stdout {
+		if code, same, _ := e2e.Runnerctl(t.Context(), append([]string{"help"}, command.words()...)...); code != 0 || same != stdout {
 			t.Errorf("help %s: code %d, want 0\n%s\nwant the same as --help\n%s", command.name, code, same, stdout)
 		}
 		for _, flag := range command.VisibleFlags() {
@@ -62,7 +64,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 		}
 		in := overview
 		if group, _, isVerb := strings.Cut(command.name, " "); isVerb {
-			_, in, _ = runnerctl(t.Context(), group, "--help")
+			_, in, _ = e2e.Runnerctl(t.Context(), group, "--help")
 		}
 		if strings.Count(in, "\n  "+command.Name+" ") != 1 {
 			t.Errorf("%s is not once in the overview\n%s", command.name, in)
@@ -96,7 +98,7 @@ func TestEveryCommandReadsFlagsAfterArguments(t *testing.T) {
 			"unknown flag --colour: did you mean --color":    {"--colour", "always"},
 		} {
 			line := misplaced(command, flags...)
-			if code, stdout, stderr := runnerctl(t.Context(), line...); code != exitUsage || stdout != "" || !strings.Contains(stderr, problem) {
+			if code, stdout, stderr := e2e.Runnerctl(t.Context(), line...); code != commands.ExitUsage || stdout != "" || !strings.Contains(stderr, problem) {
 				t.Errorf("%s: code %d, want %q: %s%s", strings.Join(line, " "), code, problem, stdout, stderr)
 			}
 		}
@@ -110,13 +112,13 @@ func TestEveryCommandColoursWhenAsked(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
 	for _, command := range visible(t) {
 		for _, line := range [][]string{command.words("--help"), misplaced(command), misplaced(command, "--nosuch")} {
-			_, stdout, stderr := runnerctl(t.Context(), line...)
+			_, stdout, stderr := e2e.Runnerctl(t.Context(), line...)
 			if strings.ContainsFunc(stdout+stderr, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f }) {
 				t.Errorf("%s: control characters: %q", strings.Join(line, " "), stdout+stderr)
 			}
 		}
 		for _, flags := range [][]string{{"--color", "always", "--nosuch"}, {"--nosuch", "--color=always"}} {
-			if _, _, stderr := runnerctl(t.Context(), misplaced(command, flags...)...); !strings.HasPrefix(stderr, "\x1b[31merror:") {
+			if _, _, stderr := e2e.Runnerctl(t.Context(), misplaced(command, flags...)...); !strings.HasPrefix(stderr, "\x1b[31merror:") {
 				t.Errorf("%s %v: no colour: %q", command.name, flags, stderr)
 			}
 		}
@@ -125,7 +127,7 @@ func TestEveryCommandColoursWhenAsked(t *testing.T) {
 
 // The man page contains everything that help prints, and groff accepts it without a warning.
 func TestManPage(t *testing.T) {
-	page := must(t, "man")
+	page := e2e.Must(t, "man")
 	for _, command := range visible(t) {
 		_, section, found := strings.Cut(page, "\n.SS runnerctl "+cmdline.Roff(command.name)+" ")
 		if !found {
@@ -139,7 +141,7 @@ func TestManPage(t *testing.T) {
 			}
 		}
 	}
-	needed(t, "groff")
+	e2e.NeedProgram(t, "groff")
 	command := exec.Command("groff", "-man", "-Tutf8", "-ww", "-P-cbou")
 	command.Stdin = strings.NewReader(page)
 	var warnings strings.Builder
@@ -153,44 +155,32 @@ func TestManPage(t *testing.T) {
 	}
 }
 
-// needed skips the test without a program that scripts/host/setup.sh --tests installs. In CI
-// it fails.
-func needed(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skipf("%v (scripts/host/setup.sh --tests installs it)", err)
-	}
-}
-
 func TestVersion(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for host, reason := range map[string]string{"unix:///nosuch.sock": "no engine: ", muteEngine(t): "did not answer within " + versionLimit.String()} {
+	for host, reason := range map[string]string{"unix:///nosuch.sock": "no engine: ", e2e.MuteEngine(t): "did not answer within " + commands.VersionLimit.String()} {
 		t.Setenv("DOCKER_HOST", host)
-		code, stdout, stderr := runnerctl(t.Context(), "version")
-		if code != 0 || !strings.HasPrefix(strings.TrimSpace(stdout), "runnerctl  "+Version) || !strings.Contains(stderr, reason) {
-			t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s\nwant %q and %q", code, stdout, stderr, "runnerctl  "+Version, reason)
+		code, stdout, stderr := e2e.Runnerctl(t.Context(), "version")
+		if code != 0 || !strings.HasPrefix(strings.TrimSpace(stdout), "runnerctl  "+commands.Version) || !strings.Contains(stderr, reason) {
+			t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s\nwant %q and %q", code, stdout, stderr, "runnerctl  "+commands.Version, reason)
 		}
 	}
 	t.Setenv("DOCKER_HOST", "unix:///nosuch.sock")
-	code, stdout, stderr := runnerctl(t.Context(), "version", "-o", "json")
-	if code != 0 || stderr != "" || !strings.Contains(stdout, `"engine": null`) || !strings.Contains(stdout, `"image": null`) || !strings.Contains(stdout, fmt.Sprintf(`"version": %q`, Version)) {
-		t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s\nwant %q, %q and %q, and nothing on stderr", code, stdout, stderr, `"engine": null`, `"image": null`, fmt.Sprintf(`"version": %q`, Version))
+	code, stdout, stderr := e2e.Runnerctl(t.Context(), "version", "-o", "json")
+	if code != 0 || stderr != "" || !strings.Contains(stdout, `"engine": null`) || !strings.Contains(stdout, `"image": null`) || !strings.Contains(stdout, fmt.Sprintf(`"version": %q`, commands.Version)) {
+		t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s\nwant %q, %q and %q, and nothing on stderr", code, stdout, stderr, `"engine": null`, `"image": null`, fmt.Sprintf(`"version": %q`, commands.Version))
 	}
 }
 
 func TestVersionOfEngineAndImage(t *testing.T) {
-	api := realEngine(t)
+	api := e2e.Engine(t)
 	t.Chdir(t.TempDir())
-	tag := strings.TrimSpace(must(t, "build", "--bootstrap-base", "--progress", "plain"))
+	tag := strings.TrimSpace(e2e.Must(t, "build", "--bootstrap-base", "--progress", "plain"))
 	want, err := api.ServerVersion(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got versions
-	if err := json.Unmarshal([]byte(must(t, "version", "-o", "json")), &got); err != nil {
+	var got commands.Versions
+	if err := json.Unmarshal([]byte(e2e.Must(t, "version", "-o", "json")), &got); err != nil {
 		t.Fatal(err)
 	}
 	if got.Engine == nil || got.Engine.Version != want.Version || got.Engine.API != want.APIVersion {
@@ -203,7 +193,7 @@ func TestVersionOfEngineAndImage(t *testing.T) {
 	if err := os.WriteFile("runnerctl.yaml", []byte("image:\n  packages: [cowsay]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, stdout, stderr := runnerctl(t.Context(), "version")
+	code, stdout, stderr := e2e.Runnerctl(t.Context(), "version")
 	if code != 0 || strings.Contains(stdout, "image") || !strings.Contains(stderr, "no image: none is built for these settings yet") {
 		t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s\nwant %q, but not %q", code, stdout, stderr, "no image: none is built for these settings yet", "image")
 	}

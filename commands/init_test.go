@@ -1,84 +1,24 @@
 //go:build linux
 
-package commands
+package commands_test
 
 import (
-	"bytes"
-	"context"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	expect "github.com/Netflix/go-expect"
-	"github.com/creack/pty"
-	"github.com/hinshun/vt10x"
 
+	"github.com/runnerctl/runnerctl/commands"
 	"github.com/runnerctl/runnerctl/internal/config"
-	"github.com/runnerctl/runnerctl/internal/session"
-	"github.com/runnerctl/runnerctl/internal/ui"
+	"github.com/runnerctl/runnerctl/internal/e2e"
 )
 
 // wizard runs `init` on a terminal.
-func wizard(t *testing.T, args ...string) (person *expect.Console, seen *screen, ended chan int) {
+func wizard(t *testing.T, args ...string) (person *expect.Console, seen *e2e.Screen, ended chan int) {
 	t.Helper()
-	return onTerminal(t, append([]string{"init"}, args...)...)
-}
-
-// onTerminal runs a command line on a terminal and returns a person at it, with the screen.
-// survey asks the terminal for its cursor position, so a bare pty is not enough: vt10x
-// answers.
-func onTerminal(t *testing.T, args ...string) (person *expect.Console, seen *screen, ended chan int) {
-	t.Helper()
-	answers, emulated, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen = new(screen)
-	person, err = expect.NewConsole(expect.WithDefaultTimeout(10*time.Second), expect.WithStdin(answers),
-		expect.WithStdout(vt10x.New(vt10x.WithWriter(emulated)), seen), expect.WithCloser(answers, emulated))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = person.Close() })
-	tty := person.Tty()
-	s := session.Session{Streams: ui.System(tty, tty, tty), Env: os.Getenv, Prompt: ui.NewPrompter(tty, tty), GOOS: "linux"}
-	if !s.Streams.InTTY || !s.Streams.ErrTTY {
-		t.Fatal("a pty is no terminal")
-	}
-	ended = make(chan int, 1)
-	go func() { ended <- run(context.Background(), s, append([]string{"runnerctl"}, args...)) }()
-	return person, seen, ended
-}
-
-// screen keeps everything that was ever shown.
-type screen struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
-
-func code(t *testing.T, ended chan int, seen *screen) int {
-	t.Helper()
-	select {
-	case code := <-ended:
-		return code
-	case <-time.After(20 * time.Second):
-		t.Fatalf("init did not end\n%s", seen)
-		return 0
-	}
+	return e2e.OnTerminal(t, append([]string{"init"}, args...)...)
 }
 
 // On a real terminal, the wizard asks again after a wrong answer, and Enter accepts the
@@ -103,7 +43,7 @@ func TestInitAsksOnATerminal(t *testing.T) {
 	if _, err := person.ExpectString("wrote runnerctl.yaml"); err != nil {
 		t.Fatalf("%v\n%s", err, seen)
 	}
-	if code := code(t, ended, seen); code != 0 {
+	if code := e2e.AwaitExit(t, ended, seen); code != 0 {
 		t.Fatalf("exit code %d, want 0\n%s", code, seen)
 	}
 	got, err := config.Load(config.DefaultFile)
@@ -129,8 +69,8 @@ func TestInitInterrupted(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 	}()
-	if code := code(t, ended, seen); code != exitInterrupted {
-		t.Errorf("exit code %d, want %d", code, exitInterrupted)
+	if code := e2e.AwaitExit(t, ended, seen); code != commands.ExitInterrupted {
+		t.Errorf("exit code %d, want %d", code, commands.ExitInterrupted)
 	}
 	if _, err := os.Stat(config.DefaultFile); !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("%s: %v, want no such file", config.DefaultFile, err)

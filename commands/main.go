@@ -21,10 +21,10 @@ import (
 
 // Exit codes, as in the README.
 const (
-	exitFailure     = 1
-	exitUsage       = 2
-	exitAuth        = 4
-	exitInterrupted = 130
+	ExitFailure     = 1
+	ExitUsage       = 2
+	ExitAuth        = 4
+	ExitInterrupted = 130
 )
 
 // Main runs the program on the process's own streams and returns its exit code. The first
@@ -40,20 +40,21 @@ func Main(args []string) int {
 	go func() {
 		<-signals
 		fmt.Fprintln(os.Stderr, "\nstopping and cleaning up (press Ctrl-C again to exit at once)")
-		cancel(errInterrupted)
+		cancel(ErrInterrupted)
 		<-signals
-		os.Exit(exitInterrupted)
+		os.Exit(ExitInterrupted)
 	}()
-	return run(ctx, session.Session{
+	return Run(ctx, session.Session{
 		Streams: ui.System(os.Stdin, os.Stdout, os.Stderr), Env: os.Getenv,
 		Prompt: ui.NewPrompter(os.Stdin, os.Stderr), GOOS: runtime.GOOS, Version: Version,
 	}, args)
 }
 
-var errInterrupted = errors.New("interrupted")
+// ErrInterrupted is the cause of a context that Ctrl-C has cancelled.
+var ErrInterrupted = errors.New("interrupted")
 
-// run is Main with its dependencies passed in.
-func run(ctx context.Context, s session.Session, args []string) int {
+// Run is Main with its dependencies passed in.
+func Run(ctx context.Context, s session.Session, args []string) int {
 	out := &ui.Output{Writer: s.Streams.Out}
 	s.Streams.Out = out
 	words := newApp(s) // knows which words are flags
@@ -76,20 +77,20 @@ func report(ctx context.Context, s session.Session, err error) int {
 		return 0
 	case errors.As(err, &code):
 		return int(code)
-	case errors.Is(context.Cause(ctx), errInterrupted), errors.Is(err, ui.ErrInterrupted):
-		return exitInterrupted
+	case errors.Is(context.Cause(ctx), ErrInterrupted), errors.Is(err, ui.ErrInterrupted):
+		return ExitInterrupted
 	}
 	theme := ui.NewTheme(s.Color, s.Streams.ErrTTY, s.Env)
 	advice.Print(s.Streams.Err, theme, err)
 	if errors.As(err, &usage) {
-		return exitUsage
+		return ExitUsage
 	}
 	var setting *config.Error
 	if errors.As(err, &setting) {
-		return exitUsage
+		return ExitUsage
 	}
 	if access.Denied(err) {
-		return exitAuth
+		return ExitAuth
 	}
-	return exitFailure
+	return ExitFailure
 }

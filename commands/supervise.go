@@ -3,14 +3,15 @@ package commands
 import (
 	"slices"
 
+	"github.com/urfave/cli/v2"
+	_ "golang.org/x/crypto/x509roots/fallback" // for a supervisor whose up found no certificate authorities to pass on
+
 	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/lifecycle"
 	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/supervisor"
-	"github.com/urfave/cli/v2"
-	_ "golang.org/x/crypto/x509roots/fallback" // for a supervisor whose up found no certificate authorities to pass on
 )
 
 func superviseCommand(s session.Session) verb {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/internal/advice"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
@@ -12,7 +14,6 @@ import (
 	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/lifecycle"
 	"github.com/runnerctl/runnerctl/internal/session"
-	"github.com/urfave/cli/v2"
 )
 
 func upCommand(s session.Session) verb {

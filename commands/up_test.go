@@ -1,8 +1,11 @@
-package commands
+package commands_test
 
 import (
 	"strings"
 	"testing"
+
+	"github.com/runnerctl/runnerctl/commands"
+	"github.com/runnerctl/runnerctl/internal/e2e"
 )
 
 func TestUpsOfWhatCantBeSupervised(t *testing.T) {
@@ -14,8 +17,8 @@ func TestUpsOfWhatCantBeSupervised(t *testing.T) {
 		"up --no-supervisor=false": "one in the background needs a target",
 		"up --target https://github.com/acme/api --metrics-address 0.0.0.0:80": "expected a loopback address",
 	} {
-		if code, _, stderr := runnerctl(t.Context(), strings.Fields(args)...); code != exitUsage || !strings.Contains(stderr, want) {
-			t.Errorf("%s: exit code %d, want %d; stderr:\n%s\nwant %q", args, code, exitUsage, stderr, want)
+		if code, _, stderr := e2e.Runnerctl(t.Context(), strings.Fields(args)...); code != commands.ExitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit code %d, want %d; stderr:\n%s\nwant %q", args, code, commands.ExitUsage, stderr, want)
 		}
 	}
 }
@@ -26,8 +29,8 @@ func TestEmptyBooleans(t *testing.T) {
 	for name, args := range map[string]string{"RUNNERCTL_NO_SUPERVISOR": "up", "RUNNERCTL_EPHEMERAL": "supervise", "RUNNERCTL_BOOTSTRAP_BASE": "build"} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, "")
-			if code, _, stderr := runnerctl(t.Context(), args); code != exitUsage || !strings.Contains(stderr, "$"+name+" is empty: expected true or false") {
-				t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, exitUsage, stderr, "$"+name+" is empty: expected true or false")
+			if code, _, stderr := e2e.Runnerctl(t.Context(), args); code != commands.ExitUsage || !strings.Contains(stderr, "$"+name+" is empty: expected true or false") {
+				t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q", code, commands.ExitUsage, stderr, "$"+name+" is empty: expected true or false")
 			}
 		})
 	}

@@ -11,13 +11,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/lifecycle"
 	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/supervisor"
 	"github.com/runnerctl/runnerctl/internal/ui"
-	"github.com/urfave/cli/v2"
 )
 
 // Kinds of names that completion looks up.

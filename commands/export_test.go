@@ -1,0 +1,16 @@
+package commands
+
+// The tests are outside the package, because they share internal/e2e, which imports it.
+const (
+	CompleteLimit = completeLimit
+	VersionLimit  = versionLimit
+)
+
+// Versions is the output of version -o json.
+type Versions = versions
+
+var (
+	NewApp     = newApp
+	ParseSince = parseSince
+	Shells     = shells
+)

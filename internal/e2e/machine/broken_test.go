@@ -1,0 +1,160 @@
+//go:build linux
+
+package machine
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+
+	"github.com/runnerctl/runnerctl/commands"
+	"github.com/runnerctl/runnerctl/internal/e2e"
+)
+
+// breaks are the ways in which a job can break its machine as root, each with the reason why
+// jobs can't use the runner then, or "" if they still can.
+var breaks = []struct{ script, problem string }{
+	{"apt-get remove -y -qq jq curl >/dev/null", ""},
+	{"rm -r /usr/lib/runnerctl", ""},
+	{"mv /bin/sh /bin/sh.gone", ""},
+	{"chmod 666 /run/docker.sock", ""},
+	{"rm /run/docker.sock /run/runnerctl/docker.sock", "/run/docker.sock is gone"},
+	{"umount -l /run", "/run/docker.sock is gone"},
+	{": >/etc/passwd", "/etc/passwd has no user runner"},
+	{"mv /home/runner /home/other", "the user runner has no home"},
+	{"chmod 0 /", "the user runner may not enter /home/runner"},
+	{"sed -i /^docker:/d /etc/group", "the user runner may not use /run/docker.sock"},
+	{"chmod 600 /run/docker.sock", "the user runner may not use /run/docker.sock"},
+	{"pkill -STOP -x dockerd", "dockerd is stopped by a signal"},
+}
+
+// For each thing that a job breaks, ps names the problem and exec still works. up replaces
+// the runners that jobs can't use and keeps the others.
+func TestBrokenMachines(t *testing.T) {
+	api := e2e.Engine(t)
+	name := e2e.NewFleet(t, api)
+	count := len(breaks)
+	e2e.Must(t, e2e.Up(name, "--count", strconv.Itoa(count))...)
+	runners := e2e.List(t, name)
+	usable := map[string]bool{}
+	for i, one := range breaks {
+		// The script breaks its own shell's root filesystem, so its exit code means nothing.
+		e2e.Runnerctl(t.Context(), "exec", "--root", runners[i].Name, "--", "bash", "-c", one.script)
+		usable[runners[i].Name] = one.problem == ""
+	}
+	table := e2e.Must(t, "ps", "--fleet", name)
+	for i, runner := range e2e.List(t, name) {
+		one := breaks[i]
+		if runner.Ready != (one.problem == "") || !strings.HasPrefix(runner.Problem, one.problem) {
+			t.Errorf("%s: ready %t, %q, want %q", one.script, runner.Ready, runner.Problem, one.problem)
+		}
+		if one.problem != "" && !strings.Contains(table, "not answering: "+runner.Problem) {
+			t.Errorf("%s: ps shows\n%s\nwant the problem %q", one.script, table, runner.Problem)
+		}
+		code, stdout, stderr := e2e.Runnerctl(t.Context(), "exec", "--root", runner.Name, "--", "/usr/bin/id", "-u")
+		if code != 0 || stdout != "0\n" {
+			t.Errorf("%s: exec: exit code %d, want 0; stdout %q, want %q; stderr:\n%s", one.script, code, stdout, "0\n", stderr)
+		}
+	}
+	e2e.Must(t, e2e.Up(name, "--count", strconv.Itoa(count))...)
+	kept := 0
+	for _, runner := range e2e.List(t, name) {
+		if !runner.Ready {
+			t.Errorf("after up: %+v, want it ready", runner)
+		}
+		if well, before := usable[runner.Name]; before {
+			kept++
+			if !well {
+				t.Errorf("%s was kept, want it replaced", runner.Name)
+			}
+		}
+	}
+	if kept != 4 {
+		t.Errorf("%d of the 4 that jobs can use were kept, want all", kept)
+	}
+}
+
+// A runner that a job changed can be restarted, even if the job changed files that a start
+// writes.
+func TestStartsAgainAfterChanges(t *testing.T) {
+	api := e2e.Engine(t)
+	name := e2e.NewFleet(t, api)
+	e2e.Must(t, e2e.Up(name)...)
+	runner := e2e.List(t, name)[0]
+	for _, change := range []string{
+		"mkdir -p /etc/dynamic && echo nameserver 192.0.2.1 >/etc/dynamic/conf && ln -sf /etc/dynamic/conf /etc/resolv.conf", // as resolvconf does
+		"ln -sf /nowhere /etc/resolv.conf && ln -sf /usr/lib/runnerctl/init /etc/hosts && ln -sf /etc/passwd /etc/hostname",
+		"rm /etc/hosts && mkfifo /etc/hosts && rm /etc/hostname && mkdir -p /etc/hostname/full",
+		"ln -f /etc/passwd /etc/hostname", // a hard link to another file
+		"umount -l /dev/shm; rmdir /dev/shm; ln -s /run/shm /dev/shm; umount -l /run; rm -rf /run; ln -s /tmp /run",
+		"umount -l /dev/null /dev/tty; rm /dev/null /dev/tty; ln -s zero /dev/null; mkfifo /dev/tty",
+	} {
+		e2e.Runnerctl(t.Context(), "exec", "--root", runner.Name, "--", "bash", "-c", change)
+		if err := api.ContainerRestart(t.Context(), runner.ContainerID, container.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		e2e.Eventually(t, time.Minute, "ready after "+change, func() bool { return e2e.List(t, name)[0].Ready })
+		e2e.Must(t, "exec", runner.Name, "--", "sh", "-ec", `docker version >/dev/null; sudo true; getent passwd runner >/dev/null; getent hosts "$(hostname)" >/dev/null
+			[ -c /dev/null ] && [ -f /etc/hosts ] && grep -q 169.254.213.3 /etc/resolv.conf && sudo apt-get update -qq`)
+	}
+}
+
+// A runner without a network ends at once with a few lines of log. If it is not removed, it
+// comes back.
+func TestNetworkGone(t *testing.T) {
+	api := e2e.Engine(t)
+	name := e2e.NewFleet(t, api)
+	e2e.Must(t, e2e.Up(name)...)
+	runner := e2e.List(t, name)[0]
+	e2e.Runnerctl(t.Context(), "exec", "--root", runner.Name, "--", "ip", "link", "del", "tap0")
+	e2e.Eventually(t, 30*time.Second, "the runner is started again", func() bool {
+		now := e2e.List(t, name)[0]
+		return now.Revivals == 1 && now.Ready
+	})
+	if log := e2e.ContainerLog(t, api, runner.ContainerID); !strings.Contains(log, "start: slirp4netns ended, so this runner ends too: it has no network") || strings.Count(log, "start: slirp4netns") > 12 {
+		t.Errorf("log:\n%s\nwant %q, and at most 12 lines of slirp4netns", log, "start: slirp4netns ended, so this runner ends too: it has no network")
+	}
+	if text := e2e.Must(t, "inspect", runner.Name); strings.Contains(text, "exit code 0") {
+		t.Errorf("inspect:\n%s\nwant no exit code: that of the end before is unknown", text)
+	}
+}
+
+// A dockerd that a job stopped does not delay the end of its runner.
+func TestDownOfAStoppedDaemon(t *testing.T) {
+	api := e2e.Engine(t)
+	name := e2e.NewFleet(t, api)
+	e2e.Must(t, e2e.Up(name)...)
+	e2e.Must(t, "exec", "--root", e2e.List(t, name)[0].Name, "--", "pkill", "-STOP", "-x", "dockerd")
+	begun := time.Now()
+	e2e.Must(t, "down", "--fleet", name)
+	if took := time.Since(begun); took > 40*time.Second {
+		t.Errorf("down took %s, want at most 40s", took)
+	}
+}
+
+// A command ends when its caller is interrupted, with or without a terminal.
+func TestInterruptedExec(t *testing.T) {
+	api := e2e.Engine(t)
+	name := e2e.NewFleet(t, api)
+	e2e.Must(t, e2e.Up(name)...)
+	runner := e2e.List(t, name)[0]
+	for _, script := range []string{"sleep 1001 & sleep 1002", "trap '' TERM; while :; do sleep 1; done"} {
+		ctx, interrupt := context.WithCancelCause(t.Context())
+		ended := make(chan int, 1)
+		go func() {
+			code, _, _ := e2e.Runnerctl(ctx, "exec", runner.Name, "--", "sh", "-c", script)
+			ended <- code
+		}()
+		busy := func() bool { return e2e.List(t, name)[0].Busy }
+		e2e.Eventually(t, time.Minute, script+" runs", busy)
+		interrupt(commands.ErrInterrupted)
+		if code := <-ended; code != commands.ExitInterrupted {
+			t.Errorf("%s: exit code %d, want %d", script, code, commands.ExitInterrupted)
+		}
+		e2e.Eventually(t, 30*time.Second, script+" has ended in "+runner.Name, func() bool { return !busy() })
+	}
+}
