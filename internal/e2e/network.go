@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,18 +15,6 @@ import (
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/session"
 )
-
-// MuteEngine accepts connections and never answers.
-func MuteEngine(t *testing.T) string {
-	t.Helper()
-	socket := filepath.Join(t.TempDir(), "mute.sock")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	return "unix://" + socket
-}
 
 // AnswerAddress serves DNS for one name until the connection is closed.
 func AnswerAddress(connection net.PacketConn, name string, address [4]byte) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,4 +96,16 @@ func ReadFile(path string) string {
 		return fmt.Sprint(err) // the process has ended
 	}
 	return string(text)
+}
+
+// MuteEngine accepts connections and never answers.
+func MuteEngine(t *testing.T) string {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "mute.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return "unix://" + socket
 }
