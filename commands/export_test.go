@@ -6,9 +6,6 @@ const (
 	VersionLimit  = versionLimit
 )
 
-// Versions is the output of version -o json.
-type Versions = versions
-
 var (
 	NewApp     = newApp
 	ParseSince = parseSince

@@ -18,16 +18,16 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// Repository is the folder of go.mod. It is absolute, since tests change their folder.
+// Repository is the folder of go.mod, or empty in a program that runs outside it. It is
+// absolute, since tests change their folder.
 var Repository = func() string {
-	folder, err := os.Getwd()
-	for err == nil && filepath.Dir(folder) != folder {
-		if _, missing := os.Stat(filepath.Join(folder, "go.mod")); missing == nil {
+	folder, _ := os.Getwd()
+	for ; filepath.Dir(folder) != folder; folder = filepath.Dir(folder) {
+		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
 			return folder
 		}
-		folder = filepath.Dir(folder)
 	}
-	panic(fmt.Sprintf("no go.mod above the working directory: %v", err))
+	return ""
 }()
 
 // InRepository returns the absolute path of a file of the repository.
