@@ -86,11 +86,11 @@ func TestTheContainerRenewsTheImage(t *testing.T) {
 	}
 	killSupervisor(t, api, found.ContainerID)
 	e2e.Eventually(t, 5*time.Minute, "the image is rebuilt", func() bool {
-		told := e2e.Must(t, "events", "--fleet", name)
-		if strings.Contains(told, "could not be rebuilt") || strings.Contains(told, "no newer one") {
-			t.Fatalf("events:\n%s\nwant no failure, and a newer agent", told)
+		events := e2e.Must(t, "events", "--fleet", name)
+		if strings.Contains(events, "could not be rebuilt") || strings.Contains(events, "no newer one") {
+			t.Fatalf("events:\n%s\nwant no failure, and a newer agent", events)
 		}
-		return strings.Contains(told, "runners follow one by one: GitHub takes its agent "+old+" no more from ")
+		return strings.Contains(events, "runners follow one by one: GitHub no longer accepts its agent "+old+" from ")
 	})
 	desired, err := s.engine.State(name).Desired(t.Context())
 	if err != nil || desired.Agent != ghsim.AgentVersion || desired.Spec.ImageID == s.desired.Spec.ImageID {
