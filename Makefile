@@ -44,7 +44,8 @@ LONGEST := ./internal/e2e/workflows ./internal/e2e/supervision ./internal/e2e/co
 GO_TEST = $(WITH_DOCKER) go test -count=1 -timeout 90m -tags '$(TAGS)'
 
 test test-long: FOR := --tests
-test test-long: export CHAOS_FOR := 2m
+test: export CHAOS_FOR := 1m
+test-long: export CHAOS_FOR := 2m
 test-long: TAGS := long
 test: ## all tests except the long ones, on a real engine
 test-long: ## the long ones too, up to 90 minutes
