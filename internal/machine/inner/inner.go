@@ -1,0 +1,352 @@
+//go:build linux
+
+// Package inner is the part of the runtime in the machine: uid 0 and first process of the job's
+// machine. It mounts the machine, pivots into it, and stays its init. It puts the other parts
+// together and decides nothing.
+package inner
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runnerctl/runnerctl/internal/machine"
+	"github.com/runnerctl/runnerctl/internal/machine/agent"
+	"github.com/runnerctl/runnerctl/internal/machine/control"
+	"github.com/runnerctl/runnerctl/internal/machine/docker"
+	"github.com/runnerctl/runnerctl/internal/machine/link"
+	"github.com/runnerctl/runnerctl/internal/machine/process"
+	"github.com/runnerctl/runnerctl/internal/machine/rootfs"
+	"github.com/runnerctl/runnerctl/internal/machine/services"
+	"github.com/runnerctl/runnerctl/internal/machine/status"
+)
+
+// stateFolder is the machine's folder for runnerctl's own files.
+const stateFolder = "/run/runnerctl"
+
+// path is the PATH of the machine's daemons.
+const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// machineInit is the state of this process.
+type machineInit struct {
+	boot       *link.Boot
+	link       *link.End
+	log        *services.Log
+	reaper     *process.Reaper
+	credential *os.File
+	env        []string // of the daemons
+	listener   *net.UnixListener
+	entered    time.Time // the namespaces have their maps
+	pivoted    time.Time
+	agent      *agent.Agent // nil: none
+	services   *services.Machine
+	stops      chan services.Stop
+	ready      chan struct{} // closed when jobs may begin
+	version    string
+	proxied    chan struct{} // closed when docker's settings have the proxy
+}
+
+// Run runs the machine and returns its exit code. Out is the runner's log.
+func Run(out io.Writer) (code int) {
+	m := &machineInit{
+		link: link.New(os.NewFile(3, "link")), log: services.NewLog(out),
+		ready: make(chan struct{}), stops: make(chan services.Stop, 4), proxied: make(chan struct{}),
+	}
+	unix.CloseOnExec(3)
+	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&[]byte("init\x00")[0])), 0, 0, 0) // for ps
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
+	ignoreSignals()
+	keepThreads()
+	code, err := m.run(signals)
+	if err != nil {
+		m.log.Say("start", err.Error())
+	}
+	return code
+}
+
+// ignoreSignals keeps a job, which is root here, from ending the machine with a signal for which
+// Go has a handler. Not SIG_IGN: other processes would inherit it.
+func ignoreSignals() {
+	ignored := make(chan os.Signal, 1) // nobody reads it
+	signal.Notify(ignored, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE,
+		unix.SIGABRT, unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSTKFLT, unix.SIGSYS)
+}
+
+// spareThreads is the number of threads that a busy machine needs: Go ends a program that can't
+// get another one, and a job may use up the runner's processes.
+const spareThreads = 8
+
+// keepThreads makes threads, which Go then keeps.
+func keepThreads() {
+	var together, all sync.WaitGroup
+	together.Add(spareThreads)
+	for range spareThreads {
+		all.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			together.Done()
+			together.Wait()
+		})
+	}
+	all.Wait()
+}
+
+func (m *machineInit) run(signals <-chan os.Signal) (code int, err error) {
+	first, err := m.link.Receive()
+	if err != nil || first.Boot == nil {
+		return 1, nil // the container has ended
+	}
+	m.boot, m.entered = first.Boot, time.Now()
+	if err := m.becomeRoot(); err != nil {
+		return 1, err
+	}
+	unix.Umask(0o022)
+	if err := m.takeInput(); err != nil {
+		return 1, err
+	}
+	// In the outer tree: no job reaches the socket.
+	socket := filepath.Join(m.boot.Runtime, control.SocketName)
+	_ = os.Remove(socket) // of an earlier start, if the folder is not a tmpfs
+	m.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return 1, err
+	}
+	m.listener.SetUnlinkOnClose(false)
+	if err := rootfs.Enter(m.boot.Settings.Shm); err != nil {
+		return 1, err
+	}
+	m.pivoted = time.Now()
+	if m.reaper, err = process.NewReaper(); err != nil { // here: it keeps the machine's own /dev/null
+		return 1, err
+	}
+	if err := m.link.Send(link.Message{Entered: true}); err != nil {
+		return 1, err
+	}
+	m.env = append(machine.ProxyVariables(os.Environ()), "HOME=/root", "PATH="+path)
+	go m.follow(signals)
+	if err := m.prepare(); err != nil {
+		return 1, err
+	}
+	if err := m.assemble(); err != nil {
+		return 1, err
+	}
+	return m.services.Run(), nil
+}
+
+// becomeRoot takes the rights of the new user namespace's root. They came as ambient
+// capabilities; no process of the machine inherits them that way.
+func (m *machineInit) becomeRoot() error {
+	if err := errors.Join(syscall.Setgroups(nil), syscall.Setresgid(0, 0, 0), syscall.Setresuid(0, 0, 0)); err != nil {
+		return fmt.Errorf("become root of the machine: %w", err)
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return os.NewSyscallError("capget", err)
+	}
+	data[0].Inheritable, data[1].Inheritable = 0, 0
+	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0); errno != 0 {
+		return os.NewSyscallError("capset", errno)
+	}
+	return nil
+}
+
+// takeInput keeps standard input, which may carry a credential, from every other process.
+func (m *machineInit) takeInput() error {
+	number, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	m.credential = os.NewFile(uintptr(number), "credential")
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	return os.NewSyscallError("dup3", unix.Dup3(int(null.Fd()), 0, 0))
+}
+
+// prepare makes the folders of the machine's state, and its settings of the network.
+func (m *machineInit) prepare() error {
+	for folder, mode := range map[string]os.FileMode{"/run/lock": 0o777 | os.ModeSticky, stateFolder: 0o755, "/run/containerd": 0o755} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return err
+		}
+		if err := os.Chmod(folder, mode); err != nil {
+			return err
+		}
+	}
+	if err := layers("/var/lib/docker/runnerctl/containers", "/var/lib/containers"); err != nil {
+		m.log.Say("start", err.Error())
+	}
+	for file, text := range map[string]string{"ping_group_range": "0 65536\n", "ip_unprivileged_port_start": "0\n"} {
+		if err := os.WriteFile("/proc/sys/net/ipv4/"+file, []byte(text), 0); err != nil {
+			m.log.Say("start", err.Error())
+		}
+	}
+	return nil
+}
+
+// layers puts the layers of podman and buildah on the volume: an overlay can't be on another
+// overlay. The layers of the user runner are in a folder there.
+func layers(source, place string) error {
+	own := filepath.Join(source, "runner")
+	if err := errors.Join(os.MkdirAll(own, 0o755), os.Lchown(own, 1001, 1001)); err != nil {
+		return err
+	}
+	if err := unix.Mount(source, place, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount %s at %s: %w", source, place, err)
+	}
+	return nil
+}
+
+// assemble puts the services together.
+func (m *machineInit) assemble() error {
+	_, err := os.Stat("/proc/net/if_inet6")
+	daemons := &docker.Daemons{
+		Options: docker.Options{Docker: m.boot.Settings.Docker, MTU: m.boot.Settings.Network.MTU, IPv6: err == nil},
+		Reaper:  m.reaper, Log: m.log, Env: m.env, State: stateFolder,
+	}
+	daemons.MergeSettings()
+	containerd, dockerd, err := daemons.Services()
+	if err != nil {
+		return err
+	}
+	whole := services.Machine{
+		Containerd: containerd, Dockerd: dockerd, Settings: daemons, Socket: docker.Kept{Socket: docker.Socket, Second: stateFolder + "/docker.sock"},
+		Say: func(text string) { m.log.Say("start", text) }, Routed: m.routed, Stops: m.stops, Spent: func() bool { return m.agent != nil && m.agent.Spent() },
+		Ping: func() (string, bool) { return docker.Ping(docker.Socket) },
+		Announce: func(s services.Snapshot) {
+			m.version = s.Version
+			close(m.ready)
+		},
+	}
+	// dockerd reads the choice when it starts, so the choice is made before it, while containerd
+	// starts.
+	begin := dockerd.Start
+	var once sync.Once
+	dockerd.Start = func() (services.Process, error) {
+		once.Do(daemons.ChooseIptables)
+		return begin()
+	}
+	if m.boot.Settings.Agent != nil {
+		if whole.Agent, err = m.agentService(); err != nil {
+			return err
+		}
+	}
+	m.services = services.New(whole)
+	m.writeProxy()
+	return m.serve()
+}
+
+// routed reports whether the network driver has set up its interface, and docker's settings have
+// the proxy.
+func (m *machineInit) routed() bool {
+	select {
+	case <-m.proxied:
+	default:
+		return false
+	}
+	text, err := os.ReadFile("/proc/net/route")
+	return err == nil && strings.Contains(string(text), "\ntap0\t")
+}
+
+// writeProxy adds the proxy to docker's settings of the machine's users, while the daemons start.
+func (m *machineInit) writeProxy() {
+	if !slices.ContainsFunc(m.env, func(pair string) bool {
+		name, value, _ := strings.Cut(pair, "=")
+		return (name == "http_proxy" || name == "https_proxy") && value != ""
+	}) {
+		close(m.proxied)
+		return
+	}
+	go func() {
+		defer close(m.proxied)
+		if code, err := m.reaper.Run(process.Spec{Path: "/usr/lib/runnerctl/proxy", Env: m.env, Files: []*os.File{nil, os.Stdout, os.Stderr}}); err != nil || code != 0 {
+			m.log.Say("start", fmt.Sprintf("the proxy could not be written to docker's settings: code %d %v", code, err))
+		}
+	}()
+}
+
+// serve answers commands from outside.
+func (m *machineInit) serve() error {
+	terminals, err := control.OpenTerminals("/dev/pts")
+	if err != nil {
+		return err
+	}
+	inside := status.Machine{Root: "/", Net: "/sys/class/net", Socket: docker.Socket}
+	if inside.Proc, err = os.Open("/proc"); err != nil {
+		return err
+	}
+	if inside.Data, err = os.Open("/var/lib/docker"); err != nil {
+		return err
+	}
+	server := &control.Server{
+		Reaper: m.reaper, Root: "/", Base: machine.ProxyVariables(os.Environ()), Settings: m.boot.Settings.Env, Terminals: terminals,
+		Status: func(details bool) any { return inside.Report(m.state(), details) },
+		Ready:  m.ready, Version: func() string { return m.version },
+	}
+	go server.Serve(m.listener)
+	return nil
+}
+
+// state is the state of the services for a report.
+func (m *machineInit) state() status.Services {
+	now := m.services.Snapshot()
+	state := status.Services{Ready: now.Ready}
+	for _, phase := range []machine.Moment{
+		{Name: "start", At: time.Unix(0, m.boot.Began)}, {Name: "namespace", At: m.entered}, {Name: "machine", At: m.pivoted},
+		{Name: "containerd", At: now.Containerd}, {Name: "dockerd", At: now.Dockerd},
+	} {
+		if !phase.At.IsZero() {
+			state.Phases = append(state.Phases, phase)
+		}
+	}
+	for _, restart := range now.Restarts {
+		state.Restarts = append(state.Restarts, machine.Moment{Name: restart.Service, At: restart.At})
+	}
+	if m.agent != nil {
+		state.Agent = m.agent.State()
+		state.Waiting = m.agent.Waiting()
+	}
+	return state
+}
+
+// follow ends the machine when the container's PID 1, or root of the machine, says so.
+func (m *machineInit) follow(signals <-chan os.Signal) {
+	stop := func(network bool) {
+		select {
+		case m.stops <- services.Stop{NetworkEnded: network}:
+		default: // as many are on the way
+		}
+	}
+	go func() {
+		for range signals {
+			stop(false)
+		}
+	}()
+	for {
+		message, err := m.link.Receive()
+		if err != nil {
+			stop(true) // PID 1 has ended, and with it everything
+			return
+		}
+		if message.Stop || message.NetworkEnded {
+			stop(message.NetworkEnded)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package machine
+
+import "time"
+
+// Report is the state of a runner, as its runtime prints it. A job is root of the machine and can
+// forge every value.
+type Report struct {
+	Version    string `json:"version"`    // of the daemon
+	Containers int    `json:"containers"` // running ones
+	Processes  int    `json:"processes"`  // of the user runner, without the agent
+	Restarts   int    `json:"restarts"`   // of the daemons
+	DiskFree   int64  `json:"disk_free"`  // bytes free for the daemon's data
+	Waiting    int    `json:"waiting"`    // 1: the agent waits for its credential
+	Starting   int    `json:"starting"`   // 1: the daemon has not been ready yet
+	Problem    string `json:"problem"`    // why jobs can't use the daemon; "" if they can
+	Agent      string `json:"agent,omitempty"`
+
+	Details *Details `json:"details,omitempty"` // if they were asked for
+}
+
+// Details are the parts of a Report that only inspect shows.
+type Details struct {
+	UIDs     []IDRange      `json:"uids"`
+	MTUs     map[string]int `json:"mtus"` // by network interface
+	Phases   []Moment       `json:"phases"`
+	Restarts []Moment       `json:"restarts"`
+	Daemon   Daemon         `json:"daemon"`
+}
+
+// IDRange maps Length uids from Inside to Outside.
+type IDRange struct {
+	Inside  int64 `json:"inside"`
+	Outside int64 `json:"outside"`
+	Length  int64 `json:"length"`
+}
+
+// Moment is a named point in time.
+type Moment struct {
+	Name string    `json:"name"`
+	At   time.Time `json:"at"`
+}
+
+// Daemon is a description by dockerd.
+type Daemon struct {
+	ServerVersion string
+	Driver        string // of storage
+	CgroupDriver  string
+}
