@@ -130,7 +130,7 @@ func (p *peer) send(message any, files ...*os.File) error {
 	}
 	text = append(text, '\n')
 	n, _, err := p.WriteMsgUnix(text, rights, nil)
-	if err != nil {
+	if err != nil || n == len(text) { // the other side may have answered and gone by now
 		return err
 	}
 	_, err = p.Write(text[n:])
