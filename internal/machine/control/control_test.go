@@ -304,9 +304,7 @@ func TestTerminal(t *testing.T) {
 	if got := <-ended; got.code != 7 || got.failed != nil {
 		t.Errorf("got %+v, want code 7", got)
 	}
-	if !has("20 40\r\n")() {
-		t.Errorf("no new size in %q", shown)
-	}
+	await(t, "the new size is shown", has("20 40\r\n"))
 }
 
 // A client that sends nothing, or something else, is dropped and changes nothing.
