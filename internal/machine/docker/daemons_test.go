@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -154,12 +155,17 @@ func TestWithPath(t *testing.T) {
 	}
 }
 
-func TestRulesAreTried(t *testing.T) {
-	reaper, err := process.NewReaper()
+// reaper is the only one of the test program.
+var reaper = sync.OnceValue(func() *process.Reaper {
+	r, err := process.NewReaper()
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	d := Daemons{Reaper: reaper, Env: os.Environ()}
+	return r
+})
+
+func TestRulesAreTried(t *testing.T) {
+	d := Daemons{Reaper: reaper(), Env: os.Environ()}
 	if !d.tries("sh", "-c", `[ "$(head -n 1)" = "*nat" ]`) {
 		t.Error("the rules did not arrive")
 	}
