@@ -18,16 +18,10 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
 
-// Repository is the folder of go.mod, or empty in a program that runs outside it. It is
-// absolute, since tests change their folder.
+// Repository is the folder of go.mod. It is absolute, since tests change their folder.
 var Repository = func() string {
-	folder, _ := os.Getwd()
-	for ; filepath.Dir(folder) != folder; folder = filepath.Dir(folder) {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			return folder
-		}
-	}
-	return ""
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(here), "..", "..")
 }()
 
 // InRepository returns the absolute path of a file of the repository.

@@ -60,7 +60,7 @@ type Engine struct {
 // root, no dockerd), the test is skipped; in CI it fails.
 func Start(t *testing.T, options Options) *Engine {
 	t.Helper()
-	needRoot(t, "a private engine", "dockerd")
+	NeedRoot(t, "a private engine", "dockerd")
 	if options.DiskMiB == 0 {
 		options.DiskMiB = 4096
 	}
@@ -130,8 +130,8 @@ func makeDisk(t *testing.T, path string, mib int) {
 	}
 }
 
-// needRoot skips the test without root or without the program; in CI the test fails.
-func needRoot(t *testing.T, what, program string) {
+// NeedRoot skips the test without root or without the program; in CI the test fails.
+func NeedRoot(t *testing.T, what, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil || os.Getuid() != 0 {
 		problem := fmt.Sprintf("%s needs root and %s (uid %d, %v)", what, program, os.Getuid(), err)

@@ -34,7 +34,7 @@ type Machine struct {
 // StartMachine starts a machine and ends it with the test.
 func StartMachine(t *testing.T) *Machine {
 	t.Helper()
-	needRoot(t, "a throw-away machine", "unshare")
+	NeedRoot(t, "a throw-away machine", "unshare")
 	dir, err := os.MkdirTemp("", "rctl-")
 	if err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ func StartSSH(t *testing.T, options SSHOptions) *SSH {
 	if err != nil {
 		sshd = "/usr/sbin/sshd"
 	}
-	needRoot(t, "a private sshd", sshd)
+	NeedRoot(t, "a private sshd", sshd)
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)

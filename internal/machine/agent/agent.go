@@ -113,9 +113,9 @@ func (e explained) Error() string { return fmt.Sprintf("ended with code %d", e.c
 
 var errStopped = errors.New("stopped")
 
-// Paths, below Root.
+// Paths, below Root. Home is the agent's folder.
 const (
-	home        = "/home/runner/actions-runner"
+	Home        = "/home/runner/actions-runner"
 	files       = "/run/runnerctl/agent"             // the agent's credentials
 	kept        = "/var/lib/docker/runnerctl/agent"  // on the runner's volume, which no prune touches
 	starts      = "/var/lib/docker/runnerctl/starts" // starts in a row that failed soon, without runnerctl
@@ -211,9 +211,9 @@ func (a *Agent) setUp(ctx context.Context) error {
 	}
 	work := a.Settings.Work
 	if !filepath.IsAbs(work) {
-		work = filepath.Join(home, work)
+		work = filepath.Join(Home, work)
 	}
-	if !strings.HasPrefix(work, home+"/") {
+	if !strings.HasPrefix(work, Home+"/") {
 		if err := a.folder(a.path(work), 0o755); err != nil {
 			return err
 		}
@@ -250,7 +250,7 @@ func (a *Agent) link() error {
 		if err := errors.Join(os.Chmod(target, 0o600), os.Lchown(target, user.Runner, user.Runner)); err != nil {
 			return err
 		}
-		if err := relink(target, a.path(home, name)); err != nil {
+		if err := relink(target, a.path(Home, name)); err != nil {
 			return err
 		}
 	}

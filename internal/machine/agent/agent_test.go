@@ -19,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/machine"
 )
 
@@ -118,20 +119,9 @@ func (s *stage) registers() (Process, error) {
 	return process, nil
 }
 
-// needRoot skips a test that changes owners. In CI it fails.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("owners are changed by root")
-		}
-		t.Skip("owners are changed by root")
-	}
-}
-
 func newStage(t *testing.T, settings machine.Agent, credential io.Reader) *stage {
 	t.Helper()
-	needRoot(t)
+	enginetest.NeedRoot(t, "a change of owners", "sh")
 	if settings.Work == "" {
 		settings.Work = "_work"
 	}
@@ -147,11 +137,11 @@ func newStage(t *testing.T, settings machine.Agent, credential io.Reader) *stage
 	})
 	s.configure = func() int {
 		for _, name := range names {
-			s.write(home+"/"+name, "of "+name)
+			s.write(Home+"/"+name, "of "+name)
 		}
 		return 0
 	}
-	for _, folder := range []string{home, "/etc/ssl/certs"} {
+	for _, folder := range []string{Home, "/etc/ssl/certs"} {
 		if err := os.MkdirAll(filepath.Join(s.root, folder), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -194,7 +184,7 @@ func TestAgentByJIT(t *testing.T) {
 			t.Errorf(".runner: %s, want the same id, and updates disabled", settings)
 		}
 		for _, name := range names {
-			if target, err := os.Readlink(filepath.Join(s.root, home, name)); err != nil || target != filepath.Join(s.root, files, name) {
+			if target, err := os.Readlink(filepath.Join(s.root, Home, name)); err != nil || target != filepath.Join(s.root, files, name) {
 				t.Errorf("%s: link to %q %v, want the file on the tmpfs", name, target, err)
 			}
 			if info, err := os.Stat(filepath.Join(s.root, files, name)); err != nil || info.Mode().Perm() != 0o600 || info.Sys().(*syscall.Stat_t).Uid != 1001 {
@@ -298,7 +288,7 @@ func TestRegistration(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStage(t, test.settings, strings.NewReader("secret\n"))
-			s.write(home+"/.runner_migrated", "of an earlier registration")
+			s.write(Home+"/.runner_migrated", "of an earlier registration")
 			s.started = func(listener *fake) { listener.end(0) }
 			if code := s.Run(); code != 0 {
 				t.Errorf("%s: code %d, want 0\n%s", name, code, s.log())
@@ -349,7 +339,7 @@ func TestStaticRunnerStartsAgain(t *testing.T) {
 		if code := s.Run(); code != 0 || len(s.commands) != 1 || !strings.Contains(s.log(), "clean /home/runner/actions-runner/_work") {
 			t.Errorf("code %d, %d commands, want 0 and the listener alone\n%s", code, len(s.commands), s.log())
 		}
-		if target, err := os.Readlink(filepath.Join(s.root, home, ".credentials_migrated")); err != nil {
+		if target, err := os.Readlink(filepath.Join(s.root, Home, ".credentials_migrated")); err != nil {
 			t.Errorf("link %q %v, want one to the migrated file", target, err)
 		}
 	})
@@ -359,14 +349,14 @@ func TestDeletedRegistration(t *testing.T) {
 	static := machine.Agent{Mode: machine.Token, URL: "u", Name: "n"}
 	for name, end := range map[string]func(*stage, *fake){
 		"the listener deletes its files": func(s *stage, listener *fake) {
-			if err := os.Remove(filepath.Join(s.root, home, ".runner")); err != nil {
+			if err := os.Remove(filepath.Join(s.root, Home, ".runner")); err != nil {
 				s.t.Error(err)
 			}
 			listener.end(0)
 		},
 		"the listener logs it": func(s *stage, listener *fake) {
-			s.write(home+"/_diag/Runner_20260101-1.log", "nothing")
-			s.write(home+"/_diag/Runner_20260102-1.log", "the runner registration has been deleted from the server")
+			s.write(Home+"/_diag/Runner_20260101-1.log", "nothing")
+			s.write(Home+"/_diag/Runner_20260102-1.log", "the runner registration has been deleted from the server")
 			listener.end(1)
 		},
 	} {
@@ -482,18 +472,18 @@ func TestFilesThatTheListenerWrites(t *testing.T) {
 		count := 0
 		s.started = func(listener *fake) {
 			if count++; count == 1 {
-				if err := os.Remove(filepath.Join(s.root, home, ".runner")); err != nil {
+				if err := os.Remove(filepath.Join(s.root, Home, ".runner")); err != nil {
 					t.Error(err)
 				}
-				s.write(home+"/.runner", "written again")
-				s.write(home+"/.runner_migrated", "migrated")
+				s.write(Home+"/.runner", "written again")
+				s.write(Home+"/.runner_migrated", "migrated")
 				listener.end(2)
 				return
 			}
 			if s.read(files+"/.runner") != "written again" || s.read(files+"/.runner_migrated") != "migrated" {
 				t.Errorf("files: %q, %q, want what the listener wrote", s.read(files+"/.runner"), s.read(files+"/.runner_migrated"))
 			}
-			if err := os.Remove(filepath.Join(s.root, home, ".runner_migrated")); err != nil {
+			if err := os.Remove(filepath.Join(s.root, Home, ".runner_migrated")); err != nil {
 				t.Error(err)
 			}
 			listener.end(0)
@@ -528,10 +518,10 @@ func TestBackOff(t *testing.T) {
 
 func TestWorkFolderElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, machine.Agent{Mode: machine.JIT, Ephemeral: true, Work: "/work/deep"}, strings.NewReader(jit(t, whole)+"\n"))
+		s := newStage(t, machine.Agent{Mode: machine.JIT, Ephemeral: true, Work: "/elsewhere/deep"}, strings.NewReader(jit(t, whole)+"\n"))
 		s.started = func(listener *fake) { listener.end(0) }
 		s.Run()
-		if info, err := os.Stat(filepath.Join(s.root, "work/deep")); err != nil || info.Sys().(*syscall.Stat_t).Uid != 1001 {
+		if info, err := os.Stat(filepath.Join(s.root, "elsewhere/deep")); err != nil || info.Sys().(*syscall.Stat_t).Uid != 1001 {
 			t.Errorf("%v %v, want a folder of runner", info, err)
 		}
 	})

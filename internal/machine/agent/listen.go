@@ -194,7 +194,7 @@ func due(now, asked, deadline time.Time, busy bool) bool {
 // keep moves files that the listener wrote over the links to the other files.
 func (a *Agent) keep() error {
 	for _, name := range slices.Concat(names, migrated) {
-		place := a.path(home, name)
+		place := a.path(Home, name)
 		info, err := os.Lstat(place)
 		if err == nil && info.Mode().IsRegular() {
 			target := a.path(files, name)
@@ -214,13 +214,13 @@ func (a *Agent) gone(code int) bool {
 	if a.Settings.Ephemeral {
 		return false
 	}
-	if info, err := os.Lstat(a.path(home, ".runner")); err != nil || info.Mode()&os.ModeSymlink == 0 {
+	if info, err := os.Lstat(a.path(Home, ".runner")); err != nil || info.Mode()&os.ModeSymlink == 0 {
 		return true
 	}
 	if code != 1 {
 		return false
 	}
-	logs, _ := filepath.Glob(a.path(home, "_diag/Runner_*.log"))
+	logs, _ := filepath.Glob(a.path(Home, "_diag/Runner_*.log"))
 	if len(logs) == 0 {
 		return false
 	}

@@ -32,7 +32,7 @@ func (a *Agent) register(ctx context.Context) error {
 	}
 	// The listener takes a dangling link for a file.
 	for _, name := range slices.Concat(names, migrated) {
-		if err := os.Remove(a.path(home, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := os.Remove(a.path(Home, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
@@ -60,7 +60,7 @@ func (a *Agent) register(ctx context.Context) error {
 		return failed("the registration with %s failed with code %d", a.Settings.URL, code)
 	}
 	for _, name := range names {
-		if err := move(a.path(home, name), a.path(files, name)); err != nil {
+		if err := move(a.path(Home, name), a.path(files, name)); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/machine/process"
 )
 
@@ -29,12 +30,7 @@ var reaper = sync.OnceValue(func() *process.Reaper {
 // root, to become the user runner.
 func serve(t *testing.T, change func(*Server)) Client {
 	t.Helper()
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("commands need root")
-		}
-		t.Skip("commands need root")
-	}
+	enginetest.NeedRoot(t, "a command of another user", "sh")
 	root := t.TempDir()
 	home := filepath.Join(root, "home")
 	if err := os.MkdirAll(filepath.Join(root, "etc"), 0o755); err != nil {

@@ -26,10 +26,6 @@ const killAfter = 10 * time.Second
 // acceptPause is the wait before another try after a connection that failed.
 const acceptPause = 50 * time.Millisecond
 
-// expendable is the OOM score of commands: if memory runs out, they are killed before the
-// daemons.
-const expendable = 500
-
 // Server answers the clients of a machine.
 type Server struct {
 	Reaper    *process.Reaper
@@ -234,7 +230,7 @@ func (s *Server) spec(client *peer, request Request) (process.Spec, error) {
 		}
 	}
 	return process.Spec{
-		Path: request.Args[0], Args: request.Args[1:], Dir: who.Home, Env: env, Files: client.files, Sys: attributes, OOMScore: expendable,
+		Path: request.Args[0], Args: request.Args[1:], Dir: who.Home, Env: env, Files: client.files, Sys: attributes, OOMScore: process.Expendable,
 	}, nil
 }
 

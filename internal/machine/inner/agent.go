@@ -25,13 +25,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/machine/user"
 )
 
-const (
-	agentFolder = "/home/runner/actions-runner"
-	hooks       = "/usr/lib/runnerctl/hooks"
-	// expendable is the OOM score of jobs: if memory runs out, their processes are killed before
-	// the daemons.
-	expendable = 500
-)
+const hooks = "/usr/lib/runnerctl/hooks"
 
 // agentService returns the agent as a service of this process.
 func (m *machineInit) agentService() (*services.Service, error) {
@@ -86,8 +80,8 @@ func (p *agentProcess) Signal(signal syscall.Signal) error {
 func (m *machineInit) runAsRunner(command agent.Command, output *os.File) (agent.Process, error) {
 	runner := user.Find("/", user.Runner)
 	running, err := m.reaper.Start(process.Spec{
-		Path: agentFolder + "/" + command.Path, Args: command.Args, Dir: agentFolder, Env: agentEnvironment(runner, m.boot.Settings.Env, command.Env),
-		Files: []*os.File{nil, output, output}, OOMScore: expendable,
+		Path: agent.Home + "/" + command.Path, Args: command.Args, Dir: agent.Home, Env: agentEnvironment(runner, m.boot.Settings.Env, command.Env),
+		Files: []*os.File{nil, output, output}, OOMScore: process.Expendable,
 		Sys: &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user.Runner, Gid: user.Runner, Groups: runner.Groups}, Setpgid: true},
 	})
 	if err != nil {
@@ -108,16 +102,13 @@ func agentEnvironment(runner user.User, settings, more []string) []string {
 // Configure is the argument with which the program registers the agent and becomes its listener.
 const Configure = "configure"
 
-// envConfigure holds the settings for Configure, as JSON.
-const envConfigure = "RUNNERCTL_SETTINGS"
-
 // startRegistration starts the process that registers. It alone reads the credential.
 func (m *machineInit) startRegistration(output *os.File) (agent.Process, error) {
 	text, err := json.Marshal(m.boot.Settings)
 	if err != nil {
 		return nil, err
 	}
-	env := append(machine.ProxyVariables(os.Environ()), "PATH="+path, envConfigure+"="+string(text))
+	env := append(machine.ProxyVariables(os.Environ()), "PATH="+path, machine.EnvSettings+"="+string(text))
 	running, err := m.reaper.Start(process.Spec{Path: "/proc/self/exe", Args: []string{Configure}, Env: env, Files: []*os.File{m.credential, output, output}})
 	m.credential.Close()
 	if err != nil {
@@ -160,10 +151,10 @@ func RunConfigure(out io.Writer) (code int) {
 			return err
 		}
 		if err := errors.Join(syscall.Setgroups(groups), syscall.Setresgid(user.Runner, user.Runner, user.Runner),
-			syscall.Setresuid(user.Runner, user.Runner, user.Runner), os.Chdir(agentFolder)); err != nil {
+			syscall.Setresuid(user.Runner, user.Runner, user.Runner), os.Chdir(agent.Home)); err != nil {
 			return err
 		}
-		program := agentFolder + "/" + command.Path
+		program := agent.Home + "/" + command.Path
 		return syscall.Exec(program, append([]string{program}, command.Args...), agentEnvironment(runner, settings.Env, command.Env))
 	})
 }
@@ -198,7 +189,7 @@ func (m *machineInit) startCleaner(work string) error {
 		return err
 	}
 	_, err = m.reaper.Start(process.Spec{
-		Path: "/usr/lib/runnerctl/cleaner", Args: []string{work}, Env: m.env, OOMScore: expendable,
+		Path: "/usr/lib/runnerctl/cleaner", Args: []string{work}, Env: m.env, OOMScore: process.Expendable,
 		Files: []*os.File{nil, output.Write, output.Write, askedBy, answerTo},
 	})
 	askedBy.Close()

@@ -32,6 +32,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/machine/rootfs"
 	"github.com/runnerctl/runnerctl/internal/machine/services"
 	"github.com/runnerctl/runnerctl/internal/machine/status"
+	"github.com/runnerctl/runnerctl/internal/machine/user"
 )
 
 // stateFolder is the machine's folder for runnerctl's own files.
@@ -205,7 +206,7 @@ func (m *machineInit) prepare() error {
 // overlay. The layers of the user runner are in a folder there.
 func layers(source, place string) error {
 	own := filepath.Join(source, "runner")
-	if err := errors.Join(os.MkdirAll(own, 0o755), os.Lchown(own, 1001, 1001)); err != nil {
+	if err := errors.Join(os.MkdirAll(own, 0o755), os.Lchown(own, user.Runner, user.Runner)); err != nil {
 		return err
 	}
 	if err := unix.Mount(source, place, "", unix.MS_BIND, ""); err != nil {

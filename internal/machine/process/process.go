@@ -28,6 +28,10 @@ type Spec struct {
 	OOMScore int
 }
 
+// Expendable is the OOM score of jobs and of commands from outside: if memory runs out, they are
+// killed before the daemons.
+const Expendable = 500
+
 // Process is a process that a Reaper started.
 type Process struct {
 	PID    int

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/machine"
 )
 
@@ -74,12 +75,7 @@ func open(t *testing.T, path string) *os.File {
 // here is this machine, with a user runner whose home is there or not.
 func here(t *testing.T, home string, handler http.HandlerFunc) Machine {
 	t.Helper()
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("the rights of the user runner need root")
-		}
-		t.Skip("the rights of the user runner need root")
-	}
+	enginetest.NeedRoot(t, "a question with the rights of the user runner", "sh")
 	root := t.TempDir()
 	for folder := root; folder != os.TempDir() && folder != "/"; folder = filepath.Dir(folder) {
 		if err := os.Chmod(folder, 0o755); err != nil {
