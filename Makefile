@@ -4,7 +4,7 @@ ARCH ?= $(shell go env GOARCH)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build image agent man demo picture test test-long test-hosts test-vm chaos jobs bench bench-quick vet lint golden
+.PHONY: help setup machine build image agent man demo picture test test-long test-hosts test-vm chaos jobs bench bench-quick vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
@@ -12,8 +12,13 @@ help: ## list the targets
 setup: ## prepare this machine (asks unless YES=1 or CI=true)
 	scripts/host/setup.sh $(if $(YES),--yes) $(FOR)
 
-build: ## bin/runnerctl, static
+build: machine ## bin/runnerctl, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/runnerctl .
+
+machine: ## the runtime of runners, which runnerctl embeds, for each architecture
+	for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o internal/machine/embedded/programs/machine-$$arch ./internal/machine/program || exit 1; \
+	done
 
 agent: ## bin/testagent-linux-ARCH.tar.gz, a stand-in for GitHub's runner (ARCH=arm64 selects an architecture)
 	go -C testagent run ./pack -arch $(ARCH) -o ../bin/testagent-linux-$(ARCH).tar.gz

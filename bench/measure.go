@@ -6,7 +6,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"text/template"
@@ -16,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/mount"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	runtime "github.com/runnerctl/runnerctl/internal/machine"
 )
 
 var (
@@ -312,8 +312,6 @@ func (b *bench) docker(ctx context.Context) error {
 
 const userNetwork = "bench"
 
-var bipPattern = regexp.MustCompile(`^RUNNERCTL_BIP=(.+)$`)
-
 // network measures the throughput between a container on each contender's inner bridge and a
 // container on the outer bridge of the machine's engine.
 func (b *bench) network(ctx context.Context) error {
@@ -331,13 +329,15 @@ func (b *bench) network(ctx context.Context) error {
 	address := info.NetworkSettings.Networks["bridge"].IPAddress
 
 	// With default addresses, the stock daemon's bridge would hide the outer one.
-	var bip string
+	var settings runtime.Settings
 	for _, line := range b.ours.config.Env {
-		if match := bipPattern.FindStringSubmatch(line); match != nil {
-			bip = match[1]
+		if text, ok := strings.CutPrefix(line, runtime.EnvSettings+"="); ok {
+			if err := json.Unmarshal([]byte(text), &settings); err != nil {
+				return err
+			}
 		}
 	}
-	theirs, _, err := b.start(ctx, b.theirs.with("--bip", bip), b.run+"-net", lookOne)
+	theirs, _, err := b.start(ctx, b.theirs.with("--bip", settings.Docker.Bip), b.run+"-net", lookOne)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,7 @@
 package dockerx
 
 import (
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
@@ -23,29 +21,8 @@ const (
 // The engine's own stop takes 5 s longer and fits into systemd's 90 s.
 const stopSeconds = 80
 
-// Variables that the image's scripts read.
-const (
-	envNetDriver = "RUNNERCTL_NET_DRIVER"
-	envMTU       = "RUNNERCTL_MTU"
-	envBip       = "RUNNERCTL_BIP"
-	envPools     = "RUNNERCTL_POOLS"
-	envShm       = "RUNNERCTL_SHM_SIZE"
-	envDockerd   = "RUNNERCTL_DOCKERD" // a JSON object, added to the machine's daemon.json
-
-	// Variables of a runner with an agent; the credential goes in by standard input.
-	envAgent          = "RUNNERCTL_AGENT" // fleet.AgentMode
-	envAgentURL       = "RUNNERCTL_AGENT_URL"
-	envAgentName      = "RUNNERCTL_AGENT_NAME"
-	envAgentLabels    = "RUNNERCTL_AGENT_LABELS" // comma-separated
-	envAgentGroup     = "RUNNERCTL_AGENT_GROUP"
-	envAgentEphemeral = "RUNNERCTL_AGENT_EPHEMERAL"
-	envAgentStart     = "RUNNERCTL_AGENT_START" // fleet.Start, unless it is the usual one
-)
-
 // hasAgent reports whether a container has an agent, whose end is the container's end.
-func hasAgent(config *container.Config) bool {
-	return slices.ContainsFunc(config.Env, func(pair string) bool { return strings.HasPrefix(pair, envAgent+"=") })
-}
+func hasAgent(config *container.Config) bool { return agentOf(config.Env).Mode != fleet.NoAgent }
 
 func volumeName(runner string) string { return runner + "-data" }
 
@@ -67,23 +44,13 @@ func containerConfig(name string, spec fleet.Spec, start fleet.Start) (*containe
 	labels[labelCPUs] = strconv.FormatFloat(spec.CPUs, 'g', -1, 64)
 	stop := stopSeconds
 	config := &container.Config{
-		Hostname: name,
-		Image:    spec.Image,
-		User:     runnerUser,
-		Labels:   labels,
-		Env: []string{
-			envNetDriver + "=" + spec.NetworkDriver,
-			envMTU + "=" + strconv.Itoa(spec.MTU),
-			envBip + "=" + spec.Bip,
-			envPools + "=" + spec.Pool,
-			envShm + "=" + strconv.FormatInt(spec.Shm, 10),
-		},
+		Hostname:    name,
+		Image:       spec.Image,
+		User:        runnerUser,
+		Labels:      labels,
+		Env:         environment(name, spec, start),
 		StopTimeout: &stop,
 	}
-	if spec.Dockerd != "" {
-		config.Env = append(config.Env, envDockerd+"="+spec.Dockerd)
-	}
-	config.Env = append(config.Env, environment(spec)...)
 	pids := spec.Pids
 	host := &container.HostConfig{
 		CapDrop: []string{"ALL"},
@@ -126,54 +93,12 @@ func containerConfig(name string, spec fleet.Spec, start fleet.Start) (*containe
 	}
 	if agent := spec.Agent; agent.Mode != fleet.NoAgent {
 		config.OpenStdin, config.StdinOnce = true, true
-		config.Env = append(config.Env,
-			envAgent+"="+string(agent.Mode),
-			envAgentURL+"="+agent.URL,
-			envAgentName+"="+name,
-			envAgentLabels+"="+strings.Join(agent.Labels, ","),
-			envAgentGroup+"="+agent.Group,
-			envAgentEphemeral+"="+strconv.FormatBool(agent.OneJob()),
-		)
 		if agent.OneJob() {
 			host.RestartPolicy.Name = container.RestartPolicyDisabled // its credential is used up
 		}
-	}
-	if start != fleet.Usual {
-		config.Env = append(config.Env, envAgentStart+"="+string(start))
 	}
 	if spec.InnerPrivileged {
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: "/sys", Target: sysfs})
 	}
 	return config, host
-}
-
-// startOf reads back the way in which a runner started.
-func startOf(env []string) fleet.Start {
-	for _, one := range env {
-		if start, given := strings.CutPrefix(one, envAgentStart+"="); given {
-			return fleet.Start(start)
-		}
-		if one == "RUNNERCTL_AGENT_SPARE=true" { // made by an older runnerctl
-			return fleet.Spare
-		}
-	}
-	return fleet.Usual
-}
-
-// agentOf reads back the agent's settings that containerConfig wrote. They show where a
-// fleet's runners are registered, even if its settings are on another machine.
-func agentOf(env []string) fleet.Agent {
-	told := map[string]string{}
-	for _, one := range env {
-		name, value, _ := strings.Cut(one, "=")
-		told[name] = value
-	}
-	if told[envAgent] == "" {
-		return fleet.Agent{}
-	}
-	agent := fleet.Agent{Mode: fleet.AgentMode(told[envAgent]), URL: told[envAgentURL], Group: told[envAgentGroup], Ephemeral: told[envAgentEphemeral] == "true"}
-	if told[envAgentLabels] != "" {
-		agent.Labels = strings.Split(told[envAgentLabels], ",")
-	}
-	return agent
 }

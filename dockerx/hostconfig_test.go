@@ -176,7 +176,9 @@ func TestOpenedSyscalls(t *testing.T) {
 // A later command knows how a runner started, and so it does for a runner of an older runnerctl.
 func TestStartOf(t *testing.T) {
 	for _, start := range []fleet.Start{fleet.Usual, fleet.Spare} {
-		config, _ := containerConfig("ci-7k2p", goldenSpec(), start)
+		spec := goldenSpec()
+		spec.Agent = fleet.Agent{Mode: fleet.JIT}
+		config, _ := containerConfig("ci-7k2p", spec, start)
 		if got := startOf(config.Env); got != start {
 			t.Errorf("got %q, want %q", got, start)
 		}

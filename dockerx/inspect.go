@@ -4,13 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/machine"
 )
 
 // tellLimit bounds the wait for a machine that hangs: the engine's own data is reported all
@@ -37,27 +39,26 @@ func (e *Engine) Details(ctx context.Context, runner fleet.Runner) (fleet.Detail
 	e.look(bounded, &details.Runner)
 	inside := &Head{Limit: 1 << 20}
 	if _, err := e.exec(bounded, runner.ContainerID, []string{status, "details"}, inside, io.Discard); err == nil {
-		details.Inside(inside.String())
+		if report, err := parseStatus(inside.String()); err == nil && report.Details != nil {
+			addInside(&details, *report.Details)
+		}
 	}
 	return details, ctx.Err()
 }
 
 // describe returns the details that the engine alone can give.
 func describe(runner fleet.Runner, info container.InspectResponse) fleet.Details {
-	env := map[string]string{}
-	for _, pair := range info.Config.Env {
-		key, value, _ := strings.Cut(pair, "=")
-		env[key] = value
-	}
-	mtu, _ := strconv.Atoi(env[envMTU])             // 0 where absent
-	shm, _ := strconv.ParseInt(env[envShm], 10, 64) // likewise
+	settings := settingsOf(info.Config.Env)
 	details := fleet.Details{
 		Runner: runner, Pinned: runner.ImageID, Spec: runner.SpecHash, Volume: volumeName(runner.Name),
 		Started: moment(info.State.StartedAt), Finished: moment(info.State.FinishedAt),
 		ExitCode: info.State.ExitCode, OOMKilled: info.State.OOMKilled,
-		Limits:  fleet.Limits{CPUs: float64(info.HostConfig.NanoCPUs) / 1e9, Memory: info.HostConfig.Memory, Shm: shm},
-		Network: fleet.Network{Driver: env[envNetDriver], MTU: mtu, MTUs: map[string]int{}, Bip: env[envBip], Pool: env[envPools]},
-		UIDMap:  []fleet.IDRange{}, Phases: []fleet.Phase{}, DaemonRestarts: []fleet.Moment{},
+		Limits: fleet.Limits{CPUs: float64(info.HostConfig.NanoCPUs) / 1e9, Memory: info.HostConfig.Memory, Shm: settings.Shm},
+		Network: fleet.Network{
+			Driver: settings.Network.Driver, MTU: settings.Network.MTU, MTUs: map[string]int{},
+			Bip: settings.Docker.Bip, Pool: strings.Join(settings.Docker.Pools, " "),
+		},
+		UIDMap: []fleet.IDRange{}, Phases: []fleet.Phase{}, DaemonRestarts: []fleet.Moment{},
 	}
 	if info.HostConfig.PidsLimit != nil {
 		details.Limits.Pids = *info.HostConfig.PidsLimit
@@ -84,3 +85,29 @@ func moment(text string) *time.Time {
 	at = at.UTC()
 	return &at
 }
+
+// mostInside is the maximum length of each list that a runner can fill.
+const mostInside = 100
+
+// addInside adds a report from inside the runner. A job can forge it, so its lists are limited.
+func addInside(details *fleet.Details, report machine.Details) {
+	for _, one := range first(report.UIDs) {
+		details.UIDMap = append(details.UIDMap, fleet.IDRange(one))
+	}
+	for _, name := range first(slices.Sorted(maps.Keys(report.MTUs))) {
+		details.Network.MTUs[name] = report.MTUs[name]
+	}
+	for _, one := range first(report.Phases) {
+		phase := fleet.Phase{Moment: fleet.Moment{Name: one.Name, Time: one.At.UTC()}}
+		if len(details.Phases) > 0 {
+			phase.After = phase.Time.Sub(details.Phases[0].Time).Seconds()
+		}
+		details.Phases = append(details.Phases, phase)
+	}
+	for _, one := range first(report.Restarts) {
+		details.DaemonRestarts = append(details.DaemonRestarts, fleet.Moment{Name: one.Name, Time: one.At.UTC()})
+	}
+	details.Engine.Inner, details.Engine.StorageDriver, details.Engine.CgroupDriver = report.Daemon.ServerVersion, report.Daemon.Driver, report.Daemon.CgroupDriver
+}
+
+func first[T any](all []T) []T { return all[:min(len(all), mostInside)] }

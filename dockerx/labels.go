@@ -33,7 +33,7 @@ const (
 	// its hash; "distribution" if buildx is the rootfs's own package.
 	LabelBuildx = "dev.runnerctl.buildx"
 
-	schema = 1
+	schema = 2
 
 	roleRunner = string(fleet.Member)
 	roleLock   = string(fleet.Lock)

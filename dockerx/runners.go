@@ -377,7 +377,7 @@ func (e *Engine) look(ctx context.Context, runner *fleet.Runner) {
 		return
 	}
 	if report, err := parseStatus(out.String()); err == nil {
-		report.describe(runner)
+		describeInside(report, runner)
 	}
 }
 

@@ -69,7 +69,7 @@ func (d Data) NestedIDs() string {
 
 // outerPackages are all packages that the outer tree needs to make a user namespace.
 var outerPackages = []string{
-	"libcap2-bin", "mount", "passt", "procps", "slirp4netns", "tini", "uidmap",
+	"libcap2-bin", "passt", "slirp4netns", "uidmap",
 }
 
 var (

@@ -64,7 +64,7 @@ var known = []Known{
 	{ID: "rlimit", Cause: "the engine can't give limits of processes that high: it has lower ones itself, and may not raise them", Cure: "request less (doctor's engine.limits shows the maximum for --ulimit), or grant the engine the capability SYS_RESOURCE",
 		pattern: regexp.MustCompile(`error setting rlimit|(?i:setrlimit).*: Operation not permitted`)},
 	{ID: "nproc", Cause: "the engine's limit of processes per user is lower than the total of all runners on this machine", Cure: "remove \"nproc\" from \"default-ulimits\" in the engine's daemon.json, or raise LimitNPROC in its unit",
-		pattern: regexp.MustCompile(`exec (/usr/bin/tini|/bin/cat)\S*: resource temporarily unavailable`)},
+		pattern: regexp.MustCompile(`exec (/usr/lib/runnerctl/machine|/usr/bin/tini|/bin/cat)\S*: resource temporarily unavailable`)},
 	{ID: "no-new-privileges", Cause: "no-new-privileges disables the file capability of newuidmap", Cure: "start it with --security-opt no-new-privileges=false, as runnerctl up does, even if the engine's daemon.json turns it on; inner containers may use it",
 		pattern: regexp.MustCompile(`missing: privileges that newuidmap and newgidmap gain`)},
 	{ID: "capabilities", Cause: "the container lacks the capabilities SETUID and SETGID, which newuidmap and newgidmap need", Cure: "start it with --cap-add SETUID --cap-add SETGID, as runnerctl up does",
@@ -97,7 +97,7 @@ var known = []Known{
 		pattern: regexp.MustCompile(`unable to allocate pty: Operation not permitted`)},
 
 	{ID: "image", Cause: "the image lacks one of its own programs, or was built for another architecture", Cure: "runnerctl build --no-cache",
-		pattern: regexp.MustCompile(`exec format error|/usr/lib/runnerctl/[a-z-]+: (not found|No such file)|exec: "/usr/bin/tini".*no such file`)},
+		pattern: regexp.MustCompile(`exec format error|/usr/lib/runnerctl/[a-z-]+: (not found|No such file)|exec: "/usr/(lib/runnerctl/machine|bin/tini)".*no such file`)},
 
 	// Errors of jobs and the inner daemon.
 	{ID: "pids", Cause: "the runner has reached its limit of processes and threads: each published port takes two processes of eight threads", Cure: "raise runners.pids",

@@ -1,10 +1,6 @@
 package fleet
 
 import (
-	"encoding/json"
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -75,55 +71,4 @@ type Moment struct {
 type Phase struct {
 	Moment
 	After float64 `json:"after_seconds"` // since the first phase ended
-}
-
-// Inside parses a report from inside the runner into d. Each line starts with a keyword. A job
-// can forge the report, so Inside accepts only numbers and short words.
-func (d *Details) Inside(text string) {
-	for line := range strings.Lines(text) {
-		what, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-		switch what {
-		case "uid":
-			var one IDRange
-			if _, err := fmt.Sscan(rest, &one.Inside, &one.Outside, &one.Length); err == nil && len(d.UIDMap) < most {
-				d.UIDMap = append(d.UIDMap, one)
-			}
-		case "mtu":
-			name, number, _ := strings.Cut(rest, " ")
-			if mtu, err := strconv.Atoi(number); err == nil && len(d.Network.MTUs) < most {
-				d.Network.MTUs[name] = mtu
-			}
-		case "phase":
-			if moment, ok := parseMoment(rest); ok && len(d.Phases) < most {
-				phase := Phase{Moment: moment}
-				if len(d.Phases) > 0 {
-					phase.After = moment.Time.Sub(d.Phases[0].Time).Seconds()
-				}
-				d.Phases = append(d.Phases, phase)
-			}
-		case "restart":
-			if moment, ok := parseMoment(rest); ok && len(d.DaemonRestarts) < most {
-				d.DaemonRestarts = append(d.DaemonRestarts, moment)
-			}
-		case "info":
-			var info struct{ ServerVersion, Driver, CgroupDriver string }
-			if json.Unmarshal([]byte(rest), &info) == nil {
-				d.Engine.Inner, d.Engine.StorageDriver, d.Engine.CgroupDriver = info.ServerVersion, info.Driver, info.CgroupDriver
-			}
-		}
-	}
-}
-
-// most is the maximum length of each list that a runner can fill.
-const most = 100
-
-func parseMoment(text string) (Moment, bool) {
-	name, at, _ := strings.Cut(text, " ")
-	whole, fraction, _ := strings.Cut(at, ".")
-	seconds, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil {
-		return Moment{}, false
-	}
-	nanos, err := strconv.ParseInt((fraction + "000000000")[:9], 10, 64)
-	return Moment{Name: name, Time: time.Unix(seconds, nanos).UTC()}, err == nil
 }

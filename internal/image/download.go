@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/machine/embedded"
 	"github.com/runnerctl/runnerctl/internal/release"
 	"github.com/runnerctl/runnerctl/internal/ui"
 	"github.com/runnerctl/runnerctl/templates"
@@ -22,6 +23,9 @@ const buildxAPI = "https://api.github.com"
 // large file that the engine is sent, by its path in the context. Files are downloaded now if
 // necessary.
 func (b Builder) complete(ctx context.Context, wanted Recipe, arch string) (Recipe, map[string]string, error) {
+	if err := embedded.Check(); err != nil {
+		return wanted, nil, err
+	}
 	if b.Cache == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {

@@ -1,7 +1,7 @@
 // Package image decides which image a fleet's runners need, finds it on the engine, and builds
 // it: recipe, hash, base images, downloads, and the rebuild when the agent ages. Its output
 // goes to the Builder's writer. It may import dockerx, ghapi, templates, scripts, access,
-// config, facts, fleet, hint and release, and ui only to format sizes.
+// config, facts, fleet, hint, release and the embedded runtime, and ui only to format sizes.
 package image
 
 import (
@@ -15,6 +15,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/machine/embedded"
 	"github.com/runnerctl/runnerctl/internal/release"
 	"github.com/runnerctl/runnerctl/scripts"
 	"github.com/runnerctl/runnerctl/templates"
@@ -154,5 +155,9 @@ func (r Recipe) context(labels []templates.Label) (dockerx.Context, error) {
 		files[path], err = scripts.Image.ReadFile(path)
 		return err
 	})
+	// A build checks that there is one for its engine.
+	for arch, program := range embedded.Programs() {
+		files[embedded.Prefix+arch] = program
+	}
 	return files, err
 }

@@ -8,7 +8,7 @@ attempt "outer-tree", "the outer file tree of the runner",
 	my $tried = 0;
 	for my $root (roots()) {
 		$tried++;
-		for my $name ("/usr/lib/runnerctl/assert", "/rootfs/usr/lib/runnerctl/init", "/sys-rw/kernel") {
+		for my $name ("/usr/lib/runnerctl/assert", "/rootfs/usr/lib/runnerctl/containerd.toml", "/sys-rw/kernel") {
 			return escaped("$root$name is there") if -e "$root$name";
 		}
 	}
@@ -18,7 +18,7 @@ attempt "outer-tree", "the outer file tree of the runner",
 attempt "runtime-files", "the files of the runner's start",
 	"a job could read and change files that the supervisor trusts", sub {
 	for my $root (roots()) {
-		for my $name ("/run/user/1001/machine.pid", "/run/user/1001/ready") {
+		for my $name ("/run/user/1001/control.sock") {
 			return escaped("$root$name is there") if -e "$root$name";
 		}
 	}

@@ -27,7 +27,7 @@ sub outer {
 	return not_attempted("no canary") if !$given{outer};
 	my @named = grep {
 		open my $file, "<", "/proc/$_/comm";
-		$file && (<$file> // "") =~ /^(tini|start|slirp4netns|pasta.*)$/;
+		$file && (<$file> // "") =~ /^(machine|slirp4netns|pasta.*)$/;
 	} map { m{(\d+)$} } glob "/proc/[0-9]*";
 	return against($try, processes_with($given{outer}), @named);
 }

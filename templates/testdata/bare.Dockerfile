@@ -18,9 +18,9 @@ COPY image/world /
 RUN /usr/lib/runnerctl/world-check settle
 COPY image/podman /etc/containers/
 RUN /usr/lib/runnerctl/world-check tools
-# The faster variant; init selects the other one if the host's kernel has no tables for it.
+# The faster variant; the machine selects the other one if the host's kernel has no tables for it.
 RUN ! update-alternatives --query iptables >/dev/null 2>&1 || update-alternatives --set iptables /usr/sbin/iptables-legacy
-COPY image/init image/environment image/proxy image/no-rootlesskit image/containerd.toml /usr/lib/runnerctl/
+COPY image/proxy image/containerd.toml /usr/lib/runnerctl/
 COPY image/runc /usr/lib/runnerctl/containerd/
 RUN chmod 0755 /usr/lib/runnerctl/* /usr/lib/runnerctl/containerd/* && mkdir -p /var/lib/docker /var/lib/containers /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe
@@ -30,11 +30,8 @@ ENV DEBIAN_FRONTEND=noninteractive
 RUN apt-get update --error-on=any \
  && apt-get install -y --no-install-recommends \
       libcap2-bin \
-      mount \
       passt \
-      procps \
       slirp4netns \
-      tini \
       uidmap \
  && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /var/log/*.log /var/log/apt \
  && useradd --uid 1001 --user-group --no-create-home --home-dir /run/user/1001 --shell /bin/sh runner \
@@ -43,12 +40,15 @@ RUN apt-get update --error-on=any \
  && getcap -r / 2>/dev/null | cut -d' ' -f1 | xargs -r -n1 setcap -r \
  && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap \
  && mkdir -p /rootfs /sys-rw /run/user/1001 && install -d -o 1001 -g 1001 /var/lib/runnerctl
-COPY image/start image/enter image/machine image/Machine.pm image/exec image/wait-ready image/status image/diagnose image/contract image/shift-owners image/assert /usr/lib/runnerctl/
-RUN chmod 0755 /usr/lib/runnerctl/*
+COPY image/shift-owners image/assert /usr/lib/runnerctl/
+ARG TARGETARCH
+COPY machine-$TARGETARCH /usr/lib/runnerctl/machine
+# Clients of the machine's init have names of their own.
+RUN chmod 0755 /usr/lib/runnerctl/* && for name in exec status wait-ready; do ln -s machine /usr/lib/runnerctl/$name; done
 RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 1002
 RUN /usr/lib/runnerctl/assert 1002 2147483648
 ENV XDG_RUNTIME_DIR=/run/user/1001
 USER 1001:1001
 VOLUME /rootfs/var/lib/docker
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["/usr/bin/tini", "--", "/usr/lib/runnerctl/start"]
+ENTRYPOINT ["/usr/lib/runnerctl/machine"]

@@ -25,6 +25,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/golden"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/machine"
 	"github.com/runnerctl/runnerctl/internal/selftest"
 	"github.com/runnerctl/runnerctl/internal/session"
 )
@@ -252,8 +253,21 @@ func without(list []string, prefix string) []string {
 	return slices.DeleteFunc(list, func(one string) bool { return strings.HasPrefix(one, prefix) })
 }
 
-func setEnv(config *container.Config, key, value string) {
-	config.Env = append(without(config.Env, key+"="), key+"="+value)
+// setBip changes the addresses of the inner daemon's bridge.
+func setBip(t *testing.T, config *container.Config, bip string) {
+	t.Helper()
+	const key = machine.EnvSettings + "="
+	at := slices.IndexFunc(config.Env, func(pair string) bool { return strings.HasPrefix(pair, key) })
+	var settings machine.Settings
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(config.Env[at], key)), &settings); err != nil {
+		t.Fatal(err)
+	}
+	settings.Docker.Bip = bip
+	text, err := json.Marshal(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Env[at] = key + string(text)
 }
 
 // Each fault is named when it occurs alone, and its fix removes it. Faults of the flags are
@@ -310,7 +324,7 @@ func faultsOfTheContainer(t *testing.T) {
 			t.Fatal(err)
 		}
 		runner, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) {
-			setEnv(config, "RUNNERCTL_BIP", gateway.String()+"/16")
+			setBip(t, config, gateway.String()+"/16")
 		})
 		if said != "" {
 			t.Fatalf("the start says %s, want nothing", said)
@@ -367,7 +381,7 @@ func namespacesUsedUp(t *testing.T, hand byHand) {
 		})
 		return said
 	}
-	said := nested("0", "exec /usr/lib/runnerctl/start")
+	said := nested("0", "exec /usr/lib/runnerctl/machine")
 	named(t, "`user.max_user_namespaces=0`", said)
 	_, printed, _ := strings.Cut(said, "sysctl -w user.max_user_namespaces=")
 	if said := nested(strings.Fields(printed)[0], "unshare --user echo made"); !strings.Contains(said, "made") {

@@ -90,8 +90,8 @@ func TestAgentKeepsTheCredentialSecret(t *testing.T) {
 	f.Ready(runner)
 	listens(t, f.API, runner.ContainerID, 1)
 	text := f.Everywhere(runner)
-	if !strings.Contains(text, "Runner.Listener\x00run\x00") || !strings.Contains(text, "RUNNERCTL_AGENT=jit") {
-		t.Fatalf("the search does not see the agent:\n%q\nwant its command line and RUNNERCTL_AGENT=jit", text)
+	if !strings.Contains(text, "Runner.Listener\x00run\x00") || !strings.Contains(text, "RUNNERCTL_SETTINGS=") {
+		t.Fatalf("the search does not see the agent:\n%q\nwant its command line and RUNNERCTL_SETTINGS", text)
 	}
 	var files map[string]string
 	blob, err := base64.StdEncoding.DecodeString(credential.Reveal())

@@ -126,8 +126,8 @@ func TestEnvironmentContract(t *testing.T) {
 			holders = append(holders, strings.Split(e2e.ReadFile(strings.TrimSuffix(path, "cgroup")+"cmdline"), "\x00")[0])
 		}
 	}
-	if !slices.Equal(holders, []string{"/usr/bin/tini"}) || strings.Contains(log, "8910") {
-		t.Errorf("the token is with %v, want /usr/bin/tini alone; log:\n%s\nwant no token there", holders, log)
+	if !slices.Equal(holders, []string{"/usr/lib/runnerctl/machine"}) || strings.Contains(log, "8910") {
+		t.Errorf("the token is with %v, want the first process alone; log:\n%s\nwant no token there", holders, log)
 	}
 	if err := f.API.ContainerStop(t.Context(), id, container.StopOptions{}); err != nil {
 		t.Fatal(err)

@@ -171,9 +171,9 @@ func cpThroughLinks(t *testing.T, api *client.Client, runner string) {
 	if e2e.ReadFile("start") != "job's own\n" || e2e.ReadFile("start2") != "job's own\n" {
 		t.Errorf("the outer tree was read: %q and %q, want %q", e2e.ReadFile("start"), e2e.ReadFile("start2"), "job's own\n")
 	}
-	e2e.Must(t, "cp", "src/plain", runner+":lib/exec")
+	e2e.Must(t, "cp", "src/plain", runner+":lib/machine")
 	e2e.Must(t, "cp", "src/plain", runner+":top/dev/shm/outer")
-	for _, path := range []string{"/usr/lib/runnerctl/exec", "/dev/shm/outer"} {
+	for _, path := range []string{"/usr/lib/runnerctl/machine", "/dev/shm/outer"} {
 		outer, _, err := api.CopyFromContainer(t.Context(), runner, path)
 		if err != nil {
 			continue // as expected for the second
@@ -184,7 +184,7 @@ func cpThroughLinks(t *testing.T, api *client.Client, runner string) {
 			t.Errorf("%s of the outer tree: %.200q, %v, want it unchanged", path, text, err)
 		}
 	}
-	if got := inRunner(t, runner, "cat /usr/lib/runnerctl/exec"); got != "text" {
+	if got := inRunner(t, runner, "cat /usr/lib/runnerctl/machine"); got != "text" {
 		t.Errorf("the job's own file: %q, want %q", got, "text")
 	}
 }

@@ -80,7 +80,7 @@ func jobSeesItsMachine(t *testing.T, runner string) {
 		"sh -c 'cat /proc/sys/kernel/core_pattern | sudo tee /proc/sys/kernel/core_pattern' 2>&1 >/dev/null; true": "tee: /proc/sys/kernel/core_pattern: Permission denied",
 		"df -k --output=size /dev/shm | tail -1":                                                                   "1048576",
 		// The outer tree, where /proc/1 was started, is not visible.
-		"sudo ls /proc/1/root/usr/lib/runnerctl/start /proc/1/cwd/usr/lib/runnerctl/start 2>&1 | grep -c 'No such file'":                 "2",
+		"sudo ls /proc/1/root/usr/lib/runnerctl/machine /proc/1/cwd/usr/lib/runnerctl/machine 2>&1 | grep -c 'No such file'":             "2",
 		"sudo sh -c 'ls -d /proc/[0-9]*/fd/*/' 2>/dev/null | while read -r d; do sudo ls $d/rootfs $d/../rootfs 2>/dev/null; done; true": "",
 	} {
 		if got := inside(script); got != want {
@@ -167,7 +167,7 @@ func TestNewerSchema(t *testing.T) {
 	api := e2e.Engine(t)
 	tag := e2e.RunnerImage(t)
 	name := fleet.NewName("t", map[string]bool{})
-	labels := map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "runner", "dev.runnerctl.schema": "2"}
+	labels := map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "runner", "dev.runnerctl.schema": "3"}
 	made, err := api.ContainerCreate(t.Context(), &container.Config{Image: tag, Labels: labels}, nil, nil, nil, name+"-aaaa")
 	if err != nil {
 		t.Fatal(err)

@@ -31,6 +31,9 @@ func binaryBefore(t *testing.T) string {
 	}
 	in(e2e.Repository, "git", "archive", "--output", filepath.Join(folder, "source.tar"), "HEAD^")
 	in(folder, "tar", "-xf", "source.tar")
+	if _, err := os.Stat(filepath.Join(folder, "internal/machine/program")); err == nil { // older commits have none
+		in(folder, "make", "machine")
+	}
 	program := filepath.Join(folder, "runnerctl-before")
 	in(folder, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-X github.com/runnerctl/runnerctl/commands.Version=before", "-o", program, ".")
 	return program
