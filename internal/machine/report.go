@@ -5,13 +5,14 @@ import "time"
 // Report is the state of a runner, as its runtime prints it. A job is root of the machine and can
 // forge every value.
 type Report struct {
-	Version    string `json:"version"`    // of the daemon
+	Version    string `json:"version"`    // of the daemon; "": it has never run
 	Containers int    `json:"containers"` // running ones
 	Processes  int    `json:"processes"`  // of the user runner, without the agent
 	Restarts   int    `json:"restarts"`   // of the daemons
 	DiskFree   int64  `json:"disk_free"`  // bytes free for the daemon's data
 	Waiting    int    `json:"waiting"`    // 1: the agent waits for its credential
-	Starting   int    `json:"starting"`   // 1: the daemon has not been ready yet
+	Starting   int    `json:"starting"`   // 1: jobs may not begin yet
+	Asleep     int    `json:"asleep"`     // 1: the daemon starts at its next use
 	Problem    string `json:"problem"`    // why jobs can't use the daemon; "" if they can
 	Agent      string `json:"agent,omitempty"`
 

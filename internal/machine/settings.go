@@ -47,6 +47,9 @@ type Docker struct {
 	Bip    string          `json:"bip,omitempty"`    // address and length of its bridge; "": 10.213.0.1/17
 	Pools  []string        `json:"pools,omitempty"`  // for --default-address-pool
 	Daemon json.RawMessage `json:"daemon,omitempty"` // an object, merged into the machine's daemon.json
+
+	OnDemand bool `json:"onDemand,omitempty"` // it starts at its first use
+	IdleStop int  `json:"idleStop,omitempty"` // seconds without a use after which it stops, if OnDemand; 0: never
 }
 
 // Agent are the settings of GitHub's agent.

@@ -59,6 +59,14 @@ func (a *Agent) Spent() bool {
 // Waiting reports whether the agent waits for its credential.
 func (a *Agent) Waiting() bool { return a.State() == waiting }
 
+// Working reports whether the listener runs a job.
+func (a *Agent) Working() bool {
+	a.state.mutex.Lock()
+	running, now := a.state.running, a.state.now
+	a.state.mutex.Unlock()
+	return now == listening && running != nil && running.Busy()
+}
+
 // Stop asks the agent to end. It may be called once.
 func (a *Agent) Stop() { close(a.stopping) }
 

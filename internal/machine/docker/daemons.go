@@ -3,10 +3,8 @@
 package docker
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -39,15 +37,16 @@ type Daemons struct {
 	Options  Options
 	Reaper   *process.Reaper
 	Log      *services.Log
-	Env      []string // of the machine
-	State    string   // a folder for sockets, of root
-	settings []byte   // of dockerd's last start
+	Env      []string  // of the machine
+	State    string    // a folder for sockets, of root
+	Listener *Listener // of a dockerd that starts on demand; nil: at once
+	settings []byte    // of dockerd's last start
 }
 
 // Services returns the two daemons.
 func (d *Daemons) Services() (containerd, dockerd *services.Service, err error) {
-	containerd, err = d.service("containerd", containerdPath, nil, func() []string {
-		return []string{"--config", programs + "/containerd.toml", "--log-level", "warn"}
+	containerd, err = d.service("containerd", containerdPath, nil, func(output *os.File) process.Spec {
+		return process.Spec{Path: "containerd", Args: []string{"--config", programs + "/containerd.toml", "--log-level", "warn"}, Files: []*os.File{nil, output, output}}
 	})
 	if err != nil {
 		return nil, nil, err
@@ -60,12 +59,12 @@ func (d *Daemons) Services() (containerd, dockerd *services.Service, err error) 
 		env = []string{"ROOTLESSKIT_STATE_DIR=" + d.State, "XDG_RUNTIME_DIR=/run"}
 	}
 	d.read()
-	dockerd, err = d.service("dockerd", dockerdPath, env, d.dockerdArguments)
+	dockerd, err = d.service("dockerd", dockerdPath, env, d.dockerdSpec)
 	return containerd, dockerd, err
 }
 
 // service returns a daemon that reports through systemd's NOTIFY_SOCKET when it is ready.
-func (d *Daemons) service(name, path string, env []string, arguments func() []string) (*services.Service, error) {
+func (d *Daemons) service(name, path string, env []string, spec func(output *os.File) process.Spec) (*services.Service, error) {
 	notify := filepath.Join(d.State, "notify-"+name)
 	ready, err := listenForReady(notify)
 	if err != nil {
@@ -78,8 +77,10 @@ func (d *Daemons) service(name, path string, env []string, arguments func() []st
 	// Collecting garbage half as often saves a tenth of the start's processor time; a busy
 	// dockerd then uses about 15 MiB more.
 	all := append(slices.Concat(withPath(d.Env, path), env), "NOTIFY_SOCKET="+notify, "GOGC=200")
-	return &services.Service{Name: name, Ready: ready, Flush: output.Flush, Start: func() (services.Process, error) {
-		return d.Reaper.Start(process.Spec{Path: name, Args: arguments(), Env: all, Files: []*os.File{nil, output.Write, output.Write}, Sys: ownGroup})
+	return &services.Service{Name: name, Ready: ready, Flush: output.Flush, LastWords: output.Last, Start: func() (services.Process, error) {
+		started := spec(output.Write)
+		started.Env, started.Sys = all, ownGroup
+		return d.Reaper.Start(started)
 	}}, nil
 }
 
@@ -129,7 +130,8 @@ func (d *Daemons) Current() string { return string(d.settings) }
 // Name implements services.Settings.
 func (d *Daemons) Name() string { return SettingsFile }
 
-func (d *Daemons) dockerdArguments() []string {
+// dockerdSpec describes a dockerd with the current settings.
+func (d *Daemons) dockerdSpec(output *os.File) process.Spec {
 	exists := d.read()
 	if folder := otherDataRoot(d.settings); folder != "" {
 		if err := bindDataRoot(folder); err != nil {
@@ -137,7 +139,20 @@ func (d *Daemons) dockerdArguments() []string {
 		}
 	}
 	_ = os.Remove("/run/docker.pid") // of a daemon that was killed
-	return d.Options.Arguments(d.settings, exists)
+	spec := process.Spec{Path: "dockerd", Files: []*os.File{nil, output, output}}
+	options := d.Options
+	if d.Listener != nil {
+		if slices.Contains(keys(d.settings), "hosts") {
+			d.Listener.release()
+		}
+		if file := d.Listener.opened(); file != nil {
+			options.Listens = true
+			spec.Path, spec.Files = "/proc/self/exe", append(spec.Files, file)
+			spec.Args = []string{Activate, "dockerd"}
+		}
+	}
+	spec.Args = append(spec.Args, options.Arguments(d.settings, exists)...)
+	return spec
 }
 
 // bindDataRoot makes another folder usable for dockerd's data: it would be on the container's
@@ -180,17 +195,7 @@ const maxAnswer = 64 << 10
 
 // Ping asks the dockerd at a socket for its version. /version would run three programs.
 func Ping(socket string) (version string, ok bool) {
-	connection, err := net.DialTimeout("unix", socket, time.Second)
-	if err != nil {
-		return "", false
-	}
-	defer connection.Close()
-	_ = connection.SetDeadline(time.Now().Add(5 * time.Second))
-	request, err := http.NewRequest(http.MethodHead, "http://docker/_ping", nil)
-	if err != nil || request.Write(connection) != nil {
-		return "", false
-	}
-	response, err := http.ReadResponse(bufio.NewReader(io.LimitReader(connection, maxAnswer)), request)
+	response, err := ask(socket, http.MethodHead, "/_ping")
 	if err != nil {
 		return "", false
 	}

@@ -28,6 +28,8 @@ type Options struct {
 	machine.Docker
 	MTU  int
 	IPv6 bool // the kernel has it
+	// Listens: dockerd gets its socket as a descriptor.
+	Listens bool
 }
 
 // flag is one of dockerd's flags, with the key of daemon.json that has the same meaning:
@@ -36,8 +38,12 @@ type flag struct{ key, name, value string }
 
 func (o Options) flags() []flag {
 	mtu := strconv.Itoa(o.MTU)
+	host := "unix://" + Socket
+	if o.Listens {
+		host = "fd://"
+	}
 	all := []flag{
-		{"hosts", "--host", "unix://" + Socket}, {"group", "--group", "docker"},
+		{"hosts", "--host", host}, {"group", "--group", "docker"},
 		{"data-root", "--data-root", dataRoot}, {"exec-root", "--exec-root", "/run/docker"},
 		{"pidfile", "--pidfile", "/run/docker.pid"}, // so a second dockerd detects the first
 		{"containerd", "--containerd", containerd},

@@ -56,7 +56,6 @@ type machineInit struct {
 	services   *services.Machine
 	stops      chan services.Stop
 	ready      chan struct{} // closed when jobs may begin
-	version    string
 	proxied    chan struct{} // closed when docker's settings have the proxy
 }
 
@@ -223,24 +222,27 @@ func (m *machineInit) assemble() error {
 		Reaper:  m.reaper, Log: m.log, Env: m.env, State: stateFolder,
 	}
 	daemons.MergeSettings()
-	containerd, dockerd, err := daemons.Services()
-	if err != nil {
-		return err
-	}
+	kept := docker.Kept{Socket: docker.Socket, Second: stateFolder + "/docker.sock"}
 	whole := services.Machine{
-		Containerd: containerd, Dockerd: dockerd, Settings: daemons, Socket: docker.Kept{Socket: docker.Socket, Second: stateFolder + "/docker.sock"},
+		Settings: daemons, Socket: kept,
 		Say: func(text string) { m.log.Say("start", text) }, Routed: m.routed, Stops: m.stops, Spent: func() bool { return m.agent != nil && m.agent.Spent() },
-		Ping: func() (string, bool) { return docker.Ping(docker.Socket) },
-		Announce: func(s services.Snapshot) {
-			m.version = s.Version
-			close(m.ready)
-		},
+		Ping:     func() (string, bool) { return docker.Ping(docker.Socket) },
+		Announce: func(services.Snapshot) { close(m.ready) },
+	}
+	if settings := m.boot.Settings.Docker; settings.OnDemand {
+		if daemons.Listener, err = docker.Listen(kept, user.Group("/", "docker")); err != nil {
+			return err
+		}
+		whole.Demand, whole.Socket, whole.IdleStop = daemons.Listener, daemons.Listener, time.Duration(settings.IdleStop)*time.Second
+	}
+	if whole.Containerd, whole.Dockerd, err = daemons.Services(); err != nil {
+		return err
 	}
 	// dockerd reads the choice when it starts, so the choice is made before it, while containerd
 	// starts.
-	begin := dockerd.Start
+	begin := whole.Dockerd.Start
 	var once sync.Once
-	dockerd.Start = func() (services.Process, error) {
+	whole.Dockerd.Start = func() (services.Process, error) {
 		once.Do(daemons.ChooseIptables)
 		return begin()
 	}
@@ -248,6 +250,7 @@ func (m *machineInit) assemble() error {
 		if whole.Agent, err = m.agentService(); err != nil {
 			return err
 		}
+		whole.Working = m.agent.Working
 	}
 	m.services = services.New(whole)
 	m.writeProxy()
@@ -299,7 +302,7 @@ func (m *machineInit) serve() error {
 	server := &control.Server{
 		Reaper: m.reaper, Root: "/", Base: machine.ProxyVariables(os.Environ()), Settings: m.boot.Settings.Env, Terminals: terminals,
 		Status: func(details bool) any { return inside.Report(m.state(), details) },
-		Ready:  m.ready, Version: func() string { return m.version },
+		Ready:  m.ready, Version: func() string { return m.services.Snapshot().Version },
 	}
 	go server.Serve(m.listener)
 	return nil
@@ -308,7 +311,7 @@ func (m *machineInit) serve() error {
 // state is the state of the services for a report.
 func (m *machineInit) state() status.Services {
 	now := m.services.Snapshot()
-	state := status.Services{Ready: now.Ready}
+	state := status.Services{Ready: now.Ready, Asleep: now.Asleep, Version: now.Version, Failure: now.Failure}
 	for _, phase := range []machine.Moment{
 		{Name: "start", At: time.Unix(0, m.boot.Began)}, {Name: "namespace", At: m.entered}, {Name: "machine", At: m.pivoted},
 		{Name: "containerd", At: now.Containerd}, {Name: "dockerd", At: now.Dockerd},

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookPath finds a program in the PATH of an environment, which may differ from this
+// LookPath finds a program in the PATH of an environment, which may differ from this
 // process's own.
-func lookPath(name string, env []string) (string, error) {
+func LookPath(name string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
 	}

@@ -126,7 +126,7 @@ func (r *Reaper) reap() {
 // Start starts a process. It holds the lock until the process is known, so that reap can't miss
 // the end of a short one.
 func (r *Reaper) Start(spec Spec) (*Process, error) {
-	path, err := lookPath(spec.Path, spec.Env)
+	path, err := LookPath(spec.Path, spec.Env)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/runnerctl/runnerctl/internal/machine/control"
+	"github.com/runnerctl/runnerctl/internal/machine/docker"
 	"github.com/runnerctl/runnerctl/internal/machine/inner"
 	"github.com/runnerctl/runnerctl/internal/machine/outer"
 )
@@ -64,6 +65,8 @@ func runPart(arguments []string) (code int) {
 		return inner.Run(os.Stdout)
 	case inner.Configure:
 		return inner.RunConfigure(os.Stdout)
+	case docker.Activate:
+		return docker.RunActivate(arguments[1:], os.Stderr)
 	case outer.TryNothing:
 		return 0
 	case outer.TryProc:

@@ -48,6 +48,7 @@ type Output struct {
 	read   *os.File
 	mutex  sync.Mutex
 	rest   []byte // of an incomplete line
+	last   []byte // the last whole line
 }
 
 // Output opens a pipe whose lines go to the log.
@@ -95,7 +96,15 @@ func (o *Output) add(text []byte) {
 	}
 	if len(out) > 0 {
 		o.log.write(out)
+		o.last = bytes.Clone(lines[len(lines)-1])
 	}
+}
+
+// Last returns the last line.
+func (o *Output) Last() string {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	return string(o.last)
 }
 
 // split separates lines without their ends from an incomplete one.

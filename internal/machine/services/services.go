@@ -45,6 +45,8 @@ type Service struct {
 	Ready <-chan struct{}
 	// Flush writes the rest of its output, also an incomplete line; nil: none.
 	Flush func()
+	// LastWords returns the last line of its output; nil: unknown.
+	LastWords func() string
 
 	process  Process
 	began    time.Time
@@ -83,8 +85,10 @@ type Restart struct {
 
 // Snapshot is the state of the services at one moment.
 type Snapshot struct {
-	Ready    bool // jobs may begin, or could already
-	Version  string
+	Ready    bool   // jobs may begin, or could already
+	Version  string // of dockerd; "": it has not started yet
+	Asleep   bool   // the daemons start at their next use
+	Failure  string // why the daemons don't start at a use; "": they do
 	Restarts []Restart
 	// Phases are the ends of the phases of the start.
 	Containerd, Dockerd time.Time
@@ -110,12 +114,20 @@ type Machine struct {
 	Stops <-chan Stop
 	// Spent reports whether the machine had its only job: it ends without stopping anything.
 	Spent func() bool
+	// Demand starts the daemons at their first use; nil: at once.
+	Demand Demand
+	// Working reports whether the agent runs a job. Only Demand needs it.
+	Working func() bool
+	// IdleStop is the time without any use after which the daemons stop; 0: never.
+	IdleStop time.Duration
 
 	done      chan struct{} // closed at the end of Run
 	snapshots chan chan Snapshot
 	ends      chan *Service
 	readies   chan *Service
 	versions  chan string
+	wakes     chan struct{}
+	uses      chan bool
 
 	stopping, network, gaveUp bool
 	verdict                   *int // the agent's code
@@ -125,12 +137,30 @@ type Machine struct {
 	asking                    bool
 	good                      string // settings with which dockerd started
 	lost                      bool   // the socket, at the last look
+
+	// On demand.
+	phase   phase
+	again   bool // a use while they rest
+	failure string
+	failed  time.Time // when the daemons became broken
+	used    time.Time // last
+	looking bool      // for a use
+	looked  time.Time
 }
 
 // New completes a machine.
 func New(m Machine) *Machine {
 	m.done, m.snapshots = make(chan struct{}), make(chan chan Snapshot)
 	m.ends, m.readies, m.versions = make(chan *Service), make(chan *Service), make(chan string)
+	m.wakes, m.uses = make(chan struct{}), make(chan bool)
+	if m.Working == nil {
+		m.Working = func() bool { return false }
+	}
+	for _, service := range []*Service{m.Containerd, m.Dockerd} {
+		if service.LastWords == nil {
+			service.LastWords = func() string { return "" }
+		}
+	}
 	return &m
 }
 
@@ -157,6 +187,11 @@ func (m *Machine) all() []*Service {
 func (m *Machine) Run() (code int) {
 	m.good = m.Settings.Current()
 	defer close(m.done)
+	if m.phase = awake; m.Demand != nil {
+		m.sleep()
+		m.asking = true
+		go m.ask(func() (version string, ok bool) { return "", true })
+	}
 	for _, service := range m.all() {
 		if service.Ready != nil {
 			go m.forward(service)
@@ -180,8 +215,13 @@ func (m *Machine) Run() (code int) {
 			m.gaveUp = m.gaveUp || stop.NetworkEnded
 		case answer := <-m.snapshots:
 			answer <- m.snapshot()
+		case <-m.wakes:
+			m.wake()
+		case used := <-m.uses:
+			m.judgeUse(used)
 		case <-watch.C:
 			m.watch()
+			m.watchUse()
 		case <-wake.C:
 		}
 		if m.stopping && m.stopNext() {
@@ -225,10 +265,13 @@ func (m *Machine) forward(service *Service) {
 func (m *Machine) startDue() {
 	now := time.Now()
 	for _, service := range m.all() {
-		if service.process != nil || now.Before(service.due) {
+		if !m.wanted(service) || now.Before(service.due) {
 			continue
 		}
-		service.began, service.readyAt = now, time.Time{}
+		service.began, service.readyAt, service.asked = now, time.Time{}, time.Time{}
+		if m.Demand != nil && service == m.Dockerd {
+			m.Demand.Hold()
+		}
 		process, err := service.Start()
 		if err != nil {
 			process = failed{}
@@ -249,6 +292,11 @@ func (m *Machine) startDue() {
 	}
 }
 
+// wanted reports whether a service has to be started.
+func (m *Machine) wanted(service *Service) bool {
+	return service.process == nil && (service == m.Agent || m.phase == awake)
+}
+
 // failed is a process that could not be started: code 127, as in a shell.
 type failed struct{}
 
@@ -265,7 +313,7 @@ func (m *Machine) untilDue() time.Duration {
 	wait := time.Hour
 	for _, service := range m.all() {
 		switch {
-		case !m.stopping && service.process == nil:
+		case !m.stopping && m.wanted(service):
 			wait = min(wait, time.Until(service.due))
 		case m.stopping && service.process != nil && service != m.Agent && !service.asked.IsZero():
 			wait = min(wait, time.Until(service.asked.Add(stopLimit)))
@@ -287,6 +335,10 @@ func (m *Machine) ended(service *Service) {
 	if m.stopping {
 		return
 	}
+	if service != m.Agent && m.phase != awake {
+		m.rest()
+		return
+	}
 	now := time.Now()
 	m.Say(fmt.Sprintf("%s ended by itself with code %d", service.Name, code))
 	// If dockerd does not start with the settings, they are from the job, which may change them.
@@ -295,12 +347,21 @@ func (m *Machine) ended(service *Service) {
 			m.Say(fmt.Sprintf("dockerd does not start with the current %s: it is retried every %d seconds", m.Settings.Name(), retryPause/time.Second))
 			service.refusing = current
 		}
+		if m.Demand != nil {
+			m.refuse(service)
+		}
 		service.due = now.Add(retryPause)
 		return
 	}
 	service.deaths = deaths(service.deaths, code, wasReady, now.Sub(service.began))
 	if service.deaths >= mostDeaths {
 		m.Say(fmt.Sprintf("%s died %d times in a row: giving up", service.Name, service.deaths))
+		if m.Demand != nil {
+			m.refuse(service)
+			m.phase, m.failed = broken, now
+			m.rest()
+			return
+		}
 		m.gaveUp, m.stopping = true, true
 		return
 	}
@@ -331,16 +392,22 @@ func (m *Machine) ready(service *Service) {
 	if err := m.Socket.Keep(); err != nil {
 		m.Say(fmt.Sprintf("%s: hosts: dockerd does not listen on %s, which jobs and runnerctl use", m.Settings.Name(), m.Socket.Name()))
 	}
-	if !m.asking && !m.announced {
+	m.failure = ""
+	m.askVersion()
+}
+
+// askVersion asks dockerd if its version is unknown.
+func (m *Machine) askVersion() {
+	if m.version == "" && !m.asking && !m.Dockerd.readyAt.IsZero() {
 		m.asking = true
-		go m.ask()
+		go m.ask(m.Ping)
 	}
 }
 
-// ask asks dockerd until it answers and the network is up.
-func (m *Machine) ask() {
+// ask asks until there is an answer and the network is up.
+func (m *Machine) ask(question func() (version string, ok bool)) {
 	for {
-		if version, ok := m.Ping(); ok && m.Routed() {
+		if version, ok := question(); ok && m.Routed() {
 			select {
 			case m.versions <- version:
 			case <-m.done:
@@ -355,16 +422,25 @@ func (m *Machine) ask() {
 	}
 }
 
+// announce handles the first answer of dockerd, or a network for daemons that are not needed yet.
 func (m *Machine) announce(version string) {
-	m.version, m.announced = version, true
-	m.Dockerd.first = time.Now()
-	m.Say("Docker " + version + " answers")
-	m.Announce(m.snapshot())
+	m.asking, m.version = false, version
+	if version == "" {
+		m.Say("Docker starts at its first use")
+	} else {
+		m.Dockerd.first = time.Now()
+		m.Say("Docker " + version + " answers")
+	}
+	if !m.announced {
+		m.announced = true
+		m.Announce(m.snapshot())
+	}
+	m.askVersion()
 }
 
 func (m *Machine) snapshot() Snapshot {
 	return Snapshot{
-		Ready: m.announced, Version: m.version, Restarts: slices.Clone(m.restarts),
+		Ready: m.announced, Version: m.version, Restarts: slices.Clone(m.restarts), Asleep: m.phase == asleep || m.phase == resting, Failure: m.failure,
 		Containerd: m.Containerd.first, Dockerd: m.Dockerd.first,
 	}
 }
@@ -373,11 +449,12 @@ func (m *Machine) snapshot() Snapshot {
 // still listens on it. It waits for a second look, because dockerd creates a new socket at its
 // start. It also remembers settings that proved good.
 func (m *Machine) watch() {
-	running := m.Dockerd.process != nil && !m.Dockerd.readyAt.IsZero()
-	if running && time.Since(m.Dockerd.readyAt) >= soon {
+	listens := m.Dockerd.process != nil && !m.Dockerd.readyAt.IsZero()
+	if listens && time.Since(m.Dockerd.readyAt) >= soon {
 		m.good = m.Settings.Current()
 	}
-	if m.stopping || !running || !m.Socket.Lost() {
+	listens = listens || m.Demand != nil && m.phase == asleep
+	if m.stopping || !listens || !m.Socket.Lost() {
 		m.lost = false
 		return
 	}

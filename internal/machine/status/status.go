@@ -34,6 +34,9 @@ type Machine struct {
 // Services is the state of the machine's services.
 type Services struct {
 	Ready    bool
+	Asleep   bool   // the daemon starts at its next use, which a question to it would be
+	Version  string // of a daemon that is asleep
+	Failure  string // why the daemon does not start
 	Waiting  bool
 	Agent    string
 	Phases   []machine.Moment
@@ -58,6 +61,11 @@ func (m Machine) Report(services Services, details bool) machine.Report {
 		}
 	}
 	if !services.Ready { // later, the same daemon is not answering
+		return report
+	}
+	if services.Asleep || services.Failure != "" {
+		report.Asleep, report.Version = number(services.Asleep), services.Version
+		report.Problem = cmp.Or(services.Failure, checkHome(user.Find(m.Root, user.Runner)))
 		return report
 	}
 	answer := m.ask(details)

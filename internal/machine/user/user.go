@@ -57,6 +57,18 @@ func Find(root string, uid uint32) User {
 	return found
 }
 
+// Group returns the gid of a group of the machine, or 0 if there is none.
+func Group(root, name string) int {
+	for line := range strings.Lines(read(filepath.Join(root, "etc/group"))) {
+		fields := strings.Split(strings.TrimRight(line, "\n"), ":")
+		if len(fields) >= 4 && fields[0] == name {
+			gid, _ := strconv.Atoi(fields[2])
+			return gid
+		}
+	}
+	return 0
+}
+
 // read returns a file's text, or "" if there is none.
 func read(path string) string {
 	text, err := regular.ReadFile(path)

@@ -1,0 +1,212 @@
+//go:build linux
+
+package docker
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runnerctl/runnerctl/internal/machine/process"
+)
+
+// backlog is the number of clients that may wait; the kernel's limit is lower or the same.
+const backlog = 4096
+
+// refusalLimit bounds the wait for answers of Refuse that are on their way.
+const refusalLimit = time.Second
+
+// Listener is dockerd's socket, opened by the machine before dockerd starts. It implements
+// services.Demand and services.Socket.
+type Listener struct {
+	Kept
+	mutex    sync.Mutex
+	file     *os.File // nil: dockerd listens on its own
+	refusals *http.Server
+}
+
+func (l *Listener) opened() *os.File {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.file
+}
+
+// Listen opens the socket for a group's members.
+func Listen(kept Kept, gid int) (*Listener, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	file := os.NewFile(uintptr(fd), kept.Socket)
+	_ = os.Remove(kept.Socket) // of an earlier start
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: kept.Socket})
+	if err == nil {
+		err = errors.Join(os.Chown(kept.Socket, 0, gid), os.Chmod(kept.Socket, 0o660), unix.Listen(fd, backlog), kept.Keep())
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("listen on %s: %w", kept.Socket, err)
+	}
+	return &Listener{Kept: kept, file: file}, nil
+}
+
+// Await implements services.Demand. A connection stays in the backlog for dockerd.
+func (l *Listener) Await() {
+	waiting := []unix.PollFd{{Fd: int32(l.opened().Fd()), Events: unix.POLLIN}}
+	for {
+		if n, err := unix.Poll(waiting, -1); n > 0 || err != nil && err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// Refuse implements services.Demand.
+func (l *Listener) Refuse(reason string) {
+	l.Hold()
+	file := l.opened()
+	if file == nil {
+		return
+	}
+	listener, err := net.FileListener(file)
+	if err != nil {
+		return
+	}
+	body, _ := json.Marshal(map[string]string{"message": reason}) // the form of dockerd's errors
+	l.refusals = &http.Server{ReadHeaderTimeout: answerLimit, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusInternalServerError)
+		_, _ = w.Write(body)
+	})}
+	go func(server *http.Server) { _ = server.Serve(listener) }(l.refusals)
+}
+
+// Hold implements services.Demand.
+func (l *Listener) Hold() {
+	if l.refusals == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), refusalLimit)
+	defer cancel()
+	if l.refusals.Shutdown(ctx) != nil {
+		l.refusals.Close()
+	}
+	l.refusals = nil
+}
+
+// Keep implements services.Socket.
+func (l *Listener) Keep() error {
+	if l.opened() != nil {
+		return nil
+	}
+	return l.Kept.Keep()
+}
+
+// release lets dockerd listen on its own, because its settings name other sockets. Clients that
+// wait are disconnected.
+func (l *Listener) release() {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if l.file != nil {
+		l.file.Close()
+		l.file = nil
+		_ = os.Remove(l.Socket)
+	}
+}
+
+// Used implements services.Demand. A daemon that listens on its own counts as used: it can't be
+// started again by a client.
+func (l *Listener) Used() bool {
+	if l.opened() == nil {
+		return true
+	}
+	sockets, err := os.ReadFile("/proc/net/unix")
+	return err != nil || connections(string(sockets), l.Socket) > 0 || l.runs()
+}
+
+// connections counts the connected sockets of a path in /proc/net/unix, also those that nobody
+// has accepted yet.
+func connections(table, path string) (count int) {
+	const state, name, listens = 5, 7, "01"
+	for line := range strings.Lines(table) {
+		fields := strings.Fields(line)
+		if len(fields) > name && fields[state] != listens && fields[name] == path {
+			count++
+		}
+	}
+	return count
+}
+
+// runs reports whether dockerd has a running container. Without an answer, it may have one.
+func (l *Listener) runs() bool {
+	response, err := ask(l.Socket, http.MethodGet, "/containers/json?limit=1")
+	if err != nil {
+		return true
+	}
+	defer response.Body.Close()
+	var running []json.RawMessage
+	return response.StatusCode != http.StatusOK || json.NewDecoder(response.Body).Decode(&running) != nil || len(running) > 0
+}
+
+// answerLimit is the time for an answer of dockerd.
+const answerLimit = 5 * time.Second
+
+// ask sends dockerd a request without a body.
+func ask(socket, method, path string) (*http.Response, error) {
+	connection, err := net.DialTimeout("unix", socket, time.Second)
+	if err != nil {
+		return nil, err
+	}
+	_ = connection.SetDeadline(time.Now().Add(answerLimit))
+	request, err := http.NewRequest(method, "http://docker"+path, nil)
+	if err == nil {
+		request.Close = true
+		err = request.Write(connection)
+	}
+	if err != nil {
+		connection.Close()
+		return nil, err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(io.LimitReader(connection, maxAnswer)), request)
+	if err != nil {
+		connection.Close()
+		return nil, err
+	}
+	response.Body = answerBody{response.Body, connection}
+	return response, nil
+}
+
+// answerBody closes the connection with the body.
+type answerBody struct {
+	io.ReadCloser
+	connection net.Conn
+}
+
+func (b answerBody) Close() error { return errors.Join(b.ReadCloser.Close(), b.connection.Close()) }
+
+// Activate is the argument with which the program hands its descriptor 3 over to a daemon: as
+// sd_listen_fds(3) says, the daemon's own PID is in its environment.
+const Activate = "activate"
+
+// RunActivate becomes the daemon. It returns only if that fails.
+func RunActivate(arguments []string, out io.Writer) (code int) {
+	env := append(os.Environ(), "LISTEN_FDS=1", "LISTEN_PID="+strconv.Itoa(os.Getpid()))
+	path, err := process.LookPath(arguments[0], env)
+	if err == nil {
+		err = syscall.Exec(path, arguments, env)
+	}
+	fmt.Fprintln(out, err)
+	return 127
+}
