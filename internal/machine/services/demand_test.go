@@ -21,7 +21,7 @@ type demand struct {
 func (d *demand) Await()               { <-d.clients }
 func (d *demand) Refuse(reason string) { d.add("refuse: " + reason) }
 func (d *demand) Hold()                { d.add("hold") }
-func (d *demand) Used() bool           { return d.used }
+func (d *demand) Used() bool           { return d.used.Load() }
 
 // onDemand changes a stage to daemons on demand. At the end, no goroutine waits for a client.
 func onDemand(t *testing.T, s *stage) *demand {
