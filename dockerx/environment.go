@@ -26,8 +26,11 @@ func environment(name string, spec fleet.Spec, start fleet.Start) []string {
 func machineSettings(name string, spec fleet.Spec, start fleet.Start) machine.Settings {
 	settings := machine.Settings{
 		Network: machine.Network{Driver: spec.NetworkDriver, MTU: spec.MTU},
-		Docker:  machine.Docker{Bip: spec.Bip, Pools: strings.Fields(spec.Pool), Daemon: json.RawMessage(spec.Dockerd)},
-		Shm:     spec.Shm,
+		Docker: machine.Docker{
+			Bip: spec.Bip, Pools: strings.Fields(spec.Pool), Daemon: json.RawMessage(spec.Dockerd),
+			OnDemand: spec.OnDemand() && start != fleet.Prove, IdleStop: int(spec.IdleStop.Seconds()),
+		},
+		Shm: spec.Shm,
 	}
 	for _, variable := range slices.Sorted(maps.Keys(spec.Env)) {
 		settings.Env = append(settings.Env, variable+"="+spec.Env[variable])

@@ -22,6 +22,8 @@ const (
 	labelCPUs   = "dev.runnerctl.cpus"   // cores
 	labelRunner = "dev.runnerctl.runner" // on volumes and holds: the runner that they belong to
 
+	labelImageID = "dev.runnerctl.image-id" // on proofs: the image
+
 	// LabelImage marks runner images; its value is the hash in their tag.
 	LabelImage = "dev.runnerctl.image"
 	// LabelAgent marks images with an agent; its value is the agent's version, or its

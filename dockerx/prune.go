@@ -39,7 +39,7 @@ func (e *Engine) Inventory(ctx context.Context, sizes bool) (all prune.Inventory
 	for _, one := range volumes.Volumes {
 		if checkSchema("", one.Labels) == nil {
 			all.Volumes = append(all.Volumes, prune.Volume{
-				Name: one.Name, Fleet: one.Labels[labelFleet], Role: fleet.Role(one.Labels[labelRole]), Runner: one.Labels[labelRunner], Size: usage.volumes[one.Name],
+				Name: one.Name, Fleet: one.Labels[labelFleet], Role: fleet.Role(one.Labels[labelRole]), Runner: one.Labels[labelRunner], Image: one.Labels[labelImageID], Size: usage.volumes[one.Name],
 			})
 		}
 	}

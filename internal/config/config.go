@@ -24,6 +24,7 @@ type Config struct {
 	Target  string  `yaml:"target"` // URL at GitHub; "" for runners without an agent
 	Image   Image   `yaml:"image"`
 	Runners Runners `yaml:"runners"`
+	Docker  Docker  `yaml:"docker"`
 	Network Network `yaml:"network"`
 	GitHub  GitHub  `yaml:"github"`
 	Hosts   []Host  `yaml:"hosts"` // none: the engine that docker itself uses
@@ -108,6 +109,15 @@ type Runners struct {
 	Proxy Proxy             `yaml:"proxy"`
 }
 
+// Docker describes when the runners' own daemons run.
+type Docker struct {
+	Start    string   `yaml:"start"`    // of DockerStarts; "": on-demand for runners with a target and one job, eager for all others
+	IdleStop Duration `yaml:"idleStop"` // after which an unused daemon of a runner of many jobs stops, if it starts on demand; 0: never
+}
+
+// DockerStarts are the words of docker.start.
+var DockerStarts = []string{"eager", "on-demand"}
+
 // Proxy describes how a runner's daemon, its agent, jobs and builds reach other hosts.
 type Proxy struct {
 	HTTP    string   `yaml:"http"`  // URL; "" for none
@@ -149,6 +159,7 @@ func Default() Config {
 		Name:    "ci",
 		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Profile: "standard", Agent: Agent{Version: "latest"}, Buildx: Buildx{Version: "latest"}},
 		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 32768, Shm: 1 << 30, InnerPrivileged: true, IDRange: NarrowIDs, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default", Dockerd: Dockerd{}},
+		Docker:  Docker{IdleStop: Duration(10 * time.Minute)},
 		Network: Network{Driver: "slirp4netns"},
 	}
 }
@@ -248,6 +259,10 @@ func (c Config) Validate() error {
 		return bad("image.outerBase", "%q is not an image: %v", c.Image.Outer, badImage(c.Image.Outer))
 	case !slices.Contains(Profiles, c.Image.Profile):
 		return bad("image.profile", "%q: expected %s", c.Image.Profile, strings.Join(Profiles, ", "))
+	case c.Docker.Start != "" && !slices.Contains(DockerStarts, c.Docker.Start):
+		return bad("docker.start", "%q: expected %s", c.Docker.Start, strings.Join(DockerStarts, " or "))
+	case c.Docker.IdleStop < 0 || c.Docker.IdleStop > 0 && time.Duration(c.Docker.IdleStop) < time.Second:
+		return bad("docker.idleStop", "%s: expected 0 or at least 1s", c.Docker.IdleStop)
 	case c.Runners.Count < 1 || c.Runners.Count > MaxCount:
 		problem := &Error{Field: "runners.count", Problem: fmt.Sprintf("%d: expected 1 to %d", c.Runners.Count, MaxCount)}
 		if c.Runners.Count == 0 {

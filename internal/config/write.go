@@ -99,6 +99,14 @@ runners:
 # and a count of runners (default: runners.count).
 hosts: [{{range $i, $h := .Hosts}}{{if $i}}, {{end}}{name: {{q $h.Name}}, address: {{q $h.Address}}{{with $h.Count}}, count: {{.}}{{end}}}{{end}}]
 
+docker:
+  # When a runner's own Docker daemon starts: eager (with the runner) or on-demand (at its
+  # first use). Empty: on-demand for runners with a target and one job, eager for all others.
+  start: {{q .Docker.Start}}
+  # Time without any use after which a daemon that starts on demand stops again, in a
+  # runner of many jobs; 0s: never.
+  idleStop: {{.Docker.IdleStop}}
+
 network:
   # slirp4netns, or pasta: faster down, but its uploads can stall.
   driver: {{.Network.Driver}}

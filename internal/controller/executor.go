@@ -89,6 +89,8 @@ func (x *executor) create(ctx context.Context, o fleet.Operation) (runner fleet.
 	if err != nil {
 		release()
 		post, err = x.giveUp(ctx, runner, o.Cause, err)
+	} else if o.Start == fleet.Prove {
+		_ = x.engine.Prove(ctx, spec.ImageID) // else the next runner proves it
 	}
 	return runner, text, post, err
 }
@@ -114,7 +116,7 @@ func (x *executor) createSpare(ctx context.Context, o fleet.Operation) (runner f
 		return runner, "", post, errors.Join(err, undone)
 	}
 	runner.Ready, runner.DockerVersion = true, version
-	return runner, "daemon " + version, post, nil
+	return runner, runner.Daemon(), post, nil
 }
 
 // give turns a spare into a runner that takes jobs. The runner stays a spare if GitHub issued
@@ -166,7 +168,8 @@ func (x *executor) adopt(ctx context.Context, runner fleet.Runner) (text string,
 		text, err = x.await(ctx, runner, func() {})
 		return text, false, err
 	}
-	return "daemon " + version, true, x.unregister(ctx, runner)
+	runner.DockerVersion = version
+	return runner.Daemon(), true, x.unregister(ctx, runner)
 }
 
 // await waits until a runner's inner daemon answers and GitHub lists it. It calls answered
@@ -175,10 +178,9 @@ func (x *executor) await(ctx context.Context, runner fleet.Runner, answered func
 	started := time.Now()
 	bounded, cancel := context.WithDeadline(ctx, started.Add(x.desired.Ready))
 	defer cancel()
-	version := runner.DockerVersion
 	if !runner.Ready {
 		var err error
-		version, err = x.engine.WaitReady(bounded, runner)
+		runner.DockerVersion, err = x.engine.WaitReady(bounded, runner)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return "", ctx.Err()
@@ -187,7 +189,7 @@ func (x *executor) await(ctx context.Context, runner fleet.Runner, answered func
 		}
 	}
 	answered()
-	text := "daemon " + version
+	text := runner.Daemon()
 	if x.watches[runner.Agent.URL] == nil {
 		return text, nil
 	}

@@ -86,9 +86,9 @@ func (l *loop) showKept(plan fleet.Plan) {
 		text := one.Cause
 		switch {
 		case one.Runner.HasJob():
-			text = "daemon " + one.Runner.DockerVersion + ", has a job"
+			text = one.Runner.Daemon() + ", has a job"
 		case text == fleet.AsWanted:
-			text = "daemon " + one.Runner.DockerVersion
+			text = one.Runner.Daemon()
 		}
 		l.Progress.Done(one.Name, text, 0)
 	}
@@ -163,6 +163,7 @@ type loop struct {
 	passed    time.Time // start of the last pass
 	ticked    time.Time
 	renewal   renewal
+	proven    string         // id of an image that has worked on the engine
 	underWay  int            // operations in progress
 	failures  []error        // policy Once only
 	made      []fleet.Runner // policy Once only
@@ -356,6 +357,7 @@ func (l *loop) pass(ctx context.Context) (fleet.Plan, error) {
 		l.emit(fleet.Event{Kind: fleet.SupervisorEvent, Text: "the engine answers again"})
 	}
 	l.merge(runners)
+	l.findProof(bounded)
 	l.ask(ctx)
 	l.lookInside(ctx)
 	if time.Since(l.ticked) >= slowTick {
@@ -374,6 +376,18 @@ func (l *loop) pass(ctx context.Context) (fleet.Plan, error) {
 		}
 	}
 	return plan, nil
+}
+
+// findProof finds out whether the desired image has worked on the engine. Without an answer, the
+// next runner proves it.
+func (l *loop) findProof(ctx context.Context) {
+	spec := l.desired.Spec
+	if !spec.OnDemand() || l.proven == spec.ImageID {
+		return
+	}
+	if proven, err := l.Engine.Proven(ctx, spec.ImageID); err == nil && proven {
+		l.proven = spec.ImageID
+	}
 }
 
 // begins reports whether an operation begins now. Spares are made by supervisors only, so that
@@ -548,7 +562,7 @@ func (w *witness) update(s *fleet.Observed) {
 }
 
 func (l *loop) observation() fleet.Observation {
-	observation := fleet.Observation{Now: time.Now(), Desired: l.desired, Runners: l.all(), NotBefore: l.making.until, NewName: l.freeName}
+	observation := fleet.Observation{Now: time.Now(), Desired: l.desired, Runners: l.all(), NotBefore: l.making.until, NewName: l.freeName, Proven: !l.desired.Spec.OnDemand() || l.proven == l.desired.Spec.ImageID}
 	for _, one := range l.witnesses {
 		for name, registration := range one.listed {
 			if l.observed[name] == nil && !one.forgetting[name] && l.settled[name].Before(one.asked) && fleet.IsName(l.Fleet, name) {

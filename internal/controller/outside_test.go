@@ -32,6 +32,8 @@ type outside struct {
 	connect                func(w *outside, name string) // behavior of an agent after its start
 	onRemove               func(w *outside, name string)
 
+	proofs map[string]bool // by image
+
 	// For supervisors.
 	knownErr  error
 	listeners []chan fleet.Change
@@ -41,7 +43,20 @@ type outside struct {
 }
 
 func newOutside() *outside {
-	return &outside{runners: map[string]fleet.Runner{}, registrations: map[string]fleet.Registration{}, worked: map[string]bool{}, connect: (*outside).online}
+	return &outside{runners: map[string]fleet.Runner{}, registrations: map[string]fleet.Registration{}, worked: map[string]bool{}, proofs: map[string]bool{supervisedSpec.ImageID: true}, connect: (*outside).online}
+}
+
+func (w *outside) Proven(_ context.Context, image string) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.proofs[image], nil
+}
+
+func (w *outside) Prove(_ context.Context, image string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.proofs[image] = true
+	return nil
 }
 
 func (w *outside) note(format string, args ...any) {

@@ -26,6 +26,7 @@ const (
 	Supervisor Role = "supervisor" // keeps a fleet in its desired state; its name is the lock
 	StateRole  Role = "state"      // volume with a fleet's desired state, records and events
 	Credential Role = "credential" // volume with the supervisor's GitHub credential
+	Proof      Role = "proof"      // empty volume: an image works on the engine
 )
 
 // Spec describes how a runner is made. Two runners of equal Spec are interchangeable.
@@ -51,6 +52,9 @@ type Spec struct {
 	Env   map[string]string `json:",omitempty"` // of jobs
 	Proxy *Proxy            `json:",omitempty"` // nil: none
 
+	DockerStart DockerStart   `json:",omitempty"`
+	IdleStop    time.Duration `json:",omitempty"` // after which an unused inner daemon stops, if it starts on demand; 0: never
+
 	Role Role `json:"-"` // not hashed: only runners of one fleet are compared, and they share one role
 
 	// Chosen so that they overlap no outer network. They are not part of Hash: a new network
@@ -59,6 +63,25 @@ type Spec struct {
 	Pool string // inner address pool, as base=CIDR,size=N
 	// Limited by the limits of the engine. Not part of Hash for the same reason.
 	Ulimits []Ulimit `json:",omitempty"`
+}
+
+// DockerStart is when an inner daemon starts.
+type DockerStart string
+
+// The times. By default, the daemon of a runner that has an agent and one job starts on demand,
+// and all others at once.
+const (
+	DefaultStart DockerStart = ""
+	Eager        DockerStart = "eager"
+	OnDemand     DockerStart = "on-demand"
+)
+
+// OnDemand reports whether the inner daemon starts at its first use.
+func (s Spec) OnDemand() bool {
+	if s.DockerStart == DefaultStart {
+		return s.Agent.Mode != NoAgent && s.Agent.OneJob()
+	}
+	return s.DockerStart == OnDemand
 }
 
 // Proxy is the proxy that a runner uses for outbound connections.
@@ -75,6 +98,7 @@ type Start string
 const (
 	Usual Start = ""      // with its credential, if it has an agent
 	Spare Start = "spare" // without its credential, which it gets later (Give)
+	Prove Start = "prove" // with its inner daemon, which otherwise starts on demand, to prove that the image works
 )
 
 // AgentMode is the kind of credential that a runner's agent registers with.
@@ -133,15 +157,15 @@ type Runner struct {
 	Role          Role      `json:"role"`
 	Host          string    `json:"host"`
 	State         State     `json:"state"`
-	Ready         bool      `json:"ready"` // its inner daemon answers
+	Ready         bool      `json:"ready"` // its inner daemon answers, or starts on demand
 	Busy          bool      `json:"busy"`  // a container or a process of the user runner is running in it
 	Image         string    `json:"image"`
 	Created       time.Time `json:"created"`
 	ContainerID   string    `json:"container_id"`
 	Problem       string    `json:"problem,omitempty"` // why jobs can't currently use a runner that was ready before
-	DockerVersion string    `json:"docker_version"`
-	Restarts      int       `json:"restarts"`  // of the inner daemons, by the runner's init process
-	DiskFree      int64     `json:"disk_free"` // bytes available for the inner daemon's data
+	DockerVersion string    `json:"docker_version"`    // "" if the inner daemon starts on demand and has not run yet
+	Restarts      int       `json:"restarts"`          // of the inner daemons, by the runner's init process
+	DiskFree      int64     `json:"disk_free"`         // bytes available for the inner daemon's data
 	CPUs          float64   `json:"cpus"`
 	Memory        int64     `json:"memory"`
 	Revivals      int       `json:"container_restarts"` // how often the engine restarted its container after it exited
@@ -158,6 +182,14 @@ type Runner struct {
 
 // DiskFull reports whether the inner daemon has no disk space left to work with.
 func (r Runner) DiskFull() bool { return r.Ready && r.DiskFree < 16<<20 }
+
+// Daemon describes the runner's inner daemon.
+func (r Runner) Daemon() string {
+	if r.DockerVersion == "" {
+		return "daemon on demand"
+	}
+	return "daemon " + r.DockerVersion
+}
 
 // NotReadyError reports that a runner's inner daemon did not come up.
 type NotReadyError struct {

@@ -43,7 +43,12 @@ type Engine interface {
 	Create(ctx context.Context, name string, spec Spec, start Start, credential secret.Text) (Runner, error)
 	// Ended reports whether a runner's container has exited for good, and its exit code.
 	Ended(ctx context.Context, runner Runner) (code int, ended bool, err error)
-	// WaitReady blocks until the inner daemon answers and returns its version.
+	// Proven reports whether an image, by its id, has worked on the engine with its kernel.
+	Proven(ctx context.Context, image string) (bool, error)
+	// Prove remembers that an image works.
+	Prove(ctx context.Context, image string) error
+	// WaitReady blocks until the inner daemon answers and returns its version, or "" if the
+	// daemon starts on demand and has not run yet.
 	WaitReady(ctx context.Context, runner Runner) (version string, err error)
 	// Cancel ends a runner's job. Remove gives the job time.
 	Cancel(ctx context.Context, runner Runner) error

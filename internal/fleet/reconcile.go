@@ -30,6 +30,7 @@ type Observation struct {
 	Runners   []Observed
 	Orphans   []Registration // registrations without a runner on the engine or an operation
 	NotBefore time.Time      // no runner is made before this time
+	Proven    bool           // the desired image has worked on this engine, or its daemons do not start on demand
 	NewName   func() string
 }
 
@@ -84,6 +85,8 @@ type decision struct {
 	dead    []Observed      // ended by themselves
 	adopted map[string]bool // by this plan
 
+	proving bool // a runner that is being made
+
 	// Operations in progress and planned ones: to make a runner, to make a spare, to replace a
 	// runner, and all that may make runners unavailable to jobs.
 	making, preparing, replacing, underWay int
@@ -125,6 +128,7 @@ func (d *decision) classify() {
 		if s.Doing != "" {
 			d.underWay++
 		}
+		d.proving = d.proving || s.Doing == Create && s.Start == Prove
 	}
 	for _, s := range d.Runners {
 		lost, old := s.lost(policy), s.old(d.Desired.Spec, d.hash)
@@ -198,8 +202,18 @@ func (d *decision) fill() {
 			d.waiting = d.waiting[1:]
 			continue
 		}
-		d.add(Operation{Action: Create, Name: d.NewName(), Cause: cause})
+		d.add(Operation{Action: Create, Start: d.start(), Name: d.NewName(), Cause: cause})
 	}
+}
+
+// start returns how the next runner starts. The first one proves that the image works, since
+// the daemons of the others start later.
+func (d *decision) start() Start {
+	if d.Proven || d.proving {
+		return Usual
+	}
+	d.proving = true
+	return Prove
 }
 
 // removeEnded plans the removal of ended runners. Making runners for the next jobs does not wait for

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/access"
@@ -25,6 +26,10 @@ func (h Host) Spec(ctx context.Context, of Image) (fleet.Spec, error) {
 		InnerPrivileged: wanted.Runners.InnerPrivileged, NetworkDriver: wanted.Network.Driver, MTU: wanted.Network.DriverMTU(),
 		Runtime: wanted.Runners.Runtime, AppArmor: "unconfined", Env: wanted.Runners.Env,
 		Syscalls: slices.Sorted(slices.Values(wanted.Runners.Syscalls)), Devices: slices.Sorted(slices.Values(wanted.Runners.Devices)),
+	}
+	spec.DockerStart = fleet.DockerStart(wanted.Docker.Start)
+	if spec.DockerStart == fleet.OnDemand && (wanted.Target == "" || !wanted.Runners.Ephemeral) { // a runner of one job ends after it
+		spec.IdleStop = time.Duration(wanted.Docker.IdleStop)
 	}
 	var err error
 	if spec.Dockerd, err = wanted.Runners.Dockerd.JSON(); err != nil {

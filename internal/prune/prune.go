@@ -43,6 +43,7 @@ type Volume struct {
 	Fleet  string
 	Role   fleet.Role
 	Runner string // the runner that it belongs to
+	Image  string // id of the image that it is the proof of
 	Size   int64  // bytes
 }
 
@@ -127,6 +128,7 @@ func NewPlan(all Inventory, options Options) Plan {
 		}
 	}
 	plan.Removals = append(plan.Removals, pruneImages(all, gone, options)...)
+	plan.Removals = append(plan.Removals, pruneProofs(all, plan.Removals)...)
 	for _, one := range all.Supervisors {
 		if all.Now.Sub(one.Created) >= ProbeGrace && !all.used(one, gone) {
 			plan.Removals = append(plan.Removals, Removal{Kind: KindImage, Name: strings.Join(one.Tags, " "), ID: one.ID, Tags: one.Tags, Role: fleet.Supervisor, Size: one.Size, Cause: "no supervisor uses it"})
@@ -257,6 +259,25 @@ func pruneImages(all Inventory, gone map[string]bool, options Options) []Removal
 			name = shortID(one.ID)
 		}
 		removals = append(removals, Removal{Kind: KindImage, Name: name, ID: one.ID, Tags: one.Tags, Size: one.Size, Cause: "neither a container nor up uses it"})
+	}
+	return removals
+}
+
+// pruneProofs removes the proofs of images that are gone, or go with the other removals.
+func pruneProofs(all Inventory, others []Removal) (removals []Removal) {
+	stays := map[string]bool{}
+	for _, one := range all.Images {
+		stays[one.ID] = true
+	}
+	for _, one := range others {
+		if one.Kind == KindImage {
+			stays[one.ID] = false
+		}
+	}
+	for _, one := range all.Volumes {
+		if one.Role == fleet.Proof && !stays[one.Image] {
+			removals = append(removals, Removal{Kind: KindVolume, Name: one.Name, Role: one.Role, Size: one.Size, Cause: "its image is gone"})
+		}
 	}
 	return removals
 }

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/url"
@@ -29,7 +30,7 @@ func WriteRunners(w io.Writer, runners []fleet.Runner, hosts bool, now time.Time
 	for _, runner := range runners {
 		docker := "–"
 		if runner.Ready {
-			docker = runner.DockerVersion
+			docker = cmp.Or(runner.DockerVersion, "on demand")
 		}
 		row := []string{
 			runner.Name, runner.Fleet, stateOf(runner), docker, listingOf(runner), ui.Duration(now.Sub(runner.Created)),
