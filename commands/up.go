@@ -25,9 +25,11 @@ func upCommand(s session.Session) verb {
 			"   runnerctl up --count 3\n" +
 			"   runnerctl up --target https://github.com/acme/api --count 3\n" +
 			"   runnerctl up --attach\n" +
+			"   runnerctl up --prove\n" +
 			"   runnerctl up --dry-run",
 		Flags: slices.Concat(flags.Config(), flags.Build(), flags.GitHub(), flags.Desired(), supervisorFlags(), flags.Supervisor(), []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan only", Category: "Plan"},
+			&cli.BoolFlag{Name: "prove", Usage: "first start a runner whose Docker daemon must answer, even if the image is known to work on this engine", Category: "Plan"},
 			flags.Color(),
 		}),
 		Action: func(c *cli.Context) error {
@@ -38,7 +40,7 @@ func upCommand(s session.Session) verb {
 			if err != nil {
 				return err
 			}
-			options := lifecycle.Up{Fleet: fleet, DryRun: c.Bool("dry-run"), CountGiven: c.IsSet("count")}
+			options := lifecycle.Up{Fleet: fleet, DryRun: c.Bool("dry-run"), Prove: c.Bool("prove"), CountGiven: c.IsSet("count")}
 			if options.Supervisor, err = supervisorOptions(c, fleet.Settings); err != nil {
 				return err
 			}

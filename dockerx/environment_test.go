@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/machine"
@@ -18,7 +19,7 @@ func TestMachineSettings(t *testing.T) {
 	}
 	want := machine.Settings{
 		Network: machine.Network{Driver: "pasta", MTU: 1400},
-		Docker:  machine.Docker{Bip: "10.213.0.1/17", Pools: []string{"base=10.213.128.0/17,size=24", "base=fd7a:213::/104,size=112"}, Daemon: json.RawMessage(`{"debug":true}`)},
+		Docker:  machine.Docker{Bip: "10.213.0.1/17", Pools: []string{"base=10.213.128.0/17,size=24", "base=fd7a:213::/104,size=112"}, Daemon: json.RawMessage(`{"debug":true}`), OnDemand: true},
 		Shm:     1 << 20, Env: []string{"A=b c", "TZ=Europe/Berlin"},
 		Agent: &machine.Agent{Mode: machine.JIT, URL: "https://github.com/acme/api", Name: "ci-7k2p", Labels: []string{"gpu"}, Group: "builders", Ephemeral: true, Spare: true},
 	}
@@ -32,6 +33,32 @@ func TestMachineSettings(t *testing.T) {
 	}
 	if got := agentOf(env); !reflect.DeepEqual(got, spec.Agent) {
 		t.Errorf("agent: %+v, want %+v", got, spec.Agent)
+	}
+}
+
+func TestDaemonOnDemand(t *testing.T) {
+	jit, static := fleet.Agent{Mode: fleet.JIT, Ephemeral: true}, fleet.Agent{Mode: fleet.Token}
+	for _, test := range []struct {
+		name  string
+		spec  fleet.Spec
+		start fleet.Start
+		want  bool
+	}{
+		{"one job", fleet.Spec{Agent: jit}, fleet.Usual, true},
+		{"a spare", fleet.Spec{Agent: jit}, fleet.Spare, true},
+		{"the first runner of an image", fleet.Spec{Agent: jit}, fleet.Prove, false},
+		{"one job, eager", fleet.Spec{Agent: jit, DockerStart: fleet.Eager}, fleet.Usual, false},
+		{"many jobs", fleet.Spec{Agent: static}, fleet.Usual, false},
+		{"many jobs, on demand", fleet.Spec{Agent: static, DockerStart: fleet.OnDemand}, fleet.Usual, true},
+		{"no agent", fleet.Spec{}, fleet.Usual, false},
+		{"no agent, on demand", fleet.Spec{DockerStart: fleet.OnDemand}, fleet.Usual, true},
+	} {
+		if got := machineSettings("ci-7k2p", test.spec, test.start).Docker.OnDemand; got != test.want {
+			t.Errorf("%s: on demand %t, want %t", test.name, got, test.want)
+		}
+	}
+	if got := machineSettings("a", fleet.Spec{DockerStart: fleet.OnDemand, IdleStop: time.Minute}, fleet.Usual).Docker.IdleStop; got != 60 {
+		t.Errorf("stops after %d seconds, want 60", got)
 	}
 }
 

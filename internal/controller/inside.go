@@ -139,6 +139,7 @@ func (l *loop) lookAtFirst(ctx context.Context, selected func(fleet.Runner) bool
 		return context.Cause(ctx)
 	}
 	l.merge(runners)
+	l.findProof(ctx)
 	for _, runner := range inside {
 		if runner.Name != "" {
 			seenInside(l.observed[runner.Name], runner)

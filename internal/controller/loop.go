@@ -562,7 +562,7 @@ func (w *witness) update(s *fleet.Observed) {
 }
 
 func (l *loop) observation() fleet.Observation {
-	observation := fleet.Observation{Now: time.Now(), Desired: l.desired, Runners: l.all(), NotBefore: l.making.until, NewName: l.freeName, Proven: !l.desired.Spec.OnDemand() || l.proven == l.desired.Spec.ImageID}
+	observation := fleet.Observation{Now: time.Now(), Desired: l.desired, Runners: l.all(), NotBefore: l.making.until, NewName: l.freeName, Unproven: l.desired.Spec.OnDemand() && l.proven != l.desired.Spec.ImageID}
 	for _, one := range l.witnesses {
 		for name, registration := range one.listed {
 			if l.observed[name] == nil && !one.forgetting[name] && l.settled[name].Before(one.asked) && fleet.IsName(l.Fleet, name) {

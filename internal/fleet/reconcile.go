@@ -30,7 +30,7 @@ type Observation struct {
 	Runners   []Observed
 	Orphans   []Registration // registrations without a runner on the engine or an operation
 	NotBefore time.Time      // no runner is made before this time
-	Proven    bool           // the desired image has worked on this engine, or its daemons do not start on demand
+	Unproven  bool           // inner daemons start on demand, and the desired image has not worked on this engine yet
 	NewName   func() string
 }
 
@@ -209,7 +209,7 @@ func (d *decision) fill() {
 // start returns how the next runner starts. The first one proves that the image works, since
 // the daemons of the others start later.
 func (d *decision) start() Start {
-	if d.Proven || d.proving {
+	if !d.Unproven || d.proving {
 		return Usual
 	}
 	d.proving = true

@@ -7,6 +7,53 @@ import (
 	"time"
 )
 
+// The first runner of an image on an engine proves it; the others start their daemons on demand.
+func TestReconcileProves(t *testing.T) {
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	spec := Spec{Agent: Agent{Mode: JIT, Ephemeral: true}}
+	proving := Observed{Runner: Runner{Name: "a", Start: Prove, Created: now}, Doing: Create}
+	for _, test := range []struct {
+		name     string
+		runners  []Observed
+		unproven bool
+		want     string
+	}{
+		{"proven", nil, false, "create  new-1  (1 of 2)\ncreate  new-2  (2 of 2)\n"},
+		{"unproven", nil, true, "prove   new-1  (1 of 2)\ncreate  new-2  (2 of 2)\n"},
+		{"being proven", []Observed{proving}, true, "create  new-1  (2 of 2)\n"},
+	} {
+		count := 0
+		plan := Reconcile(Observation{
+			Now: now, Desired: Desired{Count: 2, Spec: spec}, Runners: test.runners, Unproven: test.unproven,
+			NewName: func() string { count++; return fmt.Sprintf("new-%d", count) },
+		})
+		var text strings.Builder
+		plan.Kept = nil
+		plan.Write(&text)
+		if text.String() != test.want {
+			t.Errorf("%s: got\n%swant\n%s", test.name, text.String(), test.want)
+		}
+	}
+}
+
+func TestOnDemand(t *testing.T) {
+	for _, test := range []struct {
+		spec Spec
+		want bool
+	}{
+		{Spec{Agent: Agent{Mode: JIT}}, true},
+		{Spec{Agent: Agent{Mode: Token, Ephemeral: true}}, true},
+		{Spec{Agent: Agent{Mode: Token}}, false},
+		{Spec{}, false},
+		{Spec{DockerStart: OnDemand}, true},
+		{Spec{Agent: Agent{Mode: JIT}, DockerStart: Eager}, false},
+	} {
+		if got := test.spec.OnDemand(); got != test.want {
+			t.Errorf("%+v: %t, want %t", test.spec, got, test.want)
+		}
+	}
+}
+
 func TestReconcile(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	spec := Spec{Fleet: "ci", Image: "runner:1", ImageID: "sha256:1", Agent: Agent{Mode: JIT, URL: "https://github.com/acme", Ephemeral: true}}

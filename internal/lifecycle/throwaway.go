@@ -40,22 +40,11 @@ func (o ThrowAway) Run(ctx context.Context, s session.Session) (kept string, err
 	if o.Keep {
 		spec.Role = fleet.Kept
 	}
-	taken, err := engine.Names(ctx)
-	if err != nil {
-		return "", err
-	}
-	name := fleet.NewName(spec.Fleet+"-run", taken)
-
-	// The hold is created first and released last: a throw-away runner without one was left by
-	// a process that was killed.
-	release, err := engine.Hold(ctx, spec.Fleet, name, made.ID)
+	name, release, err := host.startThrowAway(ctx, spec)
 	if err != nil {
 		return "", err
 	}
 	defer release()
-	if err := host.startOne(ctx, spec, name); err != nil {
-		return "", err
-	}
 	err = o.use(ctx, host, name)
 	if o.Keep {
 		return name, err
@@ -71,6 +60,46 @@ type LeftError struct{ error }
 
 // Unwrap returns the cause.
 func (e *LeftError) Unwrap() error { return e.error }
+
+// startThrowAway makes a runner under a new name. The hold is created first and released last: a
+// throw-away runner without one was left by a process that was killed.
+func (h Host) startThrowAway(ctx context.Context, spec fleet.Spec) (name string, release func(), err error) {
+	taken, err := h.Engine.Names(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	name = fleet.NewName(spec.Fleet+"-run", taken)
+	release, err = h.Engine.Hold(ctx, spec.Fleet, name, spec.ImageID)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := h.startOne(ctx, spec, name); err != nil {
+		release()
+		return "", nil, err
+	}
+	return name, release, nil
+}
+
+// prove starts a runner with its daemon and removes it: the image works on this engine.
+func (h Host) prove(ctx context.Context, of Image) error {
+	spec, err := h.Spec(ctx, of)
+	if err != nil {
+		return err
+	}
+	spec.Role, spec.DockerStart = fleet.ThrowAway, fleet.Eager
+	if err := h.Engine.Unprove(ctx, of.ID); err != nil {
+		return err
+	}
+	name, release, err := h.startThrowAway(ctx, spec)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := h.Engine.Discard(ctx, name); err != nil {
+		return &LeftError{err}
+	}
+	return h.Engine.Prove(ctx, of.ID)
+}
 
 // startOne makes the runner and waits until it is ready. On an error it leaves nothing behind.
 func (h Host) startOne(ctx context.Context, spec fleet.Spec, name string) error {

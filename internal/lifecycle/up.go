@@ -18,6 +18,7 @@ import (
 type Up struct {
 	Fleet
 	DryRun     bool
+	Prove      bool // start a runner and its daemon first, even if the image is known to work
 	CountGiven bool // on the command line
 	Supervisor Supervisor
 	// Report shows an error that nobody else does: of the stop of an attached fleet, after which
@@ -93,6 +94,11 @@ func (o Up) Run(ctx context.Context, s session.Session) error {
 	}
 	if foreground != u.before.Foreground {
 		return &ChangedError{Fleet: name}
+	}
+	if o.Prove {
+		if err := u.prove(ctx, u.image); err != nil {
+			return err
+		}
 	}
 	if err := u.bring(ctx); err != nil {
 		if o.Supervisor.Attach && ctx.Err() != nil {

@@ -47,6 +47,10 @@ func TestNewPlan(t *testing.T) {
 			"remove  container  ci-b  11  (it is exited, like all runners of fleet ci)\n"},
 		{"a volume without a runner", Inventory{Containers: []Container{running}, Volumes: []Volume{data("ci-a", fleet.Member), data("ci-z", fleet.Member)}}, Options{},
 			"remove  volume     ci-z-data  10  (runner ci-z is gone)\n"},
+		{"a proof without its image", Inventory{
+			Images:  []Image{image("1", 1, "r/r:1"), image("2", 2, "r/r:2")},
+			Volumes: []Volume{{Name: "p1", Role: fleet.Proof, Image: "sha256:1"}, {Name: "p2", Role: fleet.Proof, Image: "sha256:2"}, {Name: "p3", Role: fleet.Proof, Image: "sha256:3"}},
+		}, Options{}, "remove  image      r/r:1  100  (neither a container nor up uses it)\nremove  volume     p1  0  (its image is gone)\nremove  volume     p3  0  (its image is gone)\n"},
 		{"a volume that names no runner", Inventory{Volumes: []Volume{{Name: "v", Role: fleet.Member}}}, Options{}, ""},
 		{"a fleet that is being changed", Inventory{
 			Containers: []Container{exited, container("runnerctl-lock-ci", "ci", fleet.Lock, fleet.Running, old)},
