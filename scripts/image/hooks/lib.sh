@@ -14,11 +14,17 @@ run_all() {
 	done
 }
 
-# await_docker waits for the machine's own daemon, even if the job uses another one.
+# await_docker waits for the machine's own daemon, even if the job uses another one. A daemon
+# that starts on demand starts now. If it can't, the machine answers with its last words.
 await_docker() {
-	local limit=60 end
+	local limit=60 end answer
 	end=$((SECONDS + limit))
-	until /usr/bin/env -i /usr/bin/curl -q -fs --max-time 5 --output /dev/null --unix-socket /run/docker.sock http://docker/_ping; do
+	until answer=$(/usr/bin/env -i /usr/bin/curl -q -s --max-time 5 --unix-socket /run/docker.sock http://docker/_ping) && [[ $answer == OK ]]; do
+		if [[ $answer == '{"message":"'*'"}' ]]; then
+			answer=${answer#'{"message":"'}
+			echo "${answer%'"}'}" >&2
+			return 1
+		fi
 		((SECONDS < end)) || {
 			echo "this runner's Docker daemon did not answer within ${limit}s; runnerctl logs --source dockerd shows why" >&2
 			return 1
