@@ -30,7 +30,7 @@ func daemons(t *testing.T, runner string) string {
 	return strings.TrimSpace(stdout)
 }
 
-// A daemon starts when the first client connects, and no client is lost, whatever arrives first.
+// A daemon starts when the first client connects, and no client is lost.
 func TestDockerStartsOnDemand(t *testing.T) {
 	runner, name := onDemand(t, "docker: {start: on-demand, idleStop: 2s}\n")
 	asleep := func() bool { return daemons(t, runner) == "" }
@@ -42,9 +42,9 @@ func TestDockerStartsOnDemand(t *testing.T) {
 	}
 	for _, first := range []struct{ name, script string }{
 		{"one client", `docker version --format '{{.Server.Version}}'`},
-		{"ten clients at once", `for i in $(seq 10); do docker version --format '{{.Server.Version}}' & all="$all $!"; done; for one in $all; do wait $one; done`},
+		{"ten clients at once", `all=; for i in $(seq 10); do docker version --format '{{.Server.Version}}' & all="$all $!"; done; for one in $all; do wait $one; done`},
 		{"a client that gives up", `timeout --signal KILL 0.05 docker version || true; docker version`},
-		{"a client that sends nothing more", `printf 'GET /_ping HTTP/1.0\r\n\r\n' | curl -s --max-time 30 --unix-socket /run/docker.sock http://docker/_ping; perl -MSocket -e '
+		{"a client that sends nothing more", `perl -MSocket -e '
 			socket(S, AF_UNIX, SOCK_STREAM, 0) && connect(S, pack_sockaddr_un("/run/docker.sock")) or die; syswrite S, "GET /_ping HTTP/1.0\r\n\r\n"; shutdown S, 1; local $/; print <S>' | grep OK`},
 		{"a restart by hand", `sudo service docker restart && docker version`},
 		{"a moved socket", `sudo mv /run/docker.sock /run/x; for i in $(seq 50); do [ -S /run/docker.sock ] && break; sleep 0.1; done; docker version`},
@@ -119,7 +119,7 @@ func TestJobWakesDocker(t *testing.T) {
 	left := e2e.List(t, name)
 	for _, one := range left {
 		if one.State == fleet.Running {
-			e2e.Must(t, "exec", "--root", one.Name, "--", "mv", "/usr/bin/dockerd", "/usr/bin/moved")
+			e2e.Must(t, "exec", "--root", one.Name, "--", "mv", "/usr/sbin/dockerd", "/usr/sbin/moved")
 		}
 	}
 	result = e2e.AwaitJob(t, github, e2e.Queue(t, github, "docker version"))
