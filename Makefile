@@ -83,7 +83,7 @@ jobs: setup build ## run FLEET_JOBS=200 jobs on a supervised fleet of four
 bench: setup build ## measure the figures (bench/results.json, docs/bench), fail if a limit is missed
 	$(WITH_DOCKER) go run ./bench
 
-bench-quick: setup build ## the same in under five minutes, fewer samples
+bench-quick: setup build ## the same in a few minutes, fewer samples
 	$(WITH_DOCKER) go run ./bench -quick
 
 lint: ## golangci-lint and actionlint, pinned in tools/, and the wording of all texts

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
+
 	"github.com/runnerctl/runnerctl/internal/golden"
+	runtime "github.com/runnerctl/runnerctl/internal/machine"
 )
 
 func TestMedian(t *testing.T) {
@@ -43,13 +47,18 @@ func sample() *Results {
 		samples             []float64
 	}{
 		{start1, runner, "s", []float64{0.9, 1.2, 0.8}},
+		{start1, onDemand, "s", []float64{0.375, 0.3, 0.4}},
 		{start1, stock, "s", []float64{1.5, 1.4, 1.9}},
 		{start20, runner, "s", []float64{8.5, 8.4, 12}},
+		{start20, onDemand, "s", []float64{4.5}},
 		{start20, stock, "s", []float64{10, 9.5, 11}},
+		{firstDocker, onDemand, "ms", []float64{350, 800, 400}},
 		{dockerRun, host, "ms", []float64{300, 310, 290}},
 		{dockerRun, runner, "ms", []float64{400, 410, 390}},
 		{dockerBuild, host, "ms", []float64{2000}},
 		{dockerBuild, runner, "ms", []float64{2500}},
+		{execTrue, runner, "ms", []float64{150}},
+		{execTrue, host, "ms", []float64{100}},
 		{netUp, runner, "Gbit/s", []float64{2, 1.9, 2.1}},
 		{netUp, stock, "Gbit/s", []float64{0.3, 0.4, 0.25}},
 		{netUp, runnerUser, "Gbit/s", []float64{1.8, 1.6, 1.9}},
@@ -59,8 +68,10 @@ func sample() *Results {
 		{netDown, runnerUser, "Gbit/s", []float64{3.2}},
 		{netDown, pasta, "Gbit/s", []float64{6}},
 		{idle, runner, "MiB", []float64{51.5, 52}},
+		{idle, onDemand, "MiB", []float64{8}},
 		{idle, stock, "MiB", []float64{54}},
 		{idleStats, runner, "MiB", []float64{44}},
+		{idleCPU, onDemand, "ms/s", []float64{1, 0.5, 2}},
 	} {
 		for _, value := range one.samples {
 			r.Add(one.measure, one.side, one.unit, value)
@@ -86,7 +97,8 @@ func TestJudge(t *testing.T) {
 	if code := tell(r, t.Logf); code != 0 || len(r.Missed) > 0 || len(r.Limits) != len(limits) {
 		t.Errorf("missed %v of %d limits", r.Missed, len(r.Limits))
 	}
-	if r.StartRatio1 != 0.6 || r.StartRatio20 != 0.85 || r.NetUpRatio != 6.667 || r.NetUserNetworkRatio != 0.9 || r.NetUpWorstRatio != 6.333 || r.IdleMiB != 51.75 || r.DockerRunMs != 400 {
+	if r.StartRatio1 != 0.6 || r.StartRatio20 != 0.85 || r.NetUpRatio != 6.667 || r.NetUserNetworkRatio != 0.9 || r.NetUpWorstRatio != 6.333 || r.IdleMiB != 51.75 || r.DockerRunMs != 400 ||
+		r.ReadyRatio1 != 0.25 || r.FirstDockerMs != 400 || r.FirstDockerP95Ms != 800 || r.ExecRatio != 1.5 {
 		t.Errorf("figures %+v", r.Figures)
 	}
 }
@@ -94,15 +106,22 @@ func TestJudge(t *testing.T) {
 // Each limit is missed when just its own figure gets worse.
 func TestEachLimitCanBeMissed(t *testing.T) {
 	for key, spoil := range map[string]func(*Results){
-		"start_ratio_1":          func(r *Results) { replace(r, start1, runner, 0.91) },
-		"start_ratio_20":         func(r *Results) { replace(r, start20, runner, 8.6) },
-		"net_up_ratio":           func(r *Results) { replace(r, netUp, stock, 0.6) },
-		"net_down_ratio":         func(r *Results) { replace(r, netDown, stock, 3.1) },
-		"net_up_worst_ratio":     func(r *Results) { replace(r, netUp, runner, 0.1, 2, 2) },
-		"net_down_worst_ratio":   func(r *Results) { replace(r, netDown, runner, 0.9, 3, 3) },
-		"net_user_network_ratio": func(r *Results) { replace(r, netDown, runnerUser, 2.3) },
-		"idle_mib_per_runner":    func(r *Results) { replace(r, idle, runner, 60.1) },
-		"docker_run_host_ratio":  func(r *Results) { replace(r, dockerRun, runner, 451) },
+		"start_ratio_1":              func(r *Results) { replace(r, start1, runner, 0.91) },
+		"start_ratio_20":             func(r *Results) { replace(r, start20, runner, 8.6) },
+		"ready_ratio_1":              func(r *Results) { replace(r, start1, onDemand, 0.377) },
+		"ready_ratio_20":             func(r *Results) { replace(r, start20, onDemand, 4.51) },
+		"first_docker_ms":            func(r *Results) { replace(r, firstDocker, onDemand, 401) },
+		"first_docker_p95_ms":        func(r *Results) { replace(r, firstDocker, onDemand, 300, 300, 801) },
+		"net_up_ratio":               func(r *Results) { replace(r, netUp, stock, 0.6) },
+		"net_down_ratio":             func(r *Results) { replace(r, netDown, stock, 3.1) },
+		"net_up_worst_ratio":         func(r *Results) { replace(r, netUp, runner, 0.1, 2, 2) },
+		"net_down_worst_ratio":       func(r *Results) { replace(r, netDown, runner, 0.9, 3, 3) },
+		"net_user_network_ratio":     func(r *Results) { replace(r, netDown, runnerUser, 2.3) },
+		"idle_mib_per_runner":        func(r *Results) { replace(r, idle, runner, 60.1) },
+		"idle_ondemand_mib":          func(r *Results) { replace(r, idle, onDemand, 8.1) },
+		"idle_ondemand_cpu_ms_per_s": func(r *Results) { replace(r, idleCPU, onDemand, 1.1) },
+		"docker_run_host_ratio":      func(r *Results) { replace(r, dockerRun, runner, 451) },
+		"exec_ratio":                 func(r *Results) { replace(r, execTrue, runner, 151) },
 	} {
 		r := sample()
 		spoil(r)
@@ -126,8 +145,60 @@ func TestJudgeWithoutSamples(t *testing.T) {
 	if err := r.Judge(); err == nil || !strings.Contains(err.Error(), "net_up, stock") {
 		t.Errorf("stock's upload was 0: %v", err)
 	}
-	if err := (&Results{}).Judge(); err == nil {
-		t.Error("no samples at all, and no error")
+	partial := &Results{Series: sample().Series[:3]} // of the start of one
+	if err := partial.Judge(); err != nil {
+		t.Fatal(err)
+	}
+	for _, verdict := range partial.Limits {
+		if measured := verdict.Key == "start_ratio_1" || verdict.Key == "ready_ratio_1"; verdict.Unmeasured == measured || verdict.Pass != measured {
+			t.Errorf("only the start of one has samples: %+v", verdict)
+		}
+	}
+	if _, err := partial.files(); err != nil || len(partial.Missed) > 0 {
+		t.Errorf("missed %v, %v", partial.Missed, err)
+	}
+	if code := tell(partial, t.Logf); code != 0 {
+		t.Errorf("code %d", code)
+	}
+}
+
+func TestPercentile(t *testing.T) {
+	var twenty []float64
+	for i := range 20 {
+		twenty = append(twenty, float64(20-i))
+	}
+	for _, test := range []struct {
+		samples []float64
+		want    float64
+	}{{[]float64{3}, 3}, {[]float64{9, 1, 4}, 9}, {twenty, 19}} {
+		if got := percentile(test.samples, 95); got != test.want {
+			t.Errorf("%v: %g, want %g", test.samples, got, test.want)
+		}
+	}
+	if got := percentile(nil, 95); !math.IsNaN(got) {
+		t.Errorf("no samples: %g", got)
+	}
+}
+
+// The runner whose daemon starts on demand differs from the other one in that setting only.
+func TestOnDemand(t *testing.T) {
+	ours := contender{name: runner, ready: askDocker, config: container.Config{
+		Env: []string{"https_proxy=http://proxy", runtime.EnvSettings + `={"docker":{"bip":"10.1.0.1/17"},"shm":1024}`},
+	}}
+	before := slices.Clone(ours.config.Env)
+	got, err := ours.onDemand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{before[0], runtime.EnvSettings + `={"docker":{"bip":"10.1.0.1/17","onDemand":true},"shm":1024}`}
+	if !slices.Equal(got.config.Env, want) || got.name != onDemand || got.ready != askMachine {
+		t.Errorf("got %+v", got)
+	}
+	if !slices.Equal(ours.config.Env, before) {
+		t.Errorf("the other one changed: %q", ours.config.Env)
+	}
+	if _, err := (contender{}).onDemand(); err == nil {
+		t.Error("no settings, and no error")
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/enginetest"
 )
 
-var tiny = amounts{pairs1: 1, pairs20: 1, crowd: 2, netRounds: 1, netSeconds: 1, idleRounds: 1, idleCount: 2, idleSettle: 3 * time.Second, runs: 1, builds: 1, limit: 10 * time.Minute}
+var tiny = amounts{pairs1: 1, pairs20: 1, crowd: 2, netRounds: 1, netSeconds: 1, idleRounds: 1, idleCount: 2, idleSettle: 3 * time.Second, idleWatch: 2 * time.Second, firsts: 1, runs: 1, builds: 1, execs: 1, limit: 10 * time.Minute}
 
 // labelled counts the objects on the engine that a bench left behind.
 func labelled(t *testing.T, api *client.Client) int {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,8 @@ import (
 	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 	"golang.org/x/sync/errgroup"
+
+	runtime "github.com/runnerctl/runnerctl/internal/machine"
 )
 
 // runLabel is the label of every container, volume and image that a bench makes, including
@@ -50,11 +53,12 @@ func (m *machine) own() filters.Args {
 	return filters.NewArgs(filters.Arg("label", runLabel+"="+m.run))
 }
 
-// contender is one of the two ways to run a Docker daemon in an unprivileged container: how it
+// contender is one of the ways to run a Docker daemon in an unprivileged container: how it
 // is made, and how a command reaches its daemon.
 type contender struct {
 	name    string
 	command []string // its own program
+	ready   string   // a question of ready.pl
 	config  container.Config
 	host    container.HostConfig
 	enter   []string
@@ -77,13 +81,13 @@ func (m *machine) contenders(ctx context.Context, runnerID, stockImage string) (
 	if err != nil {
 		return ours, theirs, err
 	}
-	ours = contender{name: runner, enter: []string{enter}, host: *info.HostConfig}
+	ours = contender{name: runner, ready: askDocker, enter: []string{enter}, host: *info.HostConfig}
 	ours.command = append(ours.command, append(info.Config.Entrypoint, info.Config.Cmd...)...)
 	ours.config = container.Config{
 		Image: info.Config.Image, User: info.Config.User, Env: info.Config.Env, Labels: m.labels(),
 		StopTimeout: info.Config.StopTimeout,
 	}
-	theirs = contender{name: stock, command: theirImage.Config.Entrypoint}
+	theirs = contender{name: stock, ready: askDocker, command: theirImage.Config.Entrypoint}
 	theirs.config = container.Config{
 		Image: stockImage, User: info.Config.User, Labels: m.labels(), StopTimeout: info.Config.StopTimeout,
 	}
@@ -108,11 +112,40 @@ const stockData = "/home/runner/.local/share/docker"
 // enter is the program that runs a command inside a runner.
 const enter = "/usr/lib/runnerctl/exec"
 
+// Questions of ready.pl. A question to a daemon that starts on demand would start it.
+const (
+	askDocker  = "docker"
+	askMachine = "machine"
+)
+
 // announced returns the contender's program and, in parallel to it, a script that reports when
-// the daemon answers.
+// it is ready.
 func (c contender) announced(look time.Duration) []string {
 	seconds := strconv.FormatFloat(look.Seconds(), 'f', -1, 64)
-	return append([]string{"/bin/sh", "-c", `perl -e "$1" "$2" & shift 2; exec "$@"`, "announced", readyScript, seconds}, c.command...)
+	return append([]string{"/bin/sh", "-c", `perl -e "$1" "$2" "$3" & shift 3; exec "$@"`, "announced", readyScript, seconds, c.ready}, c.command...)
+}
+
+// settings returns a runner's settings, and their index in its environment.
+func (c contender) settings() (settings runtime.Settings, at int, err error) {
+	const prefix = runtime.EnvSettings + "="
+	at = slices.IndexFunc(c.config.Env, func(pair string) bool { return strings.HasPrefix(pair, prefix) })
+	if at < 0 {
+		return settings, at, errors.New("the runner has no " + runtime.EnvSettings)
+	}
+	return settings, at, json.Unmarshal([]byte(strings.TrimPrefix(c.config.Env[at], prefix)), &settings)
+}
+
+// onDemand returns the same runner, except that its daemon starts on demand.
+func (c contender) onDemand() (contender, error) {
+	settings, at, err := c.settings()
+	if err != nil {
+		return c, err
+	}
+	settings.Docker.OnDemand = true
+	text, err := json.Marshal(settings)
+	c.name, c.ready, c.config.Env = onDemand, askMachine, slices.Clone(c.config.Env)
+	c.config.Env[at] = runtime.EnvSettings + "=" + string(text)
+	return c, err
 }
 
 // with returns the contender with additional arguments for its program.
@@ -129,7 +162,7 @@ func (s started) String() string {
 	return fmt.Sprintf("%.2f s (%.2f s in the engine; %.2f s of processor time)", s.ready.Seconds(), s.engine.Seconds(), s.cpu.Seconds())
 }
 
-// start makes a contender and waits until its daemon answers. Times are measured from before
+// start makes a contender and waits until it is ready. Times are measured from before
 // the first call to the engine. look is the interval of readiness checks.
 func (m *machine) start(ctx context.Context, c contender, name string, look time.Duration) (_ *box, took started, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
@@ -158,11 +191,10 @@ func (m *machine) start(ctx context.Context, c contender, name string, look time
 	}
 	took.engine = time.Since(begin)
 	if err := m.waitLine(ctx, b.id, "bench: ready"); err != nil {
-		return nil, took, fmt.Errorf("%s: its daemon did not answer: %w", name, err)
+		return nil, took, fmt.Errorf("%s: it did not get ready: %w", name, err)
 	}
 	took.ready = time.Since(begin)
-	stats, err := m.stats(ctx, b.id)
-	took.cpu = time.Duration(stats.CPUStats.CPUUsage.TotalUsage) //nolint:gosec // nanoseconds
+	took.cpu, err = m.cpu(ctx, b.id)
 	return b, took, err
 }
 
@@ -192,7 +224,7 @@ func (m *machine) waitLine(ctx context.Context, id, wanted string) error {
 	return fmt.Errorf("it ended; its last words: %s", strings.Join(last[max(0, len(last)-5):], " | "))
 }
 
-// startMany starts n contenders at once and returns when all daemons answer.
+// startMany starts n contenders at once and returns when all are ready.
 func (m *machine) startMany(ctx context.Context, c contender, n int) (_ []*box, took started, err error) {
 	boxes, each := make([]*box, n), make([]started, n)
 	group := new(errgroup.Group)
@@ -335,6 +367,13 @@ func (m *machine) stats(ctx context.Context, id string) (stats container.StatsRe
 		return stats, fmt.Errorf("stats: %w", err)
 	}
 	return stats, nil
+}
+
+// cpu returns the processor time that a container has used. The engine reads it from the
+// container's control group, of either version.
+func (m *machine) cpu(ctx context.Context, id string) (time.Duration, error) {
+	stats, err := m.stats(ctx, id)
+	return time.Duration(stats.CPUStats.CPUUsage.TotalUsage), err //nolint:gosec // nanoseconds
 }
 
 // statsMiB returns a container's memory as `docker stats` shows it.

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,13 +31,23 @@ var errInterrupted = errors.New("interrupted")
 func main() { os.Exit(run()) }
 
 func run() int {
-	quickly := flag.Bool("quick", false, "fewer and shorter samples, under five minutes")
+	quickly := flag.Bool("quick", false, "fewer and shorter samples, a few minutes")
+	only := flag.String("only", "", "measure only these `parts`, separated by commas, and write nothing: "+strings.Join(partNames(), ", "))
 	flag.Parse()
 	say := func(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }
 
 	amounts := full
 	if *quickly {
 		amounts = quick
+	}
+	if *only != "" {
+		amounts.only = strings.Split(*only, ",")
+	}
+	for _, name := range amounts.only {
+		if !slices.Contains(partNames(), name) {
+			say("-only: no part %q: expected some of %s", name, strings.Join(partNames(), ", "))
+			return 2
+		}
 	}
 	interruptible, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -64,6 +75,9 @@ func run() int {
 		say("%v", err)
 		return 1
 	}
+	if len(amounts.only) > 0 {
+		return tell(results, say)
+	}
 	if err := write(results); err != nil {
 		say("%v", err)
 		return 1
@@ -74,11 +88,14 @@ func run() int {
 // report prints which limits were met. The exit code is 1 if one was missed.
 func tell(results *Results, say func(string, ...any)) int {
 	for _, verdict := range results.Limits {
-		mark := "ok    "
-		if !verdict.Pass {
-			mark = "MISSED"
+		switch {
+		case verdict.Unmeasured:
+			say("-      %s: not measured (%s)", verdict.Key, verdict.Limit)
+		case verdict.Pass:
+			say("ok     %s %g (%s)", verdict.Key, verdict.Value, verdict.Limit)
+		default:
+			say("MISSED %s %g (%s)", verdict.Key, verdict.Value, verdict.Limit)
 		}
-		say("%s %s %g (%s)", mark, verdict.Key, verdict.Value, verdict.Limit)
 	}
 	if len(results.Missed) > 0 {
 		say("limits missed: %s", strings.Join(results.Missed, ", "))
@@ -159,14 +176,16 @@ func ownVersion(ctx context.Context, runnerctl func(context.Context, ...string) 
 	return told.Version, nil
 }
 
+const program = "bin/runnerctl"
+
 // newRunnerctl returns a function that calls bin/runnerctl as a user would, in an empty folder
 // and without RUNNERCTL_ variables from the environment.
 func newRunnerctl() (call func(context.Context, ...string) (string, error), dir string, err error) {
-	program, err := filepath.Abs("bin/runnerctl")
+	path, err := filepath.Abs(program)
 	if err != nil {
 		return nil, "", err
 	}
-	if _, err := os.Stat(program); err != nil {
+	if _, err := os.Stat(path); err != nil {
 		return nil, "", fmt.Errorf("%w: run make build", err)
 	}
 	if dir, err = os.MkdirTemp("", "runnerctl-bench-"); err != nil {
@@ -180,7 +199,7 @@ func newRunnerctl() (call func(context.Context, ...string) (string, error), dir 
 	}
 	return func(ctx context.Context, args ...string) (string, error) {
 		var out, errs bytes.Buffer
-		command := exec.CommandContext(ctx, program, args...)
+		command := exec.CommandContext(ctx, path, args...)
 		command.Dir, command.Env, command.Stdout, command.Stderr = dir, environment, &out, &errs
 		command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 		command.WaitDelay = 2 * time.Minute // it cleans up

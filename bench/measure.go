@@ -6,6 +6,8 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -25,6 +27,8 @@ var (
 	runScript string
 	//go:embed inside/build
 	buildScript string
+	//go:embed inside/command
+	commandScript string
 	//go:embed images/stock.Dockerfile
 	stockDockerfile string
 	//go:embed images/tools.Dockerfile
@@ -38,14 +42,16 @@ type amounts struct {
 	pairs1, pairs20, crowd int
 	netRounds, netSeconds  int
 	idleRounds, idleCount  int
-	idleSettle             time.Duration
-	runs, builds           int
+	idleSettle, idleWatch  time.Duration
+	firsts                 int
+	runs, builds, execs    int
 	limit                  time.Duration // for the whole run
+	only                   []string      // names of parts; none: all
 }
 
 var (
-	full  = amounts{pairs1: 7, pairs20: 3, crowd: 20, netRounds: 5, netSeconds: 10, idleRounds: 2, idleCount: 10, idleSettle: 10 * time.Second, runs: 15, builds: 5, limit: 45 * time.Minute}
-	quick = amounts{pairs1: 3, pairs20: 1, crowd: 20, netRounds: 2, netSeconds: 2, idleRounds: 1, idleCount: 3, idleSettle: 2 * time.Second, runs: 3, builds: 1, limit: 15 * time.Minute}
+	full  = amounts{pairs1: 7, pairs20: 3, crowd: 20, netRounds: 5, netSeconds: 10, idleRounds: 2, idleCount: 10, idleSettle: 10 * time.Second, idleWatch: 30 * time.Second, firsts: 20, runs: 15, builds: 5, execs: 15, limit: 45 * time.Minute}
+	quick = amounts{pairs1: 3, pairs20: 1, crowd: 20, netRounds: 2, netSeconds: 2, idleRounds: 1, idleCount: 3, idleSettle: 2 * time.Second, idleWatch: 30 * time.Second, firsts: 5, runs: 3, builds: 1, execs: 5, limit: 15 * time.Minute}
 )
 
 // bench is one run of the benchmark.
@@ -60,29 +66,62 @@ type bench struct {
 	results   *Results
 
 	stockImage, toolsImage, trueImage string
-	ours, theirs                      contender
+	ours, onDemand, theirs            contender
 	client                            *box // Docker's CLI of the contenders' version on the machine's own engine
 }
 
+// parts are the measurements, in their order.
+var parts = []struct {
+	name    string
+	measure func(*bench, context.Context) error
+}{
+	{"start", (*bench).starts},
+	{"crowd", (*bench).crowds},
+	{"first", (*bench).firsts},
+	{"docker", (*bench).docker},
+	{"exec", (*bench).exec},
+	{"network", (*bench).network},
+	{"memory", (*bench).memory},
+	{"idle", (*bench).idleTime},
+}
+
+func partNames() (names []string) {
+	for _, part := range parts {
+		names = append(names, part.name)
+	}
+	return names
+}
+
 func (b *bench) measure(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{b.images, b.models, b.starts, b.crowds, b.docker, b.network, b.memory} {
-		if err := step(ctx); err != nil {
+	if err := b.images(ctx); err != nil {
+		return err
+	}
+	if err := b.models(ctx); err != nil {
+		return err
+	}
+	for _, part := range parts {
+		if len(b.amounts.only) > 0 && !slices.Contains(b.amounts.only, part.name) {
+			continue
+		}
+		if err := part.measure(b, ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// alternate calls do for both contenders. Even rounds start with ours, odd rounds with theirs.
+// alternate calls do for all contenders. Even rounds start with ours, odd rounds with theirs.
 func (b *bench) alternate(round int, do func(contender) error) error {
-	first, second := b.ours, b.theirs
+	order := []contender{b.ours, b.onDemand, b.theirs}
 	if round%2 == 1 {
-		first, second = second, first
+		slices.Reverse(order)
 	}
-	if err := do(first); err != nil {
-		return err
+	for _, one := range order {
+		if err := do(one); err != nil {
+			return err
+		}
 	}
-	return do(second)
+	return nil
 }
 
 // images builds the runner image, the stock image and two small ones.
@@ -110,7 +149,7 @@ func (b *bench) images(ctx context.Context) error {
 	return nil
 }
 
-// models has runnerctl make a runner, and derives both contenders from it.
+// models has runnerctl make a runner, and derives all contenders from it.
 func (b *bench) models(ctx context.Context) error {
 	model, err := b.up(ctx, b.run)
 	if err != nil {
@@ -118,6 +157,9 @@ func (b *bench) models(ctx context.Context) error {
 	}
 	if b.ours, b.theirs, err = b.contenders(ctx, model.id, b.stockImage); err != nil {
 		return fmt.Errorf("inspect %s: %w", model.id, err)
+	}
+	if b.onDemand, err = b.ours.onDemand(); err != nil {
+		return err
 	}
 	if b.results.Machine.Inner, err = b.sh(ctx, model, nil, "docker version --format '{{.Server.Version}}'"); err != nil {
 		return err
@@ -227,7 +269,7 @@ func (b *bench) starts(ctx context.Context) error {
 			b.results.Add(start1, c.name, "s", took.ready.Seconds())
 			b.results.Add(start1Engine, c.name, "s", took.engine.Seconds())
 			b.results.Add(start1CPU, c.name, "s", took.cpu.Seconds())
-			b.say("start of one, pair %d/%d: %s %s", round+1, b.amounts.pairs1, c.name, took)
+			b.say("start of one, round %d/%d: %s %s", round+1, b.amounts.pairs1, c.name, took)
 			if err := b.remove(ctx, one); err != nil {
 				return err
 			}
@@ -250,7 +292,7 @@ func (b *bench) crowds(ctx context.Context) error {
 			b.results.Add(start20, c.name, "s", took.ready.Seconds())
 			b.results.Add(start20Engine, c.name, "s", took.engine.Seconds())
 			b.results.Add(start20CPU, c.name, "s", took.cpu.Seconds())
-			b.say("start of %d at once, pair %d/%d: %s %s", b.amounts.crowd, round+1, b.amounts.pairs20, c.name, took)
+			b.say("start of %d at once, round %d/%d: %s %s", b.amounts.crowd, round+1, b.amounts.pairs20, c.name, took)
 			if err := b.remove(ctx, all...); err != nil {
 				return err
 			}
@@ -258,6 +300,85 @@ func (b *bench) crowds(ctx context.Context) error {
 		})
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// firsts measures the first use of Docker in runners whose daemon has not run.
+func (b *bench) firsts(ctx context.Context) error {
+	for round := range b.amounts.firsts {
+		one, _, err := b.start(ctx, b.onDemand, b.run+"-first", lookOne)
+		if err != nil {
+			return err
+		}
+		if err := b.asleep(ctx, *one); err != nil {
+			return err
+		}
+		took, err := b.timed(ctx, one, commandScript, "docker", "version")
+		if err != nil {
+			return err
+		}
+		b.results.Add(firstDocker, onDemand, "ms", took)
+		b.say("%s %d/%d: %.0f ms", firstDocker, round+1, b.amounts.firsts, took)
+		if err := b.remove(ctx, one); err != nil {
+			return err
+		}
+		if err := settle(ctx, 500*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asleep returns an error if the daemon of a runner runs, or has run.
+func (b *bench) asleep(ctx context.Context, one box) error {
+	one.enter = nil // status is a program of the container, not of the machine in it
+	text, err := b.sh(ctx, &one, nil, "/usr/lib/runnerctl/status")
+	if err != nil {
+		return err
+	}
+	var report runtime.Report
+	if err := json.Unmarshal([]byte(text), &report); err != nil {
+		return fmt.Errorf("status %q: %w", text, err)
+	}
+	if report.Asleep == 0 || report.Version != "" {
+		return fmt.Errorf("the daemon was started before its first use: %s", text)
+	}
+	return nil
+}
+
+// timed runs a script that prints its time in microseconds, and returns it in milliseconds.
+func (b *bench) timed(ctx context.Context, in *box, script string, args ...string) (float64, error) {
+	text, err := b.sh(ctx, in, nil, script, args...)
+	if err != nil {
+		return 0, err
+	}
+	micros, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	return micros / 1000, err
+}
+
+// opponent is a side of a comparison: a box and the arguments of the script.
+type opponent struct {
+	side string
+	box  *box
+	args []string
+}
+
+// compare times a script on two sides, alternating, after one warm-up run.
+func (b *bench) compare(ctx context.Context, measure, script string, rounds int, sides [2]opponent) error {
+	for round := range rounds + 1 {
+		for i := range sides {
+			one := sides[(round+i)%2]
+			took, err := b.timed(ctx, one.box, script, one.args...)
+			if err != nil {
+				return fmt.Errorf("%s: %w", measure, err)
+			}
+			if round == 0 {
+				continue // warm-up for both
+			}
+			b.results.Add(measure, one.side, "ms", took)
+			b.say("%s %d/%d: %s %.0f ms", measure, round, rounds, one.side, took)
 		}
 	}
 	return nil
@@ -274,37 +395,42 @@ func (b *bench) docker(ctx context.Context) error {
 		return err
 	}
 	label := runLabel + "=" + b.run
-	timed := func(measure, script string, rounds int, args ...string) error {
-		for round := range rounds + 1 {
-			sides := []struct {
-				side string
-				box  *box
-			}{{runner, inner}, {host, b.client}}
-			if round%2 == 1 {
-				sides[0], sides[1] = sides[1], sides[0]
-			}
-			for _, one := range sides {
-				text, err := b.sh(ctx, one.box, nil, script, args...)
-				if err != nil {
-					return err
-				}
-				micros, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-				if err != nil {
-					return fmt.Errorf("%s: %w", measure, err)
-				}
-				if round == 0 {
-					continue // warm-up for both
-				}
-				b.results.Add(measure, one.side, "ms", micros/1000)
-				b.say("%s %d/%d: %s %.0f ms", measure, round, rounds, one.side, micros/1000)
-			}
-		}
-		return nil
-	}
-	if err := timed(dockerRun, runScript, b.amounts.runs, label, b.trueImage); err != nil {
+	sides := func(args ...string) [2]opponent { return [2]opponent{{runner, inner, args}, {host, b.client, args}} }
+	if err := b.compare(ctx, dockerRun, runScript, b.amounts.runs, sides(label, b.trueImage)); err != nil {
 		return err
 	}
-	if err := timed(dockerBuild, buildScript, b.amounts.builds, label, b.toolsImage, "runnerctl-bench/built:"+b.run); err != nil {
+	if err := b.compare(ctx, dockerBuild, buildScript, b.amounts.builds, sides(label, b.toolsImage, "runnerctl-bench/built:"+b.run)); err != nil {
+		return err
+	}
+	return b.down(ctx, b.run)
+}
+
+// exec compares runnerctl exec with docker exec in the same runner. The host may have no Docker
+// CLI, so both programs start in the container that has one, timed by the same script. Both
+// reach the engine through its socket.
+func (b *bench) exec(ctx context.Context) error {
+	one, err := b.up(ctx, b.run)
+	if err != nil {
+		return err
+	}
+	info, err := b.api.ContainerInspect(ctx, one.id)
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(program)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := b.sh(ctx, b.client, file, "cat >/usr/local/bin/runnerctl && chmod +x /usr/local/bin/runnerctl"); err != nil {
+		return err
+	}
+	name := strings.TrimPrefix(info.Name, "/")
+	err = b.compare(ctx, execTrue, commandScript, b.amounts.execs, [2]opponent{
+		{runner, b.client, []string{"runnerctl", "exec", name, "--", "true"}},
+		{host, b.client, []string{"docker", "exec", name, "true"}},
+	})
+	if err != nil {
 		return err
 	}
 	return b.down(ctx, b.run)
@@ -329,13 +455,9 @@ func (b *bench) network(ctx context.Context) error {
 	address := info.NetworkSettings.Networks["bridge"].IPAddress
 
 	// With default addresses, the stock daemon's bridge would hide the outer one.
-	var settings runtime.Settings
-	for _, line := range b.ours.config.Env {
-		if text, ok := strings.CutPrefix(line, runtime.EnvSettings+"="); ok {
-			if err := json.Unmarshal([]byte(text), &settings); err != nil {
-				return err
-			}
-		}
+	settings, _, err := b.ours.settings()
+	if err != nil {
+		return err
 	}
 	theirs, _, err := b.start(ctx, b.theirs.with("--bip", settings.Docker.Bip), b.run+"-net", lookOne)
 	if err != nil {
@@ -471,6 +593,37 @@ func (b *bench) memory(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// idleTime measures the processor time of idle runners whose daemon has not run.
+func (b *bench) idleTime(ctx context.Context) error {
+	all, _, err := b.startMany(ctx, b.onDemand, b.amounts.idleCount)
+	if err != nil {
+		return err
+	}
+	if err := settle(ctx, b.amounts.idleSettle); err != nil {
+		return err
+	}
+	before, begin := make([]time.Duration, len(all)), time.Now()
+	for i, one := range all {
+		if before[i], err = b.cpu(ctx, one.id); err != nil {
+			return err
+		}
+	}
+	if err := settle(ctx, b.amounts.idleWatch); err != nil {
+		return err
+	}
+	watched := time.Since(begin) // both loops take the same time
+	for i, one := range all {
+		after, err := b.cpu(ctx, one.id)
+		if err != nil {
+			return err
+		}
+		used := 1000 * (after - before[i]).Seconds() / watched.Seconds()
+		b.results.Add(idleCPU, onDemand, "ms/s", used)
+		b.say("processor time of idle runner %d/%d: %.2f ms/s", i+1, len(all), used)
+	}
+	return b.remove(ctx, all...)
 }
 
 // available returns the machine's MemAvailable in MiB after a pause, as the median of five

@@ -49,6 +49,7 @@ var sideNames = []struct {
 	{stock, "stock", false},
 	{host, "the host's engine", false},
 	{runner, "runner", true},
+	{onDemand, "runner, Docker on demand", true},
 	{runnerUser, "runner, user-made network", true},
 	{pasta, "runner, driver pasta", true},
 }
@@ -64,7 +65,7 @@ func (r *Results) charts() []chart {
 	}
 	const shorter, longer = "shorter is better", "longer is better"
 	return []chart{
-		{"start.svg", "Start until the inner Docker daemon answers", []group{
+		{"start.svg", "Start until jobs may begin", []group{
 			{"one", "s", shorter, bars(start1)},
 			{"twenty at once, the last", "s", shorter, bars(start20)},
 		}},

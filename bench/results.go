@@ -37,28 +37,32 @@ type Machine struct {
 
 // Sides of a measurement.
 const (
-	runner     = "runner"      // a runner with its default settings
-	runnerUser = "runner-user" // the same, on a user-defined inner network
+	runner     = "runner"           // a runner with its default settings
+	onDemand   = "runner-on-demand" // a runner whose daemon starts on demand
+	runnerUser = "runner-user"      // the same, on a user-defined inner network
 	pasta      = "runner-pasta"
 	stock      = "stock"
 	host       = "host" // the machine's own engine
 )
 
-// Measurements. Each has a series for two or more sides.
+// Measurements. Most have a series for two or more sides.
 const (
-	start1        = "start_1"         // seconds until one daemon answers
+	start1        = "start_1"         // seconds until one daemon answers; on demand: until jobs may begin
 	start1Engine  = "start_1_engine"  // part of start_1 spent in the engine's create and start calls
 	start1CPU     = "start_1_cpu"     // processor seconds used by the container
-	start20       = "start_20"        // seconds until the last of twenty answers
+	start20       = "start_20"        // the same for the last of twenty
 	start20Engine = "start_20_engine" // part of start_20 until the last start call returned
 	start20CPU    = "start_20_cpu"
 	netUp         = "net_up" // Gbit/s
 	netDown       = "net_down"
 	netUpRetries  = "net_up_retransmits"
-	idle          = "idle"       // MiB of the machine's memory
-	idleStats     = "idle_stats" // MiB by docker stats
-	dockerRun     = "docker_run" // ms
+	idle          = "idle"         // MiB of the machine's memory
+	idleStats     = "idle_stats"   // MiB by docker stats
+	idleCPU       = "idle_cpu"     // ms of processor time per second
+	firstDocker   = "first_docker" // ms of the first command that uses the daemon
+	dockerRun     = "docker_run"   // ms
 	dockerBuild   = "docker_build"
+	execTrue      = "exec" // ms of runnerctl exec; on the host: of docker exec
 )
 
 // Series holds the raw samples of one side of one measurement.
@@ -72,10 +76,15 @@ type Series struct {
 	Max     float64   `json:"max"`
 }
 
-// Figures are the values that the limits apply to, and related ones.
+// Figures are the values that the limits apply to, and related ones. A figure that was not
+// measured is 0.
 type Figures struct {
 	StartRatio1         float64 `json:"start_ratio_1"`
 	StartRatio20        float64 `json:"start_ratio_20"`
+	ReadyRatio1         float64 `json:"ready_ratio_1,omitempty"`
+	ReadyRatio20        float64 `json:"ready_ratio_20,omitempty"`
+	FirstDockerMs       float64 `json:"first_docker_ms,omitempty"`
+	FirstDockerP95Ms    float64 `json:"first_docker_p95_ms,omitempty"`
 	NetUpRatio          float64 `json:"net_up_ratio"`
 	NetDownRatio        float64 `json:"net_down_ratio"`
 	NetUpWorstRatio     float64 `json:"net_up_worst_ratio"`   // worst single run : stock's median
@@ -86,9 +95,12 @@ type Figures struct {
 	IdleMiB             float64 `json:"idle_mib_per_runner"`
 	IdleStockMiB        float64 `json:"idle_stock_mib"`
 	IdleStatsMiB        float64 `json:"idle_docker_stats_mib"`
+	IdleOnDemandMiB     float64 `json:"idle_ondemand_mib,omitempty"`
+	IdleOnDemandCPU     float64 `json:"idle_ondemand_cpu_ms_per_s,omitempty"`
 	DockerRunMs         float64 `json:"docker_run_ms"`
 	DockerRunHostRatio  float64 `json:"docker_run_host_ratio"`
 	BuildRatio          float64 `json:"build_ratio"`
+	ExecRatio           float64 `json:"exec_ratio,omitempty"`
 }
 
 // Verdict is one limit and whether it is met.
@@ -98,6 +110,8 @@ type Verdict struct {
 	Value float64 `json:"value"`
 	Limit string  `json:"limit"`
 	Pass  bool    `json:"pass"`
+
+	Unmeasured bool `json:"unmeasured,omitempty"` // there are no samples
 }
 
 type limit struct {
@@ -110,34 +124,53 @@ type limit struct {
 var limits = []limit{
 	{"start_ratio_1", "start to `/_ping`, one runner : stock", func(f Figures) float64 { return f.StartRatio1 }, false, 0.6},
 	{"start_ratio_20", "start to `/_ping`, twenty at once : stock", func(f Figures) float64 { return f.StartRatio20 }, false, 0.85},
+	{"ready_ratio_1", "start until jobs may begin, Docker on demand, one runner : stock", func(f Figures) float64 { return f.ReadyRatio1 }, false, 0.25},
+	{"ready_ratio_20", "start until jobs may begin, Docker on demand, twenty at once : stock", func(f Figures) float64 { return f.ReadyRatio20 }, false, 0.45},
+	{"first_docker_ms", "first `docker version` of a runner, Docker on demand, ms", func(f Figures) float64 { return f.FirstDockerMs }, false, 400},
+	{"first_docker_p95_ms", "95th percentile of the same, ms", func(f Figures) float64 { return f.FirstDockerP95Ms }, false, 800},
 	{"net_up_ratio", "upload from the inner bridge : stock", func(f Figures) float64 { return f.NetUpRatio }, true, 3.5},
 	{"net_down_ratio", "download to the inner bridge : stock", func(f Figures) float64 { return f.NetDownRatio }, true, 1},
 	{"net_up_worst_ratio", "worst single upload : stock's median", func(f Figures) float64 { return f.NetUpWorstRatio }, true, 0.5},
 	{"net_down_worst_ratio", "worst single download : stock's median", func(f Figures) float64 { return f.NetDownWorstRatio }, true, 0.5},
 	{"net_user_network_ratio", "user-made inner network : default one, the worse direction", func(f Figures) float64 { return f.NetUserNetworkRatio }, true, 0.8},
 	{"idle_mib_per_runner", "MiB of the machine's memory used by an idle runner", func(f Figures) float64 { return f.IdleMiB }, false, 60},
+	{"idle_ondemand_mib", "MiB of the machine's memory used by an idle runner, Docker on demand", func(f Figures) float64 { return f.IdleOnDemandMiB }, false, 8},
+	{"idle_ondemand_cpu_ms_per_s", "processor time of an idle runner, Docker on demand, ms per s", func(f Figures) float64 { return f.IdleOnDemandCPU }, false, 1},
 	{"docker_run_host_ratio", "`docker run` of a trivial image : on the host", func(f Figures) float64 { return f.DockerRunHostRatio }, false, 1.5},
+	{"exec_ratio", "`runnerctl exec` of `true` : `docker exec`", func(f Figures) float64 { return f.ExecRatio }, false, 1.5},
 }
 
-// Judge calculates the figures from the series and compares them with the limits.
+// Judge calculates the figures from the series and compares them with the limits. Until the end
+// of the comparison, a figure without samples is not a number.
 func (r *Results) Judge() error {
 	var err error
+	// A busy machine can make a small value negative.
+	sampled := func(measure, side string) float64 {
+		if series, found := r.find(measure, side); found {
+			return series.Median
+		}
+		return math.NaN()
+	}
 	median := func(measure, side string) float64 {
-		series, found := r.find(measure, side)
-		if !found || series.Median <= 0 && err == nil {
+		value := sampled(measure, side)
+		if value <= 0 && err == nil {
 			err = fmt.Errorf("no usable samples of %s, %s", measure, side)
 		}
-		return series.Median
+		return value
 	}
 	ratio := func(measure, side, other string) float64 { return median(measure, side) / median(measure, other) }
 	worst := func(measure, side, other string) float64 {
 		series, _ := r.find(measure, side)
 		return series.Min / median(measure, other)
 	}
-	stockIdle, _ := r.find(idle, stock) // reported without a limit: on a busy machine it can be any value
+	first, _ := r.find(firstDocker, onDemand)
 	r.Figures = Figures{
 		StartRatio1:         ratio(start1, runner, stock),
 		StartRatio20:        ratio(start20, runner, stock),
+		ReadyRatio1:         ratio(start1, onDemand, stock),
+		ReadyRatio20:        ratio(start20, onDemand, stock),
+		FirstDockerMs:       median(firstDocker, onDemand),
+		FirstDockerP95Ms:    percentile(first.Samples, 95),
 		NetUpRatio:          ratio(netUp, runner, stock),
 		NetDownRatio:        ratio(netDown, runner, stock),
 		NetUpWorstRatio:     worst(netUp, runner, stock),
@@ -146,16 +179,21 @@ func (r *Results) Judge() error {
 		NetPastaUpRatio:     ratio(netUp, pasta, stock),
 		NetPastaDownRatio:   ratio(netDown, pasta, stock),
 		IdleMiB:             median(idle, runner),
-		IdleStockMiB:        stockIdle.Median,
+		IdleStockMiB:        sampled(idle, stock),
 		IdleStatsMiB:        median(idleStats, runner),
+		IdleOnDemandMiB:     sampled(idle, onDemand),
+		IdleOnDemandCPU:     sampled(idleCPU, onDemand),
 		DockerRunMs:         median(dockerRun, runner),
 		DockerRunHostRatio:  ratio(dockerRun, runner, host),
 		BuildRatio:          ratio(dockerBuild, runner, host),
+		ExecRatio:           ratio(execTrue, runner, host),
 	}
 	if err != nil {
 		return err
 	}
-	r.round()
+	for _, value := range r.values() {
+		*value = round(*value)
+	}
 	r.Limits, r.Missed = nil, []string{}
 	for _, one := range limits {
 		value := one.value(r.Figures)
@@ -163,25 +201,30 @@ func (r *Results) Judge() error {
 		if one.least {
 			verdict.Limit, verdict.Pass = fmt.Sprintf("≥ %g", one.bound), value >= one.bound
 		}
-		if !verdict.Pass {
+		if math.IsNaN(value) {
+			verdict.Value, verdict.Unmeasured = 0, true
+		} else if !verdict.Pass {
 			r.Missed = append(r.Missed, one.key)
 		}
 		r.Limits = append(r.Limits, verdict)
 	}
+	for _, value := range r.values() {
+		if math.IsNaN(*value) { // JSON has no such number
+			*value = 0
+		}
+	}
 	return nil
 }
 
-// round rounds the figures to three decimals, the precision of the measurement.
-func (r *Results) round() {
-	f := &r.Figures
-	for _, value := range []*float64{
-		&f.StartRatio1, &f.StartRatio20, &f.NetUpRatio, &f.NetDownRatio, &f.NetUpWorstRatio, &f.NetDownWorstRatio, &f.NetUserNetworkRatio,
-		&f.NetPastaUpRatio, &f.NetPastaDownRatio, &f.IdleMiB, &f.IdleStockMiB, &f.IdleStatsMiB, &f.DockerRunMs, &f.DockerRunHostRatio, &f.BuildRatio,
-	} {
-		*value = round(*value)
+func (f *Figures) values() []*float64 {
+	return []*float64{
+		&f.StartRatio1, &f.StartRatio20, &f.ReadyRatio1, &f.ReadyRatio20, &f.FirstDockerMs, &f.FirstDockerP95Ms, &f.NetUpRatio, &f.NetDownRatio, &f.NetUpWorstRatio, &f.NetDownWorstRatio, &f.NetUserNetworkRatio,
+		&f.NetPastaUpRatio, &f.NetPastaDownRatio, &f.IdleMiB, &f.IdleStockMiB, &f.IdleStatsMiB, &f.IdleOnDemandMiB, &f.IdleOnDemandCPU,
+		&f.DockerRunMs, &f.DockerRunHostRatio, &f.BuildRatio, &f.ExecRatio,
 	}
 }
 
+// round rounds to three decimals, the precision of the measurement.
 func round(value float64) float64 { return math.Round(value*1000) / 1000 }
 
 // Add appends a sample to its series.
@@ -222,6 +265,16 @@ func median(samples []float64) float64 {
 		return sorted[middle]
 	}
 	return (sorted[middle-1] + sorted[middle]) / 2
+}
+
+// percentile returns the least sample that is not below so many percent of all samples; it is not
+// a number if there are none.
+func percentile(samples []float64, percent int) float64 {
+	if len(samples) == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(samples))
+	return sorted[(percent*len(sorted)+99)/100-1]
 }
 
 // JSON returns the content of bench/results.json.
