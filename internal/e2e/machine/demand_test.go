@@ -10,7 +10,6 @@ import (
 
 	"github.com/runnerctl/runnerctl/commands"
 	"github.com/runnerctl/runnerctl/internal/e2e"
-	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
@@ -103,8 +102,7 @@ func TestUpProvesTheImage(t *testing.T) {
 
 // The daemon of a runner of one job starts with the job, and the job does not notice.
 func TestJobWakesDocker(t *testing.T) {
-	api, github, name := e2e.WithGitHub(t, ghsim.Options{}, "acme/api")
-	_ = api
+	_, github, name := e2e.WithGitHub(t, ghsim.Options{}, "acme/api")
 	e2e.Must(t, e2e.Up(name, "--count", "2", "--prove")...)
 	for _, one := range e2e.List(t, name) {
 		if !one.Ready || one.DockerVersion != "" {
@@ -116,9 +114,8 @@ func TestJobWakesDocker(t *testing.T) {
 		t.Errorf("got %+v, want success", result)
 	}
 	// A daemon that does not start fails the job with the reason, and the runner shows it.
-	left := e2e.List(t, name)
-	for _, one := range left {
-		if one.State == fleet.Running {
+	for _, one := range e2e.List(t, name) {
+		if one.Name != result.Runner {
 			e2e.Must(t, "exec", "--root", one.Name, "--", "mv", "/usr/sbin/dockerd", "/usr/sbin/moved")
 		}
 	}
