@@ -101,7 +101,7 @@ func (l *Listener) Hold() {
 	ctx, cancel := context.WithTimeout(context.Background(), refusalLimit)
 	defer cancel()
 	if l.refusals.Shutdown(ctx) != nil {
-		l.refusals.Close()
+		_ = l.refusals.Close()
 	}
 	l.refusals = nil
 }

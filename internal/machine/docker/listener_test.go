@@ -68,7 +68,7 @@ func TestListenerKeepsClientsWaiting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer daemon.Close()
+	defer func() { _ = daemon.Close() }()
 	accepted, err := daemon.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -137,13 +137,13 @@ func TestListenerIsReleased(t *testing.T) {
 func TestUse(t *testing.T) {
 	l := newListener(t)
 	running := "[]"
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, running) })}
+	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, running) })}
 	listener, err := net.FileListener(l.opened())
 	if err != nil {
 		t.Fatal(err)
 	}
 	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(func() { server.Close() })
+	t.Cleanup(func() { _ = server.Close() })
 	if l.Used() {
 		t.Error("used, want unused")
 	}
@@ -157,7 +157,7 @@ func TestUse(t *testing.T) {
 		t.Error("unused with a connected client")
 	}
 	client.Close()
-	server.Close()
+	_ = server.Close()
 	if !l.Used() { // the question itself waits for an answer, so it may run something
 		t.Error("unused without an answer")
 	}
