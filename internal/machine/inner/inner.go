@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -71,7 +70,7 @@ func Run(out io.Writer) (code int) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
 	ignoreSignals()
-	keepThreads()
+	process.KeepThreads()
 	code, err := m.run(signals)
 	if err != nil {
 		m.log.Say("start", err.Error())
@@ -85,25 +84,6 @@ func ignoreSignals() {
 	ignored := make(chan os.Signal, 1) // nobody reads it
 	signal.Notify(ignored, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE,
 		unix.SIGABRT, unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSTKFLT, unix.SIGSYS)
-}
-
-// spareThreads is the number of threads that a busy machine needs: Go ends a program that can't
-// get another one, and a job may use up the runner's processes.
-const spareThreads = 8
-
-// keepThreads makes threads, which Go then keeps.
-func keepThreads() {
-	var together, all sync.WaitGroup
-	together.Add(spareThreads)
-	for range spareThreads {
-		all.Go(func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			together.Done()
-			together.Wait()
-		})
-	}
-	all.Wait()
 }
 
 func (m *machineInit) run(signals <-chan os.Signal) (code int, err error) {
