@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -248,17 +247,17 @@ func (m *machineInit) routed() bool {
 
 // writeProxy adds the proxy to docker's settings of the machine's users, while the daemons start.
 func (m *machineInit) writeProxy() {
-	if !slices.ContainsFunc(m.env, func(pair string) bool {
-		name, value, _ := strings.Cut(pair, "=")
-		return (name == "http_proxy" || name == "https_proxy") && value != ""
-	}) {
+	settings := docker.ClientProxy(m.env)
+	if settings == nil {
 		close(m.proxied)
 		return
 	}
 	go func() {
 		defer close(m.proxied)
-		if code, err := m.reaper.Run(process.Spec{Path: "/usr/lib/runnerctl/proxy", Env: m.env, Files: []*os.File{nil, os.Stdout, os.Stderr}}); err != nil || code != 0 {
-			m.log.Say("start", fmt.Sprintf("the proxy could not be written to docker's settings: code %d %v", code, err))
+		for home, owner := range map[string]int{"/home/runner": user.Runner, "/root": 0} {
+			if err := docker.AddClientSettings(home, owner, settings); err != nil {
+				m.log.Say("start", fmt.Sprintf("the proxy could not be written to %s/%s: %v", home, docker.ClientSettings, err))
+			}
 		}
 	}()
 }
