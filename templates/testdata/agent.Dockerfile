@@ -33,7 +33,7 @@ RUN --mount=type=bind,source=agent.tar,target=/tmp/agent.tar \
  && /usr/lib/runnerctl/world-check agent
 RUN true
 USER root
-COPY image/proxy image/containerd.toml image/cleaner /usr/lib/runnerctl/
+COPY image/containerd.toml /usr/lib/runnerctl/
 COPY image/hooks hooks /usr/lib/runnerctl/hooks/
 COPY image/runc /usr/lib/runnerctl/containerd/
 RUN chmod 0755 /usr/lib/runnerctl/* /usr/lib/runnerctl/containerd/* && mkdir -p /var/lib/docker /var/lib/containers /proc /sys /dev /run /usr/lib/runnerctl/dockerd \

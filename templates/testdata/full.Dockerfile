@@ -25,7 +25,7 @@ RUN /usr/lib/runnerctl/world-check tools
 RUN ! update-alternatives --query iptables >/dev/null 2>&1 || update-alternatives --set iptables /usr/sbin/iptables-legacy
 RUN true
 USER root
-COPY image/proxy image/containerd.toml /usr/lib/runnerctl/
+COPY image/containerd.toml /usr/lib/runnerctl/
 COPY image/runc /usr/lib/runnerctl/containerd/
 RUN chmod 0755 /usr/lib/runnerctl/* /usr/lib/runnerctl/containerd/* && mkdir -p /var/lib/docker /var/lib/containers /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe

@@ -1,8 +1,8 @@
 //go:build linux
 
 // Package docker runs the machine's own containerd and dockerd: their command lines, the
-// settings that a job may change, their reports of readiness, and dockerd's socket. It imports
-// only the machine's settings and processes.
+// settings that a job may change, their reports of readiness, and dockerd's socket. It also writes
+// the proxy for docker commands. It imports only the machine's settings and processes.
 package docker
 
 import (

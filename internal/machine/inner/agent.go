@@ -19,6 +19,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/internal/machine"
 	"github.com/runnerctl/runnerctl/internal/machine/agent"
+	"github.com/runnerctl/runnerctl/internal/machine/cleaner"
 	"github.com/runnerctl/runnerctl/internal/machine/github"
 	"github.com/runnerctl/runnerctl/internal/machine/process"
 	"github.com/runnerctl/runnerctl/internal/machine/services"
@@ -189,8 +190,9 @@ func (m *machineInit) startCleaner(work string) error {
 		return err
 	}
 	_, err = m.reaper.Start(process.Spec{
-		Path: "/usr/lib/runnerctl/cleaner", Args: []string{work}, Env: m.env, OOMScore: process.Expendable,
+		Path: "/proc/self/exe", Args: []string{cleaner.Argument, work}, OOMScore: process.Expendable,
 		Files: []*os.File{nil, output.Write, output.Write, askedBy, answerTo},
+		Sys:   &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}, // Go then makes the mounts private
 	})
 	askedBy.Close()
 	answerTo.Close()

@@ -13,8 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -70,7 +68,7 @@ func Run(out io.Writer) (code int) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
 	ignoreSignals()
-	keepThreads()
+	process.KeepThreads()
 	code, err := m.run(signals)
 	if err != nil {
 		m.log.Say("start", err.Error())
@@ -84,25 +82,6 @@ func ignoreSignals() {
 	ignored := make(chan os.Signal, 1) // nobody reads it
 	signal.Notify(ignored, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE,
 		unix.SIGABRT, unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSTKFLT, unix.SIGSYS)
-}
-
-// spareThreads is the number of threads that a busy machine needs: Go ends a program that can't
-// get another one, and a job may use up the runner's processes.
-const spareThreads = 8
-
-// keepThreads makes threads, which Go then keeps.
-func keepThreads() {
-	var together, all sync.WaitGroup
-	together.Add(spareThreads)
-	for range spareThreads {
-		all.Go(func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			together.Done()
-			together.Wait()
-		})
-	}
-	all.Wait()
 }
 
 func (m *machineInit) run(signals <-chan os.Signal) (code int, err error) {
@@ -271,17 +250,17 @@ func (m *machineInit) routed() bool {
 
 // writeProxy adds the proxy to docker's settings of the machine's users, while the daemons start.
 func (m *machineInit) writeProxy() {
-	if !slices.ContainsFunc(m.env, func(pair string) bool {
-		name, value, _ := strings.Cut(pair, "=")
-		return (name == "http_proxy" || name == "https_proxy") && value != ""
-	}) {
+	settings := docker.ClientProxy(m.env)
+	if settings == nil {
 		close(m.proxied)
 		return
 	}
 	go func() {
 		defer close(m.proxied)
-		if code, err := m.reaper.Run(process.Spec{Path: "/usr/lib/runnerctl/proxy", Env: m.env, Files: []*os.File{nil, os.Stdout, os.Stderr}}); err != nil || code != 0 {
-			m.log.Say("start", fmt.Sprintf("the proxy could not be written to docker's settings: code %d %v", code, err))
+		for home, owner := range map[string]int{"/home/runner": user.Runner, "/root": 0} {
+			if err := docker.AddClientSettings(home, owner, settings); err != nil {
+				m.log.Say("start", fmt.Sprintf("the proxy could not be written to %s/%s: %v", home, docker.ClientSettings, err))
+			}
 		}
 	}()
 }

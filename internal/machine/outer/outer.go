@@ -122,7 +122,7 @@ func (c *container) boot() (boot *link.Boot, credential *os.File, code int, err 
 	if !contract.Given(os.Getenv) {
 		return boot, os.Stdin, 0, nil
 	}
-	if _, err := os.Stat("/rootfs/usr/lib/runnerctl/cleaner"); err != nil { // this user may not enter the agent's folder
+	if _, err := os.Stat("/rootfs/usr/lib/runnerctl/hooks"); err != nil { // this user may not enter the agent's folder
 		return nil, nil, codeUsage, errors.New("this image contains no agent: runnerctl build adds it if runnerctl.yaml has a target")
 	}
 	agent, line, err := contract.Read(os.Getenv, suffix)

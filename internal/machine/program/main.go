@@ -1,7 +1,7 @@
 //go:build linux
 
 // The program is the runtime of a runner. It is PID 1 of the container, the init of the job's
-// machine, and a client of that init, depending on its name and first argument.
+// machine, its cleaner, and a client of that init, depending on its name and first argument.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/runnerctl/runnerctl/internal/machine/cleaner"
 	"github.com/runnerctl/runnerctl/internal/machine/control"
 	"github.com/runnerctl/runnerctl/internal/machine/docker"
 	"github.com/runnerctl/runnerctl/internal/machine/inner"
@@ -67,6 +68,10 @@ func runPart(arguments []string) (code int) {
 		return inner.RunConfigure(os.Stdout)
 	case docker.Activate:
 		return docker.RunActivate(arguments[1:], os.Stderr)
+	case cleaner.Argument:
+		if len(arguments) == 2 {
+			return cleaner.Run(arguments[1], os.Stderr)
+		}
 	case outer.TryNothing:
 		return 0
 	case outer.TryProc:
@@ -75,7 +80,7 @@ func runPart(arguments []string) (code int) {
 		}
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "start: unknown argument %q\n", mode)
+	fmt.Fprintf(os.Stderr, "start: unknown arguments %q\n", arguments)
 	return codeUsage
 }
 

@@ -16,6 +16,7 @@ func TestCommandLines(t *testing.T) {
 		{"exec", []string{"--interrupt"}, 2},
 		{"status", nil, 0},
 		{"machine", []string{"unknown"}, 2},
+		{"machine", []string{"cleaner"}, 2},
 		{"machine", []string{"try-nothing"}, 0},
 	} {
 		if code := run(test.name, test.arguments); code != test.code {

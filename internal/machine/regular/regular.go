@@ -22,12 +22,17 @@ func ReadFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
+	return Read(file)
+}
+
+// Read is ReadFile for an open file, which must be open with O_NONBLOCK.
+func Read(file *os.File) ([]byte, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
+		return nil, fmt.Errorf("%s is not a regular file", file.Name())
 	}
 	return io.ReadAll(io.LimitReader(file, Max))
 }
