@@ -125,8 +125,13 @@ func RunConfigure(out io.Writer) (code int) {
 		fmt.Fprintln(out, "no settings for a registration:", err)
 		return 1
 	}
+	credential, err := takeInput()
+	if err != nil {
+		fmt.Fprintln(out, err)
+		return 1
+	}
 	registering := agent.New(agent.Options{
-		Settings: *settings.Agent, Credential: os.Stdin,
+		Settings: *settings.Agent, Credential: credential,
 		Say: func(text string) { fmt.Fprintln(out, text) },
 		Exchange: func(ctx context.Context, mode machine.AgentMode, api, credential string) (string, error) {
 			return github.Client{HTTP: http.DefaultClient, Now: time.Now}.RegistrationToken(ctx, mode, api, credential)
@@ -137,19 +142,6 @@ func RunConfigure(out io.Writer) (code int) {
 		groups := make([]int, len(runner.Groups))
 		for i, group := range runner.Groups {
 			groups[i] = int(group)
-		}
-		null, err := os.OpenFile(os.DevNull, os.O_RDONLY, 0)
-		if err != nil {
-			return err
-		}
-		// The credential's descriptor is closed, so the new one may be 0 already.
-		if null.Fd() == 0 {
-			_, err = unix.FcntlInt(0, unix.F_SETFD, 0)
-		} else {
-			err = unix.Dup3(int(null.Fd()), 0, 0)
-		}
-		if err != nil {
-			return err
 		}
 		if err := errors.Join(syscall.Setgroups(groups), syscall.Setresgid(user.Runner, user.Runner, user.Runner),
 			syscall.Setresuid(user.Runner, user.Runner, user.Runner), os.Chdir(agent.Home)); err != nil {

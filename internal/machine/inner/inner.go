@@ -94,7 +94,7 @@ func (m *machineInit) run(signals <-chan os.Signal) (code int, err error) {
 		return 1, err
 	}
 	unix.Umask(0o022)
-	if err := m.takeInput(); err != nil {
+	if m.credential, err = takeInput(); err != nil {
 		return 1, err
 	}
 	// In the outer tree: no job reaches the socket.
@@ -144,19 +144,19 @@ func (m *machineInit) becomeRoot() error {
 	return nil
 }
 
-// takeInput keeps standard input, which may carry a credential, from every other process.
-func (m *machineInit) takeInput() error {
+// takeInput keeps standard input, which may carry a credential, from every other process. It puts
+// /dev/null in its place: a closed descriptor 0 would become another file's.
+func takeInput() (credential *os.File, err error) {
 	number, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
-		return os.NewSyscallError("fcntl", err)
+		return nil, os.NewSyscallError("fcntl", err)
 	}
-	m.credential = os.NewFile(uintptr(number), "credential")
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer null.Close()
-	return os.NewSyscallError("dup3", unix.Dup3(int(null.Fd()), 0, 0))
+	return os.NewFile(uintptr(number), "credential"), os.NewSyscallError("dup3", unix.Dup3(int(null.Fd()), 0, 0))
 }
 
 // prepare makes the folders of the machine's state, and its settings of the network.

@@ -224,3 +224,27 @@ func TestClientsOfRefusedSettings(t *testing.T) {
 		}
 	})
 }
+
+// The daemons outlive the job: one that ends while the machine stops may still use them.
+func TestUseWhileTheMachineStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(true)
+		d := onDemand(t, s)
+		s.run(func(*Machine) {
+			s.process("agent").deaf = map[syscall.Signal]bool{syscall.SIGTERM: true} // a job runs
+			s.stops <- Stop{}
+			pause(time.Second)
+			d.clients <- struct{}{}
+			pause(time.Second)
+			s.ready("dockerd")
+			s.process("containerd").end(1)
+			pause(time.Second)
+			s.process("agent").end(0)
+		})
+		for line, want := range map[string]int{"start dockerd": 1, "start containerd": 1, "dockerd TERM": 1} {
+			if got := strings.Count(s.String(), line); got != want {
+				t.Errorf("%d times %q, want %d\n%s", got, line, want, s)
+			}
+		}
+	})
+}

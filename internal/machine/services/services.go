@@ -55,6 +55,7 @@ type Service struct {
 	deaths   int       // in a row
 	due      time.Time // of the next start
 	asked    time.Time // when it was asked to stop
+	over     bool      // it ended while the machine stops
 	refusing string    // the settings that it was last said to refuse
 }
 
@@ -227,9 +228,7 @@ func (m *Machine) Run() (code int) {
 		if m.stopping && m.stopNext() {
 			break
 		}
-		if !m.stopping {
-			m.startDue()
-		}
+		m.startDue()
 		wake.Reset(m.untilDue())
 	}
 	for _, service := range m.all() {
@@ -292,9 +291,18 @@ func (m *Machine) startDue() {
 	}
 }
 
-// wanted reports whether a service has to be started.
+// wanted reports whether a service has to be started. A job that ends may still wake the
+// daemons.
 func (m *Machine) wanted(service *Service) bool {
-	return service.process == nil && (service == m.Agent || m.phase == awake)
+	switch {
+	case service.process != nil, service.over:
+		return false
+	case service == m.Agent:
+		return !m.stopping
+	case m.stopping && (m.Agent == nil || m.Agent.process == nil):
+		return false
+	}
+	return m.phase == awake
 }
 
 // failed is a process that could not be started: code 127, as in a shell.
@@ -313,7 +321,7 @@ func (m *Machine) untilDue() time.Duration {
 	wait := time.Hour
 	for _, service := range m.all() {
 		switch {
-		case !m.stopping && m.wanted(service):
+		case m.wanted(service):
 			wait = min(wait, time.Until(service.due))
 		case m.stopping && service.process != nil && service != m.Agent && !service.asked.IsZero():
 			wait = min(wait, time.Until(service.asked.Add(stopLimit)))
@@ -333,6 +341,7 @@ func (m *Machine) ended(service *Service) {
 		m.verdict, m.stopping = &code, true
 	}
 	if m.stopping {
+		service.over = true
 		return
 	}
 	if service != m.Agent && m.phase != awake {
