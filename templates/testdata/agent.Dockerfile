@@ -57,8 +57,9 @@ RUN apt-get update --error-on=any \
 COPY image/shift-owners image/assert /usr/lib/runnerctl/
 ARG TARGETARCH
 COPY machine-$TARGETARCH /usr/lib/runnerctl/machine
-# Clients of the machine's init have names of their own.
-RUN chmod 0755 /usr/lib/runnerctl/* && for name in exec status wait-ready; do ln -s machine /usr/lib/runnerctl/$name; done
+# Clients of the machine's init have names of their own. A mode that is right already is not
+# changed: that would copy the program into this layer too.
+RUN find /usr/lib/runnerctl -type f ! -perm 0755 -exec chmod 0755 {} + && for name in exec status wait-ready; do ln -s machine /usr/lib/runnerctl/$name; done
 RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 100000
 RUN /usr/lib/runnerctl/assert 100000 65536
 LABEL org.opencontainers.image.version="1.0"
