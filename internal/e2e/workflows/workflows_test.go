@@ -147,8 +147,8 @@ func (s *suite) one(t *testing.T, w workflow, job ghsim.Job) ghsim.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e2e.Eventually(t, time.Minute, "the runner ends", func() bool {
-		return slices.ContainsFunc(e2e.List(t, s.fleet), func(one fleet.Runner) bool { return one.Name == result.Runner && one.State == fleet.Exited })
+	e2e.Eventually(t, time.Minute, "the runner ends", func() bool { // another lane's up may have removed it
+		return !slices.ContainsFunc(e2e.List(t, s.fleet), func(one fleet.Runner) bool { return one.Name == result.Runner && one.State != fleet.Exited })
 	})
 	t.Logf("%s: %s in %s", result.Name, result.Conclusion, result.Completed.Sub(result.Acquired).Round(time.Second))
 	return result
