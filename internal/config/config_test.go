@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestWriteLoadsBack(t *testing.T) {
@@ -23,6 +24,7 @@ func TestWriteLoadsBack(t *testing.T) {
 	odd.Hosts = []Host{{Name: "vm1", Address: "ssh://ci@vm1:2222"}, {Name: "vm2", Address: "work", Count: &none}}
 	odd.Runners.Dockerd = Dockerd{"log-driver": "local", "insecure-registries": []any{"10.0.0.0/8"}, "features": Dockerd{"buildkit": true}, "max-concurrent-uploads": 3}
 	odd.Runners.Memory, odd.Runners.CPUs = 512<<20, 0.5
+	odd.Docker = Docker{Start: "on-demand", IdleStop: Duration(90 * time.Second)}
 	for _, want := range []Config{Default(), odd} {
 		if want.Image.Packages == nil {
 			want.Image.Packages = []string{}
@@ -69,6 +71,8 @@ func TestDriverMTU(t *testing.T) {
 
 // loadErrors are settings with a mistake, each with the error after the name of its file.
 var loadErrors = []struct{ text, want string }{
+	{"docker: {start: lazy}\n", `:1: docker.start: "lazy": expected eager or on-demand`},
+	{"docker: {idleStop: 1ms}\n", ":1: docker.idleStop: 1ms: expected 0 or at least 1s"},
 	{"runners:\n  cout: 3\n", `:2: unknown key "cout" in runners: did you mean "count"?`},
 	{"colour: red\n", `:1: unknown key "colour"`},
 	{"name: a\nrunners:\n  count: three\n", ":3: runners.count: three: expected a whole number"},
