@@ -225,7 +225,7 @@ func TestClientsOfRefusedSettings(t *testing.T) {
 	})
 }
 
-// The daemons outlive the job: one that ends while the machine stops may still use them.
+// The daemons outlive the job: a job that ends while the machine stops may still use them.
 func TestUseWhileTheMachineStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(true)
