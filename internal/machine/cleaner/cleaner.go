@@ -20,7 +20,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -63,7 +62,7 @@ type cleaner struct {
 // Run cleans at each request. It returns only if that is not possible. Descriptors 3 and 4 lead to
 // the machine's init and back.
 func Run(work string, errs io.Writer) (code int) {
-	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&[]byte("cleaner\x00")[0])), 0, 0, 0) // for ps
+	process.SetName("cleaner")
 	process.KeepThreads()
 	_ = unix.SetNonblock(4, true) // an answer has a limit
 	c := &cleaner{

@@ -20,35 +20,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/machine/treetest"
 )
 
 const workFolder = home + "/actions-runner/_work"
-
-// build makes folders (with a slash at the end), files, links (a -> b) and pipes (a|).
-func build(t *testing.T, root string, entries ...string) {
-	t.Helper()
-	for _, entry := range entries {
-		name, target, link := strings.Cut(entry, " -> ")
-		path := filepath.Join(root, strings.TrimSuffix(name, "|"))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		switch {
-		case link:
-			err = os.Symlink(target, path)
-		case strings.HasSuffix(name, "|"):
-			err = unix.Mkfifo(path, 0o600)
-		case strings.HasSuffix(name, "/"):
-			err = os.MkdirAll(path, 0o755)
-		default:
-			err = os.WriteFile(path, []byte("content"), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // list returns the files and the empty folders of a folder, the latter with a slash at the end.
 func list(t *testing.T, root string) (entries []string) {
@@ -140,7 +115,7 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{t: t, job: newJob(t), left: "0"}
 	s.cleaner = &cleaner{root: t.TempDir(), proc: t.TempDir(), work: workFolder, docker: daemon{socket: newEngine(t).socket}}
-	build(t, s.root, "run/runnerctl/", "home/runner/", "root/", workFolder+"/_temp/", workFolder+"/api/api/")
+	treetest.Build(t, s.root, "run/runnerctl/", "home/runner/", "root/", workFolder+"/_temp/", workFolder+"/api/api/")
 	if err := os.Symlink(fmt.Sprintf("/proc/%d", s.job.pid), filepath.Join(s.proc, "1")); err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +211,7 @@ func TestMountsOfAJob(t *testing.T) {
 		"in the folder of an agent": {workFolder + "/api", "/canary"},
 	} {
 		s := newStage(t)
-		build(t, s.root, "canary/api/api/deep/er/file", "canary/file", workFolder+"/api/api/deep/er/own", workFolder+"/api/api/file",
+		treetest.Build(t, s.root, "canary/api/api/deep/er/file", "canary/file", workFolder+"/api/api/deep/er/own", workFolder+"/api/api/file",
 			workFolder+"/api/api/a b/own", workFolder+"/_temp/own/own")
 		s.job.runs(fmt.Sprintf("mount --bind '%[1]s%[2]s' '%[1]s%[3]s' && mount --bind '%[1]s%[2]s' '%[1]s%[3]s'", s.root, test.target, test.place))
 		if !strings.Contains(s.job.mountinfo(), "/canary") {
@@ -260,7 +235,7 @@ func TestMountsOfAJob(t *testing.T) {
 // The older mount is over the newer one.
 func TestMountThatHidesAnother(t *testing.T) {
 	s := newStage(t)
-	build(t, s.root, "canary/file", "other/", workFolder+"/api/api/deep/")
+	treetest.Build(t, s.root, "canary/file", "other/", workFolder+"/api/api/deep/")
 	s.job.runs(fmt.Sprintf("mount -t tmpfs other '%[1]s/other' && mount --bind '%[1]s/canary' '%[1]s%[2]s/api/api/deep' && mount --move '%[1]s/other' '%[1]s%[2]s/api'", s.root, workFolder))
 	if err := s.clean(); err != nil || strings.Contains(s.job.mountinfo(), s.root) {
 		t.Errorf("%v: still mounted\n%s", err, s.job.mountinfo())
@@ -274,7 +249,7 @@ func TestMountThatHidesAnother(t *testing.T) {
 func TestMountsOfAnOperator(t *testing.T) {
 	enginetest.NeedRoot(t, "a mount namespace", "unshare")
 	root := t.TempDir()
-	build(t, root, workFolder+"/api/api/cache/", workFolder+"/api/api/file", workFolder+"/api/mounted/", workFolder+"/_temp/mounted/")
+	treetest.Build(t, root, workFolder+"/api/api/cache/", workFolder+"/api/api/file", workFolder+"/api/mounted/", workFolder+"/_temp/mounted/")
 	separately(t, func() {
 		for _, place := range []string{"/api/api/cache", "/api/mounted", "/_temp/mounted"} {
 			place = root + workFolder + place
@@ -310,8 +285,8 @@ func separately(t *testing.T, act func()) {
 
 func TestLook(t *testing.T) {
 	s := newStage(t)
-	build(t, s.root, "canary/file")
-	build(t, s.proc, "7/", "8/")
+	treetest.Build(t, s.root, "canary/file")
+	treetest.Build(t, s.proc, "7/", "8/")
 	for pid, stat := range map[string]string{"7": "7 (Runner.Listener) S 1 7", "8": "8 (Runner.Worker) S 7 8"} {
 		if err := os.WriteFile(filepath.Join(s.proc, pid, "stat"), []byte(stat), 0o600); err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/machine/treetest"
 	"github.com/runnerctl/runnerctl/internal/machine/user"
 )
 
@@ -33,9 +34,9 @@ func TestEmpty(t *testing.T) {
 	} {
 		root := t.TempDir()
 		work := root + workFolder
-		build(t, root, "canary/file")
+		treetest.Build(t, root, "canary/file")
 		for _, entry := range test.entries {
-			build(t, work, strings.Replace(entry, "-> /canary", "-> "+root+"/canary", 1))
+			treetest.Build(t, work, strings.Replace(entry, "-> /canary", "-> "+root+"/canary", 1))
 		}
 		for _, name := range test.own {
 			if err := os.Lchown(filepath.Join(work, name), user.Runner, user.Runner); err != nil {
@@ -73,7 +74,7 @@ func TestWorkFolderThatIsNone(t *testing.T) {
 		"a folder of the work folder": {home + "/actions-runner/a/b", home + "/actions-runner/a -> ../../../canary/_work", true},
 	} {
 		root := t.TempDir()
-		build(t, root, "canary/_work/src/file", "canary/_work/b/src/src/file", test.entry)
+		treetest.Build(t, root, "canary/_work/src/file", "canary/_work/b/src/src/file", test.entry)
 		c := &cleaner{root: root, work: test.work}
 		err := c.empty()
 		if test.refused && (err == nil || err.Error() != test.work+" is not a folder") || !test.refused && err != nil {
@@ -91,7 +92,7 @@ func TestWorkFolderThatIsNone(t *testing.T) {
 
 func TestDeepFolders(t *testing.T) {
 	root := t.TempDir()
-	build(t, root, workFolder+"/api/api/")
+	treetest.Build(t, root, workFolder+"/api/api/")
 	at, err := os.OpenRoot(root + workFolder + "/api/api")
 	if err != nil {
 		t.Fatal(err)

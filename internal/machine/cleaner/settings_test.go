@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/machine/treetest"
 )
 
 // settled returns a machine whose image has settings of docker commands, after the first start.
@@ -20,7 +21,7 @@ func settled(t *testing.T) *cleaner {
 	t.Helper()
 	enginetest.NeedRoot(t, "a change of owners", "sh")
 	c := &cleaner{root: t.TempDir()}
-	build(t, c.root, "canary/file", "root/", home+"/.docker/config.json", home+"/.docker/cli-plugins/docker-own", home+"/.docker/link -> config.json", home+"/.docker/pipe|")
+	treetest.Build(t, c.root, "canary/file", "root/", home+"/.docker/config.json", home+"/.docker/cli-plugins/docker-own", home+"/.docker/link -> config.json", home+"/.docker/pipe|")
 	for name, mode := range map[string]fs.FileMode{"": 0o700, "config.json": 0o600, "cli-plugins": 0o755, "cli-plugins/docker-own": 0o755 | fs.ModeSetgid} {
 		place := c.path(home, clientSettings, name)
 		if err := os.Lchown(place, 1001, 1001); err != nil {
@@ -130,7 +131,7 @@ func TestForget(t *testing.T) {
 	if err := c.forget(); err != nil { // no home and no copy
 		t.Error(err)
 	}
-	build(t, c.root, "root/", home+"/.docker/config.json", crontab)
+	treetest.Build(t, c.root, "root/", home+"/.docker/config.json", crontab)
 	if err := c.forget(); err != nil { // the copy was removed
 		t.Error(err)
 	}

@@ -200,8 +200,7 @@ func Ping(socket string) (version string, ok bool) {
 		return "", false
 	}
 	defer response.Body.Close()
-	version, ok = strings.CutPrefix(response.Header.Get("Server"), "Docker/")
-	version, _, _ = strings.Cut(version, " ")
+	version, ok = Version(response)
 	return version, ok && response.StatusCode == http.StatusOK
 }
 

@@ -170,22 +170,34 @@ func ask(socket, method, path string) (*http.Response, error) {
 		return nil, err
 	}
 	_ = connection.SetDeadline(time.Now().Add(answerLimit))
-	request, err := http.NewRequest(method, "http://docker"+path, nil)
-	if err == nil {
-		request.Close = true
-		err = request.Write(connection)
-	}
-	if err != nil {
-		connection.Close()
-		return nil, err
-	}
-	response, err := http.ReadResponse(bufio.NewReader(io.LimitReader(connection, maxAnswer)), request)
+	response, err := Ask(connection, method, path, maxAnswer)
 	if err != nil {
 		connection.Close()
 		return nil, err
 	}
 	response.Body = answerBody{response.Body, connection}
 	return response, nil
+}
+
+// Ask sends a request without a body over a connection to dockerd. A job may listen there, so the
+// answer's length has a limit, in bytes.
+func Ask(connection net.Conn, method, path string, limit int64) (*http.Response, error) {
+	request, err := http.NewRequest(method, "http://docker"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Close = true
+	if err := request.Write(connection); err != nil {
+		return nil, err
+	}
+	return http.ReadResponse(bufio.NewReader(io.LimitReader(connection, limit)), request)
+}
+
+// Version returns the version of the dockerd that gave an answer.
+func Version(answer *http.Response) (version string, ok bool) {
+	version, ok = strings.CutPrefix(answer.Header.Get("Server"), "Docker/")
+	version, _, _ = strings.Cut(version, " ")
+	return version, ok
 }
 
 // answerBody closes the connection with the body.

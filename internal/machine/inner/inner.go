@@ -64,7 +64,7 @@ func Run(out io.Writer) (code int) {
 		ready: make(chan struct{}), stops: make(chan services.Stop, 4), proxied: make(chan struct{}),
 	}
 	unix.CloseOnExec(3)
-	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&[]byte("init\x00")[0])), 0, 0, 0) // for ps
+	process.SetName("init")
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
 	ignoreSignals()

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/runnerctl/runnerctl/internal/machine/treetest"
 )
 
 func TestResolvers(t *testing.T) {
@@ -49,31 +49,11 @@ func TestLeastMemory(t *testing.T) {
 	}
 }
 
-// tree makes folders (with a slash at the end), files, links (a -> b) and pipes (a|).
+// tree makes files in a new folder.
 func tree(t *testing.T, entries ...string) (root string) {
 	t.Helper()
 	root = t.TempDir()
-	for _, entry := range entries {
-		name, target, link := strings.Cut(entry, " -> ")
-		path := filepath.Join(root, strings.TrimSuffix(name, "|"))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		switch {
-		case link:
-			err = os.Symlink(target, path)
-		case strings.HasSuffix(name, "|"):
-			err = unix.Mkfifo(path, 0o600)
-		case strings.HasSuffix(name, "/"):
-			err = os.MkdirAll(path, 0o755)
-		default:
-			err = os.WriteFile(path, []byte("content"), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	treetest.Build(t, root, entries...)
 	return root
 }
 

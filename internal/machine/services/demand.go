@@ -81,7 +81,7 @@ func (m *Machine) watchUse() {
 			go m.look()
 		}
 	case resting, broken:
-		for _, service := range []*Service{m.Dockerd, m.Containerd} {
+		for _, service := range m.daemons() {
 			if service.process != nil && !service.asked.IsZero() && time.Since(service.asked) >= stopLimit {
 				_ = service.process.Signal(syscall.SIGKILL)
 			}
@@ -120,7 +120,7 @@ func (m *Machine) judgeUse(used bool) {
 
 // rest stops unused daemons one after the other: dockerd, then containerd.
 func (m *Machine) rest() {
-	for _, service := range []*Service{m.Dockerd, m.Containerd} {
+	for _, service := range m.daemons() {
 		if service.process == nil {
 			continue
 		}

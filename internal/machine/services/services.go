@@ -157,7 +157,7 @@ func New(m Machine) *Machine {
 	if m.Working == nil {
 		m.Working = func() bool { return false }
 	}
-	for _, service := range []*Service{m.Containerd, m.Dockerd} {
+	for _, service := range m.daemons() {
 		if service.LastWords == nil {
 			service.LastWords = func() string { return "" }
 		}
@@ -175,6 +175,9 @@ func (m *Machine) Snapshot() Snapshot {
 		return Snapshot{}
 	}
 }
+
+// daemons returns dockerd and containerd, in the order in which they stop.
+func (m *Machine) daemons() []*Service { return []*Service{m.Dockerd, m.Containerd} }
 
 func (m *Machine) all() []*Service {
 	all := []*Service{m.Containerd, m.Dockerd}
@@ -484,7 +487,7 @@ func (m *Machine) stopNext() (over bool) {
 	if m.verdict != nil && m.Spent() { // it is not used again
 		return true
 	}
-	order := []*Service{m.Dockerd, m.Containerd}
+	order := m.daemons()
 	if m.Agent != nil {
 		order = append([]*Service{m.Agent}, order...)
 	}

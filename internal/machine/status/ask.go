@@ -3,7 +3,6 @@
 package status
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,13 +12,13 @@ import (
 	"net/url"
 	"os"
 	"runtime"
-	"strings"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/runnerctl/runnerctl/internal/machine"
+	"github.com/runnerctl/runnerctl/internal/machine/docker"
 	"github.com/runnerctl/runnerctl/internal/machine/user"
 )
 
@@ -146,15 +145,7 @@ func (m Machine) get(path string) (body []byte, version, problem string) {
 	}
 	defer connection.Close()
 	_ = connection.SetDeadline(time.Now().Add(m.patience()))
-	request, err := http.NewRequest(http.MethodGet, "http://docker"+path, nil)
-	if err == nil {
-		request.Close = true
-		err = request.Write(connection)
-	}
-	if err != nil {
-		return nil, "", m.problem(err)
-	}
-	response, err := http.ReadResponse(bufio.NewReader(io.LimitReader(connection, maxAnswer)), request)
+	response, err := docker.Ask(connection, http.MethodGet, path, maxAnswer)
 	if err != nil {
 		return nil, "", m.problem(err)
 	}
@@ -162,8 +153,7 @@ func (m Machine) get(path string) (body []byte, version, problem string) {
 	if response.StatusCode != http.StatusOK {
 		return nil, "", "dockerd answers " + response.Status
 	}
-	version, _ = strings.CutPrefix(response.Header.Get("Server"), "Docker/")
-	version, _, _ = strings.Cut(version, " ")
+	version, _ = docker.Version(response)
 	if body, err = io.ReadAll(response.Body); err != nil {
 		return nil, "", m.problem(err)
 	}

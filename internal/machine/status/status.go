@@ -2,7 +2,7 @@
 
 // Package status reports the state of a runner from inside, for ps and inspect. It relies on
 // descriptors that were opened before any job, not on names that a job can change. It imports
-// only the machine's settings and users.
+// only the machine's settings, users and dockerd.
 package status
 
 import (
