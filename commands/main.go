@@ -46,7 +46,7 @@ func Main(args []string) int {
 	}()
 	return Run(ctx, session.Session{
 		Streams: ui.System(os.Stdin, os.Stdout, os.Stderr), Env: os.Getenv,
-		Prompt: ui.NewPrompter(os.Stdin, os.Stderr), GOOS: runtime.GOOS, Version: Version,
+		Prompt: ui.NewPrompter(os.Stdin, os.Stderr), GOOS: runtime.GOOS,
 	}, args)
 }
 
@@ -57,6 +57,7 @@ var ErrInterrupted = errors.New("interrupted")
 func Run(ctx context.Context, s session.Session, args []string) int {
 	out := &ui.Output{Writer: s.Streams.Out}
 	s.Streams.Out = out
+	s.Version = Version
 	words := newApp(s) // knows which words are flags
 	s.Color = flags.EarlyColor(words, args, s.Env)
 	s.Host, s.Hosts = flags.EarlyHost(words, args, s.Env)

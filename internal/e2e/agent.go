@@ -130,7 +130,7 @@ func (f *AgentFleet) Create(agent fleet.Agent, credential secret.Text) fleet.Run
 // Ended waits until a runner ends and returns its exit code and its log.
 func (f *AgentFleet) Ended(runner fleet.Runner) (code int, log string) {
 	f.t.Helper()
-	Eventually(f.t, time.Minute, "the runner ends", func() bool {
+	Eventually(f.t, 2*time.Minute, "the runner ends", func() bool {
 		info, err := f.API.ContainerInspect(f.t.Context(), runner.ContainerID)
 		if err != nil {
 			f.t.Fatal(err)

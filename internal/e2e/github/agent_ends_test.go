@@ -35,12 +35,12 @@ func TestAgentStartsAgainAfterCode2(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
-		runner       fleet.Runner
-		code, starts int
-	}{{hopeless, 2, 5}, {recovers, 0, 2}, {stopped, 0, 1}} {
+		runner             fleet.Runner
+		code, fewest, most int // starts
+	}{{hopeless, 2, 5, 5}, {recovers, 0, 2, 2}, {stopped, 0, 1, 2}} {
 		code, log := f.Ended(test.runner)
-		if got := strings.Count(log, "agent: Listening for Jobs"); code != test.code || got != test.starts {
-			t.Errorf("code %d after %d starts, want %d after %d:\n%s", code, got, test.code, test.starts, log)
+		if got := strings.Count(log, "agent: Listening for Jobs"); code != test.code || got < test.fewest || got > test.most {
+			t.Errorf("code %d after %d starts, want %d after %d to %d:\n%s", code, got, test.code, test.fewest, test.most, log)
 		}
 	}
 }

@@ -234,8 +234,13 @@ func showsMetrics(t *testing.T, address, name string) {
 	if told := get(t, "http://"+address+"/healthz"); told != "ok\n" {
 		t.Errorf("healthz: %q, want %q", told, "ok\n")
 	}
-	told := get(t, "http://"+address+"/metrics")
-	for _, want := range []string{`runnerctl_runners{fleet="` + name + `",state="idle"} 2`, `runnerctl_jobs_total{conclusion="success",fleet="` + name + `"} 3`, `runnerctl_github_calls_total{fleet="` + name + `",method="POST",status="201"}`} {
+	var told string
+	idle := `runnerctl_runners{fleet="` + name + `",state="idle"} 2`
+	e2e.Eventually(t, 20*time.Second, idle, func() bool { // of the last reconciliation
+		told = get(t, "http://"+address+"/metrics")
+		return strings.Contains(told, idle)
+	})
+	for _, want := range []string{`runnerctl_jobs_total{conclusion="success",fleet="` + name + `"} 3`, `runnerctl_github_calls_total{fleet="` + name + `",method="POST",status="201"}`} {
 		if !strings.Contains(told, want) {
 			t.Errorf("no %s in\n%s", want, told)
 		}

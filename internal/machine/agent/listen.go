@@ -123,16 +123,18 @@ func (a *Agent) listen() (code int) {
 		if err := a.keep(); err != nil {
 			return a.explain(err)
 		}
-		if code != codeAgain || a.stopped() {
+		if code != codeAgain {
 			break
 		}
 		if again = againCount(again, lived); again >= mostAgain {
 			break
 		}
-		a.Say(fmt.Sprintf("ended with code %d, restarting in %d s", code, againPause/time.Second))
+		if !a.stopped() {
+			a.Say(fmt.Sprintf("ended with code %d, restarting in %d s", code, againPause/time.Second))
+		}
 		select {
 		case <-a.stopping:
-			code = 0
+			code = 0 // it asked for another start, which it does not need
 		case <-time.After(againPause):
 			continue
 		}
