@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -58,7 +57,7 @@ func (m *machine) own() filters.Args {
 type contender struct {
 	name    string
 	command []string // its own program
-	ready   string   // a question of ready.pl
+	ready   string   // a question of bench/ready
 	config  container.Config
 	host    container.HostConfig
 	enter   []string
@@ -72,7 +71,7 @@ type box struct {
 
 // contenders derives both contenders from a runner that runnerctl made. The stock way gets
 // exactly the same flags, and differs only in image, program and the place of its data.
-func (m *machine) contenders(ctx context.Context, runnerID, stockImage string) (ours, theirs contender, err error) {
+func (m *machine) contenders(ctx context.Context, runnerID, ourImage, stockImage string) (ours, theirs contender, err error) {
 	info, err := m.api.ContainerInspect(ctx, runnerID)
 	if err != nil {
 		return ours, theirs, err
@@ -84,7 +83,7 @@ func (m *machine) contenders(ctx context.Context, runnerID, stockImage string) (
 	ours = contender{name: runner, ready: askDocker, enter: []string{enter}, host: *info.HostConfig}
 	ours.command = append(ours.command, append(info.Config.Entrypoint, info.Config.Cmd...)...)
 	ours.config = container.Config{
-		Image: info.Config.Image, User: info.Config.User, Env: info.Config.Env, Labels: m.labels(),
+		Image: ourImage, User: info.Config.User, Env: info.Config.Env, Labels: m.labels(),
 		StopTimeout: info.Config.StopTimeout,
 	}
 	theirs = contender{name: stock, ready: askDocker, command: theirImage.Config.Entrypoint}
@@ -112,17 +111,19 @@ const stockData = "/home/runner/.local/share/docker"
 // enter is the program that runs a command inside a runner.
 const enter = "/usr/lib/runnerctl/exec"
 
-// Questions of ready.pl. A question to a daemon that starts on demand would start it.
+// Questions of bench/ready. A question to a daemon that starts on demand would start it.
 const (
 	askDocker  = "docker"
 	askMachine = "machine"
 )
 
-// announced returns the contender's program and, in parallel to it, a script that reports when
-// it is ready.
+// readyProgram is bench/ready in the image of each contender.
+const readyProgram = "/usr/local/bin/bench-ready"
+
+// announced returns the contender's program and, in parallel to it, the one that reports when it
+// is ready.
 func (c contender) announced(look time.Duration) []string {
-	seconds := strconv.FormatFloat(look.Seconds(), 'f', -1, 64)
-	return append([]string{"/bin/sh", "-c", `perl -e "$1" "$2" "$3" & shift 3; exec "$@"`, "announced", readyScript, seconds, c.ready}, c.command...)
+	return append([]string{"/bin/sh", "-c", readyProgram + ` "$1" "$2" & shift 2; exec "$@"`, "announced", look.String(), c.ready}, c.command...)
 }
 
 // settings returns a runner's settings, and their index in its environment.

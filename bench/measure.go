@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,14 +23,14 @@ import (
 )
 
 var (
-	//go:embed inside/ready.pl
-	readyScript string
 	//go:embed inside/run
 	runScript string
 	//go:embed inside/build
 	buildScript string
 	//go:embed inside/command
 	commandScript string
+	//go:embed images/runner.Dockerfile
+	runnerDockerfile string
 	//go:embed images/stock.Dockerfile
 	stockDockerfile string
 	//go:embed images/tools.Dockerfile
@@ -65,9 +67,9 @@ type bench struct {
 	amounts   amounts
 	results   *Results
 
-	stockImage, toolsImage, trueImage string
-	ours, onDemand, theirs            contender
-	client                            *box // Docker's CLI of the contenders' version on the machine's own engine
+	runnerImage, stockImage, toolsImage, trueImage string
+	ours, onDemand, theirs                         contender
+	client                                         *box // Docker's CLI of the contenders' version on the machine's own engine
 }
 
 // parts are the measurements, in their order.
@@ -127,26 +129,47 @@ func (b *bench) alternate(round int, do func(contender) error) error {
 // images builds the runner image, the stock image and two small ones.
 func (b *bench) images(ctx context.Context) error {
 	b.say("images: the runner's, by runnerctl build")
-	if _, err := b.runnerctl(ctx, "build", "--bootstrap-base", "--progress", "plain"); err != nil {
+	built, err := b.runnerctl(ctx, "build", "--bootstrap-base", "--progress", "plain")
+	if err != nil {
+		return err
+	}
+	ready, err := buildReady(ctx)
+	if err != nil {
 		return err
 	}
 	name := func(which string) string {
 		return "runnerctl-bench/" + which + ":" + strings.TrimPrefix(b.run, "bench-")
 	}
-	b.stockImage, b.toolsImage, b.trueImage = name("stock"), name("tools"), name("true")
-	for _, one := range []struct{ tag, dockerfile string }{{b.stockImage, stockDockerfile}, {b.toolsImage, toolsDockerfile}, {b.trueImage, trueDockerfile}} {
+	b.runnerImage, b.stockImage, b.toolsImage, b.trueImage = name("runner"), name("stock"), name("tools"), name("true")
+	for _, one := range []struct{ tag, dockerfile string }{{b.runnerImage, runnerDockerfile}, {b.stockImage, stockDockerfile}, {b.toolsImage, toolsDockerfile}, {b.trueImage, trueDockerfile}} {
 		b.say("images: %s", one.tag)
 		var file bytes.Buffer
-		if err := template.Must(template.New("Dockerfile").Parse(one.dockerfile)).Execute(&file, struct{ Tools string }{b.toolsImage}); err != nil {
+		if err := template.Must(template.New("Dockerfile").Parse(one.dockerfile)).Execute(&file, struct{ Runner, Tools string }{strings.TrimSpace(built), b.toolsImage}); err != nil {
 			return err
 		}
 		fmt.Fprintf(&file, "LABEL %s=%s\n", runLabel, b.run)
 		var progress bytes.Buffer
-		if err := b.engine.Build(ctx, dockerx.Context{"Dockerfile": file.Bytes()}, dockerx.BuildOptions{Tag: one.tag, Progress: "plain", Out: &progress}); err != nil {
+		if err := b.engine.Build(ctx, dockerx.Context{"Dockerfile": file.Bytes(), "ready": ready}, dockerx.BuildOptions{Tag: one.tag, Progress: "plain", Out: &progress}); err != nil {
 			return fmt.Errorf("%w\n%s", err, progress.String())
 		}
 	}
 	return nil
+}
+
+// buildReady returns bench/ready as a program.
+func buildReady(ctx context.Context) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "ready")
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./bench/ready")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if said, err := command.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build ./bench/ready: %w\n%s", err, said)
+	}
+	return os.ReadFile(path)
 }
 
 // models has runnerctl make a runner, and derives all contenders from it.
@@ -155,7 +178,7 @@ func (b *bench) models(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if b.ours, b.theirs, err = b.contenders(ctx, model.id, b.stockImage); err != nil {
+	if b.ours, b.theirs, err = b.contenders(ctx, model.id, b.runnerImage, b.stockImage); err != nil {
 		return fmt.Errorf("inspect %s: %w", model.id, err)
 	}
 	if b.onDemand, err = b.ours.onDemand(); err != nil {
@@ -270,6 +293,11 @@ func (b *bench) starts(ctx context.Context) error {
 			b.results.Add(start1Engine, c.name, "s", took.engine.Seconds())
 			b.results.Add(start1CPU, c.name, "s", took.cpu.Seconds())
 			b.say("start of one, round %d/%d: %s %s", round+1, b.amounts.pairs1, c.name, took)
+			if c.name == runner {
+				if err := b.profile(ctx, *one, took.cpu); err != nil {
+					return err
+				}
+			}
 			if err := b.remove(ctx, one); err != nil {
 				return err
 			}

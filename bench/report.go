@@ -146,8 +146,9 @@ func (c chart) svg() ([]byte, error) {
 func (r *Results) report() ([]byte, error) {
 	return render("report", reportText, struct {
 		*Results
-		Charts []chart
-	}{r, r.charts()})
+		Charts  []chart
+		Profile []share
+	}{r, r.charts(), r.profile()})
 }
 
 func render(name, text string, view any) ([]byte, error) {

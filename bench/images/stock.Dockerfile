@@ -13,6 +13,7 @@ RUN apt-get update \
  && chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap \
  && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap \
  && mkdir -p /sys-rw /run/user/1001 /home/runner/.local/share/docker && chown -R 1001:1001 /home/runner
+COPY ready /usr/local/bin/bench-ready
 ENV HOME=/home/runner XDG_RUNTIME_DIR=/run/user/1001 DOCKER_HOST=unix:///run/user/1001/docker.sock
 USER 1001:1001
 ENTRYPOINT ["/usr/bin/tini", "--", "/usr/share/docker.io/contrib/dockerd-rootless.sh"]

@@ -18,6 +18,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/machine/canary"
 	"github.com/runnerctl/runnerctl/scripts"
 	"github.com/runnerctl/runnerctl/templates"
 )
@@ -146,14 +147,17 @@ func placeCanaries(ctx context.Context, engine *dockerx.Engine, pair Pair, given
 	given["neighbour"], given["gateway"] = own.String(), gateway.String()
 	given["token"], given["outer"] = "canary-"+rand.Text(), "canary-"+rand.Text()
 	given["file"], given["outerfile"] = "/root/"+given["token"], "/run/user/1001/"+given["outer"]
-	inside, err := PlaceCanary(pair.Neighbour, given["token"], given["file"], func(command dockerx.Command) (int, error) {
+	if err := copyProgram(ctx, engine, pair.Neighbour); err != nil {
+		return nil, fmt.Errorf("runner %s: copy a canary into its machine: %w", pair.Neighbour.Name, err)
+	}
+	inside, err := PlaceCanary(pair.Neighbour, programInside, given["token"], given["file"], func(command dockerx.Command) (int, error) {
 		command.Root = true
 		return engine.Exec(ctx, pair.Neighbour, command)
 	})
 	if err != nil {
 		return nil, err
 	}
-	around, err := PlaceCanary(pair.Tried, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
+	around, err := PlaceCanary(pair.Tried, canary.Program, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
 		return engine.ExecOuter(ctx, pair.Tried, command)
 	})
 	if err != nil {
@@ -176,25 +180,42 @@ func placeCanaries(ctx context.Context, engine *dockerx.Engine, pair Pair, given
 	}, nil
 }
 
-// Canary is a running scripts/escape/canary, which an attacker must not reach.
+// programInside is the place of the canary's program in a machine, whose jobs have no such program.
+const programInside = "/usr/local/bin/canary"
+
+// copyProgram copies the canary's program from a runner's outer tree into its machine.
+func copyProgram(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner) error {
+	reader, writer := io.Pipe()
+	go func() {
+		_, err := engine.ExecOuter(ctx, runner, dockerx.Command{Args: []string{"cat", canary.Program}, Stdout: writer, Stderr: io.Discard})
+		_ = writer.CloseWithError(err) // never fails
+	}()
+	errs := &dockerx.Head{Limit: 1 << 16}
+	code, err := engine.Exec(ctx, runner, dockerx.Command{
+		Args: []string{"sh", "-euc", `cat >"$1"; [ -s "$1" ]; chmod 755 "$1"`, "copy", programInside}, Root: true, Stdin: reader, Stdout: errs, Stderr: errs,
+	})
+	_ = reader.Close()
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(errs.String()))
+	}
+	return err
+}
+
+// Canary is a running target that an attacker must not reach.
 type Canary struct {
 	runner              string
 	Port, Loopback, SHM string
 	ended               <-chan error
 }
 
-// PlaceCanary starts a canary whose replies contain token and that writes file. start runs a
-// command in the runner until it ends.
-func PlaceCanary(runner fleet.Runner, token, file string, start func(dockerx.Command) (int, error)) (Canary, error) {
-	text, err := scripts.Escape.ReadFile("escape/canary")
-	if err != nil {
-		return Canary{}, err
-	}
+// PlaceCanary starts a canary, whose answers are token and which writes file. start runs a command
+// of the program in the runner until it ends.
+func PlaceCanary(runner fleet.Runner, program, token, file string, start func(dockerx.Command) (int, error)) (Canary, error) {
 	forever, _ := io.Pipe()
 	ended := make(chan error, 1)
 	one := Canary{runner: runner.Name, ended: ended}
 	line, err := firstSaid(canaryLimit, func(out io.Writer) error {
-		code, err := start(dockerx.Command{Args: []string{"env", "CANARY=" + token, "perl", "-e", string(text), token, file}, Stdin: forever, Stdout: out, Stderr: out})
+		code, err := start(dockerx.Command{Args: []string{"env", "CANARY=" + token, program, canary.Argument, token, file}, Stdin: forever, Stdout: out, Stderr: out})
 		if err == nil {
 			err = fmt.Errorf("exit code %d", code)
 		}

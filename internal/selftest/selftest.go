@@ -23,6 +23,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/machine/canary"
 	"github.com/runnerctl/runnerctl/scripts"
 )
 
@@ -275,15 +276,11 @@ func RunScript(ctx context.Context, engine *dockerx.Engine, pair Pair, script Sc
 	return step, nil
 }
 
-// listenInNeighbour starts scripts/deep/neighbour and returns its port. The listener ends with
-// its runner.
+// listenInNeighbour starts a counter in a runner's outer tree and returns its port. The counter
+// ends with its runner.
 func listenInNeighbour(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner) (port string, err error) {
-	text, err := scripts.Deep.ReadFile("deep/neighbour")
-	if err != nil {
-		return "", err
-	}
 	port, err = firstSaid(canaryLimit, func(out io.Writer) error {
-		_, err := engine.ExecOuter(ctx, runner, dockerx.Command{Args: []string{"perl", "-e", string(text)}, Stdout: out, Stderr: out})
+		_, err := engine.ExecOuter(ctx, runner, dockerx.Command{Args: []string{canary.Program, canary.Counter}, Stdout: out, Stderr: out})
 		return err
 	})
 	if err != nil {

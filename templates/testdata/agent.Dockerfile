@@ -39,28 +39,34 @@ COPY image/runc /usr/lib/runnerctl/containerd/
 RUN chmod 0755 /usr/lib/runnerctl/* /usr/lib/runnerctl/containerd/* && mkdir -p /var/lib/docker /var/lib/containers /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
  && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe
 
-FROM debian:trixie-slim
+# The outer tree has no package manager and no interpreter but sh.
+FROM debian:trixie-slim AS outer
 ENV DEBIAN_FRONTEND=noninteractive
+COPY image/outer-tree /usr/lib/runnerctl/
 RUN apt-get update --error-on=any \
  && apt-get install -y --no-install-recommends \
       libcap2-bin \
       passt \
       slirp4netns \
       uidmap \
- && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /var/log/*.log /var/log/apt \
  && useradd --uid 1001 --user-group --no-create-home --home-dir /run/user/1001 --shell /bin/sh runner \
- && echo 'runner:100000:65536' >/etc/subuid && cp /etc/subuid /etc/subgid \
- && find / -xdev -type f -perm /6000 -exec chmod ug-s {} + \
- && getcap -r / 2>/dev/null | cut -d' ' -f1 | xargs -r -n1 setcap -r \
- && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap \
- && mkdir -p /rootfs /sys-rw /run/user/1001 && install -d -o 1001 -g 1001 /var/lib/runnerctl
-COPY image/shift-owners image/assert /usr/lib/runnerctl/
+ && /usr/lib/runnerctl/outer-tree /tree coreutils dash findutils grep libcap2-bin passt slirp4netns uidmap \
+ && echo 'runner:100000:65536' >/tree/etc/subuid && cp /tree/etc/subuid /tree/etc/subgid \
+ && find /tree -type f -perm /6000 -exec chmod ug-s {} + \
+ && mkdir -p /tree/rootfs /tree/sys-rw /tree/run/user/1001 /tree/usr/lib/runnerctl && install -d -o 1001 -g 1001 /tree/var/lib/runnerctl
+COPY image/shift-owners image/assert /tree/usr/lib/runnerctl/
+RUN chmod 0755 /tree/usr/lib/runnerctl/* && for name in exec status wait-ready; do ln -s machine /tree/usr/lib/runnerctl/$name; done
+
+FROM scratch
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+COPY --from=outer /tree /
+RUN getcap -r / 2>/dev/null | cut -d' ' -f1 | xargs -r -n1 setcap -r \
+ && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap
+RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 100000
+# A new runtime changes only the last layers. Its mode is right if runnerctl sends the file.
 ARG TARGETARCH
 COPY machine-$TARGETARCH /usr/lib/runnerctl/machine
-# Clients of the machine's init have names of their own. A mode that is right already is not
-# changed: that would copy the program into this layer too.
-RUN find /usr/lib/runnerctl -type f ! -perm 0755 -exec chmod 0755 {} + && for name in exec status wait-ready; do ln -s machine /usr/lib/runnerctl/$name; done
-RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 100000
+RUN [ -x /usr/lib/runnerctl/machine ] || chmod 0755 /usr/lib/runnerctl/machine
 RUN /usr/lib/runnerctl/assert 100000 65536
 LABEL org.opencontainers.image.version="1.0"
 ENV XDG_RUNTIME_DIR=/run/user/1001

@@ -431,7 +431,7 @@ func faultsOfTheImage(t *testing.T) {
 	})
 	t.Run("another file is setuid", func(t *testing.T) {
 		setuid := "runnerctl-test/fault:setuid"
-		if err := e2e.BuildImage(t, api, setuid, "FROM "+tag+"\nUSER root\nRUN chmod u+s /usr/bin/mount\nUSER 1001:1001\n"); err != nil {
+		if err := e2e.BuildImage(t, api, setuid, "FROM "+tag+"\nUSER root\nRUN chmod u+s /usr/bin/cat\nUSER 1001:1001\n"); err != nil {
 			t.Fatal(err)
 		}
 		checked(t, "a setuid file in the outer tree of an image", before, "--image", setuid)
@@ -484,7 +484,7 @@ func cured(t *testing.T, api *client.Client, before []string, image string, in d
 
 func overlappingRanges(t *testing.T, hand byHand, tag string, before []string) {
 	overlap := "runnerctl-test/fault:overlap"
-	if err := e2e.BuildImage(t, hand.api, overlap, "FROM "+tag+"\nUSER root\nRUN echo runner:150000:65536 >>/etc/subuid\nUSER 1001:1001\n"); err != nil {
+	if err := e2e.BuildImage(t, hand.api, overlap, "FROM debian:trixie-slim AS tools\nFROM "+tag+"\nUSER root\nCOPY --from=tools /usr/bin/unshare /usr/bin/\nRUN echo runner:150000:65536 >>/etc/subuid\nUSER 1001:1001\n"); err != nil {
 		t.Fatal(err)
 	}
 	remedy := checked(t, "two subordinate ranges that overlap, in an image", before, "--image", overlap)
@@ -504,7 +504,7 @@ func overlappingRanges(t *testing.T, hand byHand, tag string, before []string) {
 // refusedByTheBuild builds images that end with the same assertion as the runner image.
 func refusedByTheBuild(t *testing.T, api *client.Client, tag string) {
 	for _, fault := range []struct{ name, change string }{
-		{"a setuid file in the outer tree", "chmod u+s /usr/bin/mount"},
+		{"a setuid file in the outer tree", "chmod u+s /usr/bin/cat"},
 		{"the same subordinate range twice, in the outer tree", "echo runner:100000:65536 >>/etc/subuid"},
 	} {
 		err := e2e.BuildImage(t, api, "runnerctl-test/fault:refused", "FROM "+tag+"\nUSER root\nRUN "+fault.change+"\nRUN /usr/lib/runnerctl/assert 100000\n")

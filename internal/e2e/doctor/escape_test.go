@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -28,9 +29,10 @@ import (
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/e2e"
 	"github.com/runnerctl/runnerctl/internal/enginetest"
+	"github.com/runnerctl/runnerctl/internal/machine/canary"
+	"github.com/runnerctl/runnerctl/internal/machine/embedded"
 	"github.com/runnerctl/runnerctl/internal/selftest"
 	"github.com/runnerctl/runnerctl/internal/session"
-	"github.com/runnerctl/runnerctl/scripts"
 	"github.com/runnerctl/runnerctl/templates"
 )
 
@@ -63,7 +65,7 @@ func TestEveryAttemptCanSucceed(t *testing.T) {
 	defer engine.Close()
 	given["outer"] = "canary-" + rand.Text()
 	given["outerfile"] = "/run/user/1001/" + given["outer"]
-	around, err := selftest.PlaceCanary(runner, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
+	around, err := selftest.PlaceCanary(runner, canary.Program, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
 		return engine.ExecOuter(t.Context(), runner, command)
 	})
 	if err != nil {
@@ -223,16 +225,16 @@ func escapeArchive(t *testing.T) io.Reader {
 // hostCanary places the targets of the attempts in the private engine's own namespaces.
 func hostCanary(t *testing.T, engine *enginetest.Engine) map[string]string {
 	t.Helper()
-	text, err := scripts.Escape.ReadFile("escape/canary")
-	if err != nil {
-		t.Fatal(err)
-	}
 	token := "canary-" + rand.Text()
 	config := &container.Config{
 		Image: weakenedImage, User: "0:0", Env: []string{"CANARY=" + token}, OpenStdin: true,
-		Entrypoint: []string{"perl", "-e", string(text), token, "/root/" + token}, Cmd: []string{},
+		Entrypoint: []string{"/canary", canary.Argument, token, "/root/" + token}, Cmd: []string{},
 	}
-	host := &container.HostConfig{NetworkMode: "host", IpcMode: "host"}
+	program := e2e.InRepository("internal/machine/embedded/programs/" + embedded.Prefix + runtime.GOARCH)
+	host := &container.HostConfig{
+		NetworkMode: "host", IpcMode: "host",
+		Mounts: []mount.Mount{{Type: mount.TypeBind, Source: program, Target: "/canary", ReadOnly: true}},
+	}
 	made, err := engine.API.ContainerCreate(t.Context(), config, host, nil, nil, "canary")
 	if err != nil {
 		t.Fatal(err)

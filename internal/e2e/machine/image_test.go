@@ -51,13 +51,13 @@ func TestAssertRefusesUnsafeTrees(t *testing.T) {
 	tag := e2e.RunnerImage(t)
 	for name, test := range map[string]struct{ change, want string }{
 		"untouched":   {"true", ""},
-		"setuid":      {"chmod u+s /usr/bin/mount", "setuid or setgid files in the outer tree: /usr/bin/mount"},
-		"setgid":      {"chmod g+s /usr/bin/mount", "setuid or setgid files in the outer tree: /usr/bin/mount"},
-		"capability":  {"setcap cap_net_raw+ep /usr/bin/nsenter", "file capabilities in the outer tree: /usr/bin/newgidmap"},
+		"setuid":      {"chmod u+s /usr/bin/cat", "setuid or setgid files in the outer tree: /usr/bin/cat"},
+		"setgid":      {"chmod g+s /usr/bin/cat", "setuid or setgid files in the outer tree: /usr/bin/cat"},
+		"capability":  {"setcap cap_net_raw+ep /usr/bin/cat", "file capabilities in the outer tree: /usr/bin/newgidmap"},
 		"newuidmap":   {"setcap -r /usr/bin/newuidmap", "file capabilities in the outer tree: /usr/bin/newgidmap"},
 		"two ranges":  {"echo runner:100000:65536 >>/etc/subuid", "/etc/subuid must hold one line"},
 		"alien owner": {"chown 5:5 /rootfs/etc/hostname", "owners that the map does not cover: /rootfs/etc/hostname"},
-		"other uid":   {"usermod -u 1005 runner", "has uid 1005, not 1001"},
+		"other uid":   {"grep -v ^runner: /etc/passwd >/passwd; echo runner:x:1005:1001::/:/bin/sh >>/passwd; cat /passwd >/etc/passwd", "has uid 1005, not 1001"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dockerfile := "FROM " + tag + "\nUSER root\nRUN " + test.change + "\nRUN /usr/lib/runnerctl/assert 100000\n"

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/runnerctl/runnerctl/internal/machine/canary"
 	"github.com/runnerctl/runnerctl/internal/machine/cleaner"
 	"github.com/runnerctl/runnerctl/internal/machine/control"
 	"github.com/runnerctl/runnerctl/internal/machine/docker"
@@ -72,6 +73,10 @@ func runPart(arguments []string) (code int) {
 		if len(arguments) == 2 {
 			return cleaner.Run(arguments[1], os.Stderr)
 		}
+	case canary.Argument:
+		return canary.Run(arguments[1:], os.Stdin, os.Stdout, os.Stderr)
+	case canary.Counter:
+		return canary.Count(os.Stdout, os.Stderr)
 	case outer.TryNothing:
 		return 0
 	case outer.TryProc:
