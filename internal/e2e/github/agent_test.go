@@ -61,7 +61,9 @@ func TestAgentByJIT(t *testing.T) {
 func TestAgentIsStoppedFirst(t *testing.T) {
 	f := e2e.NewAgentFleet(t, nil)
 	idle := f.Create(e2e.JITAgent, e2e.JITConfig(t, idleAgent))
-	f.Ready(idle)
+	e2e.Eventually(t, time.Minute, "the agent listens", func() bool {
+		return strings.Contains(e2e.ContainerLog(t, f.API, idle.ContainerID), "agent: Listening for Jobs")
+	})
 	begun := time.Now()
 	if err := f.API.ContainerStop(t.Context(), idle.ContainerID, container.StopOptions{}); err != nil {
 		t.Fatal(err)
@@ -73,7 +75,9 @@ func TestAgentIsStoppedFirst(t *testing.T) {
 	busy := f.Create(e2e.JITAgent, e2e.JITConfig(t, `trap 'echo stopped; exit 1' INT; echo job begins
 		bash -c 'sleep 6; curl -fsS --unix-socket /run/docker.sock http://docker/_ping && echo " from the daemon"'
 		forever`))
-	f.Ready(busy)
+	e2e.Eventually(t, time.Minute, "the job begins", func() bool {
+		return strings.Contains(e2e.ContainerLog(t, f.API, busy.ContainerID), "agent: job begins")
+	})
 	if err := f.API.ContainerStop(t.Context(), busy.ContainerID, container.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}

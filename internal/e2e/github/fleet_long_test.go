@@ -86,7 +86,7 @@ func onlineAfter(github *ghsim.Server, began time.Time) (after []time.Duration) 
 // Docker.
 func TestDaemonIsLate(t *testing.T) {
 	api, github, name := e2e.WithGitHub(t, ghsim.Options{}, "acme/api")
-	e2e.WriteSettings(t, github, "acme/api", fmt.Sprintf("image:\n  agent: {archive: %s}\n  dockerfile: |\n    %s", agenttest.Archive(t), lateDaemon))
+	e2e.WriteSettings(t, github, "acme/api", fmt.Sprintf("docker: {start: eager}\nimage:\n  agent: {archive: %s}\n  dockerfile: |\n    %s", agenttest.Archive(t), lateDaemon))
 	job := e2e.Queue(t, github, "docker version --format 'daemon {{.Server.Version}}' && until [ -e ~/go ]; do sleep 0.2; done")
 	e2e.Must(t, e2e.Up(name)...)
 	runner := e2e.List(t, name)[0]

@@ -212,6 +212,10 @@ func (m *machineInit) assemble() error {
 		if daemons.Listener, err = docker.Listen(kept, user.Group("/", "docker")); err != nil {
 			return err
 		}
+		// Hooks read it.
+		if err := os.WriteFile(stateFolder+"/on-demand", nil, 0o644); err != nil { //nolint:gosec // jobs may read it
+			return err
+		}
 		whole.Demand, whole.Socket, whole.IdleStop = daemons.Listener, daemons.Listener, time.Duration(settings.IdleStop)*time.Second
 	}
 	if whole.Containerd, whole.Dockerd, err = daemons.Services(); err != nil {

@@ -14,6 +14,13 @@ run_all() {
 	done
 }
 
+# wake_docker starts a daemon that starts on demand. The job does not wait: its first docker command
+# does, or gets the daemon's last words.
+wake_docker() {
+	/usr/bin/env -i /usr/bin/curl -q -s --max-time 60 --unix-socket /run/docker.sock http://docker/_ping </dev/null >/dev/null 2>&1 &
+	disown
+}
+
 # await_docker waits for the machine's own daemon, even if the job uses another one. A daemon
 # that starts on demand starts now. If it can't, the machine answers with its last words.
 await_docker() {
