@@ -53,7 +53,7 @@ func TestAssertRefusesUnsafeTrees(t *testing.T) {
 		"untouched":   {"true", ""},
 		"setuid":      {"chmod u+s /usr/bin/cat", "setuid or setgid files in the outer tree: /usr/bin/cat"},
 		"setgid":      {"chmod g+s /usr/bin/cat", "setuid or setgid files in the outer tree: /usr/bin/cat"},
-		"capability":  {"setcap cap_net_raw+ep /usr/bin/cat", "file capabilities in the outer tree: /usr/bin/newgidmap"},
+		"capability":  {"setcap cap_net_raw+ep /usr/bin/cat", "file capabilities in the outer tree: /usr/bin/cat cap_net_raw=ep"},
 		"newuidmap":   {"setcap -r /usr/bin/newuidmap", "file capabilities in the outer tree: /usr/bin/newgidmap"},
 		"two ranges":  {"echo runner:100000:65536 >>/etc/subuid", "/etc/subuid must hold one line"},
 		"alien owner": {"chown 5:5 /rootfs/etc/hostname", "owners that the map does not cover: /rootfs/etc/hostname"},

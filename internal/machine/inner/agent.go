@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -51,9 +52,25 @@ func (m *machineInit) agentService() (*services.Service, error) {
 		go func() {
 			defer close(running.done)
 			running.code = m.agent.Run()
+			for _, lost := range missing("/", essentials) {
+				m.log.Say("start", "a job removed "+lost)
+			}
 		}()
 		return running, nil
 	}}, nil
+}
+
+// essentials are files without which jobs fail. The record of a runner has its last lines of log.
+var essentials = []string{hooks + "/job-started.sh", hooks + "/job-completed.sh", "/bin/bash"}
+
+// missing returns the files that a folder does not have.
+func missing(root string, files []string) (lost []string) {
+	for _, file := range files {
+		if _, err := os.Stat(filepath.Join(root, file)); errors.Is(err, os.ErrNotExist) {
+			lost = append(lost, file)
+		}
+	}
+	return lost
 }
 
 // agentProcess is the agent in the form of a process.
