@@ -120,7 +120,7 @@ const (
 // readyProgram is bench/ready in the image of each contender.
 const readyProgram = "/usr/local/bin/bench-ready"
 
-// announced returns the contender's program and, in parallel to it, the one that reports when it
+// announced returns the contender's program and, in parallel to it, a program that reports when it
 // is ready.
 func (c contender) announced(look time.Duration) []string {
 	return append([]string{"/bin/sh", "-c", readyProgram + ` "$1" "$2" & shift 2; exec "$@"`, "announced", look.String(), c.ready}, c.command...)

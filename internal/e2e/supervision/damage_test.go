@@ -12,7 +12,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
-// The record of a runner that its job damaged names what the job lost.
+// The record of a runner that its job damaged names the damage.
 func TestRecordsAfterDamage(t *testing.T) {
 	api, github, name := e2e.WithGitHub(t, ghsim.Options{SessionTimeout: 5 * time.Second, PollTimeout: 2 * time.Second, JobLock: 5 * time.Second}, "acme/api", "runners: {count: 2}")
 	s := supervise(t, api, github, name)
