@@ -4,6 +4,8 @@ package doctor
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -284,7 +286,7 @@ func TestEachFaultIsNamed(t *testing.T) {
 
 func faultsOfTheContainer(t *testing.T) {
 	api := e2e.Engine(t)
-	e2e.RunnerImage(t)
+	unsharing := withUnshare(t, api, e2e.RunnerImage(t), "true")
 	name := e2e.NewFleet(t, api)
 	e2e.Must(t, e2e.Up(name)...)
 	neighbour := e2e.List(t, name)[0]
@@ -296,7 +298,7 @@ func faultsOfTheContainer(t *testing.T) {
 	pair := selftest.Pair{Tried: healthy, Neighbour: neighbour}
 
 	t.Run("a flag is missing", func(t *testing.T) { faultsOfFlags(t, hand) })
-	t.Run("no further user namespace is allowed", func(t *testing.T) { namespacesUsedUp(t, hand) })
+	t.Run("no further user namespace is allowed", func(t *testing.T) { namespacesUsedUp(t, hand, unsharing) })
 	e2e.Step(t, "the MTU is too large for the way out", func(t *testing.T) {
 		asRoot(t, hand, healthy, "ip link set tap0 mtu 1400")
 		named(t, "an outbound MTU that is smaller than the inner bridge's", hand.steps(t, pair, "run", "mtu"))
@@ -331,6 +333,18 @@ func faultsOfTheContainer(t *testing.T) {
 		}
 		named(t, "inner addresses that are the outer network's", hand.steps(t, selftest.Pair{Tried: runner, Neighbour: neighbour}, "run", "mtu"))
 	})
+}
+
+// withUnshare makes a runner image whose outer tree has the program unshare and a change.
+func withUnshare(t *testing.T, api *client.Client, tag, change string) (image string) {
+	t.Helper()
+	sum := sha256.Sum256([]byte(change))
+	image = "runnerctl-test/unshare:" + hex.EncodeToString(sum[:])[:12]
+	dockerfile := "FROM debian:trixie-slim AS tools\nFROM " + tag + "\nUSER root\nCOPY --from=tools /usr/bin/unshare /usr/bin/\nRUN " + change + "\nUSER 1001:1001\n"
+	if err := e2e.BuildImage(t, api, image, dockerfile); err != nil {
+		t.Fatal(err)
+	}
+	return image
 }
 
 // asRoot runs a script in a runner as its root.
@@ -374,10 +388,10 @@ func faultsOfFlags(t *testing.T, hand byHand) {
 }
 
 // namespacesUsedUp starts a runner in a user namespace in which no further one may be made.
-func namespacesUsedUp(t *testing.T, hand byHand) {
+func namespacesUsedUp(t *testing.T, hand byHand, unsharing string) {
 	nested := func(limit, then string) string {
 		_, said := hand.start(t, func(config *container.Config, _ *container.HostConfig) {
-			config.Entrypoint = []string{"unshare", "--user", "--map-root-user", "sh", "-c", "echo " + limit + " >/proc/sys/user/max_user_namespaces; " + then}
+			config.Image, config.Entrypoint = unsharing, []string{"unshare", "--user", "--map-root-user", "sh", "-c", "echo " + limit + " >/proc/sys/user/max_user_namespaces; " + then}
 		})
 		return said
 	}
@@ -483,10 +497,7 @@ func cured(t *testing.T, api *client.Client, before []string, image string, in d
 }
 
 func overlappingRanges(t *testing.T, hand byHand, tag string, before []string) {
-	overlap := "runnerctl-test/fault:overlap"
-	if err := e2e.BuildImage(t, hand.api, overlap, "FROM debian:trixie-slim AS tools\nFROM "+tag+"\nUSER root\nCOPY --from=tools /usr/bin/unshare /usr/bin/\nRUN echo runner:150000:65536 >>/etc/subuid\nUSER 1001:1001\n"); err != nil {
-		t.Fatal(err)
-	}
+	overlap := withUnshare(t, hand.api, tag, "echo runner:150000:65536 >>/etc/subuid")
 	remedy := checked(t, "two subordinate ranges that overlap, in an image", before, "--image", overlap)
 	cured(t, hand.api, before, overlap, dockerfileLine{remedy.Text, "one line each: ", " >/etc/subuid"})
 	newuidmap := func(more string) string {
