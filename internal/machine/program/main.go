@@ -18,6 +18,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/machine/canary"
 	"github.com/runnerctl/runnerctl/internal/machine/cleaner"
 	"github.com/runnerctl/runnerctl/internal/machine/control"
+	"github.com/runnerctl/runnerctl/internal/machine/dial"
 	"github.com/runnerctl/runnerctl/internal/machine/docker"
 	"github.com/runnerctl/runnerctl/internal/machine/inner"
 	"github.com/runnerctl/runnerctl/internal/machine/outer"
@@ -77,6 +78,10 @@ func runPart(arguments []string) (code int) {
 		return canary.Run(arguments[1:], os.Stdin, os.Stdout, os.Stderr)
 	case canary.Counter:
 		return canary.Count(os.Stdout, os.Stderr)
+	case dial.Listens:
+		return dial.RunListens(arguments[1:])
+	case dial.Resolver:
+		return dial.RunResolver(arguments[1:])
 	case outer.TryNothing:
 		return 0
 	case outer.TryProc:
