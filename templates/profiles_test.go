@@ -13,8 +13,8 @@ import (
 // sizes of the profiles' images unpacked, measured by hand with debian:trixie-slim and the
 // distribution's buildx; of hosted it is apt's own reckoning.
 var sizes = map[Profile]string{
-	Minimal:  "729 MB",
-	Standard: "758 MB",
+	Minimal:  "631 MB",
+	Standard: "659 MB",
 	Hosted:   "3.35 GB: 947 packages, 769 MB to fetch",
 }
 
