@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/runnerctl/runnerctl/dockerx"
+	"github.com/runnerctl/runnerctl/internal/machine/dial"
 )
 
 // WriteProbe writes the same answers as the engine's probe script (dockerx/probe.go). machine
@@ -75,11 +75,7 @@ func reachable(address string) bool {
 	if !found || err != nil {
 		seconds = 1
 	}
-	connection, err := net.DialTimeout("tcp", place, time.Duration(seconds)*time.Second) //nolint:gosec // this program was started to try it
-	if err == nil {
-		_ = connection.Close()
-	}
-	return err == nil
+	return dial.Listens(place, time.Duration(seconds)*time.Second)
 }
 
 // resolvers lists the DNS servers of resolv.conf, and which of them answer.
@@ -98,7 +94,7 @@ func resolvers() string {
 		}
 		fmt.Fprintln(&servers, "server", fields[1])
 		asking.Go(func() {
-			if answersDNS(fields[1]) {
+			if dial.Resolver(fields[1]) {
 				mu.Lock()
 				defer mu.Unlock()
 				fmt.Fprintln(&answers, "answers", fields[1])
@@ -107,22 +103,6 @@ func resolvers() string {
 	}
 	asking.Wait()
 	return servers.String() + answers.String()
-}
-
-// answersDNS asks a server for the name servers of the DNS root; any answer will do.
-func answersDNS(server string) bool {
-	const limit = 2 * time.Second
-	connection, err := net.DialTimeout("udp", net.JoinHostPort(server, "53"), limit) //nolint:gosec // from its own resolv.conf
-	if err != nil {
-		return false
-	}
-	defer func() { _ = connection.Close() }()
-	_ = connection.SetDeadline(time.Now().Add(limit))
-	if _, err := connection.Write([]byte("\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01")); err != nil {
-		return false
-	}
-	_, err = connection.Read(make([]byte, 512))
-	return err == nil
 }
 
 func tellContent(w io.Writer, name string, content []byte) {

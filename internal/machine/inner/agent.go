@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -52,8 +51,10 @@ func (m *machineInit) agentService() (*services.Service, error) {
 		go func() {
 			defer close(running.done)
 			running.code = m.agent.Run()
-			for _, lost := range missing("/", essentials) {
-				m.log.Say("start", "a job removed "+lost)
+			for _, file := range essentials {
+				if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+					m.log.Say("start", "a job removed "+file)
+				}
 			}
 		}()
 		return running, nil
@@ -62,16 +63,6 @@ func (m *machineInit) agentService() (*services.Service, error) {
 
 // essentials are files without which jobs fail. The record of a runner has its last lines of log.
 var essentials = []string{hooks + "/job-started.sh", hooks + "/job-completed.sh", "/bin/bash"}
-
-// missing returns the files that a folder does not have.
-func missing(root string, files []string) (lost []string) {
-	for _, file := range files {
-		if _, err := os.Stat(filepath.Join(root, file)); errors.Is(err, os.ErrNotExist) {
-			lost = append(lost, file)
-		}
-	}
-	return lost
-}
 
 // agentProcess is the agent in the form of a process.
 type agentProcess struct {

@@ -78,9 +78,9 @@ func runPart(arguments []string) (code int) {
 		return canary.Run(arguments[1:], os.Stdin, os.Stdout, os.Stderr)
 	case canary.Counter:
 		return canary.Count(os.Stdout, os.Stderr)
-	case dial.Listens:
+	case dial.ListensArgument:
 		return dial.RunListens(arguments[1:])
-	case dial.Resolver:
+	case dial.ResolverArgument:
 		return dial.RunResolver(arguments[1:])
 	case outer.TryNothing:
 		return 0
