@@ -49,7 +49,7 @@ LONGEST := ./internal/e2e/workflows ./internal/e2e/supervision ./internal/e2e/co
 GO_TEST = $(WITH_DOCKER) go test -count=1 -timeout 90m -tags '$(TAGS)'
 
 test test-long: FOR := --tests
-test: export CHAOS_FOR := 1m
+test: export CHAOS_FOR := 30s
 test-long: export CHAOS_FOR := 2m
 test-long: TAGS := long
 test: ## all tests except the long ones, on a real engine

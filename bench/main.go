@@ -169,11 +169,11 @@ func ownVersion(ctx context.Context, runnerctl func(context.Context, ...string) 
 	if err != nil {
 		return "", err
 	}
-	var told struct{ Version string }
-	if err := json.Unmarshal([]byte(text), &told); err != nil {
+	var server struct{ Version string }
+	if err := json.Unmarshal([]byte(text), &server); err != nil {
 		return "", fmt.Errorf("runnerctl version: %w", err)
 	}
-	return told.Version, nil
+	return server.Version, nil
 }
 
 const program = "bin/runnerctl"

@@ -54,7 +54,7 @@ func TestRecipes(t *testing.T) {
 	}
 	tests := e2e.TestNames(t)
 	for _, name := range named {
-		if !tests[string(name)] {
+		if _, there := tests[string(name)]; !there {
 			t.Errorf("there is no test %s", name)
 		}
 	}

@@ -193,16 +193,16 @@ func (e *Engine) Build(ctx context.Context, files Context, options BuildOptions)
 		defer close(shown)
 		_, _ = display.UpdateFrom(context.WithoutCancel(ctx), statuses) // the stream holds the outcome
 	}()
-	told := buildLog{}
+	log := buildLog{}
 	err = readBuild(response.Body, func(status *bkclient.SolveStatus) {
-		told.add(status)
+		log.add(status)
 		statuses <- status
 	})
 	close(statuses)
 	<-shown
 	var failure *jsonmessage.JSONError
 	if errors.As(err, &failure) {
-		failed := told.failed(failure.Message)
+		failed := log.failed(failure.Message)
 		return &BuildError{Object: "image " + options.Tag, Problem: stepProblem(failed.name, failure.Message), Lines: failed.output.lines()}
 	}
 	if err != nil {

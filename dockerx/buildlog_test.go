@@ -28,18 +28,18 @@ func TestBuildLogTellsTheStepThatFailed(t *testing.T) {
 		"cancelled after":  append(slices.Clone(failed), cancelled),
 		"cancelled before": append([]*bkclient.SolveStatus{cancelled}, failed...),
 	} {
-		told := buildLog{}
+		log := buildLog{}
 		for _, one := range order {
-			told.add(one)
+			log.add(one)
 		}
-		step := told.failed("failed to solve: " + cause)
+		step := log.failed("failed to solve: " + cause)
 		if got, want := strings.Join(step.output.lines(), "|"), "(Reading ... 100%|E: Unable to locate package x"; got != want {
 			t.Errorf("%s: output %q, want %q", name, got, want)
 		}
 		if got, want := stepProblem(step.name, "failed to solve: "+cause), "[world 4/9] RUN apt-get install x: exit code: 100"; got != want {
 			t.Errorf("%s: problem %q, want %q", name, got, want)
 		}
-		if got := told.failed("failed to read the Dockerfile"); got.name != "" || got.output.lines() != nil {
+		if got := log.failed("failed to read the Dockerfile"); got.name != "" || got.output.lines() != nil {
 			t.Errorf("%s: got %+v, want no step", name, got)
 		}
 	}

@@ -47,9 +47,9 @@ func listen[T any](ctx context.Context, e *Engine, selected filters.Args, read f
 		return nil, err
 	}
 	messages, failed := e.api.Events(ctx, events.ListOptions{Since: since.Format(time.RFC3339Nano), Filters: selected})
-	told := make(chan T, 16)
+	changes := make(chan T, 16)
 	go func() {
-		defer close(told)
+		defer close(changes)
 		for {
 			select {
 			case <-failed: //nolint:errcheck // ctx ended, or the stream did: the caller subscribes again
@@ -58,10 +58,10 @@ func listen[T any](ctx context.Context, e *Engine, selected filters.Args, read f
 				select {
 				case <-ctx.Done():
 					return
-				case told <- read(message):
+				case changes <- read(message):
 				}
 			}
 		}
 	}()
-	return told, nil
+	return changes, nil
 }

@@ -66,7 +66,7 @@ func (e *Engine) hold(ctx context.Context, of hold, waiting func()) (holding, er
 		Tmpfs: map[string]string{dataRoot: "size=4k"}, // else the image's VOLUME would create an anonymous volume
 	}
 	var id string
-	for told := false; ; {
+	for announced := false; ; {
 		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), createLimit)
 		response, err := e.api.ContainerCreate(whole, config, host, nil, nil, of.name)
 		cancel()
@@ -80,9 +80,9 @@ func (e *Engine) hold(ctx context.Context, of hold, waiting func()) (holding, er
 		if err := e.clearUnstarted(ctx, of.name, of.labels[labelRole]); err != nil {
 			return holding{}, err
 		}
-		if !told {
+		if !announced {
 			waiting()
-			told = true
+			announced = true
 		}
 		select {
 		case <-ctx.Done():

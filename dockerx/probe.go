@@ -356,10 +356,10 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 	if err := e.api.ContainerStart(ctx, response.ID, container.StartOptions{}); err != nil {
 		return Probed{}, fmt.Errorf("probe container: %w", err)
 	}
-	told, complaints := &Head{Limit: 8 << 20}, &Head{Limit: 1 << 10}
+	output, complaints := &Head{Limit: 8 << 20}, &Head{Limit: 1 << 10}
 	copied := make(chan error, 1)
 	go func() {
-		_, err := stdcopy.StdCopy(told, complaints, attached.Reader)
+		_, err := stdcopy.StdCopy(output, complaints, attached.Reader)
 		copied <- err
 	}()
 	select {
@@ -370,7 +370,7 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 			return Probed{}, fmt.Errorf("probe container: %w", err)
 		}
 	}
-	probed, err := readProbe(told.String())
+	probed, err := readProbe(output.String())
 	if err != nil {
 		return Probed{}, fmt.Errorf("probe container: %w: %w: %s", errTold, err, strings.TrimSpace(complaints.String()))
 	}

@@ -8,10 +8,10 @@ import (
 )
 
 // "aGVs bG8=" is "hello", as base64 breaks lines.
-const told = "connected 10.0.0.1:80\nspace 10 4096 7 9\nmode 444 proc/x\nmode 600 dev/net/tun\ncontent mounts\naGVs\nbG8=\n\ncontent proc/x\naGVsbG8=\n\n\n"
+const probeOutput = "connected 10.0.0.1:80\nspace 10 4096 7 9\nmode 444 proc/x\nmode 600 dev/net/tun\ncontent mounts\naGVs\nbG8=\n\ncontent proc/x\naGVsbG8=\n\n\n"
 
 func TestReadProbe(t *testing.T) {
-	probed, err := readProbe(told)
+	probed, err := readProbe(probeOutput)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestReadProbe(t *testing.T) {
 // A kernel's configuration, which the program prints in one line.
 func TestReadProbeOfLargeFile(t *testing.T) {
 	large := strings.Repeat("CONFIG_X=y\n", 20_000)
-	probed, err := readProbe(strings.Replace(told, "aGVsbG8=", base64.StdEncoding.EncodeToString([]byte(large)), 1))
+	probed, err := readProbe(strings.Replace(probeOutput, "aGVsbG8=", base64.StdEncoding.EncodeToString([]byte(large)), 1))
 	if err != nil {
 		t.Fatalf("%.200s", err)
 	}
@@ -39,7 +39,7 @@ func TestReadProbeOfLargeFile(t *testing.T) {
 }
 
 func TestReadProbeRefuses(t *testing.T) {
-	for _, text := range []string{"", "/bin/sh: stat: not found\n", strings.Replace(told, "444", "4x4", 1), strings.Replace(told, "aGVs\n", "****\n", 1), strings.Replace(told, "10 4096", "ten", 1)} {
+	for _, text := range []string{"", "/bin/sh: stat: not found\n", strings.Replace(probeOutput, "444", "4x4", 1), strings.Replace(probeOutput, "aGVs\n", "****\n", 1), strings.Replace(probeOutput, "10 4096", "ten", 1)} {
 		if probed, err := readProbe(text); err == nil {
 			t.Errorf("%q: got %+v, want an error", text, probed)
 		}

@@ -155,24 +155,24 @@ func explain(endpoint Endpoint, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	told := &HostError{Name: endpoint.Name, Problem: "it can't be reached: " + err.Error(), err: err}
+	failure := &HostError{Name: endpoint.Name, Problem: "it can't be reached: " + err.Error(), err: err}
 	text := err.Error()
 	if said := saidBySSH.FindStringSubmatch(text); said != nil {
-		told.Problem = "ssh failed"
+		failure.Problem = "ssh failed"
 		text = strings.TrimSuffix(strings.TrimSpace(said[1]), `"`)
 		for line := range strings.Lines(text) {
 			if line = strings.Trim(line, "@ \r\n"); line != "" {
-				told.lines = append(told.lines, line)
+				failure.lines = append(failure.lines, line)
 			}
 		}
 	}
 	for _, one := range symptoms {
 		if strings.Contains(text, one.sign) {
-			told.Problem, told.advice = one.problem, filled(one.advice, endpoint.Host)
+			failure.Problem, failure.advice = one.problem, filled(one.advice, endpoint.Host)
 			break
 		}
 	}
-	return told
+	return failure
 }
 
 // filled puts an address into advice: {host} is the whole address, {ssh} the command line

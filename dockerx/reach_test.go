@@ -33,17 +33,17 @@ func TestExplain(t *testing.T) {
 	}
 	for _, test := range tests {
 		err := explain(Endpoint{Name: "box", Host: test.host}, errors.New(test.said))
-		var told *HostError
-		if !errors.As(err, &told) || !strings.HasPrefix(err.Error(), "host box: "+test.problem) || !strings.Contains(told.Hint(), test.hint) || test.hint == "" && told.Hint() != "" {
-			t.Errorf("%s: %v, hint %q, want %q, hint %q", test.said, err, told.Hint(), "host box: "+test.problem, test.hint)
+		var failure *HostError
+		if !errors.As(err, &failure) || !strings.HasPrefix(err.Error(), "host box: "+test.problem) || !strings.Contains(failure.Hint(), test.hint) || test.hint == "" && failure.Hint() != "" {
+			t.Errorf("%s: %v, hint %q, want %q, hint %q", test.said, err, failure.Hint(), "host box: "+test.problem, test.hint)
 		}
-		for _, line := range told.Last() {
+		for _, line := range failure.Last() {
 			if !strings.Contains(test.said, line) || strings.Contains(line, "@@") {
 				t.Errorf("%s: line %q, want a line of it", test.said, line)
 			}
 		}
-		if said := strings.HasPrefix(test.said, ssh); said == (len(told.Last()) == 0) {
-			t.Errorf("%s: ssh's own words: %q, want some only if it spoke", test.said, told.Last())
+		if said := strings.HasPrefix(test.said, ssh); said == (len(failure.Last()) == 0) {
+			t.Errorf("%s: ssh's own words: %q, want some only if it spoke", test.said, failure.Last())
 		}
 	}
 }

@@ -343,11 +343,11 @@ func (e *Engine) WaitReady(ctx context.Context, runner fleet.Runner) (string, er
 		case info.RestartCount > 0:
 			return "", fmt.Errorf("its container keeps restarting (%d restarts)", info.RestartCount)
 		case !info.State.Running:
-			told := fmt.Sprintf("its container ended with exit code %d", info.State.ExitCode)
+			problem := fmt.Sprintf("its container ended with exit code %d", info.State.ExitCode)
 			if hasAgent(info.Config) {
-				told += " (" + fleet.Verdict(info.State.ExitCode, info.State.OOMKilled) + ")"
+				problem += " (" + fleet.Verdict(info.State.ExitCode, info.State.OOMKilled) + ")"
 			}
-			return "", errors.New(told)
+			return "", errors.New(problem)
 		}
 	}
 	return "", err

@@ -53,7 +53,7 @@ type segment struct {
 }
 
 const (
-	wishFile      = "wish.json"
+	desiredFile   = "wish.json"
 	recordsFolder = "records" // SLOT.json
 	papersFolder  = "papers"  // SLOT.log, SLOT.diag.log
 	eventsFolder  = "events"  // (NUMBER modulo segments).jsonl
@@ -67,7 +67,7 @@ func (e *Engine) State(fleetName string) *State { return &State{engine: e, fleet
 // Desired returns the fleet's desired state; nil if there is none.
 func (s *State) Desired(ctx context.Context) (*fleet.Desired, error) {
 	var broken error
-	for _, name := range []string{wishFile, wishFile + ".new"} {
+	for _, name := range []string{desiredFile, desiredFile + ".new"} {
 		files, err := s.read(ctx, name)
 		if err != nil {
 			return nil, s.failed("desired state", err)
@@ -96,7 +96,7 @@ func (s *State) Desired(ctx context.Context) (*fleet.Desired, error) {
 func (s *State) SaveDesired(ctx context.Context, desired fleet.Desired) error {
 	text, err := json.MarshalIndent(desired, "", "\t")
 	if err == nil {
-		err = s.write(ctx, file{wishFile + ".new", text}, file{wishFile, text})
+		err = s.write(ctx, file{desiredFile + ".new", text}, file{desiredFile, text})
 	}
 	return s.failed("desired state", err)
 }

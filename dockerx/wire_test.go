@@ -60,18 +60,18 @@ func TestWire(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var told *HostError
+			var silence *HostError
 			_, err = struck.Read(nil)
-			if errors.As(err, &told) != test.silent || !test.silent && !errors.Is(err, test.err) {
+			if errors.As(err, &silence) != test.silent || !test.silent && !errors.Is(err, test.err) {
 				t.Errorf("read: %v, want silent: %t, or %v", err, test.silent, test.err)
 			}
-			if third, err := connect(); errors.As(err, &told) != test.silent || (third == nil) != test.silent {
+			if third, err := connect(); errors.As(err, &silence) != test.silent || (third == nil) != test.silent {
 				t.Errorf("another connection: %v, want silent: %t", err, test.silent)
 			}
 			if !test.silent {
 				_ = other.Close()
 			}
-			if _, err := other.Read(nil); errors.As(err, &told) != test.silent {
+			if _, err := other.Read(nil); errors.As(err, &silence) != test.silent {
 				t.Errorf("the other one: %v, want silent: %t", err, test.silent)
 			}
 		})

@@ -279,10 +279,10 @@ func (e *Error) read(response *http.Response, out any) *Error {
 		return nil
 	}
 	e.Status, e.Message, e.Uncertain = response.StatusCode, gist(text), response.StatusCode >= 500
-	var told github.ErrorResponse
-	if json.Unmarshal(text, &told) == nil && told.Message != "" {
-		e.Message = oneLine(told.Message)
-		for _, one := range told.Errors {
+	var answer github.ErrorResponse
+	if json.Unmarshal(text, &answer) == nil && answer.Message != "" {
+		e.Message = oneLine(answer.Message)
+		for _, one := range answer.Errors {
 			e.Message += " (" + oneLine(strings.Join([]string{one.Field, one.Code, one.Message}, " ")) + ")"
 		}
 	}

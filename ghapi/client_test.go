@@ -122,7 +122,7 @@ func TestFaultsThatPass(t *testing.T) {
 		{"a dropped connection", []fault{{}}, firstPause},
 		{"dropped after it was carried out", []fault{{carried: true}}, firstPause},
 		{"500 although carried out", []fault{{status: 500, carried: true}}, firstPause},
-		{"carried out twice, told never", []fault{{carried: true}, {words: "DELETE"}, {status: 502, body: html, carried: true}}, firstPause},
+		{"carried out twice, reported never", []fault{{carried: true}, {words: "DELETE"}, {status: 502, body: html, carried: true}}, firstPause},
 		{"half an answer", []fault{{status: 201, header: map[string]string{"Content-Length": "500"}, body: `{"runner":{"id":`, carried: true}}, firstPause},
 		{"secondary limit", []fault{{status: 403, header: map[string]string{"Retry-After": "3"}, body: `{"message":"You have exceeded a secondary rate limit."}`}}, 3 * time.Second},
 		{"secondary limit that says no time", []fault{{status: 403, body: `{"message":"You have exceeded a secondary rate limit."}`}}, time.Minute},

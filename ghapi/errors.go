@@ -153,21 +153,21 @@ func (c *Client) explained(refused *Error, header http.Header, local time.Time) 
 
 // has returns the permissions of a token that GitHub reports with a refusal.
 func has(header http.Header) string {
-	var told []string
+	var causes []string
 	if scopes, given := header["X-Oauth-Scopes"]; given {
 		if text := oneLine(strings.Join(scopes, ", ")); text != "" {
-			told = append(told, "it has "+text)
+			causes = append(causes, "it has "+text)
 		} else {
-			told = append(told, "it has no scope")
+			causes = append(causes, "it has no scope")
 		}
 	}
 	if accepted := oneLine(header.Get("X-Accepted-GitHub-Permissions")); accepted != "" {
-		told = append(told, "GitHub asks for "+accepted)
+		causes = append(causes, "GitHub asks for "+accepted)
 	}
-	if len(told) == 0 {
+	if len(causes) == 0 {
 		return ""
 	}
-	return " (" + strings.Join(told, "; ") + ")"
+	return " (" + strings.Join(causes, "; ") + ")"
 }
 
 // maxSkew is the largest tolerated difference between the clocks: GitHub's own tolerance for

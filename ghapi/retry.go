@@ -79,9 +79,9 @@ func limited(status int, header http.Header, message string) bool {
 	if status != http.StatusForbidden {
 		return false
 	}
-	_, told := retryAfter(header)
+	_, given := retryAfter(header)
 	message = strings.ToLower(message)
-	return told || header.Get("X-RateLimit-Remaining") == "0" || strings.Contains(message, "rate limit") || strings.Contains(message, "abuse detection")
+	return given || header.Get("X-RateLimit-Remaining") == "0" || strings.Contains(message, "rate limit") || strings.Contains(message, "abuse detection")
 }
 
 // limitPause returns how long to wait for a limit. A secondary limit that names no time asks

@@ -358,13 +358,13 @@ func (w *worker) resolve(ctx context.Context) error {
 	if response.StatusCode == http.StatusOK {
 		return errors.New("actions of other repositories are not known to this agent")
 	}
-	var told struct {
+	var answer struct {
 		Errors map[string]struct{ Message string }
 	}
-	_ = json.NewDecoder(response.Body).Decode(&told) // it may be no JSON
+	_ = json.NewDecoder(response.Body).Decode(&answer) // it may be no JSON
 	messages := []string{response.Status}
-	for _, name := range slices.Sorted(maps.Keys(told.Errors)) {
-		messages = append(messages, told.Errors[name].Message)
+	for _, name := range slices.Sorted(maps.Keys(answer.Errors)) {
+		messages = append(messages, answer.Errors[name].Message)
 	}
 	return errors.New(strings.Join(messages, ". "))
 }

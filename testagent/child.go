@@ -98,7 +98,7 @@ func runWorker(root string, input io.Reader) error {
 	defer shutdown()
 	cancel := make(chan struct{})
 	go func() {
-		for told := false; ; {
+		for reported := false; ; {
 			line, err := lines.ReadString('\n')
 			switch {
 			case err != nil: // the listener is dead
@@ -107,9 +107,9 @@ func runWorker(root string, input io.Reader) error {
 			case line == sayShutdown+"\n":
 				w.stopped.Store(true)
 			}
-			if !told {
+			if !reported {
 				close(cancel)
-				told = true
+				reported = true
 			}
 		}
 	}()

@@ -91,7 +91,7 @@ func note(line string) {
 // of a token means that the registration is gone (BrokerMessageListener.cs:186-207).
 func (l *listener) connect(ctx context.Context) (code int, connected bool) {
 	var conflicts time.Duration
-	for told := false; ; {
+	for reported := false; ; {
 		err := l.createSession(ctx)
 		switch {
 		case err == nil:
@@ -108,9 +108,9 @@ func (l *listener) connect(ctx context.Context) (code int, connected bool) {
 			}
 			conflicts += sessionRetry
 		}
-		if !told {
+		if !reported {
 			complain("%s: Runner connect error: %s. Retrying until reconnected.", time.Now().UTC().Format("2006-01-02 15:04:05Z"), firstLine(err))
-			told = true
+			reported = true
 		}
 		if !pause(ctx, sessionRetry) {
 			return exitSuccess, false
@@ -342,7 +342,7 @@ func (j jobLock) keep(ctx context.Context) {
 }
 
 func (l *listener) awaitCancellation(ctx context.Context, jobID string, cancelled chan<- struct{}) {
-	told := false
+	reported := false
 	for ctx.Err() == nil {
 		message, err := l.broker.message(ctx, "Busy")
 		if err != nil {
@@ -357,9 +357,9 @@ func (l *listener) awaitCancellation(ctx context.Context, jobID string, cancelle
 		switch {
 		case message.MessageType != "JobCancellation":
 			l.order(ctx, message)
-		case json.Unmarshal([]byte(message.Body), &asked) == nil && asked.Job == jobID && !told:
+		case json.Unmarshal([]byte(message.Body), &asked) == nil && asked.Job == jobID && !reported:
 			close(cancelled)
-			told = true
+			reported = true
 		}
 	}
 }

@@ -63,7 +63,7 @@ func CAs(loaded config.Config) ([]byte, error) {
 	if loaded.GitHub.CAFile == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(loaded.Beside(loaded.GitHub.CAFile))
+	text, err := os.ReadFile(loaded.Resolve(loaded.GitHub.CAFile))
 	if err != nil {
 		return nil, &config.Error{Field: "github.caFile", Problem: err.Error()}
 	}
@@ -106,13 +106,13 @@ func (o Opener) auth(ctx context.Context, loaded config.Config, host string) (gh
 	}
 	switch {
 	case settings.App.ID != 0:
-		key, err := os.ReadFile(loaded.Beside(settings.App.KeyFile))
+		key, err := os.ReadFile(loaded.Resolve(settings.App.KeyFile))
 		if err != nil {
 			return ghapi.Auth{}, &config.Error{Field: "github.app.keyFile", Problem: err.Error()}
 		}
 		return ghapi.Auth{App: &ghapi.App{ID: settings.App.ID, InstallationID: settings.App.InstallationID, Key: secret.New(string(key))}}, nil
 	case settings.TokenFile != "":
-		return tokenFrom("github.tokenFile", loaded.Beside(settings.TokenFile))
+		return tokenFrom("github.tokenFile", loaded.Resolve(settings.TokenFile))
 	}
 	for _, name := range []string{"GITHUB_TOKEN", "GH_TOKEN"} {
 		if token := o.Env(name); token != "" {

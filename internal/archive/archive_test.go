@@ -83,7 +83,7 @@ func tree(t *testing.T, dir string) string {
 
 // Each case unpacks to dest/name, next to files that must not change.
 func TestUnpack(t *testing.T) {
-	const beside = "dest/ dest/beside/ dest/beside/secret=kept"
+	const around = "dest/ dest/around/ dest/around/secret=kept"
 	tests := []struct {
 		title   string
 		before  []string // members of an archive that fills dest first
@@ -92,38 +92,38 @@ func TestUnpack(t *testing.T) {
 		want    string // below the place for it all
 		problem string
 	}{
-		{"a folder", nil, []string{"d a/", "f a/f text", "d a/b", "l a/b/l ../f"}, "x", beside + " dest/x/ dest/x/b/ dest/x/b/l>../f dest/x/f=text", ""},
-		{"contents", nil, []string{"d ./", "f ./f text"}, ".", beside + " dest/f=text", ""},
-		{"a file, whatever its archive calls it", nil, []string{"f ../../etc/passwd text"}, "x", beside + " dest/x=text", ""},
-		{"a file over a link", []string{"l x beside/secret"}, []string{"f x text"}, "x", beside + " dest/x=text", ""},
+		{"a folder", nil, []string{"d a/", "f a/f text", "d a/b", "l a/b/l ../f"}, "x", around + " dest/x/ dest/x/b/ dest/x/b/l>../f dest/x/f=text", ""},
+		{"contents", nil, []string{"d ./", "f ./f text"}, ".", around + " dest/f=text", ""},
+		{"a file, whatever its archive calls it", nil, []string{"f ../../etc/passwd text"}, "x", around + " dest/x=text", ""},
+		{"a file over a link", []string{"l x around/secret"}, []string{"f x text"}, "x", around + " dest/x=text", ""},
 		{"a folder over an older one of itself", []string{"d x", "f x/f old", "f x/own mine", "l x/l own"}, []string{"d x", "f x/f new", "d x/l", "f x/l/f text"}, "x",
-			beside + " dest/x/ dest/x/f=new dest/x/l/ dest/x/l/f=text dest/x/own=mine", ""},
-		{"a folder, and only that", nil, []string{"d a"}, "x/", beside + " dest/x/", ""},
-		{"a file where only a folder will do", nil, []string{"f a text"}, "x/", beside, "no such folder"},
-		{"nothing", nil, nil, "x", beside, "the archive is empty"},
-		{"up and out", nil, []string{"d a", "f a/../../out evil"}, "x", beside + " dest/x/", "outside the requested path"},
-		{"an absolute name", nil, []string{"d a", "f /tmp/out evil"}, "x", beside + " dest/x/", "outside the requested path"},
-		{"beside what was asked for", nil, []string{"d a", "f beside/secret evil"}, "x", beside + " dest/x/", "outside the requested path"},
-		{"a link out is left out, what is below it becomes a folder", nil, []string{"d a", "l a/l ../beside", "f a/l/secret evil"}, "x", beside + " dest/x/ dest/x/l/ dest/x/l/secret=evil", ""},
-		{"an absolute link", nil, []string{"d a", "l a/l /", "f a/l/secret evil"}, "x", beside + " dest/x/ dest/x/l/ dest/x/l/secret=evil", ""},
-		{"a link within, written through", nil, []string{"d a", "d a/d", "l a/l d", "f a/l/f evil"}, "x", beside + " dest/x/ dest/x/d/ dest/x/l>d", "symbolic link"},
-		{"links that lead out together", nil, []string{"d a", "d a/d", "l a/d/here .", "l a/l d/here/../../beside"}, "x", beside + " dest/x/ dest/x/d/ dest/x/d/here>.", ""},
-		{"a link as the whole", nil, []string{"l a ../beside", "f a/secret evil"}, "x", beside, "a symbolic link out of the destination"},
-		{"a link that lay in the way of a folder", []string{"l x beside"}, []string{"d a", "f a/secret evil"}, "x", beside + " dest/x>beside", "symbolic link"},
-		{"a link that lay in the way within", []string{"d x", "l x/l ../beside"}, []string{"d a", "f a/l/secret evil"}, "x", beside + " dest/x/ dest/x/l>../beside", "symbolic link"},
-		{"a hard link", nil, []string{"d a", "h a/h ../beside/secret"}, "x", beside + " dest/x/", ""},
-		{"a device", nil, []string{"d a", "c a/c"}, "x", beside + " dest/x/", ""},
-		{"a folder over a file", []string{"f x mine"}, []string{"d a"}, "x", beside + " dest/x=mine", "can't replace a file with a folder"},
-		{"a file over a folder", []string{"d x"}, []string{"f a text"}, "x", beside + " dest/x/", "can't replace a folder with a file"},
+			around + " dest/x/ dest/x/f=new dest/x/l/ dest/x/l/f=text dest/x/own=mine", ""},
+		{"a folder, and only that", nil, []string{"d a"}, "x/", around + " dest/x/", ""},
+		{"a file where only a folder will do", nil, []string{"f a text"}, "x/", around, "no such folder"},
+		{"nothing", nil, nil, "x", around, "the archive is empty"},
+		{"up and out", nil, []string{"d a", "f a/../../out evil"}, "x", around + " dest/x/", "outside the requested path"},
+		{"an absolute name", nil, []string{"d a", "f /tmp/out evil"}, "x", around + " dest/x/", "outside the requested path"},
+		{"around what was asked for", nil, []string{"d a", "f around/secret evil"}, "x", around + " dest/x/", "outside the requested path"},
+		{"a link out is left out, what is below it becomes a folder", nil, []string{"d a", "l a/l ../around", "f a/l/secret evil"}, "x", around + " dest/x/ dest/x/l/ dest/x/l/secret=evil", ""},
+		{"an absolute link", nil, []string{"d a", "l a/l /", "f a/l/secret evil"}, "x", around + " dest/x/ dest/x/l/ dest/x/l/secret=evil", ""},
+		{"a link within, written through", nil, []string{"d a", "d a/d", "l a/l d", "f a/l/f evil"}, "x", around + " dest/x/ dest/x/d/ dest/x/l>d", "symbolic link"},
+		{"links that lead out together", nil, []string{"d a", "d a/d", "l a/d/here .", "l a/l d/here/../../around"}, "x", around + " dest/x/ dest/x/d/ dest/x/d/here>.", ""},
+		{"a link as the whole", nil, []string{"l a ../around", "f a/secret evil"}, "x", around, "a symbolic link out of the destination"},
+		{"a link that lay in the way of a folder", []string{"l x around"}, []string{"d a", "f a/secret evil"}, "x", around + " dest/x>around", "symbolic link"},
+		{"a link that lay in the way within", []string{"d x", "l x/l ../around"}, []string{"d a", "f a/l/secret evil"}, "x", around + " dest/x/ dest/x/l>../around", "symbolic link"},
+		{"a hard link", nil, []string{"d a", "h a/h ../around/secret"}, "x", around + " dest/x/", ""},
+		{"a device", nil, []string{"d a", "c a/c"}, "x", around + " dest/x/", ""},
+		{"a folder over a file", []string{"f x mine"}, []string{"d a"}, "x", around + " dest/x=mine", "can't replace a file with a folder"},
+		{"a file over a folder", []string{"d x"}, []string{"f a text"}, "x", around + " dest/x/", "can't replace a folder with a file"},
 	}
 	for _, test := range tests {
 		t.Run(test.title, func(t *testing.T) {
 			top := t.TempDir()
 			dest := filepath.Join(top, "dest")
-			if err := os.MkdirAll(filepath.Join(dest, "beside"), 0o755); err != nil {
+			if err := os.MkdirAll(filepath.Join(dest, "around"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(dest, "beside", "secret"), []byte("kept"), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(dest, "around", "secret"), []byte("kept"), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			if test.before != nil {

@@ -32,9 +32,9 @@ type Config struct {
 	Dir string `yaml:"-"` // folder of the file; "" if there is no file
 }
 
-// Beside returns the path of a file that the settings name. Relative paths begin at the folder
+// Resolve returns the path of a file that the settings name. Relative paths begin at the folder
 // of runnerctl.yaml.
-func (c Config) Beside(path string) string {
+func (c Config) Resolve(path string) string {
 	if filepath.IsAbs(path) || strings.Contains(path, "://") {
 		return path
 	}

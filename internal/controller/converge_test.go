@@ -120,10 +120,10 @@ func TestSameNextPlan(t *testing.T) {
 					s.t.Fatal(err)
 				}
 				s.named = named // the same names for the supervisor
-				before := len(s.told(fleet.PlanEvent, ""))
+				before := len(s.eventsOf(fleet.PlanEvent, ""))
 				s.begin()
 				s.after(5 * time.Second)
-				events := s.told(fleet.PlanEvent, "")
+				events := s.eventsOf(fleet.PlanEvent, "")
 				if got, want := plan.String(), events[before].Text; got != want || got == "" {
 					s.t.Errorf("up plans\n%s\nand the supervisor\n%s", got, want)
 				}

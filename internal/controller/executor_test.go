@@ -37,7 +37,7 @@ func removes(runners []fleet.Runner, orphans ...fleet.Registration) fleet.Plan {
 // execute carries a plan out once, and returns the last report on each runner.
 func execute(t *testing.T, w *outside, plan fleet.Plan, desired fleet.Desired) (map[string]string, error) {
 	t.Helper()
-	var progress told
+	var progress progressLog
 	err := executeIn(t.Context(), Controller{Engine: w, Targets: fleet.Targets{acme: w}, Progress: &progress}, plan, desired)
 	return progress.done, err
 }
@@ -169,7 +169,7 @@ func TestAllFailTogether(t *testing.T) {
 		}
 		ended := make(chan error, 1)
 		go func() {
-			ended <- executeIn(ctx, Controller{Engine: w, Targets: fleet.Targets{acme: w}, Progress: &told{}}, creates(names...), fleet.Desired{Spec: jitSpec, Ready: time.Second})
+			ended <- executeIn(ctx, Controller{Engine: w, Targets: fleet.Targets{acme: w}, Progress: &progressLog{}}, creates(names...), fleet.Desired{Spec: jitSpec, Ready: time.Second})
 		}()
 		select {
 		case err := <-ended:
@@ -210,7 +210,7 @@ func TestInterruptedUpWithAgents(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	interrupted := errors.New("interrupted")
 	time.AfterFunc(700*time.Millisecond, func() { cancel(interrupted) })
-	err := executeIn(ctx, Controller{Engine: w, Targets: fleet.Targets{acme: w}, Progress: &told{}}, creates("ci-a", "ci-busy", "ci-late"), fleet.Desired{Spec: jitSpec, Ready: 10 * time.Second})
+	err := executeIn(ctx, Controller{Engine: w, Targets: fleet.Targets{acme: w}, Progress: &progressLog{}}, creates("ci-a", "ci-busy", "ci-late"), fleet.Desired{Spec: jitSpec, Ready: 10 * time.Second})
 	if !errors.Is(err, interrupted) {
 		t.Error(err)
 	}
@@ -299,7 +299,7 @@ func TestForce(t *testing.T) {
 func converge(t *testing.T, w *outside, desired fleet.Desired) (map[string]string, error) {
 	t.Helper()
 	desired.Policy.Once = true
-	var progress told
+	var progress progressLog
 	names := []string{"ci-b", "ci-c", "ci-d"}
 	c := Controller{Fleet: "ci", Engine: w, Targets: fleet.Targets{acme: w}, Progress: &progress, NewName: func() string {
 		next := names[0]

@@ -22,7 +22,7 @@ func TestNotAnswering(t *testing.T) {
 			breaks(s, broken, cause)
 			s.after(2 * time.Minute)
 			s.whole(3, 1)
-			if len(s.told(fleet.FailedEvent, "not answering: "+cause)) != 1 || len(s.told(fleet.RemovedEvent, "not answering: "+cause)) != 1 || s.count("remove") != 1 {
+			if len(s.eventsOf(fleet.FailedEvent, "not answering: "+cause)) != 1 || len(s.eventsOf(fleet.RemovedEvent, "not answering: "+cause)) != 1 || s.count("remove") != 1 {
 				t.Errorf("%v", s.store.events)
 			}
 			if record, _ := s.store.Record(t.Context(), broken); record == nil || record.Cause != "not answering: "+cause {
@@ -52,7 +52,7 @@ func TestNotAnswering(t *testing.T) {
 			breaks(s, broken, cause)
 			for range 100 { // until the first look, whenever that is
 				s.after(time.Second)
-				if len(s.told(fleet.FailedEvent, cause)) > 0 {
+				if len(s.eventsOf(fleet.FailedEvent, cause)) > 0 {
 					break
 				}
 			}

@@ -126,8 +126,8 @@ func (w *outside) do(change func()) {
 	change()
 }
 
-// told returns the events of a kind that contain text.
-func (s *supervised) told(kind fleet.EventKind, text string) (found []fleet.Event) {
+// eventsOf returns the events of a kind that contain text.
+func (s *supervised) eventsOf(kind fleet.EventKind, text string) (found []fleet.Event) {
 	s.after(2 * gather)
 	events, _ := s.store.Events(s.t.Context())
 	for _, one := range events {
@@ -159,7 +159,7 @@ func TestSuperviseMakesAFleet(t *testing.T) {
 		if got := s.count("create") + s.count("spare"); got != 5 {
 			s.t.Errorf("%d runners made for 5", got)
 		}
-		if len(s.told(fleet.OnlineEvent, "daemon 26.1, online (")) != 4 || len(s.told(fleet.SpareEvent, "")) != 1 {
+		if len(s.eventsOf(fleet.OnlineEvent, "daemon 26.1, online (")) != 4 || len(s.eventsOf(fleet.SpareEvent, "")) != 1 {
 			s.t.Errorf("%v", s.store.events)
 		}
 	})
@@ -214,8 +214,8 @@ func TestJobsRunOnce(t *testing.T) {
 		if len(s.store.records) != jobs {
 			t.Errorf("%d records", len(s.store.records))
 		}
-		if got := len(s.told(fleet.EndedEvent, "it ended: done; job build success")); got != jobs {
-			t.Errorf("%d of %d ends were told", got, jobs)
+		if got := len(s.eventsOf(fleet.EndedEvent, "it ended: done; job build success")); got != jobs {
+			t.Errorf("%d of %d ends were reported", got, jobs)
 		}
 	})
 }
@@ -236,24 +236,24 @@ func TestCrashLoopBacksOff(t *testing.T) {
 			if made := s.count("create") + s.count("give"); made < 10 || made > 80 {
 				t.Errorf("%d runners made in an hour", made)
 			}
-			if told := s.told(fleet.BackOffEvent, "no runner is created for 5m0s: "); len(told) == 0 {
+			if events := s.eventsOf(fleet.BackOffEvent, "no runner is created for 5m0s: "); len(events) == 0 {
 				t.Errorf("no word of the longest pause: %v", s.store.events)
 			}
-			if !online && s.told(fleet.BackOffEvent, "")[0].Last[0] != "its last line" {
-				t.Errorf("no last lines: %v", s.told(fleet.BackOffEvent, "")[0])
+			if !online && s.eventsOf(fleet.BackOffEvent, "")[0].Last[0] != "its last line" {
+				t.Errorf("no last lines: %v", s.eventsOf(fleet.BackOffEvent, "")[0])
 			}
 			s.do(func() { s.connect = (*outside).online })
 			s.after(10 * time.Minute)
 			s.whole(2, 1)
 
 			// A success resets the back-off, so pauses are short again.
-			short := len(s.told(fleet.BackOffEvent, "no runner is created for 1s: "))
+			short := len(s.eventsOf(fleet.BackOffEvent, "no runner is created for 1s: "))
 			for range 2 { // the second ends soon after its start
 				s.do(func() { s.end(youngest(s.outside), 1) })
 				s.after(5 * time.Second)
 			}
 			s.whole(2, 1)
-			if got := len(s.told(fleet.BackOffEvent, "no runner is created for 1s: ")); got != short+1 {
+			if got := len(s.eventsOf(fleet.BackOffEvent, "no runner is created for 1s: ")); got != short+1 {
 				t.Errorf("%d short pauses, want %d", got, short+1)
 			}
 		})
@@ -297,7 +297,7 @@ func TestPhantoms(t *testing.T) {
 				s.do(func() { test.make(s, phantom) })
 				s.after(3 * time.Minute)
 				s.whole(3, 1)
-				if len(s.told(fleet.RemovedEvent, "it is running, but GitHub")) != 1 {
+				if len(s.eventsOf(fleet.RemovedEvent, "it is running, but GitHub")) != 1 {
 					t.Errorf("%v", s.store.events)
 				}
 			})
@@ -489,7 +489,7 @@ func TestForgeFails(t *testing.T) {
 		if got := s.count("register"); got > 25 {
 			t.Errorf("%d tries to register", got)
 		}
-		if got := s.told(fleet.FailedEvent, "so running runners are kept"); len(got) != 1 {
+		if got := s.eventsOf(fleet.FailedEvent, "so running runners are kept"); len(got) != 1 {
 			t.Errorf("%v", got)
 		}
 		s.do(func() { s.registerErr, s.unregisterErr, s.listErrs = nil, nil, nil })
@@ -509,7 +509,7 @@ func TestEngineGoneAndBack(t *testing.T) {
 			s.listeners = nil
 		})
 		s.after(10 * time.Minute)
-		if got := s.told(fleet.FailedEvent, "the engine does not answer"); len(got) != 1 {
+		if got := s.eventsOf(fleet.FailedEvent, "the engine does not answer"); len(got) != 1 {
 			t.Errorf("%v", got)
 		}
 		s.do(func() {
@@ -550,7 +550,7 @@ func TestTakesOver(t *testing.T) {
 		if !slices.Contains(runners, "ci-cccc") || s.count("unregister ci-cccc") != 1 {
 			t.Error("the spare was not used on")
 		}
-		if !slices.Contains(runners, "ci-aaaa") || len(s.told(fleet.OnlineEvent, "ci-aaaa")) > 0 {
+		if !slices.Contains(runners, "ci-aaaa") || len(s.eventsOf(fleet.OnlineEvent, "ci-aaaa")) > 0 {
 			t.Error("a good runner was replaced, or looked into")
 		}
 	})
@@ -562,7 +562,7 @@ func TestNamesTaken(t *testing.T) {
 		s.registrations["ci-2222"] = fleet.Registration{URL: "elsewhere", ID: 900, Name: "ci-2222", Online: true}
 	}, func(s *supervised) {
 		s.after(5 * time.Second)
-		if got := len(s.told(fleet.FailedEvent, "another one instead")); got != 1 || s.count("create ci-2223") != 1 {
+		if got := len(s.eventsOf(fleet.FailedEvent, "another one instead")); got != 1 || s.count("create ci-2223") != 1 {
 			t.Errorf("%v %v", s.events, s.store.events)
 		}
 	})
@@ -644,17 +644,17 @@ func TestAgentAges(t *testing.T) {
 			}
 		}, func(s *supervised) {
 			s.after(48 * time.Hour)
-			if got := s.told(fleet.ImageEvent, ""); len(got) > 0 {
+			if got := s.eventsOf(fleet.ImageEvent, ""); len(got) > 0 {
 				t.Errorf("8 days before: %v", got)
 			}
 			s.after(48 * time.Hour)
 			if !can {
-				if len(s.told(fleet.ImageEvent, "and the image can't be rebuilt here: nobody can; runnerctl up does it")) == 0 {
+				if len(s.eventsOf(fleet.ImageEvent, "and the image can't be rebuilt here: nobody can; runnerctl up does it")) == 0 {
 					t.Errorf("%v", s.store.events)
 				}
 				return
 			}
-			if got := s.told(fleet.ImageEvent, "rebuilt"); len(got) != 1 {
+			if got := s.eventsOf(fleet.ImageEvent, "rebuilt"); len(got) != 1 {
 				t.Errorf("6 days before: %v", got)
 			}
 			for name, runner := range s.runners {
@@ -687,7 +687,7 @@ func TestOtherWishWhileRenewing(t *testing.T) {
 	}, func(s *supervised) {
 		s.after(time.Hour)
 		s.whole(3, 0)
-		if len(s.told(fleet.ImageEvent, "the desired state changed meanwhile")) != 1 {
+		if len(s.eventsOf(fleet.ImageEvent, "the desired state changed meanwhile")) != 1 {
 			t.Errorf("%v", s.store.events)
 		}
 	})
@@ -726,7 +726,7 @@ func TestNoSecretIsTold(t *testing.T) {
 		s.createErr = fmt.Errorf("bad %v", secret.New("hunter2"))
 	}, func(s *supervised) {
 		s.after(10 * time.Second)
-		if strings.Contains(fmt.Sprint(s.store.events, s.store.records), "hunter2") || len(s.told(fleet.FailedEvent, "[redacted]")) == 0 {
+		if strings.Contains(fmt.Sprint(s.store.events, s.store.records), "hunter2") || len(s.eventsOf(fleet.FailedEvent, "[redacted]")) == 0 {
 			t.Errorf("%v", s.store.events)
 		}
 	})
@@ -761,7 +761,7 @@ func TestThousandRunnersCostFewCalls(t *testing.T) {
 		if made := w.count(""); made > 0 {
 			t.Errorf("%d things were done", made)
 		}
-		if got := s.told(fleet.OnlineEvent, ""); len(got) > 0 {
+		if got := s.eventsOf(fleet.OnlineEvent, ""); len(got) > 0 {
 			t.Errorf("%d were looked into, though GitHub says that they are online", len(got))
 		}
 		s.stop()

@@ -44,7 +44,7 @@ func TestNoticeIsInterrupted(t *testing.T) {
 		ctx, interrupt := context.WithCancel(t.Context())
 		time.AfterFunc(5*time.Second, interrupt)
 		begun := time.Now()
-		err := executeIn(ctx, Controller{Engine: w, Targets: fleet.Targets{acme: w}, Progress: &told{}}, removes([]fleet.Runner{crashed}), fleet.Desired{Policy: fleet.Policy{JobWait: time.Minute}})
+		err := executeIn(ctx, Controller{Engine: w, Targets: fleet.Targets{acme: w}, Progress: &progressLog{}}, removes([]fleet.Runner{crashed}), fleet.Desired{Policy: fleet.Policy{JobWait: time.Minute}})
 		if !errors.Is(err, context.Canceled) || time.Since(begun) > 10*time.Second {
 			t.Errorf("after %s: %v", time.Since(begun), err)
 		}

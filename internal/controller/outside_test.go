@@ -430,14 +430,14 @@ func (m *memory) Record(_ context.Context, name string) (*fleet.Record, error) {
 
 // Methods of Observer.
 
-type told struct {
+type progressLog struct {
 	mu   sync.Mutex
 	done map[string]string
 }
 
-func (o *told) Working(string, string) {}
+func (o *progressLog) Working(string, string) {}
 
-func (o *told) Done(name, text string, _ time.Duration) {
+func (o *progressLog) Done(name, text string, _ time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.done == nil {
@@ -446,4 +446,4 @@ func (o *told) Done(name, text string, _ time.Duration) {
 	o.done[name] = text
 }
 
-func (o *told) Failed(name string, err error) { o.Done(name, "failed: "+err.Error(), 0) }
+func (o *progressLog) Failed(name string, err error) { o.Done(name, "failed: "+err.Error(), 0) }

@@ -50,7 +50,7 @@ func TestAgentTooOldToRegister(t *testing.T) {
 		s.do(func() { s.end("ci-2222", 1) })
 		s.after(10 * time.Minute)
 		s.whole(2, 0)
-		if got := s.told(fleet.ImageEvent, "rebuilt"); len(got) != 1 || github.asked.Load() != 2 {
+		if got := s.eventsOf(fleet.ImageEvent, "rebuilt"); len(got) != 1 || github.asked.Load() != 2 {
 			t.Errorf("%v, asked %d times", got, github.asked.Load())
 		}
 	})

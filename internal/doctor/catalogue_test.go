@@ -205,13 +205,13 @@ func networkCases(m machineWith) []checkCase {
 		{"network.egress", m.change(func(f *Facts) { f.Engine.Networks = f.Engine.Networks[1:] }), Fail, "no default bridge"},
 		{"network.egress", m.change(func(f *Facts) { f.Container.Way = Way{} }), Skip, "offline"},
 		{"network.egress", m.change(func(f *Facts) { f.Container.Way.Target = "" }), Pass, "a DNS server"},
-		{"network.egress", m.change(func(f *Facts) { f.Container.Way.Reached, f.Container.Beside = false, &Way{Target: "github.com:443"} }), Warn, "nor the machine itself reaches github.com:443"},
+		{"network.egress", m.change(func(f *Facts) { f.Container.Way.Reached, f.Container.FromHost = false, &Way{Target: "github.com:443"} }), Warn, "nor the machine itself reaches github.com:443"},
 		{"network.egress", m.change(func(f *Facts) {
-			f.Container.Way.Reached, f.Container.Beside = false, &Way{Target: "github.com:443", Reached: true}
+			f.Container.Way.Reached, f.Container.FromHost = false, &Way{Target: "github.com:443", Reached: true}
 		}), Fail, "the machine reaches github.com:443, a container does not"},
 		{"network.egress", m.change(func(f *Facts) {
 			f.Engine.Networks[0].Unmasked = true
-			f.Container.Way.Reached, f.Container.Beside = false, &Way{Target: "github.com:443", Reached: true}
+			f.Container.Way.Reached, f.Container.FromHost = false, &Way{Target: "github.com:443", Reached: true}
 		}), Fail, "does not masquerade"},
 		{"network.egress", m.change(func(f *Facts) { f.Engine.Networks[0].Unmasked, f.Container.Way.Reached = true, false }), Warn, "does not masquerade"},
 		{"network.egress", m.change(func(f *Facts) { f.Engine.Networks[0].Unmasked = true }), Pass, "reaches github.com:443"},
@@ -219,7 +219,7 @@ func networkCases(m machineWith) []checkCase {
 		{"network.dns", m.change(func(f *Facts) { f.Container.Way.Servers = nil }), Skip, "containers get no DNS server"},
 		{"network.dns", m.change(func(f *Facts) { f.Container.Way.Servers = []string{"2001:db8::53"} }), Fail, "IPv6 only: 2001:db8::53"},
 		{"network.dns", m.change(func(f *Facts) {
-			f.Container.Way.Answers, f.Container.Beside = nil, &Way{Answers: map[string]bool{"192.0.2.53": true}}
+			f.Container.Way.Answers, f.Container.FromHost = nil, &Way{Answers: map[string]bool{"192.0.2.53": true}}
 		}), Skip, "don't reach the DNS servers"},
 		{"network.dns", m.change(func(f *Facts) { f.Container.Way.Answers = nil }), Warn, "none answers: 192.0.2.53"},
 		{"network.dns", m.change(func(f *Facts) { f.Container.Way.Servers = []string{"192.0.2.1", "192.0.2.53"} }), Warn, "the first one, 192.0.2.1, does not answer"},

@@ -121,7 +121,7 @@ type Container struct {
 	Metadata bool   // something answers at MetadataService
 	Nowhere  bool   // something answers even at Nowhere, so no answer means anything
 	Way      Way    // from the bridge that containers get
-	Beside   *Way   // from the machine's own network; nil if the container's way is open
+	FromHost *Way   // from the machine's own network; nil if the container's way is open
 }
 
 // Way describes how far requests from a network get.

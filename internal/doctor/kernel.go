@@ -247,9 +247,9 @@ func enough(f Facts, limits ...limit) Outcome {
 			fixes = append(fixes, setting{one.name, max(one.better, needed), true})
 		}
 	}
-	told := fmt.Sprintf("%s for %d runner%s", strings.Join(observed, ", "), f.Wanted.Count, map[bool]string{false: "s"}[f.Wanted.Count == 1])
+	found := fmt.Sprintf("%s for %d runner%s", strings.Join(observed, ", "), f.Wanted.Count, map[bool]string{false: "s"}[f.Wanted.Count == 1])
 	if len(fixes) > 0 {
-		return Outcome{Warn, told, fix("raise the limit", fixes...)}
+		return Outcome{Warn, found, fix("raise the limit", fixes...)}
 	}
-	return pass("%s", told)
+	return pass("%s", found)
 }

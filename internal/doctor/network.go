@@ -171,7 +171,7 @@ func networkEgress(f Facts) Outcome {
 		return skip("offline")
 	case way.Open():
 		return pass("a container reaches %s", to)
-	case f.Container.Beside == nil || !f.Container.Beside.Open():
+	case f.Container.FromHost == nil || !f.Container.FromHost.Open():
 		if unmasked {
 			return Outcome{Warn, "neither a container nor the machine itself reaches " + to + `, and the engine does not masquerade its addresses`, advice(`remove "iptables": false or "ip-masq": false from the engine's daemon.json, unless the network has routes to its containers`)}
 		}
@@ -198,7 +198,7 @@ func networkDNS(f Facts) Outcome {
 		return skip("containers get no DNS server")
 	case len(usable) == 0:
 		return Outcome{Fail, "IPv6 only: " + strings.Join(way.Servers, ", "), advice(`set a server with an IPv4 address first in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
-	case len(way.Answers) == 0 && f.Container.Beside != nil && len(f.Container.Beside.Answers) > 0:
+	case len(way.Answers) == 0 && f.Container.FromHost != nil && len(f.Container.FromHost.Answers) > 0:
 		return skip("containers don't reach the DNS servers")
 	case len(way.Answers) == 0:
 		return Outcome{Warn, "none answers: " + strings.Join(way.Servers, ", "), advice(`set a server that answers in the engine's daemon.json: "dns": ["192.0.2.53"]`)}
@@ -230,11 +230,11 @@ func networkPools(f Facts) Outcome {
 func networkRoutes(f Facts) Outcome {
 	var hidden []string
 	for _, one := range routes(f) {
-		told := fmt.Sprintf("%s (%s)", one.to, one.device)
+		route := fmt.Sprintf("%s (%s)", one.to, one.device)
 		switch {
 		case one.to.Bits() == 0, linkLocal(one.to):
 		case f.Wanted.Pool.IsValid() && one.to.Overlaps(f.Wanted.Pool), one.to.Overlaps(slirp):
-			hidden = append(hidden, told)
+			hidden = append(hidden, route)
 		}
 	}
 	if len(hidden) > 0 {

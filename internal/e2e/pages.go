@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"go/ast"
+	"go/build/constraint"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -12,21 +13,22 @@ import (
 	"testing"
 )
 
-// TestNames returns the tests of all packages, including those behind build tags.
-func TestNames(t *testing.T) map[string]bool {
+// TestNames returns the names of the tests of all packages, including those behind build tags.
+// The value is true if only make test-long runs the test.
+func TestNames(t *testing.T) (long map[string]bool) {
 	t.Helper()
-	names := map[string]bool{}
+	long = map[string]bool{}
 	err := filepath.WalkDir(Repository, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution|parser.ParseComments)
 		if err != nil {
 			return err
 		}
 		for _, one := range file.Decls {
 			if function, ok := one.(*ast.FuncDecl); ok && strings.HasPrefix(function.Name.Name, "Test") {
-				names[function.Name.Name] = true
+				long[function.Name.Name] = isLong(file)
 			}
 		}
 		return nil
@@ -34,7 +36,19 @@ func TestNames(t *testing.T) map[string]bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return names
+	return long
+}
+
+// isLong reports whether a file needs the build tag long.
+func isLong(file *ast.File) bool {
+	for _, group := range file.Comments {
+		for _, line := range group.List {
+			if expression, err := constraint.Parse(line.Text); err == nil && group.Pos() < file.Package {
+				return !expression.Eval(func(tag string) bool { return tag != "long" })
+			}
+		}
+	}
+	return false
 }
 
 // TableRow returns a row of a Markdown table.

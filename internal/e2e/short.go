@@ -6,5 +6,5 @@ package e2e
 const (
 	Thorough = false
 	Killings = 4
-	ManyJobs = 12
+	ManyJobs = 8
 )

@@ -81,7 +81,7 @@ func (s Source) Env(ctx context.Context, depth Depth) doctor.Env {
 	}
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	told, err := askEngine(bounded, s.Engine, wanted, &env.Known)
+	reported, err := askEngine(bounded, s.Engine, wanted, &env.Known)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%s did not answer within %s", s.Endpoint.Host, limit)
 	}
@@ -89,13 +89,13 @@ func (s Source) Env(ctx context.Context, depth Depth) doctor.Env {
 		env.Known.EngineErr = dockerx.Reason(err)
 		return env
 	}
-	env.Known.Local = isHere(s.Endpoint, told)
+	env.Known.Local = isHere(s.Endpoint, reported)
 	var here doctor.Machine
 	if env.Known.Local {
 		here = machineHere(s.Endpoint)
 	}
 	env.Known.Wanted.Pool = freePool(env.Known.Engine.Networks, doctor.Routes(here))
-	s.look(&env, told.Arch, here, depth)
+	s.look(&env, reported.Arch, here, depth)
 	env.Registry = doctor.Once(func(ctx context.Context) (doctor.Registry, error) {
 		return askRegistry(ctx, s.Engine, env.Known.Wanted)
 	})
@@ -105,33 +105,33 @@ func (s Source) Env(ctx context.Context, depth Depth) doctor.Env {
 
 // askEngine adds the facts that the engine returns at once.
 func askEngine(ctx context.Context, engine *dockerx.Engine, wanted config.Config, known *doctor.Facts) (dockerx.Facts, error) {
-	told, err := engine.Facts(ctx)
+	reported, err := engine.Facts(ctx)
 	if err != nil {
-		return told, err
+		return reported, err
 	}
-	known.Engine = engineFacts(told)
+	known.Engine = engineFacts(reported)
 	networks, err := engine.Networks(ctx)
 	if err != nil {
-		return told, err
+		return reported, err
 	}
 	for _, one := range networks {
 		known.Engine.Networks = append(known.Engine.Networks, doctor.Network(one))
 	}
 	tag, labels, err := engine.NewestImage(ctx)
 	if err != nil {
-		return told, err
+		return reported, err
 	}
 	known.World = doctor.World{Image: tag, Profile: labels[dockerx.LabelProfile], Buildx: labels[dockerx.LabelBuildx]}
 	known.Wanted.Base = wanted.Image.Bases()
 	for _, base := range known.Wanted.Base {
 		switch id, err := engine.ImageID(ctx, base); {
 		case err != nil:
-			return told, err
+			return reported, err
 		case id == "":
 			known.Wanted.Missing = append(known.Wanted.Missing, base)
 		}
 	}
-	return told, nil
+	return reported, nil
 }
 
 // userName returns the name of the current user, or "" if it is unknown.
@@ -171,8 +171,8 @@ func (s Source) look(env *doctor.Env, arch string, here doctor.Machine, asks Dep
 		})
 	}
 	probe := ask(options)
-	beside := plain
-	beside.Connect, beside.Outside = way.questions(asks), true
+	fromHost := plain
+	fromHost.Connect, fromHost.Outside = way.questions(asks), true
 	rootDir, local := env.Known.Engine.RootDir, env.Known.Local
 	env.Container = doctor.Once(func(ctx context.Context) (doctor.Container, error) {
 		seen, err := probe(ctx)
@@ -183,9 +183,9 @@ func (s Source) look(env *doctor.Env, arch string, here doctor.Machine, asks Dep
 		if err != nil || !container.Way.Asked || container.Way.Open() {
 			return container, err
 		}
-		if seen, err := ask(beside)(ctx); err == nil { // otherwise only the container's way is judged
+		if seen, err := ask(fromHost)(ctx); err == nil { // otherwise only the container's way is judged
 			other := way.seen(seen, asks)
-			container.Beside = &other
+			container.FromHost = &other
 		}
 		return container, ctx.Err()
 	})
@@ -275,16 +275,16 @@ func Ulimits(ctx context.Context, env doctor.Env) ([]fleet.Ulimit, error) {
 	return fleet.Ulimits(limits.Raises, limits.Hard, limits.OpenFiles), err
 }
 
-func engineFacts(told dockerx.Facts) doctor.Engine {
+func engineFacts(reported dockerx.Facts) doctor.Engine {
 	engine := doctor.Engine{
-		Version: told.Version, API: told.API, Kernel: told.Kernel, System: told.OS, Name: told.Name,
-		StorageDriver: told.StorageDriver, RootDir: told.RootDir, StorageStatus: told.StorageStatus,
-		Cgroup: told.Cgroup, CgroupDriver: told.CgroupDriver, SecurityOptions: told.SecurityOptions,
-		Runtimes: told.Runtimes, DefaultRuntime: told.DefaultRuntime, Warnings: told.Warnings, LiveRestore: told.LiveRestore,
-		Proxy: proxyFacts(httpproxy.Config{HTTPProxy: told.HTTPProxy, HTTPSProxy: told.HTTPSProxy, NoProxy: told.NoProxy}), CPUs: told.CPUs, Memory: told.Memory,
+		Version: reported.Version, API: reported.API, Kernel: reported.Kernel, System: reported.OS, Name: reported.Name,
+		StorageDriver: reported.StorageDriver, RootDir: reported.RootDir, StorageStatus: reported.StorageStatus,
+		Cgroup: reported.Cgroup, CgroupDriver: reported.CgroupDriver, SecurityOptions: reported.SecurityOptions,
+		Runtimes: reported.Runtimes, DefaultRuntime: reported.DefaultRuntime, Warnings: reported.Warnings, LiveRestore: reported.LiveRestore,
+		Proxy: proxyFacts(httpproxy.Config{HTTPProxy: reported.HTTPProxy, HTTPSProxy: reported.HTTPSProxy, NoProxy: reported.NoProxy}), CPUs: reported.CPUs, Memory: reported.Memory,
 	}
-	if !told.Now.IsZero() {
-		engine.Skew = time.Until(told.Now)
+	if !reported.Now.IsZero() {
+		engine.Skew = time.Until(reported.Now)
 	}
 	return engine
 }

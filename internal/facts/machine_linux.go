@@ -15,13 +15,13 @@ import (
 
 // isHere reports whether the engine's machine is the machine of this process. A local
 // socket may lead into a VM (Docker Desktop) or, from a container, out of it.
-func isHere(endpoint dockerx.Endpoint, told dockerx.Facts) bool {
+func isHere(endpoint dockerx.Endpoint, reported dockerx.Facts) bool {
 	name, err := os.Hostname()
-	if err != nil || !endpoint.Local() || name != told.Name {
+	if err != nil || !endpoint.Local() || name != reported.Name {
 		return false
 	}
 	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil || string(bytes.TrimSpace(kernel)) != told.Kernel {
+	if err != nil || string(bytes.TrimSpace(kernel)) != reported.Kernel {
 		return false
 	}
 	memory, err := os.ReadFile("/proc/meminfo")
@@ -32,7 +32,7 @@ func isHere(endpoint dockerx.Endpoint, told dockerx.Facts) bool {
 	if _, err := fmt.Sscanf(string(memory), "MemTotal: %d kB", &kib); err != nil {
 		return false
 	}
-	return kib<<10 == told.Memory
+	return kib<<10 == reported.Memory
 }
 
 // machineHere is this machine as the engine's process sees it, which may be in namespaces of

@@ -93,8 +93,8 @@ func (s *Server) completeJob(w http.ResponseWriter, r *http.Request, j *job) {
 		runError(w, http.StatusUnprocessableEntity, "conclusion "+asked.Conclusion)
 		return
 	}
-	for _, told := range asked.StepResults {
-		j.tell(step{id: told.ID, number: told.Number, name: told.Name, status: told.Status, conclusion: conclusions[strings.ToLower(told.Conclusion)], started: told.StartedAt, completed: told.CompletedAt})
+	for _, result := range asked.StepResults {
+		j.tell(step{id: result.ID, number: result.Number, name: result.Name, status: result.Status, conclusion: conclusions[strings.ToLower(result.Conclusion)], started: result.StartedAt, completed: result.CompletedAt})
 	}
 	for _, annotation := range asked.Annotations {
 		if strings.EqualFold(annotation.Level, "failure") {

@@ -85,7 +85,7 @@ func TestIngredients(t *testing.T) {
 		_, err = Builder{}.Rebuild(t.Context(), github, "x86_64", fleet.Desired{Rebuild: before})
 	}
 	if err == nil || !strings.Contains(err.Error(), "the desired state does not contain") {
-		t.Errorf("of an older wish: %v", err)
+		t.Errorf("of an older desired state: %v", err)
 	}
 }
 
@@ -110,14 +110,14 @@ func TestRecipeOfARebuild(t *testing.T) {
 		ids           int64
 		problem       string
 	}{
-		"GitHub's agent":           {given: Ingredients{Image: base, IDs: config.WideIDs, Hooks: hooks}, agent: "2.335.0", ids: config.WideIDs},
-		"an older wish":            {given: Ingredients{Image: base}, agent: "2.335.0", ids: config.NarrowIDs},
-		"GitHub does not answer":   {given: Ingredients{Image: with("", "own-buildx")}, newest: away, problem: "GitHub is away"},
-		"archives of the web":      {given: Ingredients{Image: with(agentURL, buildxURL)}, newest: away, agent: "2.331.0", buildx: "0.31.1", ids: config.NarrowIDs},
-		"buildx of the web":        {given: Ingredients{Image: with("", buildxURL)}, agent: "2.335.0", buildx: "0.31.1", ids: config.NarrowIDs},
-		"an agent elsewhere":       {given: Ingredients{Image: with("own.tar.gz", "")}, problem: "the image can't be rebuilt here: its agent is a file of the machine that up ran on (image.agent.archive: own.tar.gz)"},
-		"a buildx elsewhere":       {given: Ingredients{Image: with("", "own-buildx")}, problem: "the image can't be rebuilt here: its buildx is a file of the machine that up ran on (image.buildx.archive: own-buildx)"},
-		"a wish that has no image": {given: Ingredients{Hooks: hooks}, problem: "the image can't be rebuilt here: the desired state does not contain the inputs of the image"},
+		"GitHub's agent":                    {given: Ingredients{Image: base, IDs: config.WideIDs, Hooks: hooks}, agent: "2.335.0", ids: config.WideIDs},
+		"an older desired state":            {given: Ingredients{Image: base}, agent: "2.335.0", ids: config.NarrowIDs},
+		"GitHub does not answer":            {given: Ingredients{Image: with("", "own-buildx")}, newest: away, problem: "GitHub is away"},
+		"archives of the web":               {given: Ingredients{Image: with(agentURL, buildxURL)}, newest: away, agent: "2.331.0", buildx: "0.31.1", ids: config.NarrowIDs},
+		"buildx of the web":                 {given: Ingredients{Image: with("", buildxURL)}, agent: "2.335.0", buildx: "0.31.1", ids: config.NarrowIDs},
+		"an agent elsewhere":                {given: Ingredients{Image: with("own.tar.gz", "")}, problem: "the image can't be rebuilt here: its agent is a file of the machine that up ran on (image.agent.archive: own.tar.gz)"},
+		"a buildx elsewhere":                {given: Ingredients{Image: with("", "own-buildx")}, problem: "the image can't be rebuilt here: its buildx is a file of the machine that up ran on (image.buildx.archive: own-buildx)"},
+		"a desired state that has no image": {given: Ingredients{Hooks: hooks}, problem: "the image can't be rebuilt here: the desired state does not contain the inputs of the image"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wanted, err := test.given.recipe(func(config.Agent) (release.Archive, error) { return offered, test.newest })

@@ -94,11 +94,11 @@ func TestLabels(t *testing.T) {
 		wanted Recipe
 		want   []string
 	}{
-		"plain":                  {Recipe{image: config.Default().Image}, []string{string(templates.Standard), release.Distribution}},
-		"with agent and buildx":  {Recipe{image: config.Default().Image, agent: &agent, buildx: &buildx}, []string{string(templates.Standard), "0.31.1", "2.331.0"}},
-		"an agent of a file":     {Recipe{image: config.Default().Image, agent: &release.Archive{SHA256: agent.SHA256}}, []string{string(templates.Standard), release.Distribution, "sha256:aaaaaaaaaaaa"}},
-		"the profile of a wish":  {Recipe{image: config.Image{Profile: "minimal"}}, []string{"minimal", release.Distribution}},
-		"a wish with no profile": {Recipe{}, []string{string(templates.Standard), release.Distribution}},
+		"plain":                           {Recipe{image: config.Default().Image}, []string{string(templates.Standard), release.Distribution}},
+		"with agent and buildx":           {Recipe{image: config.Default().Image, agent: &agent, buildx: &buildx}, []string{string(templates.Standard), "0.31.1", "2.331.0"}},
+		"an agent of a file":              {Recipe{image: config.Default().Image, agent: &release.Archive{SHA256: agent.SHA256}}, []string{string(templates.Standard), release.Distribution, "sha256:aaaaaaaaaaaa"}},
+		"the profile of a desired state":  {Recipe{image: config.Image{Profile: "minimal"}}, []string{"minimal", release.Distribution}},
+		"a desired state with no profile": {Recipe{}, []string{string(templates.Standard), release.Distribution}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			keys := []string{"org.opencontainers.image.title", "org.opencontainers.image.version", dockerx.LabelImage, dockerx.LabelProfile, dockerx.LabelBuildx, dockerx.LabelAgent}

@@ -32,7 +32,7 @@ func (s Source) Recipe(ctx context.Context) (Recipe, error) {
 	loaded := s.Settings
 	wanted := Recipe{image: loaded.Image, ids: loaded.Runners.IDRange}
 	if settings := loaded.Image.Buildx; settings.Archive != "" {
-		buildx, err := release.GivenBuildx(loaded.Beside(settings.Archive), settings.SHA256)
+		buildx, err := release.GivenBuildx(loaded.Resolve(settings.Archive), settings.SHA256)
 		if err != nil {
 			return wanted, err
 		}
@@ -43,7 +43,7 @@ func (s Source) Recipe(ctx context.Context) (Recipe, error) {
 	var err error
 	switch {
 	case settings.Archive != "":
-		archive, err = release.Given(loaded.Beside(settings.Archive), settings.SHA256)
+		archive, err = release.Given(loaded.Resolve(settings.Archive), settings.SHA256)
 	case NeedsGitHub(loaded):
 		archive, err = s.offeredAgent(ctx)
 	default:
@@ -66,7 +66,7 @@ func NeedsGitHub(settings config.Config) bool {
 func hooksBeside(loaded config.Config) (dockerx.Context, error) {
 	hooks := dockerx.Context{}
 	for _, folder := range hookFolders {
-		files, err := filepath.Glob(filepath.Join(loaded.Beside(filepath.FromSlash(folder)), "[^.]*"))
+		files, err := filepath.Glob(filepath.Join(loaded.Resolve(filepath.FromSlash(folder)), "[^.]*"))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", folder, err)
 		}

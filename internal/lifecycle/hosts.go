@@ -156,9 +156,9 @@ func (d *distribution) lookForImage(ctx context.Context, s session.Session) (*ho
 		return nil, err
 	}
 	one := &hostEngine{session: s, engine: engine}
-	told, err := engine.Facts(ctx)
+	facts, err := engine.Facts(ctx)
 	if err == nil {
-		one.arch, one.own = told.Arch, told.ID
+		one.arch, one.own = facts.Arch, facts.ID
 		var found Image
 		found, err = d.FindImage(ctx, s, engine)
 		one.id = found.ID

@@ -59,16 +59,16 @@ func Buildx(ctx context.Context, client *http.Client, api, version, arch string)
 		return Archive{}, fmt.Errorf("buildx: %w", err)
 	}
 	defer body.Close()
-	var told struct {
+	var release struct {
 		Tag    string        `json:"tag_name"`
 		Assets []buildxAsset `json:"assets"`
 	}
-	if err := json.NewDecoder(body).Decode(&told); err != nil {
+	if err := json.NewDecoder(body).Decode(&release); err != nil {
 		return Archive{}, fmt.Errorf("buildx: GitHub's answer: %w", err)
 	}
-	name := "buildx-" + told.Tag + ".linux-" + cmp.Or(buildxArchitectures[arch], arch)
+	name := "buildx-" + release.Tag + ".linux-" + cmp.Or(buildxArchitectures[arch], arch)
 	var program, checksums buildxAsset
-	for _, one := range told.Assets {
+	for _, one := range release.Assets {
 		switch one.Name {
 		case name:
 			program = one
@@ -77,9 +77,9 @@ func Buildx(ctx context.Context, client *http.Client, api, version, arch string)
 		}
 	}
 	if program.URL == "" {
-		return Archive{}, fmt.Errorf("buildx: the release %s has no %s", told.Tag, name)
+		return Archive{}, fmt.Errorf("buildx: the release %s has no %s", release.Tag, name)
 	}
-	archive := Archive{What: buildxWhat, Version: strings.TrimPrefix(told.Tag, "v"), Source: program.URL}
+	archive := Archive{What: buildxWhat, Version: strings.TrimPrefix(release.Tag, "v"), Source: program.URL}
 	archive.SHA256 = strings.TrimPrefix(program.Digest, "sha256:")
 	if archive.SHA256 == "" && checksums.URL != "" {
 		if archive.SHA256, err = checksum(ctx, client, checksums.URL, name); err != nil {
@@ -87,7 +87,7 @@ func Buildx(ctx context.Context, client *http.Client, api, version, arch string)
 		}
 	}
 	if len(archive.SHA256) != 64 {
-		return Archive{}, fmt.Errorf("buildx: the release %s has no SHA-256 of %s", told.Tag, name)
+		return Archive{}, fmt.Errorf("buildx: the release %s has no SHA-256 of %s", release.Tag, name)
 	}
 	return archive, nil
 }

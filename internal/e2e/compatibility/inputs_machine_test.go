@@ -7,7 +7,7 @@ package compatibility
 var machineInputs = []input{
 	{
 		ID: "daemon-json", Group: "The daemon", Input: `{"log-driver": "local", "mtu": 1400, …} in daemon.json, service docker restart`, Result: outcomePasses,
-		Note: "mtu, bip, default-address-pools, default-network-opts, log-driver, log-opts, log-level, hosts, group and bridge are allowed", Fresh: true,
+		Note: "mtu, bip, default-address-pools, default-network-opts, log-driver, log-opts, log-level, hosts, group and bridge are allowed", Fresh: true, Long: true,
 		Script: restartDockerd + `
 for settings in '{"log-driver": "local"}' '{"mtu": 1400}' '{"bip": "10.77.0.1/24"}' '{"default-address-pools": [{"base": "10.78.0.0/16", "size": 24}]}' \
 	'{"log-opts": {"max-size": "1m"}}' '{"log-level": "info", "features": {"buildkit": true}}' '{"hosts": ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375"]}' \

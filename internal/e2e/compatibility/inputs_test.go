@@ -3,6 +3,7 @@
 package compatibility
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -75,7 +76,7 @@ func showInputs(t *testing.T, base string) {
 
 // docs/compatibility.md is generated from the inputs that the tests show.
 func TestCompatibilityPage(t *testing.T) {
-	tests := e2e.TestNames(t)
+	long := e2e.TestNames(t)
 	var text strings.Builder
 	text.WriteString("# Compatibility\n\nInputs of real workflows and real hosts, each reduced to a minimal case that once failed, and their outcome in a runner with the default base image (`debian:trixie-slim`).\n" +
 		"A test on a real engine shows each line: `TestInputs/ID`, or the named test. `make test-long` runs the tests marked \"long\".\n" +
@@ -83,12 +84,13 @@ func TestCompatibilityPage(t *testing.T) {
 	var groups []string
 	rows, seen := map[string]string{}, map[string]bool{}
 	for _, one := range inputs() {
+		_, tested := long[one.Test]
 		switch {
 		case seen[one.ID]:
 			t.Errorf("two inputs are called %s", one.ID)
 		case (one.Script == "") == (one.Test == ""):
 			t.Errorf("%s: either a script or a test shows it", one.ID)
-		case one.Test != "" && !tests[one.Test]:
+		case one.Test != "" && !tested:
 			t.Errorf("%s: there is no test %s", one.ID, one.Test)
 		case one.Result != outcomePasses && one.Note == "":
 			t.Errorf("%s: %s, and no reason", one.ID, one.Result)
@@ -97,12 +99,9 @@ func TestCompatibilityPage(t *testing.T) {
 		if rows[one.Group] == "" {
 			groups = append(groups, one.Group)
 		}
-		shown := "`" + one.ID + "`"
-		if one.Long {
+		shown := "`" + cmp.Or(one.Test, one.ID) + "`"
+		if one.Long || long[one.Test] {
 			shown += ", long"
-		}
-		if one.Test != "" {
-			shown = "`" + one.Test + "`"
 		}
 		onSid := "–"
 		if one.Script != "" {

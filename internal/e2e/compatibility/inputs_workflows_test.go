@@ -6,7 +6,7 @@ package compatibility
 // workflows that work.
 var workflowInputs = []input{
 	workflowInput("services", "services with health checks, ports and a password", ""),
-	workflowInput("service-unhealthy", "a service that never becomes healthy", "the job fails before its steps, with the service's log"),
+	longWorkflowInput("service-unhealthy", "a service that never becomes healthy", "the job fails before its steps, with the service's log"),
 	workflowInput("container", "container: with services, volumes, options and the Docker socket", ""),
 	workflowInput("matrix", "strategy.matrix with include and exclude, one port for all jobs", ""),
 	workflowInput("compose", "docker compose up --wait with builds, health checks, a range of ports, secrets", ""),
@@ -16,12 +16,12 @@ var workflowInputs = []input{
 	workflowInput("workflow-tool-cache", "RUNNER_TOOL_CACHE as the setup actions use it", ""),
 	workflowInput("files", "GITHUB_ENV, GITHUB_PATH, GITHUB_OUTPUT, GITHUB_STEP_SUMMARY, masks, if", ""),
 	workflowInput("cancelled", "a job that is cancelled", "INT, then 7.5 s, TERM, 2.5 s, KILL; steps with if: always() run"),
-	workflowInput("timed-out", "timeout-minutes of a step and of the job", ""),
-	workflowInput("out-of-memory", "a step and a container that take all memory", "they are killed (137); the runner and its Docker daemon survive"),
+	longWorkflowInput("timed-out", "timeout-minutes of a step and of the job", ""),
+	longWorkflowInput("out-of-memory", "a step and a container that take all memory", "they are killed (137); the runner and its Docker daemon survive"),
 	workflowInput("disk-full", "No space left on device", "the step fails"),
 	workflowInput("sudo", "sudo: packages, users, mounts, port 80, sysctl; strace, gdb, bwrap", ""),
-	longWorkflowInput("databases", "postgresql, redis-server, mariadb-server from apt, started by service"),
-	longWorkflowInput("browsers", "chromium --headless with its sandbox"),
+	longWorkflowInput("databases", "postgresql, redis-server, mariadb-server from apt, started by service", ""),
+	longWorkflowInput("browsers", "chromium --headless with its sandbox", ""),
 	{ID: "act", Group: workflowGroup, Input: "nektos/act -P ubuntu-latest=-self-hosted", Result: outcomePasses, Test: "TestWorkflowsByAct"},
 	{
 		ID: "api-versions", Group: workflowGroup, Input: "DOCKER_API_VERSION=1.24 … 1.45", Result: outcomePasses,
@@ -56,6 +56,6 @@ func workflowInput(name, shown, note string) input {
 	return input{ID: name, Group: workflowGroup, Input: shown, Result: outcomePasses, Note: note, Test: "TestWorkflows"}
 }
 
-func longWorkflowInput(name, shown string) input {
-	return input{ID: name, Group: workflowGroup, Input: shown, Result: outcomePasses, Test: "TestWorkflowsLong"}
+func longWorkflowInput(name, shown, note string) input {
+	return input{ID: name, Group: workflowGroup, Input: shown, Result: outcomePasses, Note: note, Test: "TestWorkflowsLong"}
 }

@@ -227,12 +227,12 @@ func checked(t *testing.T, name string, before []string, args ...string) doctor.
 // asTold changes a container's flags as the message of its start says.
 func asTold(t *testing.T, said string, hand byHand, host *container.HostConfig) {
 	t.Helper()
-	_, told, found := strings.Cut(said, "start: missing: ")
+	_, missing, found := strings.Cut(said, "start: missing: ")
 	if !found {
 		t.Fatalf("got %s, want %q", said, "start: missing: ")
 	}
-	told, _, _ = strings.Cut(told, "\n")
-	words := strings.Fields(strings.ReplaceAll(told, ",", ""))
+	missing, _, _ = strings.Cut(missing, "\n")
+	words := strings.Fields(strings.ReplaceAll(missing, ",", ""))
 	for i, word := range words[:len(words)-1] {
 		switch value := words[i+1]; {
 		case word == "--device":

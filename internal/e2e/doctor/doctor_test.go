@@ -160,13 +160,13 @@ func TestProbe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told, err := engine.Facts(t.Context())
+	reported, err := engine.Facts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	options := dockerx.ProbeOptions{Fleet: name, Images: []string{"nosuch/image:here", image}, Connect: []string{open, closed}}
 	for _, path := range doctor.Paths {
-		options.Files = append(options.Files, strings.ReplaceAll(path, "KERNEL", told.Kernel))
+		options.Files = append(options.Files, strings.ReplaceAll(path, "KERNEL", reported.Kernel))
 	}
 	seen, err := engine.Probe(t.Context(), options)
 	if err != nil {

@@ -45,44 +45,6 @@ func TestAgentStartsAgainAfterCode2(t *testing.T) {
 	}
 }
 
-// Files that the listener writes at GitHub's request survive a restart, as do its other
-// files. A registration that GitHub has deleted is not put back: the runner ends with a code
-// of its own and names the fix.
-func TestAgentWhoseRegistrationChanges(t *testing.T) {
-	f := e2e.NewAgentFleet(t, nil)
-	runner := f.Create(fleet.Agent{Mode: fleet.Token, URL: "https://github.com/acme"}, secret.New("registration-8910"))
-	listens(t, f.API, runner.ContainerID, 1)
-	inside := func(script string) string {
-		return e2e.Must(t, "exec", runner.Name, "--", "sh", "-c", "cd actions-runner && "+script)
-	}
-	inside(`echo '{"migrated":"settings"}' >.runner_migrated && echo '{"migrated":"credentials"}' >.credentials_migrated`)
-	for times := 2; times <= 3; times++ {
-		if err := f.API.ContainerRestart(t.Context(), runner.ContainerID, container.StopOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		listens(t, f.API, runner.ContainerID, times)
-		got := inside("cat .runner_migrated .credentials_migrated && stat -Lc '%U %a' .runner_migrated && readlink .credentials_migrated")
-		if want := "{\"migrated\":\"settings\"}\n{\"migrated\":\"credentials\"}\nrunner 600\n/run/runnerctl/agent/.credentials_migrated\n"; got != want {
-			t.Errorf("after restart %d:\n%s\nwant\n%s", times-1, got, want)
-		}
-	}
-
-	inside("rm .runner .credentials .credentials_rsaparams")
-	e2e.Eventually(t, 2*time.Minute, "the runner gives up", func() bool {
-		return strings.Contains(e2e.ContainerLog(t, f.API, runner.ContainerID), "agent: GitHub has deleted this runner's registration, and there is no credential for a new one: runnerctl up creates another runner\n")
-	})
-	e2e.Eventually(t, time.Minute, "the runner ends with a code of its own", func() bool {
-		info, err := f.API.ContainerInspect(t.Context(), runner.ContainerID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return info.State.ExitCode == 77
-	})
-	if log := e2e.ContainerLog(t, f.API, runner.ContainerID); strings.Count(log, "Listening for Jobs") != 3 {
-		t.Errorf("log:\n%s\nwant %q 3 times", log, "Listening for Jobs")
-	}
-}
-
 // A container that runs alone and is restarted without end keeps one runner name. It
 // registers more and more slowly while its starts end soon.
 func TestImageAloneStartsAgainSlowly(t *testing.T) {
@@ -159,42 +121,6 @@ func TestRegistrationDeletedAtGitHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	ends(second)
-}
-
-// A stop gives a job its time, then cancels it. The job's last steps run to their end within
-// the container's stop timeout.
-func TestStopCancelsAJob(t *testing.T) {
-	api, github, name := e2e.WithGitHub(t, ghsim.Options{}, "acme/api")
-	e2e.Must(t, e2e.Up(name)...)
-	runner := e2e.List(t, name)[0]
-	id, err := github.Queue(ghsim.Job{Name: "build", RunsOn: ghsim.Strings{"self-hosted"}, Steps: []ghsim.Step{
-		{Name: "stubborn", Run: "trap '' INT TERM; for i in $(seq 600); do sleep 1; done"},
-		{Name: "last", If: "always()", Run: "sleep 10; docker version"},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e2e.Eventually(t, time.Minute, "the job starts", func() bool {
-		result, _ := github.Result(id)
-		return !result.FirstStep.IsZero()
-	})
-	begun := time.Now()
-	if err := api.ContainerStop(t.Context(), runner.Name, container.StopOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	took := time.Since(begun)
-	info, err := api.ContainerInspect(t.Context(), runner.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	result := e2e.AwaitJob(t, github, id)
-	ends := map[string]string{}
-	for _, step := range result.Steps {
-		ends[step.Name] = step.Conclusion
-	}
-	if result.Conclusion != "cancelled" || ends["stubborn"] != "cancelled" || ends["last"] != "success" || info.State.ExitCode != 0 || took < 45*time.Second || took > 79*time.Second {
-		t.Errorf("after %s, exit code %d: %s %v, want exit code 0 after 45s to 79s, cancelled, stubborn cancelled, last success\n%s", took, info.State.ExitCode, result.Conclusion, ends, e2e.ContainerLog(t, api, runner.Name))
-	}
 }
 
 // Of the libraries that carry a version in their names, the newest that .NET opens is chosen.

@@ -41,10 +41,10 @@ func foreign(t *testing.T, engine *enginetest.Engine) (address, architecture str
 		if path := response.Request.URL.Path; !strings.HasSuffix(path, "/info") && !strings.HasSuffix(path, "/version") {
 			return nil
 		}
-		told, err := io.ReadAll(response.Body)
-		told = []byte(strings.NewReplacer(words...).Replace(string(told)))
-		response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(told)), int64(len(told))
-		response.Header.Set("Content-Length", fmt.Sprint(len(told)))
+		body, err := io.ReadAll(response.Body)
+		body = []byte(strings.NewReplacer(words...).Replace(string(body)))
+		response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		response.Header.Set("Content-Length", fmt.Sprint(len(body)))
 		return err
 	}
 	server := httptest.NewServer(proxy)

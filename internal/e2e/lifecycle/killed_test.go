@@ -45,11 +45,11 @@ func TestForbiddenSocket(t *testing.T) {
 		forbidden.Env = append(os.Environ(), "DOCKER_HOST="+engine.Host, "HOME=/nonexistent")
 		forbidden.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		_ = forbidden.Run()
-		code, told := forbidden.ProcessState.ExitCode(), output.String()
-		if !strings.Contains(told, "permission denied") || strings.Contains(told, "http://") {
-			t.Errorf("%s: %s\nwant %q, and no http://", command, told, "permission denied")
+		code, text := forbidden.ProcessState.ExitCode(), output.String()
+		if !strings.Contains(text, "permission denied") || strings.Contains(text, "http://") {
+			t.Errorf("%s: %s\nwant %q, and no http://", command, text, "permission denied")
 		}
-		if command != "version" && (code != commands.ExitFailure || !strings.Contains(told, "usermod -aG docker")) {
+		if command != "version" && (code != commands.ExitFailure || !strings.Contains(text, "usermod -aG docker")) {
 			t.Errorf("%s: exit code %d, want %d: %s\nwant %q", command, code, commands.ExitFailure, output.String(), "usermod -aG docker")
 		}
 	}

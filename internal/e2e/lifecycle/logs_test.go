@@ -175,9 +175,9 @@ func TestLogsOfRunners(t *testing.T) {
 	name := e2e.NewFleet(t, api)
 	e2e.Must(t, e2e.Up(name, "--count", "2")...)
 	lines := jsonLines(t, e2e.Must(t, "logs", "--fleet", name, "-o", "json"))
-	told := map[string]bool{}
+	seen := map[string]bool{}
 	for i, line := range lines {
-		told[line.Runner+" "+line.Source] = true
+		seen[line.Runner+" "+line.Source] = true
 		if i > 0 && line.Time.Before(lines[i-1].Time) {
 			t.Errorf("line %d is older than the one before, want them in order", i)
 		}
@@ -185,7 +185,7 @@ func TestLogsOfRunners(t *testing.T) {
 	runners := e2e.List(t, name)
 	for _, runner := range runners {
 		for _, source := range []string{"start", "dockerd"} {
-			if !told[runner.Name+" "+source] {
+			if !seen[runner.Name+" "+source] {
 				t.Errorf("%s: nothing of %s", runner.Name, source)
 			}
 		}

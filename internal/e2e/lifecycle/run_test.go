@@ -91,7 +91,7 @@ func TestRun(t *testing.T) {
 
 // A busy throw-away runner does not affect other commands: up, down and ps of its fleet don't
 // count it, prune and down --all leave it. Ctrl-C removes it.
-func TestRunBesideItsFleet(t *testing.T) {
+func TestRunNextToItsFleet(t *testing.T) {
 	api := e2e.Engine(t)
 	name := e2e.NewFleet(t, api)
 	ctx, cancel := context.WithCancelCause(t.Context())

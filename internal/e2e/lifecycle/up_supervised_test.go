@@ -38,7 +38,7 @@ func TestUpLeavesASupervisor(t *testing.T) {
 	if !first.Running || first.Foreground || len(e2e.Registered(github)) != 2 {
 		t.Fatalf("got %+v, registered: %v, want a supervisor that runs in the background, and 2 runners", first, e2e.Registered(github))
 	}
-	t.Run("a plan of the same wish has nothing new", func(t *testing.T) {
+	t.Run("a plan of the same desired state has nothing new", func(t *testing.T) {
 		if plan, want := plan(t), "update  the supervisor  (nothing new: 2 wanted and 1 spare, of "; !strings.HasPrefix(plan, want) {
 			t.Errorf("plan:\n%s\nwant %q at the beginning", plan, want)
 		}
@@ -112,12 +112,12 @@ func runnerIsRemembered(t *testing.T, github *ghsim.Server, name, had string) {
 		t.Errorf("got %+v, want %s with the job build, success, a page of acme/api, exit code 0, and an end", record, had)
 	}
 	for _, want := range []string{"conclusion   success\n", "page         " + record.JobURL + "\n", "exit code 0: done", "last words\n"} {
-		if told := e2e.Must(t, "inspect", had); !strings.Contains(told, want) {
-			t.Errorf("no %q in\n%s", want, told)
+		if shown := e2e.Must(t, "inspect", had); !strings.Contains(shown, want) {
+			t.Errorf("no %q in\n%s", want, shown)
 		}
 	}
-	if told := e2e.Must(t, "logs", had, "--source", "agent", "--tail", "3"); strings.Count(told, "\n") != 3 || !strings.Contains(told, "Job build completed with result: Succeeded") {
-		t.Errorf("log:\n%s\nwant 3 lines, with %q", told, "Job build completed with result: Succeeded")
+	if shown := e2e.Must(t, "logs", had, "--source", "agent", "--tail", "3"); strings.Count(shown, "\n") != 3 || !strings.Contains(shown, "Job build completed with result: Succeeded") {
+		t.Errorf("log:\n%s\nwant 3 lines, with %q", shown, "Job build completed with result: Succeeded")
 	}
 	if code, _, stderr := e2e.Runnerctl(t.Context(), "logs", name+"-2222"); code != commands.ExitFailure || !strings.Contains(stderr, "no runner named") {
 		t.Errorf("logs of an unknown runner: exit code %d, want %d; stderr:\n%s\nwant %q", code, commands.ExitFailure, stderr, "no runner named")
@@ -149,13 +149,13 @@ func TestUpAttached(t *testing.T) {
 	e2e.SupervisorOf(t, api, name)
 	e2e.AwaitOnline(t, github, 1, e2e.RunJobs(t, github, 1)...)
 	// The runner that had the job is removed when its successor exists.
-	e2e.Eventually(t, 30*time.Second, "the job's end is told", func() bool {
+	e2e.Eventually(t, 30*time.Second, "the job's end is reported", func() bool {
 		return strings.Contains(e2e.Must(t, "events", "--fleet", name), "job build success")
 	})
 	cancel(commands.ErrInterrupted)
-	told := <-ended
-	if told.code != commands.ExitInterrupted || !strings.Contains(told.stdout, "began: 1 wanted") || !strings.Contains(told.stdout, "job build success") || !strings.Contains(told.stderr, "runnerctl-supervisor-"+name+"   removed\n") {
-		t.Errorf("got %+v, want exit code %d, the supervisor's begin and the job's end on stdout, and its removal on stderr", told, commands.ExitInterrupted)
+	shown := <-ended
+	if shown.code != commands.ExitInterrupted || !strings.Contains(shown.stdout, "began: 1 wanted") || !strings.Contains(shown.stdout, "job build success") || !strings.Contains(shown.stderr, "runnerctl-supervisor-"+name+"   removed\n") {
+		t.Errorf("got %+v, want exit code %d, the supervisor's begin and the job's end on stdout, and its removal on stderr", shown, commands.ExitInterrupted)
 	}
 	if left := e2e.Leftovers(t, api, name); len(left) > 0 || len(github.Runners()) > 0 {
 		t.Errorf("left: %v, registered: %v, want nothing", left, e2e.Registered(github))

@@ -25,8 +25,8 @@ func TestDockerdSettings(t *testing.T) {
 	settings("")
 	e2e.Must(t, e2e.Up(name)...)
 	first := e2e.List(t, name)[0].Name
-	const told = `docker info --format '{{.LoggingDriver}} {{.RegistryConfig.Mirrors}} {{.Labels}}'`
-	if got := e2e.Must(t, "exec", first, "--", "sh", "-c", told); got != "local [http://127.0.0.1:1/] []\n" {
+	const show = `docker info --format '{{.LoggingDriver}} {{.RegistryConfig.Mirrors}} {{.Labels}}'`
+	if got := e2e.Must(t, "exec", first, "--", "sh", "-c", show); got != "local [http://127.0.0.1:1/] []\n" {
 		t.Errorf("got %q, want %q", got, "local [http://127.0.0.1:1/] []\n")
 	}
 	settings(`image: {dockerfile: "RUN mkdir -p /etc/docker && echo '{\"labels\": [\"of=image\"], \"log-driver\": \"none\"}' >/etc/docker/daemon.json"}` + "\n")
@@ -36,7 +36,7 @@ func TestDockerdSettings(t *testing.T) {
 	if second.Name == first {
 		t.Errorf("runner %s was not replaced, want another", second.Name)
 	}
-	if got := e2e.Must(t, "exec", second.Name, "--", "sh", "-c", told); got != "local [http://127.0.0.1:1/] [of=image]\n" {
+	if got := e2e.Must(t, "exec", second.Name, "--", "sh", "-c", show); got != "local [http://127.0.0.1:1/] [of=image]\n" {
 		t.Errorf("got %q, want %q", got, "local [http://127.0.0.1:1/] [of=image]\n")
 	}
 	if err := os.WriteFile("runnerctl.yaml", []byte("runners:\n  dockerd:\n    hosts: [\"tcp://0.0.0.0:2375\"]\n"), 0o600); err != nil {

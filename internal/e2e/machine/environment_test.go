@@ -38,8 +38,8 @@ func TestJobsAndExecHaveOneEnvironment(t *testing.T) {
 	e2e.Eventually(t, time.Minute, "the job tells its environment", func() bool {
 		log.Reset()
 		for line := range strings.Lines(e2e.ContainerLog(t, f.API, runner.ContainerID)) {
-			if told, found := strings.CutPrefix(line, "agent: job: "); found {
-				log.WriteString(told)
+			if text, found := strings.CutPrefix(line, "agent: job: "); found {
+				log.WriteString(text)
 			}
 		}
 		return strings.Contains(log.String(), "\n_=")

@@ -144,7 +144,7 @@ func TestFailingStep(t *testing.T) {
 func TestFailingStepBesideAnother(t *testing.T) {
 	api := e2e.Engine(t)
 	e2e.RunnerImage(t) // provides debian:trixie-slim
-	err := e2e.BuildImage(t, api, "runnerctl-test/beside:failing", fmt.Sprintf("FROM debian:trixie-slim AS failing\nRUN echo %[1]d the guilty && sleep 1 && exit 3\n"+
+	err := e2e.BuildImage(t, api, "runnerctl-test/parallel:failing", fmt.Sprintf("FROM debian:trixie-slim AS failing\nRUN echo %[1]d the guilty && sleep 1 && exit 3\n"+
 		"FROM debian:trixie-slim\nRUN echo %[1]d the innocent && sleep 30\nCOPY --from=failing /etc/hostname /\n", time.Now().UnixNano())) // never cached
 	var failure *dockerx.BuildError
 	if !errors.As(err, &failure) {

@@ -212,8 +212,8 @@ func (c *chaos) strike() {
 	for _, one := range misfortunes {
 		if pick -= one.weight; pick < 0 {
 			began := time.Now()
-			told := one.strike(c)
-			c.t.Logf("%s %s: %s", began.UTC().Format(time.TimeOnly), one.name, told)
+			outcome := one.strike(c)
+			c.t.Logf("%s %s: %s", began.UTC().Format(time.TimeOnly), one.name, outcome)
 			return
 		}
 	}

@@ -162,7 +162,7 @@ func stateIsEmpty(t *testing.T, state *dockerx.State, name string) {
 	events, eventsErr := state.Events(t.Context())
 	record, recordErr := state.Record(t.Context(), name+"-aaaa")
 	if desired != nil || len(events) > 0 || record != nil || err != nil || eventsErr != nil || recordErr != nil {
-		t.Errorf("wish %v, events %v, record %v, errors %v %v %v, want none", desired, events, record, err, eventsErr, recordErr)
+		t.Errorf("desired state %v, events %v, record %v, errors %v %v %v, want none", desired, events, record, err, eventsErr, recordErr)
 	}
 }
 
@@ -181,7 +181,7 @@ func desiredIsKept(t *testing.T, f *e2e.AgentFleet, state *dockerx.State, desire
 		t.Fatal(err)
 	}
 	if _, err := state.Desired(t.Context()); err == nil || !strings.Contains(err.Error(), "newer runnerctl") {
-		t.Errorf("a newer wish: error %v, want %q", err, "newer runnerctl")
+		t.Errorf("a newer desired state: error %v, want %q", err, "newer runnerctl")
 	}
 }
 
@@ -432,6 +432,6 @@ func buildStandIn(t *testing.T) []byte {
 func desiredOfTwo(t *testing.T, state *dockerx.State) {
 	t.Helper()
 	if desired, err := state.Desired(t.Context()); err != nil || desired == nil || desired.Count != 2 {
-		t.Errorf("wish: %+v, %v, want 2 runners", desired, err)
+		t.Errorf("desired state: %+v, %v, want 2 runners", desired, err)
 	}
 }

@@ -135,7 +135,7 @@ func TestSupervisors(t *testing.T) {
 		}
 	})
 	if desired.Count != 2 || desired.Spares != 1 || desired.Agent != "" || desired.Spec.Agent.Mode != fleet.JIT {
-		t.Fatalf("wish: %+v, want 2 runners and 1 spare with JIT configurations, and no agent", desired)
+		t.Fatalf("desired state: %+v, want 2 runners and 1 spare with JIT configurations, and no agent", desired)
 	}
 	e2e.Step(t, "in the foreground it keeps the fleet until it is interrupted", func(t *testing.T) { supervisedInTheForeground(t, github, engine, name) })
 	before := e2e.Registered(github)
@@ -183,8 +183,8 @@ func TestSupervisors(t *testing.T) {
 		if err := engine.StopSupervisor(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
-		if told, want := events(t), "  supervisor  ended; its runners stay\n"; !strings.HasSuffix(told, want) {
-			t.Errorf("events:\n%s\nwant %q at the end", told, want)
+		if text, want := events(t), "  supervisor  ended; its runners stay\n"; !strings.HasSuffix(text, want) {
+			t.Errorf("events:\n%s\nwant %q at the end", text, want)
 		}
 	})
 }
@@ -231,22 +231,22 @@ func jobIsRecorded(t *testing.T, github *ghsim.Server, state *dockerx.State, run
 
 // showsMetrics asks a supervisor after three jobs for its health and its metrics.
 func showsMetrics(t *testing.T, address, name string) {
-	if told := get(t, "http://"+address+"/healthz"); told != "ok\n" {
-		t.Errorf("healthz: %q, want %q", told, "ok\n")
+	if health := get(t, "http://"+address+"/healthz"); health != "ok\n" {
+		t.Errorf("healthz: %q, want %q", health, "ok\n")
 	}
-	var told string
+	var text string
 	idle := `runnerctl_runners{fleet="` + name + `",state="idle"} 2`
 	e2e.Eventually(t, 20*time.Second, idle, func() bool { // of the last reconciliation
-		told = get(t, "http://"+address+"/metrics")
-		return strings.Contains(told, idle)
+		text = get(t, "http://"+address+"/metrics")
+		return strings.Contains(text, idle)
 	})
 	for _, want := range []string{`runnerctl_jobs_total{conclusion="success",fleet="` + name + `"} 3`, `runnerctl_github_calls_total{fleet="` + name + `",method="POST",status="201"}`} {
-		if !strings.Contains(told, want) {
-			t.Errorf("no %s in\n%s", want, told)
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
 		}
 	}
-	if resident := regexp.MustCompile(`(?m)^process_resident_memory_bytes (\S+)$`).FindStringSubmatch(told); resident == nil {
-		t.Errorf("no process_resident_memory_bytes in\n%s", told)
+	if resident := regexp.MustCompile(`(?m)^process_resident_memory_bytes (\S+)$`).FindStringSubmatch(text); resident == nil {
+		t.Errorf("no process_resident_memory_bytes in\n%s", text)
 	} else if size, err := strconv.ParseFloat(resident[1], 64); err != nil || size > 60<<20 {
 		t.Errorf("it takes %s bytes, %v, want at most %d", resident[1], err, 60<<20)
 	} else {

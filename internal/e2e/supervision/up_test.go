@@ -30,16 +30,16 @@ type ended struct {
 	stderr string
 }
 
-// beside runs a command in parallel until it ends or is interrupted.
-func beside(t *testing.T, args ...string) (interrupt func(), outcome <-chan ended) {
+// inBackground runs a command in parallel until it ends or is interrupted.
+func inBackground(t *testing.T, args ...string) (interrupt func(), outcome <-chan ended) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	told := make(chan ended, 1)
+	done := make(chan ended, 1)
 	go func() {
 		code, _, stderr := e2e.Runnerctl(ctx, args...)
-		told <- ended{code, stderr}
+		done <- ended{code, stderr}
 	}()
-	return func() { cancel(commands.ErrInterrupted) }, told
+	return func() { cancel(commands.ErrInterrupted) }, done
 }
 
 // specs returns the hashes of the specs from which the fleet's runners were made.
@@ -121,7 +121,7 @@ func TestUpOfAnotherSpecAndTarget(t *testing.T) {
 // --no-supervisor also ends a supervisor in the foreground, and its runners stay.
 func TestNoSupervisorEndsTheForeground(t *testing.T) {
 	api, github, name := e2e.WithGitHub(t, ghsim.Options{}, "acme/api")
-	_, told := beside(t, "supervise", "--fleet", name, "--bootstrap-base", "--progress", "quiet", "--metrics-address", e2e.FreeAddress(t))
+	_, done := inBackground(t, "supervise", "--fleet", name, "--bootstrap-base", "--progress", "quiet", "--metrics-address", e2e.FreeAddress(t))
 	e2e.AwaitOnline(t, github, 1)
 	e2e.Eventually(t, time.Minute, "it has seen the runner", func() bool {
 		return strings.Contains(e2e.Must(t, "events", "--fleet", name), "  online      ")
@@ -129,7 +129,7 @@ func TestNoSupervisorEndsTheForeground(t *testing.T) {
 	before := e2e.Registered(github)
 	e2e.Must(t, e2e.Up(name, "--no-supervisor")...)
 	select {
-	case end := <-told:
+	case end := <-done:
 		if end.code != commands.ExitFailure || !strings.Contains(end.stderr, "the supervisor was ended from outside") {
 			t.Errorf("got %+v, want exit code %d and %q", end, commands.ExitFailure, "the supervisor was ended from outside")
 		}
@@ -150,17 +150,17 @@ func TestNoSupervisorEndsTheForeground(t *testing.T) {
 func TestUpInterruptedLate(t *testing.T) {
 	api, github, name := e2e.WithGitHub(t, ghsim.Options{}, "acme/api")
 	e2e.Supervised(t)
-	interrupt, told := beside(t, e2e.Up(name)...)
+	interrupt, done := inBackground(t, e2e.Up(name)...)
 	e2e.Eventually(t, 3*time.Minute, "the supervisor is there", func() bool {
 		select {
-		case early := <-told:
+		case early := <-done:
 			t.Fatalf("ended early: %+v, want it to wait", early)
 		default:
 		}
 		return e2e.SupervisorOf(t, api, name).ContainerID != ""
 	})
 	interrupt()
-	if end := <-told; end.code != commands.ExitInterrupted || !strings.Contains(end.stderr, "supervisor   keeps 1 wanted") {
+	if end := <-done; end.code != commands.ExitInterrupted || !strings.Contains(end.stderr, "supervisor   keeps 1 wanted") {
 		t.Errorf("got %+v, want exit code %d and %q", end, commands.ExitInterrupted, "supervisor   keeps 1 wanted")
 	}
 	if found := e2e.SupervisorOf(t, api, name); !found.Running || len(e2e.Registered(github)) != 1 {
@@ -195,7 +195,7 @@ func TestSamePlanWithoutASupervisor(t *testing.T) {
 			planned = append(planned, strings.Join(strings.Fields(line), " "))
 		}
 	}
-	interrupt, ended := beside(t, "supervise", "--fleet", name, "--count", "4", "--progress", "quiet", "--metrics-address", e2e.FreeAddress(t))
+	interrupt, ended := inBackground(t, "supervise", "--fleet", name, "--count", "4", "--progress", "quiet", "--metrics-address", e2e.FreeAddress(t))
 	var begun []string
 	e2e.Eventually(t, time.Minute, "the supervisor plans", func() bool {
 		_, after, _ := strings.Cut(e2e.Must(t, "events", "--fleet", name), "  began: 4 wanted")

@@ -213,19 +213,19 @@ func (vm onVM) workflows(t *testing.T, image string) {
 // containers, and that none is the machine's root.
 func (vm onVM) confined(t *testing.T, name, label string) {
 	t.Helper()
-	told := vm.Run(t, `
+	processes := vm.Run(t, `
 		id=$(docker inspect -f '{{.Id}}' "$1" </dev/null)
 		find "/sys/fs/cgroup/system.slice/docker-$id.scope" -name cgroup.procs -exec cat {} + | while read -r process; do
 			[ ! -e "/proc/$process" ] || echo "$(stat -c %u "/proc/$process") $(tr -d '\0' <"/proc/$process/attr/current") $(cat "/proc/$process/comm")"
 		done`, name)
-	lines := strings.Split(told, "\n")
+	lines := strings.Split(processes, "\n")
 	for _, line := range lines {
 		if uid, rest, _ := strings.Cut(line, " "); uid == "0" || !strings.HasPrefix(rest, label+" ") {
 			t.Errorf("%s: a process with %s, want no root and %s", name, line, label)
 		}
 	}
-	if len(lines) < 6 || !strings.Contains(told, "dockerd") || !strings.Contains(told, "tail") {
-		t.Errorf("%s: processes:\n%s\nwant 6 at least, with dockerd and tail", name, told)
+	if len(lines) < 6 || !strings.Contains(processes, "dockerd") || !strings.Contains(processes, "tail") {
+		t.Errorf("%s: processes:\n%s\nwant 6 at least, with dockerd and tail", name, processes)
 	}
 }
 

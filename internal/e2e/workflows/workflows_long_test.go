@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The workflows of the suite that install hundreds of megabytes.
+// The workflows of the suite that take more than a minute.
 func TestWorkflowsLong(t *testing.T) {
-	suite := newSuite(t, 2)
+	suite := newSuite(t, 3)
 	suite.runAll(t, func(w workflow) bool { return w.long })
 }

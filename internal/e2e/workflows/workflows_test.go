@@ -40,7 +40,7 @@ const (
 func workflows() []workflow {
 	return []workflow{
 		{name: "services", conclusion: success, log: []string{"postgres service is healthy.", "redis service is healthy.", "password=***", "Print service container logs: postgres"}, never: []string{e2e.SuiteSecrets["DATABASE_PASSWORD"]}},
-		{name: "service-unhealthy", conclusion: failure, log: []string{"Service container database failed.", "database system is ready to accept connections", "Failed to initialize container postgres:17", "One or more containers failed to start."}, never: []string{"a step ran\n"}},
+		{name: "service-unhealthy", long: true, conclusion: failure, log: []string{"Service container database failed.", "database system is ready to accept connections", "Failed to initialize container postgres:17", "One or more containers failed to start."}, never: []string{"a step ran\n"}},
 		{name: "container", conclusion: success, log: []string{"Starting job container", "redis service is healthy.", "it is found"}},
 		{name: "matrix", conclusion: success},
 		{name: "compose", conclusion: success},
@@ -54,14 +54,14 @@ func workflows() []workflow {
 			}
 		}},
 		{name: "cancelled", conclusion: "cancelled", cancelAt: "waiting", log: []string{"interrupted", "The operation was canceled.", "cleaned up, the job is cancelled", "a step for cancelled jobs ran"}, never: []string{"a later step ran\n"}},
-		{name: "timed-out", conclusion: "cancelled", log: []string{"has timed out after 1 minutes.", "the step was ended", "the job was ended"}, check: func(t *testing.T, result ghsim.Result) {
+		{name: "timed-out", long: true, conclusion: "cancelled", log: []string{"has timed out after 1 minutes.", "the step was ended", "the job was ended"}, check: func(t *testing.T, result ghsim.Result) {
 			if !slices.ContainsFunc(result.Failures, func(one string) bool {
 				return strings.Contains(one, "exceeded the maximum execution time of 2 minutes")
 			}) {
 				t.Errorf("failures %q, want %q", result.Failures, "exceeded the maximum execution time of 2 minutes")
 			}
 		}},
-		{name: "out-of-memory", conclusion: failure, log: []string{"Docker answers", "Process completed with exit code 137."}},
+		{name: "out-of-memory", long: true, conclusion: failure, log: []string{"Docker answers", "Process completed with exit code 137."}},
 		{name: "disk-full", conclusion: failure, log: []string{"head: error writing 'standard output': No space left on device", "ERROR: failed to solve"}},
 		{name: "sudo", conclusion: success},
 		{name: "databases", conclusion: success, long: true},

@@ -27,11 +27,11 @@ func (e *Engine) RunnerNames(ctx context.Context) ([]string, error) {
 
 // Version returns the version of the engine and the version of its API.
 func (e *Engine) Version(ctx context.Context) (version, api string, err error) {
-	told, err := e.api.ServerVersion(ctx)
+	server, err := e.api.ServerVersion(ctx)
 	if err != nil {
 		return "", "", err
 	}
-	return told.Version, told.APIVersion, nil
+	return server.Version, server.APIVersion, nil
 }
 
 // Ping checks that the engine answers.
