@@ -67,7 +67,7 @@ test-hosts: setup build image ## each key of an engine's daemon.json on a privat
 	$(WITH_DOCKER) go test -count=1 -timeout 60m -tags long -run 'TestHostKeys$$|TestSupervisorOverLiveRestore$$' -v ./internal/e2e/compatibility
 
 test-vm: FOR := --vm
-test-vm: setup build ## prepare a Debian 13 machine in qemu as a host, over ssh; up to 40 minutes
+test-vm: setup build ## prepare a Debian 13 machine in qemu as a host, over ssh; about 20 minutes
 	$(WITH_DOCKER) go test -count=1 -timeout 45m -tags vm -v ./internal/e2e/vm
 
 chaos: FOR := --tests
