@@ -6,5 +6,5 @@ package e2e
 const (
 	Thorough = true
 	Killings = 20
-	ManyJobs = 40
+	ManyJobs = 24
 )

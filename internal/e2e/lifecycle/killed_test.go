@@ -55,14 +55,6 @@ func TestForbiddenSocket(t *testing.T) {
 	}
 }
 
-// After runnerctl is killed at any moment of an up or a down, the next up makes the whole
-// fleet and nothing more, and the next down leaves nothing.
-func TestKilledAtRandomMoments(t *testing.T) {
-	api := e2e.Engine(t)
-	e2e.RunnerImage(t)
-	killAtRandom(t, api, e2e.NewFleet(t, api), nil)
-}
-
 // The same holds with GitHub: no registration is left there.
 func TestKilledAtRandomMomentsWithGitHub(t *testing.T) {
 	api, github, name := e2e.WithGitHub(t, ghsim.Options{}, "acme/api")

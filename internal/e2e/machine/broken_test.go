@@ -35,6 +35,10 @@ var breaks = []struct{ script, problem string }{
 func TestBrokenMachines(t *testing.T) {
 	api := e2e.Engine(t)
 	name := e2e.NewFleet(t, api)
+	breaks := breaks
+	if !e2e.Thorough {
+		breaks = append(breaks[2:3:3], breaks[5:9]...)
+	}
 	count := len(breaks)
 	e2e.Must(t, e2e.Up(name, "--count", strconv.Itoa(count))...)
 	runners := e2e.List(t, name)
@@ -59,7 +63,12 @@ func TestBrokenMachines(t *testing.T) {
 		}
 	}
 	e2e.Must(t, e2e.Up(name, "--count", strconv.Itoa(count))...)
-	kept := 0
+	kept, want := 0, 0
+	for _, well := range usable {
+		if well {
+			want++
+		}
+	}
 	for _, runner := range e2e.List(t, name) {
 		if !runner.Ready {
 			t.Errorf("after up: %+v, want it ready", runner)
@@ -71,8 +80,8 @@ func TestBrokenMachines(t *testing.T) {
 			}
 		}
 	}
-	if kept != 4 {
-		t.Errorf("%d of the 4 that jobs can use were kept, want all", kept)
+	if kept != want {
+		t.Errorf("%d of the %d that jobs can use were kept, want all", kept, want)
 	}
 }
 

@@ -42,11 +42,11 @@ func workflows() []workflow {
 		{name: "services", conclusion: success, log: []string{"postgres service is healthy.", "redis service is healthy.", "password=***", "Print service container logs: postgres"}, never: []string{e2e.SuiteSecrets["DATABASE_PASSWORD"]}},
 		{name: "service-unhealthy", long: true, conclusion: failure, log: []string{"Service container database failed.", "database system is ready to accept connections", "Failed to initialize container postgres:17", "One or more containers failed to start."}, never: []string{"a step ran\n"}},
 		{name: "container", conclusion: success, log: []string{"Starting job container", "redis service is healthy.", "it is found"}},
-		{name: "matrix", conclusion: success},
+		{name: "matrix", conclusion: success, long: true},
 		{name: "compose", conclusion: success},
 		{name: "buildx", conclusion: success, never: []string{e2e.SuiteSecrets["TOKEN"]}},
 		{name: "multi-arch", conclusion: success, log: []string{"interpreter /usr/bin/qemu-aarch64"}},
-		{name: "testcontainers", conclusion: success},
+		{name: "testcontainers", conclusion: success, long: true},
 		{name: "tool-cache", conclusion: success},
 		{name: "files", conclusion: success, log: []string{"this is ***"}, check: func(t *testing.T, result ghsim.Result) {
 			if !slices.ContainsFunc(result.Steps, func(s ghsim.StepResult) bool { return s.Summary == "## It went well\n" }) {
