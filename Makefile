@@ -44,12 +44,11 @@ vet: ## go vet for every supported client system, shellcheck
 	shellcheck -S warning $$(grep -rlE '^#!.*(sh|bash)$$' scripts) scripts/completion/bash
 	for file in $$(grep -rlE '^#!.*perl( -[wI].*)?$$' scripts) scripts/escape/*.pl; do perl -Iscripts/escape -Iscripts/image -wc $$file || exit 1; done
 
-# Two packages at a time, because most tests wait more than they work. The longest ones begin.
-LONGEST := ./internal/e2e/workflows ./internal/e2e/supervision ./internal/e2e/compatibility
+# Two packages at a time. The longest ones begin, so that none is left alone at the end.
+LONGEST := ./internal/e2e/compatibility ./internal/e2e/lifecycle ./internal/e2e/supervision ./internal/e2e/machine ./internal/e2e/doctor ./internal/e2e/workflows
 GO_TEST = $(WITH_DOCKER) go test -count=1 -timeout 90m -tags '$(TAGS)'
 
 test test-long: FOR := --tests
-test: export CHAOS_FOR := 30s
 test-long: export CHAOS_FOR := 2m
 test-long: TAGS := long
 test: ## all tests except the long ones, on a real engine
@@ -73,7 +72,7 @@ test-vm: setup build ## prepare a Debian 13 machine in qemu as a host, over ssh;
 chaos: FOR := --tests
 chaos: export CHAOS_FOR ?= 10m
 chaos: setup build ## inject random faults into a supervised fleet for CHAOS_FOR=10m; CHAOS_SEED=… repeats a run's choices
-	$(WITH_DOCKER) go test -count=1 -timeout 90m -run 'TestChaos$$' -v ./internal/e2e/supervision
+	$(WITH_DOCKER) go test -count=1 -timeout 90m -tags long -run 'TestChaos$$' -v ./internal/e2e/supervision
 
 jobs: FOR := --tests
 jobs: export FLEET_JOBS ?= 200

@@ -3,12 +3,13 @@
 package compatibility
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	"github.com/runnerctl/runnerctl/internal/e2e"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
+
+	"context"
 )
 
 // Nothing that one job of a static runner leaves affects later jobs. One runner runs all
@@ -47,3 +48,20 @@ nothing() {
 	[ -z "$left" ] || { echo "$* prints $left" >&2; return 1; }
 }
 `
+
+// A mount over the work folder keeps the agent from its jobs. It is unmounted when no job
+// runs, and nothing that is mounted there is deleted.
+func TestStaticRunnerWithAMountOverItsWork(t *testing.T) {
+	_, github, name := e2e.EnterpriseServer(t, ghsim.Options{}, "acme/api", "runners: {ephemeral: false}")
+	e2e.Must(t, e2e.Up(name)...)
+	runner := e2e.List(t, name)[0].Name
+	const script = `sudo mkdir -p /canary/api/api/deep && sudo touch /canary/api/api/deep/file && sudo mount --bind /canary "$(realpath "$RUNNER_WORKSPACE/..")"`
+	e2e.AwaitJob(t, github, e2e.Queue(t, github, script))
+	e2e.Eventually(t, time.Minute, "the mount goes", func() bool {
+		code, _, _ := e2e.Runnerctl(t.Context(), "exec", runner, "--", "grep", "-q", "/canary", "/proc/self/mountinfo")
+		return code == 1
+	})
+	if result := e2e.AwaitJob(t, github, e2e.Queue(t, github, `[ -e /canary/api/api/deep/file ]; [ -z "$(ls -A)" ]; docker version`)); result.Conclusion != "success" {
+		t.Errorf("%s, want success\n%s", result.Conclusion, result.Log)
+	}
+}

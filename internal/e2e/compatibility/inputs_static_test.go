@@ -5,7 +5,6 @@ package compatibility
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/runnerctl/runnerctl/internal/e2e"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
@@ -111,23 +110,6 @@ func staticInputs() (lines []input) {
 	return append(lines,
 		input{ID: "static-mount-work", Group: staticGroup, Input: "mount --bind /etc ~/actions-runner/_work (over the work folder)", Result: outcomePasses, Note: "that job fails, because its agent loses its own files; later jobs do not", Test: "TestStaticRunnerWithAMountOverItsWork"},
 		input{ID: "static-cleaner", Group: staticGroup, Input: "sudo rm -r /run/runnerctl (the runner can't be cleaned)", Result: outcomeRefused, Note: "jobs fail with the reason until the runner is replaced", Test: "TestStaticRunnerThatCanNotBeCleaned"})
-}
-
-// A mount over the work folder keeps the agent from its jobs. It is unmounted when no job
-// runs, and nothing that is mounted there is deleted.
-func TestStaticRunnerWithAMountOverItsWork(t *testing.T) {
-	_, github, name := e2e.EnterpriseServer(t, ghsim.Options{}, "acme/api", "runners: {ephemeral: false}")
-	e2e.Must(t, e2e.Up(name)...)
-	runner := e2e.List(t, name)[0].Name
-	const script = `sudo mkdir -p /canary/api/api/deep && sudo touch /canary/api/api/deep/file && sudo mount --bind /canary "$(realpath "$RUNNER_WORKSPACE/..")"`
-	e2e.AwaitJob(t, github, e2e.Queue(t, github, script))
-	e2e.Eventually(t, time.Minute, "the mount goes", func() bool {
-		code, _, _ := e2e.Runnerctl(t.Context(), "exec", runner, "--", "grep", "-q", "/canary", "/proc/self/mountinfo")
-		return code == 1
-	})
-	if result := e2e.AwaitJob(t, github, e2e.Queue(t, github, `[ -e /canary/api/api/deep/file ]; [ -z "$(ls -A)" ]; docker version`)); result.Conclusion != "success" {
-		t.Errorf("%s, want success\n%s", result.Conclusion, result.Log)
-	}
 }
 
 // If the cleaning fails, the job fails, and so do later ones until it is repaired. The log
