@@ -15,7 +15,7 @@ import (
 var sizes = map[Profile]string{
 	Minimal:  "631 MB",
 	Standard: "659 MB",
-	Hosted:   "3.35 GB: 947 packages, 769 MB to fetch",
+	Hosted:   "3.25 GB: 947 packages, 769 MB to fetch",
 }
 
 var uses = map[Profile]string{
