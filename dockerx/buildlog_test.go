@@ -11,7 +11,7 @@ import (
 
 // A cancelled step next to the failed one is not reported, regardless of which ended
 // first.
-func TestBuildLogTellsTheStepThatFailed(t *testing.T) {
+func TestBuildLogNamesTheStepThatFailed(t *testing.T) {
 	status := func(id digest.Digest, name, err, output string) *bkclient.SolveStatus {
 		return &bkclient.SolveStatus{
 			Vertexes: []*bkclient.Vertex{{Digest: id, Name: name, Error: err}},

@@ -208,7 +208,7 @@ func (e *Engine) probeAny(ctx context.Context, options ProbeOptions) (Probed, er
 	return Probed{}, none
 }
 
-var errTold = errors.New("not the output of a probe")
+var errOutput = errors.New("not the output of a probe")
 
 // unsuited reports whether the image caused a failure, not the engine: it has no shell, is of
 // another architecture, or lacks the script's programs.
@@ -216,7 +216,7 @@ func unsuited(err error) bool {
 	text := err.Error()
 	// The engine wraps the runtime's message.
 	noShell := strings.Contains(text, `"/bin/sh"`) && strings.Contains(text, "no such file")
-	return errors.Is(err, errTold) || noShell || strings.Contains(text, "exec format error")
+	return errors.Is(err, errOutput) || noShell || strings.Contains(text, "exec format error")
 }
 
 // removeStaleProbes removes the probes that a killed doctor left behind.
@@ -372,7 +372,7 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 	}
 	probed, err := readProbe(output.String())
 	if err != nil {
-		return Probed{}, fmt.Errorf("probe container: %w: %w: %s", errTold, err, strings.TrimSpace(complaints.String()))
+		return Probed{}, fmt.Errorf("probe container: %w: %w: %s", errOutput, err, strings.TrimSpace(complaints.String()))
 	}
 	return probed, nil
 }

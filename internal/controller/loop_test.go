@@ -472,7 +472,7 @@ func TestOtherCounts(t *testing.T) {
 	})
 }
 
-func TestForgeFails(t *testing.T) {
+func TestGitHubFails(t *testing.T) {
 	supervise(t, fleet.Desired{Count: 3, Spares: 1}, nil, func(s *supervised) {
 		s.after(5 * time.Second)
 		s.do(func() {
@@ -670,7 +670,7 @@ func TestAgentAges(t *testing.T) {
 }
 
 // A change of the Desired while the image is being rebuilt is not overwritten.
-func TestOtherWishWhileRenewing(t *testing.T) {
+func TestOtherDesiredStateWhileRenewing(t *testing.T) {
 	supervise(t, fleet.Desired{Count: 2, Agent: "2.330.0"}, func(s *supervised) {
 		s.with = func(supervision *Controller) {
 			supervision.Targets[acme] = &ageing{s.outside, time.Now().Add(24 * time.Hour)}
@@ -714,14 +714,14 @@ func TestRefusedAgentIsRenewed(t *testing.T) {
 	})
 }
 
-func TestWithoutAWish(t *testing.T) {
+func TestWithoutADesiredState(t *testing.T) {
 	var none *NoDesiredStateError
 	if err := (Controller{Fleet: "ci", Store: &memory{}}).Supervise(t.Context()); !errors.As(err, &none) {
 		t.Error(err)
 	}
 }
 
-func TestNoSecretIsTold(t *testing.T) {
+func TestNoSecretIsReported(t *testing.T) {
 	supervise(t, fleet.Desired{Count: 1, Spares: 1}, func(s *supervised) {
 		s.createErr = fmt.Errorf("bad %v", secret.New("hunter2"))
 	}, func(s *supervised) {

@@ -45,7 +45,7 @@ func broken(t *testing.T) Env {
 
 func run(checks []Check, env Env) Report { return Run(context.Background(), checks, env, time.Minute) }
 
-func TestCrashIsToldAndTheOthersGoOn(t *testing.T) {
+func TestCrashIsReportedAndTheOthersGoOn(t *testing.T) {
 	checks := []Check{
 		{ID: "x", Severity: Mandatory, Run: func(Facts) Outcome { panic("boom") }},
 		{ID: "y", Severity: Mandatory, Run: func(Facts) Outcome { return pass("fine") }},

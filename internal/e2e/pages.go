@@ -26,9 +26,10 @@ func TestNames(t *testing.T) (long map[string]bool) {
 		if err != nil {
 			return err
 		}
+		isLong := needsLong(file)
 		for _, one := range file.Decls {
 			if function, ok := one.(*ast.FuncDecl); ok && strings.HasPrefix(function.Name.Name, "Test") {
-				long[function.Name.Name] = isLong(file)
+				long[function.Name.Name] = isLong
 			}
 		}
 		return nil
@@ -39,8 +40,8 @@ func TestNames(t *testing.T) (long map[string]bool) {
 	return long
 }
 
-// isLong reports whether a file needs the build tag long.
-func isLong(file *ast.File) bool {
+// needsLong reports whether a file needs the build tag long.
+func needsLong(file *ast.File) bool {
 	for _, group := range file.Comments {
 		for _, line := range group.List {
 			if expression, err := constraint.Parse(line.Text); err == nil && group.Pos() < file.Package {

@@ -38,12 +38,12 @@ func WriteProbe(w io.Writer, machine fs.FS, addresses, patterns []string) error 
 	if err != nil {
 		return err
 	}
-	tellContent(w, "mounts", mounts)
+	writeContent(w, "mounts", mounts)
 	limits, err := os.ReadFile("/proc/self/limits")
 	if err != nil {
 		return err
 	}
-	tellContent(w, "limits", limits)
+	writeContent(w, "limits", limits)
 	for _, pattern := range patterns {
 		paths, err := fs.Glob(machine, pattern)
 		if err != nil {
@@ -59,7 +59,7 @@ func WriteProbe(w io.Writer, machine fs.FS, addresses, patterns []string) error 
 				continue
 			}
 			if content, err := fs.ReadFile(machine, path); err == nil { // otherwise this user may not read it
-				tellContent(w, path, content)
+				writeContent(w, path, content)
 			}
 		}
 	}
@@ -105,6 +105,6 @@ func resolvers() string {
 	return servers.String() + answers.String()
 }
 
-func tellContent(w io.Writer, name string, content []byte) {
+func writeContent(w io.Writer, name string, content []byte) {
 	fmt.Fprintf(w, "content %s\n%s\n\n", name, base64.StdEncoding.EncodeToString(content))
 }

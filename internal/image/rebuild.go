@@ -24,7 +24,7 @@ type Ingredients struct {
 
 // IngredientsOf returns the ingredients of the image that the settings ask for.
 func IngredientsOf(settings config.Config) (Ingredients, error) {
-	hooks, err := hooksBeside(settings)
+	hooks, err := hooksOf(settings)
 	return Ingredients{Image: settings.Image, IDs: settings.Runners.IDRange, Hooks: hooks}, err
 }
 

@@ -29,7 +29,7 @@ func TestProfilesOfSettings(t *testing.T) {
 
 // The hash of an image depends on the settings for buildx, not on the release that a build
 // would find, so an existing image needs no lookup. Other settings give another image.
-func TestHashIsOfTheWish(t *testing.T) {
+func TestHashIsOfTheDesiredImage(t *testing.T) {
 	hashes := map[string]string{}
 	for _, settings := range []config.Buildx{{Version: "latest"}, {Version: "0.31.1"}, {Version: "distribution"}, {}} {
 		wanted := Recipe{image: config.Default().Image, ids: config.NarrowIDs}

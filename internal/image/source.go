@@ -53,7 +53,7 @@ func (s Source) Recipe(ctx context.Context) (Recipe, error) {
 		return wanted, err
 	}
 	wanted.agent = &archive
-	wanted.hooks, err = hooksBeside(loaded)
+	wanted.hooks, err = hooksOf(loaded)
 	return wanted, err
 }
 
@@ -62,8 +62,8 @@ func NeedsGitHub(settings config.Config) bool {
 	return settings.Target != "" && settings.Image.Agent.Archive == ""
 }
 
-// hooksBeside returns the operator's hooks, by their path in the context.
-func hooksBeside(loaded config.Config) (dockerx.Context, error) {
+// hooksOf returns the operator's hooks, by their path in the context.
+func hooksOf(loaded config.Config) (dockerx.Context, error) {
 	hooks := dockerx.Context{}
 	for _, folder := range hookFolders {
 		files, err := filepath.Glob(filepath.Join(loaded.Resolve(filepath.FromSlash(folder)), "[^.]*"))

@@ -3,13 +3,12 @@
 package compatibility
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/runnerctl/runnerctl/internal/e2e"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
-
-	"context"
 )
 
 // Nothing that one job of a static runner leaves affects later jobs. One runner runs all

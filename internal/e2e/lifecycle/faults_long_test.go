@@ -3,6 +3,7 @@
 package lifecycle
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -10,13 +11,10 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/runnerctl/runnerctl/commands"
-	"github.com/runnerctl/runnerctl/internal/e2e"
-	"github.com/runnerctl/runnerctl/internal/enginetest"
-
-	"errors"
-
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/advice"
+	"github.com/runnerctl/runnerctl/internal/e2e"
+	"github.com/runnerctl/runnerctl/internal/enginetest"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
 )
@@ -58,9 +56,7 @@ func TestIptablesOfTheKernel(t *testing.T) {
 	name := e2e.NewFleet(t, api)
 	e2e.Must(t, e2e.Up(name)...)
 	runner := e2e.List(t, name)[0]
-	inside := func(script string) string {
-		return e2e.Must(t, "exec", "--root", runner.Name, "--", "sh", "-c", script)
-	}
+	inside := func(script string) string { return asRoot(t, runner.Name, script) }
 	const restore = "/usr/sbin/iptables-legacy-restore"
 	chosen := inside("iptables --version")
 	for _, one := range []struct{ change, want string }{
@@ -154,9 +150,7 @@ func TestStartAfterAJobChangedItsMachine(t *testing.T) {
 	name := e2e.NewFleet(t, api)
 	e2e.Must(t, e2e.Up(name)...)
 	runner := e2e.List(t, name)[0]
-	inside := func(script string) string {
-		return e2e.Must(t, "exec", "--root", runner.Name, "--", "sh", "-c", script)
-	}
+	inside := func(script string) string { return asRoot(t, runner.Name, script) }
 	restart := func() {
 		if err := api.ContainerRestart(t.Context(), runner.ContainerID, container.StopOptions{}); err != nil {
 			t.Fatal(err)

@@ -76,7 +76,7 @@ func TestInnerDaemonsKilled(t *testing.T) {
 	name := e2e.NewFleet(t, api)
 	e2e.Must(t, e2e.Up(name)...)
 	runner := e2e.List(t, name)[0]
-	inside := func(script string) { e2e.Must(t, "exec", "--root", runner.Name, "--", "sh", "-c", script) }
+	inside := func(script string) { asRoot(t, runner.Name, script) }
 	for i, daemon := range []string{"containerd", "dockerd"} {
 		inside("pkill -9 -x " + daemon)
 		e2e.Eventually(t, 30*time.Second, daemon+" is back", func() bool {
@@ -170,4 +170,10 @@ func TestAddressPoolUsedUp(t *testing.T) {
 	if left := e2e.Leftovers(t, engine.API, "ci"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
+}
+
+// asRoot runs a script as root of a runner's machine and returns its output.
+func asRoot(t *testing.T, runner, script string) string {
+	t.Helper()
+	return e2e.Must(t, "exec", "--root", runner, "--", "sh", "-c", script)
 }

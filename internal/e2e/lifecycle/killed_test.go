@@ -55,7 +55,8 @@ func TestForbiddenSocket(t *testing.T) {
 	}
 }
 
-// The same holds with GitHub: no registration is left there.
+// After runnerctl is killed at any moment, the next up and down repair the fleet, at GitHub too: no
+// registration is left there.
 func TestKilledAtRandomMomentsWithGitHub(t *testing.T) {
 	api, github, name := e2e.WithGitHub(t, ghsim.Options{}, "acme/api")
 	github.Inject(ghsim.Fault{Match: "POST /repos/acme/api/actions/runners/generate-jitconfig", Latency: 300 * time.Millisecond}) // so that kills also hit registrations
