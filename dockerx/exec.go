@@ -18,6 +18,9 @@ import (
 const (
 	enter   = "/usr/lib/runnerctl/exec"
 	envExec = "RUNNERCTL_EXEC" // lets enter find a command again
+	// envSize is the size of the command's terminal, as HEIGHTxWIDTH: engines before API 1.42
+	// set a terminal's size only after the command has begun.
+	envSize = "RUNNERCTL_TERMINAL_SIZE"
 )
 
 // Command is a command to run in a runner's machine.
@@ -50,6 +53,7 @@ func (e *Engine) Exec(ctx context.Context, runner fleet.Runner, command Command)
 	}
 	if command.TTY && command.Height > 0 {
 		options.ConsoleSize = &[2]uint{command.Height, command.Width}
+		options.Env = append(options.Env, fmt.Sprintf("%s=%dx%d", envSize, command.Height, command.Width))
 	}
 	code, err := e.run(ctx, runner.ContainerID, options, command)
 	if ctx.Err() != nil {

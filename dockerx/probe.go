@@ -312,7 +312,7 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 	config := &container.Config{
 		Image: image, User: "65534:0", Labels: ownLabels(options.Fleet, string(fleet.Probe)), Volumes: map[string]struct{}{},
 		Entrypoint: slices.Concat(command, []string{strconv.Itoa(len(options.Connect))}, options.Connect, options.Files), Cmd: []string{},
-		AttachStdout: true, AttachStderr: true,
+		AttachStdout: true, AttachStderr: true, NetworkDisabled: len(options.Connect) == 0,
 	}
 	pids := int64(64)
 	host := &container.HostConfig{

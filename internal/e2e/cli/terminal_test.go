@@ -3,13 +3,18 @@
 package cli
 
 import (
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 
 	"github.com/runnerctl/runnerctl/internal/e2e"
 )
+
+// runLimit is the time for a run on a busy machine.
+const runLimit = time.Minute
 
 // On a terminal, run gives its command a terminal inside the machine: it has the window's
 // size, passes typed input on, and returns the command's exit code.
@@ -23,7 +28,8 @@ func TestRunOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer window.Close()
-	t.Cleanup(func() { _ = command.Process.Kill() }) // in case it hangs
+	late := time.AfterFunc(runLimit, func() { _ = command.Process.Signal(os.Interrupt) })
+	defer late.Stop()
 	var said strings.Builder
 	typed := false
 	for buffer := make([]byte, 4096); ; {

@@ -87,6 +87,24 @@ var worldInputs = []input{
 			sudo systemctl stop redis-server; refuses 1 "Connection refused" redis-cli ping; sudo service redis-server start; expect PONG redis-cli ping`,
 	},
 	{
+		ID: "notify", Group: "Services", Input: "sudo systemctl start NAME, whose unit has Type=notify", Result: outcomePasses, Note: "the command waits until the service listens",
+		Script: refuses + `printf '[Service]\nType=notify\nExecStart=/usr/bin/perl late\n' | sudo tee /etc/systemd/system/late.service >/dev/null
+			cat >late <<'END'
+				use IO::Socket::INET;
+				exit if fork;
+				open STDOUT, ">/dev/null"; open STDERR, ">/dev/null";
+				sleep 2;
+				my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1:9147") or die;
+				sleep 30;
+END
+			printf '#!/bin/sh\nset -eu\n. /lib/lsb/init-functions\n[ "$1" != start ] || perl %s/late\n' "$PWD" | sudo tee /etc/init.d/late >/dev/null
+			sudo chmod +x /etc/init.d/late
+			for start in "systemctl start late" "service late start" "invoke-rc.d late start"; do
+				refuses 1 "Connection refused" bash -c "</dev/tcp/127.0.0.1/9147"
+				sudo $start; bash -c "</dev/tcp/127.0.0.1/9147"; sudo pkill -f "^perl $PWD/late"; while pgrep -f "^perl $PWD/late"; do sleep 0.1; done
+			done`,
+	},
+	{
 		ID: "postgresql", Group: "Services", Input: "sudo apt-get install postgresql; sudo systemctl start postgresql.service", Result: outcomePasses, Long: true,
 		Script: `sudo apt-get update -qq; sudo apt-get install postgresql >/dev/null; sudo systemctl start postgresql.service; expect accepting pg_isready
 			sudo -u postgres psql -qc "create role runner superuser login"; expect 42 psql -h /var/run/postgresql -d postgres -Atc "select 42"

@@ -53,7 +53,8 @@ func (c Client) Ask(request Request) (Answer, error) {
 }
 
 // Exec runs a command and returns its exit code. A signal to this process ends the command,
-// since the init sees the connection close.
+// since the init sees the connection close. The request's size counts only while this process's
+// terminal has none.
 func (c Client) Exec(request Request) (code int, err error) {
 	server, err := dial(c.Socket)
 	if err != nil {
@@ -63,7 +64,9 @@ func (c Client) Exec(request Request) (code int, err error) {
 	files := []*os.File{c.In, c.Out, c.Errs}
 	if request.Terminal {
 		files = nil
-		request.Rows, request.Columns = size(c.In)
+		if rows, columns := size(c.In); rows > 0 {
+			request.Rows, request.Columns = rows, columns
+		}
 	}
 	if err := server.send(request, files...); err != nil {
 		return NotUp, err

@@ -246,21 +246,21 @@ func TestWaitAndStatus(t *testing.T) {
 }
 
 // A command on a terminal gets one of the machine's own: it has a name, a size that changes,
-// and job control.
+// and job control. The engine sets its terminal's size only after the command has begun.
 func TestTerminal(t *testing.T) {
 	client := serve(t, nil)
 	terminals, err := OpenTerminals("/dev/pts")
 	if err != nil {
 		t.Fatal(err)
 	}
-	outside, own, err := terminals.open(33, 101, 0) // stands for the engine's
+	outside, own, err := terminals.open(0, 0, 0) // stands for the engine's
 	if err != nil {
 		t.Fatal(err)
 	}
 	client.In, client.Out, client.Errs = own, own, own
 	ended := make(chan result, 1)
 	go func() {
-		code, err := client.Exec(Request{Kind: Exec, Terminal: true, Term: "xterm", Args: []string{"sh", "-c",
+		code, err := client.Exec(Request{Kind: Exec, Terminal: true, Rows: 33, Columns: 101, Term: "xterm", Args: []string{"sh", "-c",
 			`tty; stat -c %U:%g $(tty); stty size; echo $TERM; trap 'stty size; exit 7' WINCH; echo waiting; while :; do sleep 0.05; done`}})
 		ended <- result{code: code, failed: err}
 	}()

@@ -125,6 +125,7 @@ var idPattern = regexp.MustCompile(`^[0-9A-Z]+$`)
 
 // execute runs a command in the machine: exec [--root] [--tty] COMMAND…
 // exec --interrupt ID ends the command that was run with RUNNERCTL_EXEC=ID.
+// RUNNERCTL_TERMINAL_SIZE=HEIGHTxWIDTH is the size of a terminal that has none yet.
 func execute(client control.Client, arguments []string) (code int, err error) {
 	request := control.Request{Kind: control.Exec, ID: os.Getenv("RUNNERCTL_EXEC"), Term: os.Getenv("TERM")}
 	for len(arguments) > 0 {
@@ -151,6 +152,11 @@ func execute(client control.Client, arguments []string) (code int, err error) {
 	}
 	if request.ID != "" && !idPattern.MatchString(request.ID) {
 		return codeUsage, fmt.Errorf("%s is not an id", request.ID)
+	}
+	if size := os.Getenv("RUNNERCTL_TERMINAL_SIZE"); size != "" {
+		if _, err := fmt.Sscanf(size, "%dx%d", &request.Rows, &request.Columns); err != nil {
+			return codeUsage, fmt.Errorf("%s is not a size: %w", size, err)
+		}
 	}
 	return client.Exec(request)
 }

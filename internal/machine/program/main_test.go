@@ -64,4 +64,9 @@ func TestCommandLines(t *testing.T) {
 	if code := run("exec", []string{"true"}); code != 2 {
 		t.Errorf("an id that is none: code %d, want 2", code)
 	}
+	t.Setenv("RUNNERCTL_EXEC", "A1")
+	t.Setenv("RUNNERCTL_TERMINAL_SIZE", "wide")
+	if code := run("exec", []string{"--tty", "true"}); code != 2 {
+		t.Errorf("a size that is none: code %d, want 2", code)
+	}
 }
