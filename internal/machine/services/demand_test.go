@@ -42,6 +42,8 @@ func TestDaemonsStartAtTheFirstUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(true)
 		d := onDemand(t, s)
+		began := time.Now()
+		s.machine.Routed = func() bool { return time.Since(began) >= time.Second } // after the agent's start
 		s.run(func(m *Machine) {
 			pause(time.Minute)
 			if got := m.Snapshot(); !got.Ready || !got.Asleep || got.Version != "" {
@@ -57,7 +59,7 @@ func TestDaemonsStartAtTheFirstUse(t *testing.T) {
 			}
 			s.stops <- Stop{}
 		})
-		expect(t, s, "0 start agent", "0 Docker starts at its first use", "0 announced",
+		expect(t, s, "0 start agent", "1 Docker starts at its first use", "1 announced",
 			"60 start containerd", "60 hold", "60 start dockerd", "60.1 Docker 28.0.1 answers",
 			"60.101 agent TERM", "60.101 agent CONT", "60.101 dockerd TERM", "60.101 dockerd CONT", "60.101 containerd TERM", "60.101 containerd CONT")
 	})
