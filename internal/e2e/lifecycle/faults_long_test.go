@@ -176,3 +176,38 @@ func TestStartAfterAJobChangedItsMachine(t *testing.T) {
 		t.Errorf("up left %+v, want one runner other than %s", left, runner.Name)
 	}
 }
+
+// On an engine whose bridge has one address, the first runner lives and the error names why
+// the second can't.
+func TestAddressPoolUsedUp(t *testing.T) {
+	machine := e2e.Engine(t)
+	tag := e2e.RunnerImage(t)
+	engine := enginetest.Start(t, enginetest.Options{DiskMiB: 2000, Args: []string{"--bip", "10.99.0.1/30"}, From: machine, Images: []string{tag, "debian:trixie-slim"}})
+	t.Setenv("DOCKER_HOST", engine.Host)
+	code, _, stderr := e2e.Runnerctl(t.Context(), "up", "--count", "2", "--progress", "quiet")
+	if code != commands.ExitFailure || !strings.Contains(stderr, "no available IPv4 addresses") || !strings.Contains(stderr, "a larger \"bip\"") {
+		t.Errorf("exit code %d, want %d; stderr:\n%s\nwant %q and %q", code, commands.ExitFailure, stderr, "no available IPv4 addresses", "a larger \"bip\"")
+	}
+	if runners := e2e.List(t, "ci"); len(runners) != 1 || !runners[0].Ready {
+		t.Errorf("left: %+v", runners)
+	}
+	e2e.Must(t, "down")
+	if left := e2e.Leftovers(t, engine.API, "ci"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A lock whose holder died before starting it is removed in the end.
+func TestStaleLock(t *testing.T) {
+	api := e2e.Engine(t)
+	tag := e2e.RunnerImage(t)
+	name := e2e.NewFleet(t, api)
+	labels := map[string]string{"dev.runnerctl.fleet": name, "dev.runnerctl.role": "lock", "dev.runnerctl.schema": "1"}
+	if _, err := api.ContainerCreate(t.Context(), &container.Config{Image: tag, Labels: labels}, nil, nil, nil, "runnerctl-lock-"+name); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := e2e.Runnerctl(t.Context(), e2e.Up(name)...)
+	if code != 0 || !strings.Contains(stderr, "is being changed by another runnerctl") {
+		t.Errorf("exit code %d, want 0; stderr:\n%s\nwant %q", code, stderr, "is being changed by another runnerctl")
+	}
+}
