@@ -19,6 +19,7 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/build"
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/pkg/jsonmessage"
@@ -29,7 +30,7 @@ import (
 )
 
 // Context is a build context: slash-separated path → content. All files are sent as
-// executable, except the Dockerfile and the settings among the rootfs's files (image/world).
+// executable, except the Dockerfile and the settings among the rootfs's files (image/rootfs).
 type Context map[string][]byte
 
 // Paths returns the sorted paths, so that hashes and archives are the same every time.
@@ -44,7 +45,7 @@ func (c Context) Paths() []string {
 
 // Mode returns the mode of a file in the context.
 func (c Context) Mode(path string) fs.FileMode {
-	settings := strings.HasPrefix(path, "image/world/") && !bytes.HasPrefix(c[path], []byte("#!"))
+	settings := strings.HasPrefix(path, "image/rootfs/") && !bytes.HasPrefix(c[path], []byte("#!"))
 	if path == "Dockerfile" || settings {
 		return 0o644
 	}
@@ -126,12 +127,22 @@ func (e *Engine) AgentVersion(ctx context.Context) (string, error) {
 	return newest.Labels[LabelAgent], nil
 }
 
-// NewestImage returns the tag and labels of the newest runner image; "" if there is no image.
-// An image without a tag is named by its id.
-func (e *Engine) NewestImage(ctx context.Context) (tag string, labels map[string]string, err error) {
+// FleetImage returns the tag and labels of the newest image of a fleet's runners; without runners,
+// of the newest runner image; "" if there is no image. An image without a tag is named by its id.
+func (e *Engine) FleetImage(ctx context.Context, name string) (tag string, labels map[string]string, err error) {
 	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelImage))})
 	if err != nil {
 		return "", nil, fmt.Errorf("list images: %w", err)
+	}
+	runners, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: members(name)})
+	if err != nil {
+		return "", nil, fmt.Errorf("list runners: %w", err)
+	}
+	used := slices.DeleteFunc(slices.Clone(list), func(one image.Summary) bool {
+		return !slices.ContainsFunc(runners, func(runner container.Summary) bool { return runner.ImageID == one.ID })
+	})
+	if len(used) > 0 {
+		list = used
 	}
 	if len(list) == 0 {
 		return "", nil, nil

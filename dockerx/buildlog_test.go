@@ -20,8 +20,8 @@ func TestBuildLogNamesTheStepThatFailed(t *testing.T) {
 	}
 	const cause = `process "/bin/sh -c apt-get install x" did not complete successfully: exit code: 100`
 	failed := []*bkclient.SolveStatus{
-		status("f", "[world 4/9] RUN apt-get install x", "", "(Reading ... 5%\r(Reading ... 100%\r\nE: Unable to "),
-		status("f", "[world 4/9] RUN apt-get install x", cause, "locate package x\n"),
+		status("f", "[rootfs 4/9] RUN apt-get install x", "", "(Reading ... 5%\r(Reading ... 100%\r\nE: Unable to "),
+		status("f", "[rootfs 4/9] RUN apt-get install x", cause, "locate package x\n"),
 	}
 	cancelled := status("c", "[stage-1 2/6] RUN sleep", "context canceled", "innocent\n")
 	for name, order := range map[string][]*bkclient.SolveStatus{
@@ -36,7 +36,7 @@ func TestBuildLogNamesTheStepThatFailed(t *testing.T) {
 		if got, want := strings.Join(step.output.lines(), "|"), "(Reading ... 100%|E: Unable to locate package x"; got != want {
 			t.Errorf("%s: output %q, want %q", name, got, want)
 		}
-		if got, want := stepProblem(step.name, "failed to solve: "+cause), "[world 4/9] RUN apt-get install x: exit code: 100"; got != want {
+		if got, want := stepProblem(step.name, "failed to solve: "+cause), "[rootfs 4/9] RUN apt-get install x: exit code: 100"; got != want {
 			t.Errorf("%s: problem %q, want %q", name, got, want)
 		}
 		if got := log.failed("failed to read the Dockerfile"); got.name != "" || got.output.lines() != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	diagnostics = world + home + "/actions-runner/_diag"
+	diagnostics = rootfs + home + "/actions-runner/_diag"
 	// jobNote is written by the job-started hook.
 	jobNote = diagnostics + "/job"
 )

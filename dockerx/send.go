@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	world = "/rootfs"
-	home  = "/home/runner"
+	rootfs = "/rootfs"
+	home   = "/home/runner"
 )
 
 // madeAnew are the folders that each start covers with its own file systems: files that the
@@ -56,7 +56,7 @@ func (e *Engine) Send(ctx context.Context, runner fleet.Runner, target string, o
 		_ = writer.CloseWithError(err) // never fails
 		packed <- err
 	}()
-	err = e.api.CopyToContainer(ctx, runner.ContainerID, world+there, reader, container.CopyToContainerOptions{})
+	err = e.api.CopyToContainer(ctx, runner.ContainerID, rootfs+there, reader, container.CopyToContainerOptions{})
 	_ = reader.Close()
 	if packErr := <-packed; packErr != nil && err != nil && ctx.Err() == nil {
 		return packErr // the cause of the engine's error
@@ -86,7 +86,7 @@ func (e *Engine) walk(ctx context.Context, runner fleet.Runner, target string) (
 	parts := strings.FieldsFunc(target, func(r rune) bool { return r == '/' })
 	there = "/"
 	for i, part := range parts {
-		found, err := e.api.ContainerStatPath(ctx, runner.ContainerID, world+path.Join(there, part))
+		found, err := e.api.ContainerStatPath(ctx, runner.ContainerID, rootfs+path.Join(there, part))
 		switch {
 		case cerrdefs.IsNotFound(err):
 			return there, parts[i:], nil

@@ -43,7 +43,7 @@ func pack(text string) Package {
 }
 
 // added holds the packages that each profile adds to the one before it. Docker's own packages
-// are not included, because their names differ too much (world-check).
+// are not included, because their names differ too much (rootfs-check).
 var added = map[Profile]string{
 	Minimal: `
 		bsdutils=script ca-certificates=update-ca-certificates containerd curl git gnupg=gpg iproute2=ip
@@ -76,7 +76,7 @@ func (p Profile) Packages() (all []Package) {
 	return all
 }
 
-// List returns the profile for world-check: lines of "NAME|NAME ! PROGRAM", with ? instead of
+// List returns the profile for rootfs-check: lines of "NAME|NAME ! PROGRAM", with ? instead of
 // ! for an optional package.
 func (p Profile) List() []byte {
 	var text strings.Builder

@@ -116,15 +116,15 @@ func Render(data Data) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	world := data.Packages
+	packages := data.Packages
 	if data.Sudo {
-		world = append([]string{"sudo"}, world...)
+		packages = append([]string{"sudo"}, packages...)
 	}
 	view := struct {
 		Data
-		WorldPackages, OuterPackages          []string
+		RootfsPackages, OuterPackages         []string
 		ProfileFile, AgentArchive, BuildxFile string
-	}{data, world, outerPackages, ProfileFile, AgentArchive, BuildxFile}
+	}{data, packages, outerPackages, ProfileFile, AgentArchive, BuildxFile}
 	var out bytes.Buffer
 	if err := tmpl.Execute(&out, view); err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func TestRenderGolden(t *testing.T) {
 func TestNoInstructionIsInjected(t *testing.T) {
 	changes := map[string]func(*Data){
 		"base":    func(d *Data) { d.Base = "debian\nRUN evil" },
-		"outer":   func(d *Data) { d.OuterBase = "debian AS world" },
+		"outer":   func(d *Data) { d.OuterBase = "debian AS rootfs" },
 		"package": func(d *Data) { d.Packages = []string{"jq\nRUN evil"} },
 		"option":  func(d *Data) { d.Packages = []string{"-o=x"} },
 		"label":   func(d *Data) { d.Labels = []Label{{"a", "b\"\nRUN evil"}} },

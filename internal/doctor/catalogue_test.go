@@ -79,7 +79,7 @@ func TestEveryCheckCanFail(t *testing.T) {
 		cases func(machineWith) []checkCase
 	}{
 		{"host", hostCases},
-		{"world", worldCases},
+		{"rootfs", rootfsCases},
 		{"kernel", kernelCases},
 		{"userns", usernsCases},
 		{"devices", devicesCases},
@@ -126,9 +126,9 @@ func hostCases(m machineWith) []checkCase {
 	}
 }
 
-func worldCases(m machineWith) []checkCase {
+func rootfsCases(m machineWith) []checkCase {
 	return []checkCase{
-		{"world.buildx", m.change(func(f *Facts) { f.World.Buildx = "distribution" }), Warn, "the distribution's buildx"},
+		{"rootfs.buildx", m.change(func(f *Facts) { f.Rootfs.Buildx = "distribution" }), Warn, "the distribution's buildx"},
 	}
 }
 

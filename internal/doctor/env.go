@@ -25,7 +25,7 @@ type Facts struct {
 	Registry    Registry
 	GitHub      GitHub
 	Image       Image
-	World       World
+	Rootfs      Rootfs
 }
 
 // Client is the system that runnerctl itself runs on.

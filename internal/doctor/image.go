@@ -41,8 +41,8 @@ type File struct {
 	Text         string
 }
 
-// world is the folder of the job root filesystem in a runner image. Its owners are shifted.
-const world = "rootfs/"
+// rootfs is the folder of the job root filesystem in a runner image. Its owners are shifted.
+const rootfs = "rootfs/"
 
 // Texts and programs that checks look at. Programs may be in any folder bin or sbin.
 var (
@@ -92,7 +92,7 @@ func (i Image) program(name string, inner bool) (at string, file File, ok bool) 
 	for _, folder := range []string{"usr/local/bin", "usr/local/sbin", "usr/bin", "usr/sbin", "bin", "sbin"} {
 		at = folder + "/" + name
 		if inner {
-			at = world + at
+			at = rootfs + at
 		}
 		if file, ok = i.Files[at]; ok {
 			return at, file, true
@@ -274,7 +274,7 @@ func imageSetuid(f Facts) Outcome {
 		root := file.Mode&fs.ModeSetuid != 0 && file.UID == 0 || file.Mode&fs.ModeSetgid != 0 && file.GID == 0
 		// In the job root filesystem of a runner image owners are shifted: its root, and the
 		// capabilities of its files, have no rights outside.
-		shifted := strings.HasPrefix(at, world) && !root
+		shifted := strings.HasPrefix(at, rootfs) && !root
 		if !file.special() || mapper || shifted {
 			continue
 		}
@@ -295,11 +295,11 @@ func imageSetuid(f Facts) Outcome {
 }
 
 func imageLibc(f Facts) Outcome {
-	for _, tree := range []string{"", world} {
+	for _, tree := range []string{"", rootfs} {
 		var musl, glibc bool
 		for at := range f.Image.Files {
 			inside, ok := strings.CutPrefix(at, tree)
-			if !ok || tree == "" && strings.HasPrefix(at, world) {
+			if !ok || tree == "" && strings.HasPrefix(at, rootfs) {
 				continue
 			}
 			folder := strings.TrimPrefix(path.Dir(inside), "usr/") // same folder if /usr is merged

@@ -53,7 +53,7 @@ func common(files fstest.MapFS) Facts {
 		},
 		GitHub: GitHub{Host: "github.com", Agent: Agent{Version: "2.330.0", Newest: "2.330.0"}},
 		Image:  goodImage(),
-		World:  World{Image: "runnerctl/runner:0123456789ab", Profile: "standard", Buildx: "0.31.1"},
+		Rootfs: Rootfs{Image: "runnerctl/runner:0123456789ab", Profile: "standard", Buildx: "0.31.1"},
 	}
 }
 

@@ -117,11 +117,11 @@ func askEngine(ctx context.Context, engine *dockerx.Engine, wanted config.Config
 	for _, one := range networks {
 		known.Engine.Networks = append(known.Engine.Networks, doctor.Network(one))
 	}
-	tag, labels, err := engine.NewestImage(ctx)
+	tag, labels, err := engine.FleetImage(ctx, wanted.Name)
 	if err != nil {
 		return reported, err
 	}
-	known.World = doctor.World{Image: tag, Profile: labels[dockerx.LabelProfile], Buildx: labels[dockerx.LabelBuildx]}
+	known.Rootfs = doctor.Rootfs{Image: tag, Profile: labels[dockerx.LabelProfile], Buildx: labels[dockerx.LabelBuildx]}
 	known.Wanted.Base = wanted.Image.Bases()
 	for _, base := range known.Wanted.Base {
 		switch id, err := engine.ImageID(ctx, base); {

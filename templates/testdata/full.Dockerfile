@@ -2,13 +2,13 @@
 # Two root filesystems (ARCHITECTURE.md): the one of jobs, and the small outer tree,
 # which creates the user namespace and never runs a job.
 
-FROM debian:trixie-slim AS world
+FROM debian:trixie-slim AS rootfs
 ENV DEBIAN_FRONTEND=noninteractive
-COPY image/world-check profile /usr/lib/runnerctl/
-RUN /usr/lib/runnerctl/world-check base
+COPY image/rootfs-check profile /usr/lib/runnerctl/
+RUN /usr/lib/runnerctl/rootfs-check base
 RUN printf 'force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\npath-exclude=/usr/share/info/*\n' >/etc/dpkg/dpkg.cfg.d/runnerctl \
  && apt-get update --error-on=any \
- && packages=$(/usr/lib/runnerctl/world-check packages) \
+ && packages=$(/usr/lib/runnerctl/rootfs-check packages) \
  && apt-get install -y --no-install-recommends $packages \
       sudo \
       g++ \
@@ -17,10 +17,10 @@ RUN useradd --uid 1001 --user-group --create-home --shell /bin/bash --groups doc
  && echo 'runner:1002:64534' >/etc/subuid && cp /etc/subuid /etc/subgid \
  && printf 'runner ALL=(ALL) NOPASSWD:ALL\nDefaults env_keep += "DEBIAN_FRONTEND http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY"\nDefaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"\n' >/etc/sudoers.d/runner && chmod 0440 /etc/sudoers.d/runner
 RUN mkdir -p /usr/share/runnerctl && dpkg-divert --local --rename --divert /usr/share/runnerctl/docker.init --add /etc/init.d/docker
-COPY image/world /
-RUN /usr/lib/runnerctl/world-check settle
+COPY image/rootfs /
+RUN /usr/lib/runnerctl/rootfs-check settle
 COPY image/podman /etc/containers/
-RUN /usr/lib/runnerctl/world-check tools
+RUN /usr/lib/runnerctl/rootfs-check tools
 # The faster variant; the machine selects the other one if the host's kernel has no tables for it.
 RUN ! update-alternatives --query iptables >/dev/null 2>&1 || update-alternatives --set iptables /usr/sbin/iptables-legacy
 RUN true
@@ -53,7 +53,7 @@ ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 COPY --from=outer /tree /
 RUN getcap -r / 2>/dev/null | cut -d' ' -f1 | xargs -r -n1 setcap -r \
  && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap
-RUN --mount=type=bind,from=world,target=/world /usr/lib/runnerctl/shift-owners /world /rootfs 100000
+RUN --mount=type=bind,from=rootfs,target=/unshifted /usr/lib/runnerctl/shift-owners /unshifted /rootfs 100000
 # A new runtime changes only the last layers. Its mode is right if runnerctl sends the file.
 ARG TARGETARCH
 COPY machine-$TARGETARCH /usr/lib/runnerctl/machine

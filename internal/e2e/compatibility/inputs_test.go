@@ -40,7 +40,7 @@ type input struct {
 
 // inputs returns all lines of the page, in the page's order.
 func inputs() []input {
-	return slices.Concat(jobInputs, workflowInputs, machineInputs, worldInputs, containerInputs, podmanInputs, idInputs, staticInputs(), brokenInputs, hostInputs, hostKeyInputs(), agentInputs)
+	return slices.Concat(jobInputs, workflowInputs, machineInputs, rootfsInputs, containerInputs, podmanInputs, idInputs, staticInputs(), brokenInputs, hostInputs, hostKeyInputs(), agentInputs)
 }
 
 // Each input with a Script holds in a real runner.

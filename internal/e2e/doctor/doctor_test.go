@@ -68,7 +68,7 @@ func healthy(t *testing.T, code int, checks map[string]doctor.Result, skips ...s
 }
 
 // mayWarn are checks for resources of which a machine may have less than GitHub's machines.
-var mayWarn = []string{"kernel.inotify", "kernel.maps", "engine.limits", "world.buildx"}
+var mayWarn = []string{"kernel.inotify", "kernel.maps", "engine.limits", "rootfs.buildx"}
 
 // mayLack are checks that are skipped if this machine's network or the settings give no
 // answer.

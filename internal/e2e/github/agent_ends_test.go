@@ -47,8 +47,8 @@ func TestImageAloneStartsAgainSlowly(t *testing.T) {
 // Of the libraries that carry a version in their names, the newest that .NET opens is chosen.
 func TestLibrariesOfTheAgent(t *testing.T) {
 	tools := t.TempDir()
-	script := filepath.Join(tools, "world-check")
-	text, err := scripts.Image.ReadFile("image/world-check")
+	script := filepath.Join(tools, "rootfs-check")
+	text, err := scripts.Image.ReadFile("image/rootfs-check")
 	if err == nil {
 		err = errors.Join(os.WriteFile(script, text, 0o755), os.WriteFile(filepath.Join(tools, "profile"), nil, 0o644))
 	}

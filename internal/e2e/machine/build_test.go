@@ -26,7 +26,7 @@ func TestOfferedAgent(t *testing.T) {
 	github := e2e.StartGitHub(t, ghsim.Options{})
 	e2e.WriteSettings(t, github, "acme/api")
 	latest := e2e.Must(t, "build", "--print")
-	if strings.Count(latest, "sha256sum --check") != 1 || !strings.Contains(latest, "world-check packages agent") {
+	if strings.Count(latest, "sha256sum --check") != 1 || !strings.Contains(latest, "rootfs-check packages agent") {
 		t.Errorf("no agent in\n%s", latest)
 	}
 	e2e.WriteSettings(t, github, "acme/api", "image: {agent: {version: "+ghsim.AgentVersion+"}}")

@@ -12,8 +12,8 @@ refuses() {
 }
 `
 
-// worldInputs are the tools, settings and services that jobs expect on their machine.
-var worldInputs = []input{
+// rootfsInputs are the tools, settings and services that jobs expect on their machine.
+var rootfsInputs = []input{
 	{
 		ID: "tools", Group: "Tools and settings", Input: "for t in git-lfs zstd bzip2 rsync lsb_release file make patch gpg; do command -v $t; done", Result: outcomePasses,
 		Note:   "gh, gcc, python3, pip3, node and dig come with `image.profile: hosted` ([profiles.md](profiles.md))",
