@@ -44,7 +44,7 @@ func TestBuildxOfTheSettings(t *testing.T) {
 		t.Errorf("buildx %s, want %s", got, version)
 	}
 	e2e.Must(t, "exec", runner.Name, "--", "bash", "-euc", e2e.Prelude+`busybox_image; printf 'FROM bb\nRUN echo built\n' | docker buildx build --load -t own - && docker run --rm own true`)
-	if out := e2e.Must(t, "doctor", "-o", "json", "rootfs"); !strings.Contains(out, "buildx "+version) {
+	if out := e2e.Must(t, "doctor", "--fleet", name, "-o", "json", "rootfs"); !strings.Contains(out, "buildx "+version) {
 		t.Errorf("doctor: %s\nwant %q", out, "buildx "+version)
 	}
 }
