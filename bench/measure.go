@@ -43,7 +43,7 @@ var (
 type amounts struct {
 	pairs1, pairs20, crowd int
 	netRounds, netSeconds  int
-	idleRounds, idleCount  int
+	idleRounds, idleCount  int // the first round also fills caches of kernel and engine
 	idleSettle, idleWatch  time.Duration
 	firsts                 int
 	runs, builds, execs    int

@@ -101,14 +101,21 @@ func (e *Engine) ImageID(ctx context.Context, reference string) (string, error) 
 	return info.ID, nil
 }
 
+// imagesWith lists the images with a label, the newest first.
+func (e *Engine) imagesWith(ctx context.Context, label string) ([]image.Summary, error) {
+	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", label))})
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	slices.SortStableFunc(list, func(a, b image.Summary) int { return cmp.Compare(b.Created, a.Created) })
+	return list, nil
+}
+
 // AnyImage returns the id of any image that runnerctl built; "" if the engine has none.
 func (e *Engine) AnyImage(ctx context.Context) (string, error) {
-	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelImage))})
-	if err != nil {
-		return "", fmt.Errorf("list images: %w", err)
-	}
-	if len(list) == 0 {
-		return "", nil
+	list, err := e.imagesWith(ctx, LabelImage)
+	if err != nil || len(list) == 0 {
+		return "", err
 	}
 	return list[0].ID, nil
 }
@@ -116,42 +123,37 @@ func (e *Engine) AnyImage(ctx context.Context) (string, error) {
 // AgentVersion returns the version of the agent in the newest runner image that has one, or
 // its archive's hash; "" if no image has an agent.
 func (e *Engine) AgentVersion(ctx context.Context) (string, error) {
-	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelAgent))})
-	if err != nil {
-		return "", fmt.Errorf("list images: %w", err)
+	list, err := e.imagesWith(ctx, LabelAgent)
+	if err != nil || len(list) == 0 {
+		return "", err
 	}
-	if len(list) == 0 {
-		return "", nil
-	}
-	newest := slices.MaxFunc(list, func(a, b image.Summary) int { return cmp.Compare(a.Created, b.Created) })
-	return newest.Labels[LabelAgent], nil
+	return list[0].Labels[LabelAgent], nil
 }
 
 // FleetImage returns the tag and labels of the newest image of a fleet's runners; without runners,
 // of the newest runner image; "" if there is no image. An image without a tag is named by its id.
 func (e *Engine) FleetImage(ctx context.Context, name string) (tag string, labels map[string]string, err error) {
-	list, err := e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelImage))})
-	if err != nil {
-		return "", nil, fmt.Errorf("list images: %w", err)
+	list, err := e.imagesWith(ctx, LabelImage)
+	if err != nil || len(list) == 0 {
+		return "", nil, err
 	}
 	runners, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: members(name)})
 	if err != nil {
 		return "", nil, fmt.Errorf("list runners: %w", err)
 	}
-	used := slices.DeleteFunc(slices.Clone(list), func(one image.Summary) bool {
-		return !slices.ContainsFunc(runners, func(runner container.Summary) bool { return runner.ImageID == one.ID })
+	found := usedImage(list, runners)
+	if tag = found.ID; len(found.RepoTags) > 0 {
+		tag = found.RepoTags[0]
+	}
+	return tag, found.Labels, nil
+}
+
+// usedImage returns the first image that a runner uses, or the first if none is used.
+func usedImage(images []image.Summary, runners []container.Summary) image.Summary {
+	used := slices.IndexFunc(images, func(one image.Summary) bool {
+		return slices.ContainsFunc(runners, func(runner container.Summary) bool { return runner.ImageID == one.ID })
 	})
-	if len(used) > 0 {
-		list = used
-	}
-	if len(list) == 0 {
-		return "", nil, nil
-	}
-	newest := slices.MaxFunc(list, func(a, b image.Summary) int { return cmp.Compare(a.Created, b.Created) })
-	if tag = newest.ID; len(newest.RepoTags) > 0 {
-		tag = newest.RepoTags[0]
-	}
-	return tag, newest.Labels, nil
+	return images[max(used, 0)]
 }
 
 // Pull fetches an image from its registry.
