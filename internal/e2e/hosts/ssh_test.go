@@ -90,10 +90,18 @@ func TestSilentHost(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = listener.Close() })
 	go func() {
+		// A connection that nothing refers to is closed by the garbage
+		// collector, and the client would see a reset, no silence.
+		var open []net.Conn
 		for {
-			if _, err := listener.Accept(); err != nil {
+			conn, err := listener.Accept()
+			if err != nil {
+				for _, conn := range open {
+					_ = conn.Close()
+				}
 				return
 			}
+			open = append(open, conn)
 		}
 	}()
 	var both sync.WaitGroup
