@@ -53,7 +53,7 @@ type amounts struct {
 
 var (
 	full  = amounts{pairs1: 7, pairs20: 3, crowd: 20, netRounds: 5, netSeconds: 10, idleRounds: 3, idleCount: 10, idleSettle: 10 * time.Second, idleWatch: 30 * time.Second, firsts: 20, runs: 15, builds: 5, execs: 15, limit: 45 * time.Minute}
-	quick = amounts{pairs1: 3, pairs20: 1, crowd: 20, netRounds: 2, netSeconds: 2, idleRounds: 1, idleCount: 3, idleSettle: 2 * time.Second, idleWatch: 30 * time.Second, firsts: 5, runs: 3, builds: 1, execs: 5, limit: 15 * time.Minute}
+	quick = amounts{pairs1: 3, pairs20: 1, crowd: 20, netRounds: 2, netSeconds: 2, idleRounds: 3, idleCount: 5, idleSettle: 2 * time.Second, idleWatch: 30 * time.Second, firsts: 5, runs: 3, builds: 1, execs: 5, limit: 15 * time.Minute}
 )
 
 // bench is one run of the benchmark.

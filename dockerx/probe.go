@@ -79,7 +79,7 @@ func (*NoImageError) Passing() bool { return true }
 // probeScript needs a POSIX shell, stat, base64 and timeout, as Debian, Ubuntu and busybox
 // have them, and bash, a runner's own program or nc for connections. $1 is the number of addresses among the other arguments; the rest are patterns.
 // It first prints the modes of all files, then their contents, each in base64 up to an empty
-// line.
+// line, and "end" at last.
 const probeScript = `
 machine=/usr/lib/runnerctl/machine
 listens() { # HOST PORT SECONDS
@@ -136,6 +136,7 @@ while [ "$count" -gt 0 ]; do
 done
 cd /machine 2>/dev/null
 connect $addresses | { report $*; cat; }
+echo end
 `
 
 // Limits for an engine that hangs. A remote one may first have to receive this program, over
@@ -143,6 +144,7 @@ connect $addresses | { report $*; cat; }
 const (
 	probeLimit     = 20 * time.Second
 	probeLimitAway = 100 * time.Second
+	probeAttempts  = 3
 )
 
 func (e *Engine) probeLimit() time.Duration {
@@ -208,7 +210,10 @@ func (e *Engine) probeAny(ctx context.Context, options ProbeOptions) (Probed, er
 	return Probed{}, none
 }
 
-var errOutput = errors.New("not the output of a probe")
+var (
+	errOutput = errors.New("not the output of a probe")
+	errCut    = errors.New("the engine lost the end of the output")
+)
 
 // unsuited reports whether the image caused a failure, not the engine: it has no shell, is of
 // another architecture, or lacks the script's programs.
@@ -308,7 +313,17 @@ func (e *Engine) probeByProgram(ctx context.Context, options ProbeOptions) (_ Pr
 	return e.probe(ctx, reference, []string{"/probe", "__probe"}, options)
 }
 
-func (e *Engine) probe(ctx context.Context, image string, command []string, options ProbeOptions) (_ Probed, err error) {
+// probe runs a probe. A busy engine can lose the end of a container's output: then it runs again.
+func (e *Engine) probe(ctx context.Context, image string, command []string, options ProbeOptions) (probed Probed, err error) {
+	for range probeAttempts {
+		if probed, err = e.probeOnce(ctx, image, command, options); !errors.Is(err, errCut) {
+			break
+		}
+	}
+	return probed, err
+}
+
+func (e *Engine) probeOnce(ctx context.Context, image string, command []string, options ProbeOptions) (_ Probed, err error) {
 	config := &container.Config{
 		Image: image, User: "65534:0", Labels: ownLabels(options.Fleet, string(fleet.Probe)), Volumes: map[string]struct{}{},
 		Entrypoint: slices.Concat(command, []string{strconv.Itoa(len(options.Connect))}, options.Connect, options.Files), Cmd: []string{},
@@ -371,6 +386,9 @@ func (e *Engine) probe(ctx context.Context, image string, command []string, opti
 		}
 	}
 	probed, err := readProbe(output.String())
+	if errors.Is(err, errCut) {
+		return Probed{}, fmt.Errorf("probe container: %w", err)
+	}
 	if err != nil {
 		return Probed{}, fmt.Errorf("probe container: %w: %w: %s", errOutput, err, strings.TrimSpace(complaints.String()))
 	}
@@ -408,6 +426,9 @@ func (e *Engine) removeProbe(whole context.Context, id, name string) error {
 
 // readProbe parses the output of probeScript.
 func readProbe(text string) (Probed, error) {
+	if strings.HasPrefix(text, "space ") && !strings.HasSuffix(text, "\nend\n") {
+		return Probed{}, errCut
+	}
 	files := fstest.MapFS{}
 	probed := Probed{Files: files, Connected: map[string]bool{}, Answers: map[string]bool{}}
 	lines := bufio.NewScanner(strings.NewReader(text))
@@ -423,6 +444,7 @@ func readProbe(text string) (Probed, error) {
 		word, rest, _ := strings.Cut(lines.Text(), " ")
 		var err error
 		switch word {
+		case "end":
 		case "": // busybox prints one more line after base64
 		case "space":
 			var blocks, size int64

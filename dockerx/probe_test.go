@@ -2,13 +2,14 @@ package dockerx
 
 import (
 	"encoding/base64"
+	"errors"
 	"io/fs"
 	"strings"
 	"testing"
 )
 
 // "aGVs bG8=" is "hello", as base64 breaks lines.
-const probeOutput = "connected 10.0.0.1:80\nspace 10 4096 7 9\nmode 444 proc/x\nmode 600 dev/net/tun\ncontent mounts\naGVs\nbG8=\n\ncontent proc/x\naGVsbG8=\n\n\n"
+const probeOutput = "space 10 4096 7 9\nmode 444 proc/x\nmode 600 dev/net/tun\ncontent mounts\naGVs\nbG8=\n\ncontent proc/x\naGVsbG8=\n\n\nconnected 10.0.0.1:80\nend\n"
 
 func TestReadProbe(t *testing.T) {
 	probed, err := readProbe(probeOutput)
@@ -35,6 +36,16 @@ func TestReadProbeOfLargeFile(t *testing.T) {
 	}
 	if text, err := fs.ReadFile(probed.Files, "proc/x"); err != nil || string(text) != large {
 		t.Errorf("%d bytes, %v, want %d", len(text), err, len(large))
+	}
+}
+
+// The engine lost a part of the output.
+func TestReadProbeOfCutOutput(t *testing.T) {
+	for lost := 1; lost < len(probeOutput)-len("space "); lost += 7 {
+		text := probeOutput[:len(probeOutput)-lost]
+		if probed, err := readProbe(text); !errors.Is(err, errCut) {
+			t.Errorf("%q: got %+v, %v, want %v", text, probed, err, errCut)
+		}
 	}
 }
 

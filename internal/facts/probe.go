@@ -64,7 +64,7 @@ func WriteProbe(w io.Writer, machine fs.FS, addresses, patterns []string) error 
 		}
 	}
 	dials.Wait()
-	_, err = io.WriteString(w, strings.Join(answers, ""))
+	_, err = io.WriteString(w, strings.Join(answers, "")+"end\n")
 	return err
 }
 
