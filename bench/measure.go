@@ -43,7 +43,7 @@ var (
 type amounts struct {
 	pairs1, pairs20, crowd int
 	netRounds, netSeconds  int
-	idleRounds, idleCount  int // the first round also fills caches of kernel and engine
+	idleRounds, idleCount  int // after one round that fills caches of kernel and engine
 	idleSettle, idleWatch  time.Duration
 	firsts                 int
 	runs, builds, execs    int
@@ -52,8 +52,8 @@ type amounts struct {
 }
 
 var (
-	full  = amounts{pairs1: 7, pairs20: 3, crowd: 20, netRounds: 5, netSeconds: 10, idleRounds: 3, idleCount: 10, idleSettle: 10 * time.Second, idleWatch: 30 * time.Second, firsts: 20, runs: 15, builds: 5, execs: 15, limit: 45 * time.Minute}
-	quick = amounts{pairs1: 3, pairs20: 1, crowd: 20, netRounds: 2, netSeconds: 2, idleRounds: 3, idleCount: 5, idleSettle: 2 * time.Second, idleWatch: 30 * time.Second, firsts: 5, runs: 3, builds: 1, execs: 5, limit: 15 * time.Minute}
+	full  = amounts{pairs1: 7, pairs20: 3, crowd: 20, netRounds: 5, netSeconds: 10, idleRounds: 2, idleCount: 10, idleSettle: 10 * time.Second, idleWatch: 30 * time.Second, firsts: 20, runs: 15, builds: 5, execs: 15, limit: 45 * time.Minute}
+	quick = amounts{pairs1: 3, pairs20: 1, crowd: 20, netRounds: 2, netSeconds: 2, idleRounds: 1, idleCount: 10, idleSettle: 5 * time.Second, idleWatch: 30 * time.Second, firsts: 5, runs: 3, builds: 1, execs: 5, limit: 15 * time.Minute}
 )
 
 // bench is one run of the benchmark.
@@ -581,7 +581,7 @@ func parseIperf(text []byte) (gbits, retries float64, err error) {
 // memory compares how much of the machine's memory idle daemons use: the mean of MemAvailable
 // before and after, minus MemAvailable while they run.
 func (b *bench) memory(ctx context.Context) error {
-	for round := range b.amounts.idleRounds {
+	for round := range b.amounts.idleRounds + 1 {
 		err := b.alternate(round, func(c contender) error {
 			before, err := b.available(ctx)
 			if err != nil {
@@ -611,9 +611,12 @@ func (b *bench) memory(ctx context.Context) error {
 				return err
 			}
 			each := ((before+after)/2 - with) / float64(len(all))
+			b.say("memory of %d idle, round %d/%d: %s %.1f MiB each", len(all), round, b.amounts.idleRounds, c.name, each)
+			if round == 0 {
+				return nil // warm-up
+			}
 			b.results.Add(idle, c.name, "MiB", each)
 			b.results.Add(idleStats, c.name, "MiB", median(stats))
-			b.say("memory of %d idle, round %d/%d: %s %.1f MiB each", len(all), round+1, b.amounts.idleRounds, c.name, each)
 			return nil
 		})
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -85,6 +86,7 @@ type Figures struct {
 	ReadyRatio20        float64 `json:"ready_ratio_20,omitempty"`
 	FirstDockerMs       float64 `json:"first_docker_ms,omitempty"`
 	FirstDockerP95Ms    float64 `json:"first_docker_p95_ms,omitempty"`
+	FirstDockerHost     float64 `json:"first_docker_host_ratio,omitempty"` // : docker run of a trivial image on the host
 	NetUpRatio          float64 `json:"net_up_ratio"`
 	NetDownRatio        float64 `json:"net_down_ratio"`
 	NetUpWorstRatio     float64 `json:"net_up_worst_ratio"`   // worst single run : stock's median
@@ -119,6 +121,15 @@ type limit struct {
 	value     func(Figures) float64
 	least     bool // bound is a minimum; otherwise a maximum
 	bound     float64
+}
+
+// boundOf returns the bound of a limit. Machines differ in speed: the quick run, which is a test and no
+// report, allows three times as many milliseconds.
+func (r *Results) boundOf(one limit) float64 {
+	if r.Quick && strings.HasSuffix(one.key, "_ms") {
+		return 3 * one.bound
+	}
+	return one.bound
 }
 
 var limits = []limit{
@@ -171,6 +182,7 @@ func (r *Results) Judge() error {
 		ReadyRatio20:        ratio(start20, onDemand, stock),
 		FirstDockerMs:       median(firstDocker, onDemand),
 		FirstDockerP95Ms:    percentile(first.Samples, 95),
+		FirstDockerHost:     median(firstDocker, onDemand) / median(dockerRun, host),
 		NetUpRatio:          ratio(netUp, runner, stock),
 		NetDownRatio:        ratio(netDown, runner, stock),
 		NetUpWorstRatio:     worst(netUp, runner, stock),
@@ -196,10 +208,10 @@ func (r *Results) Judge() error {
 	}
 	r.Limits, r.Missed = nil, []string{}
 	for _, one := range limits {
-		value := one.value(r.Figures)
-		verdict := Verdict{Key: one.key, What: one.what, Value: value, Limit: fmt.Sprintf("≤ %g", one.bound), Pass: value <= one.bound}
+		value, bound := one.value(r.Figures), r.boundOf(one)
+		verdict := Verdict{Key: one.key, What: one.what, Value: value, Limit: fmt.Sprintf("≤ %g", bound), Pass: value <= bound}
 		if one.least {
-			verdict.Limit, verdict.Pass = fmt.Sprintf("≥ %g", one.bound), value >= one.bound
+			verdict.Limit, verdict.Pass = fmt.Sprintf("≥ %g", bound), value >= bound
 		}
 		if math.IsNaN(value) {
 			verdict.Value, verdict.Unmeasured = 0, true
@@ -218,7 +230,7 @@ func (r *Results) Judge() error {
 
 func (f *Figures) values() []*float64 {
 	return []*float64{
-		&f.StartRatio1, &f.StartRatio20, &f.ReadyRatio1, &f.ReadyRatio20, &f.FirstDockerMs, &f.FirstDockerP95Ms, &f.NetUpRatio, &f.NetDownRatio, &f.NetUpWorstRatio, &f.NetDownWorstRatio, &f.NetUserNetworkRatio,
+		&f.StartRatio1, &f.StartRatio20, &f.ReadyRatio1, &f.ReadyRatio20, &f.FirstDockerMs, &f.FirstDockerP95Ms, &f.FirstDockerHost, &f.NetUpRatio, &f.NetDownRatio, &f.NetUpWorstRatio, &f.NetDownWorstRatio, &f.NetUserNetworkRatio,
 		&f.NetPastaUpRatio, &f.NetPastaDownRatio, &f.IdleMiB, &f.IdleStockMiB, &f.IdleStatsMiB, &f.IdleOnDemandMiB, &f.IdleOnDemandCPU,
 		&f.DockerRunMs, &f.DockerRunHostRatio, &f.BuildRatio, &f.ExecRatio,
 	}
