@@ -139,23 +139,6 @@ func TestEachLimitCanBeMissed(t *testing.T) {
 	}
 }
 
-// The quick run allows three times as many milliseconds, and nothing else more.
-func TestJudgeOfAQuickRun(t *testing.T) {
-	for key, spoil := range map[string]func(*Results){
-		"":                  func(r *Results) { replace(r, firstDocker, onDemand, 1200, 1200, 1200) },
-		"first_docker_ms":   func(r *Results) { replace(r, firstDocker, onDemand, 1201) },
-		"idle_ondemand_mib": func(r *Results) { replace(r, idle, onDemand, 8.1) },
-		"exec_ratio":        func(r *Results) { replace(r, execTrue, runner, 151) },
-	} {
-		r := sample()
-		r.Quick = true
-		spoil(r)
-		if err := r.Judge(); err != nil || strings.Join(r.Missed, " ") != key {
-			t.Errorf("missed %q, %v, want %q", r.Missed, err, key)
-		}
-	}
-}
-
 func TestJudgeWithoutSamples(t *testing.T) {
 	r := sample()
 	replace(r, netUp, stock, 0)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -123,15 +122,6 @@ type limit struct {
 	bound     float64
 }
 
-// boundOf returns the bound of a limit. Machines differ in speed: the quick run, which is a test and no
-// report, allows three times as many milliseconds.
-func (r *Results) boundOf(one limit) float64 {
-	if r.Quick && strings.HasSuffix(one.key, "_ms") {
-		return 3 * one.bound
-	}
-	return one.bound
-}
-
 var limits = []limit{
 	{"start_ratio_1", "start to `/_ping`, one runner : stock", func(f Figures) float64 { return f.StartRatio1 }, false, 0.6},
 	{"start_ratio_20", "start to `/_ping`, twenty at once : stock", func(f Figures) float64 { return f.StartRatio20 }, false, 0.85},
@@ -208,10 +198,10 @@ func (r *Results) Judge() error {
 	}
 	r.Limits, r.Missed = nil, []string{}
 	for _, one := range limits {
-		value, bound := one.value(r.Figures), r.boundOf(one)
-		verdict := Verdict{Key: one.key, What: one.what, Value: value, Limit: fmt.Sprintf("≤ %g", bound), Pass: value <= bound}
+		value := one.value(r.Figures)
+		verdict := Verdict{Key: one.key, What: one.what, Value: value, Limit: fmt.Sprintf("≤ %g", one.bound), Pass: value <= one.bound}
 		if one.least {
-			verdict.Limit, verdict.Pass = fmt.Sprintf("≥ %g", bound), value >= bound
+			verdict.Limit, verdict.Pass = fmt.Sprintf("≥ %g", one.bound), value >= one.bound
 		}
 		if math.IsNaN(value) {
 			verdict.Value, verdict.Unmeasured = 0, true

@@ -92,16 +92,10 @@ func TestDoctorOfThisMachine(t *testing.T) {
 	api := e2e.Engine(t)
 	e2e.RunnerImage(t)
 	name := e2e.NewFleet(t, api)
-	var code int
-	var checks map[string]doctor.Result
-	var times []time.Duration
-	for range 3 { // other tests run at the same time
-		started := time.Now()
-		code, checks = doctorReport(t, "--fleet", name)
-		times = append(times, time.Since(started))
-	}
-	if best := slices.Min(times); best > 6*time.Second { // 2 s are promised
-		t.Errorf("took %v, want at most 6s", times)
+	started := time.Now()
+	code, checks := doctorReport(t, "--fleet", name)
+	if took := time.Since(started); took > 6*time.Second { // 2 s are promised
+		t.Errorf("took %s, want at most 6s", took)
 	}
 	healthy(t, code, checks, mayLack...)
 	code, checks = doctorReport(t, "--fleet", name, "--offline")
