@@ -127,7 +127,7 @@ func benchmark(ctx context.Context, amounts amounts, quickly bool, say func(stri
 	defer func() { _ = api.Close() }()
 	facts, err := engine.Facts(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("engine %s: %w", endpoint.Host, err)
+		return nil, orCause(ctx, fmt.Errorf("engine %s: %w", endpoint.Host, err))
 	}
 	ctl, dir, err := newRunnerctl()
 	if err != nil {
@@ -136,7 +136,7 @@ func benchmark(ctx context.Context, amounts amounts, quickly bool, say func(stri
 	defer os.RemoveAll(dir)
 	version, err := ownVersion(ctx, ctl)
 	if err != nil {
-		return nil, err
+		return nil, orCause(ctx, err)
 	}
 
 	random := make([]byte, 4)
@@ -155,13 +155,18 @@ func benchmark(ctx context.Context, amounts amounts, quickly bool, say func(stri
 		err = errors.Join(err, b.down(ctx, b.run), b.down(ctx, b.run+"-pasta"), b.removeAll(ctx))
 	}()
 	if err := b.measure(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, err
+		return nil, orCause(ctx, err)
 	}
 	say("measured in %s", time.Since(begin).Round(time.Second))
 	return b.results, nil
+}
+
+// orCause returns why ctx ended instead of the error of a call that this interrupted.
+func orCause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 func ownVersion(ctx context.Context, runnerctl func(context.Context, ...string) (string, error)) (string, error) {
