@@ -4,7 +4,7 @@ ARCH ?= $(shell go env GOARCH)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup machine build image agent man demo picture test test-long test-hosts test-vm chaos jobs bench bench-quick vet lint golden
+.PHONY: help setup machine build image agent man demo picture test test-long test-hosts test-vm test-cache chaos jobs bench bench-quick vet lint golden
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ picture: setup build image ## update the README's picture from a real run
 
 vet: ## go vet for every supported client system, shellcheck
 	go vet ./...
-	go vet -tags long,vm ./...
+	go vet -tags long,vm,cache ./...
 	go -C testagent vet ./...
 	go -C tools/terminal vet ./...
 	go -C tools/wording vet ./...
@@ -68,6 +68,10 @@ test-hosts: setup build image ## each key of an engine's daemon.json on a privat
 test-vm: FOR := --vm
 test-vm: setup build ## prepare a Debian 13 machine in qemu as a host, over ssh; about 20 minutes
 	$(WITH_DOCKER) go test -count=1 -timeout 45m -tags vm -v ./internal/e2e/vm
+
+test-cache: FOR := --tests
+test-cache: setup build image ## the cache with its real clients, its faults and figures; about 25 minutes
+	$(WITH_DOCKER) go test -count=1 -timeout 60m -tags 'long cache' -v ./internal/e2e/cache
 
 chaos: FOR := --tests
 chaos: export CHAOS_FOR ?= 10m

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/runnerctl/runnerctl/commands/cache"
 	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/commands/host"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
@@ -37,12 +38,12 @@ func helpText() cmdline.Text {
 }
 
 func newApp(s session.Session) *cmdline.App {
-	hosts := host.Command(s)
+	hosts, caches := host.Command(s), cache.Command(s)
 	verbs := []verb{
 		initCommand(s), doctorCommand(s), buildCommand(s), {Command: hosts.Command, verbs: hosts.Verbs, offline: true},
-		upCommand(s), downCommand(s), psCommand(s), runCommand(s), superviseCommand(s), insideCommand(s),
+		upCommand(s), downCommand(s), psCommand(s), runCommand(s), superviseCommand(s), insideCommand(s), insideCacheCommand(s),
 		logsCommand(s), execCommand(s), cpCommand(s), inspectCommand(s), eventsCommand(s),
-		pruneCommand(s),
+		{Command: caches.Command, verbs: caches.Verbs, offline: true}, pruneCommand(s),
 		demoCommand(s), versionCommand(s), completionCommand(s), completeCommand(s), helpCommand(s), probeCommand(s), manCommand(s), simCommand(s),
 	}
 	commands := make([]cmdline.Command, len(verbs))

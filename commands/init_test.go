@@ -32,6 +32,7 @@ func TestInitAsksOnATerminal(t *testing.T) {
 		{"Number of runners", "many"},
 		{"is not a whole number", "\x15\x7f\x7f\x7f\x7f4"},
 		{"Memory per runner", "8g"},
+		{"Disk space for the host's cache, for example 50GiB", "20g"},
 	} {
 		if _, err := person.ExpectString(step.question); err != nil {
 			t.Fatalf("%s: %v\n%s", step.question, err, seen)
@@ -50,8 +51,8 @@ func TestInitAsksOnATerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Target != "https://github.com/acme/api" || got.Runners.Count != 4 || got.Runners.CPUs != 1.5 || got.Runners.Memory != 8<<30 || got.Image.Base != "debian:trixie-slim" {
-		t.Errorf("got %+v, want https://github.com/acme/api, 4 runners of 1.5 CPUs and 8 GiB, on debian:trixie-slim", got)
+	if got.Target != "https://github.com/acme/api" || got.Runners.Count != 4 || got.Runners.CPUs != 1.5 || got.Runners.Memory != 8<<30 || got.Cache.Size != 20<<30 || got.Image.Base != "debian:trixie-slim" {
+		t.Errorf("got %+v, want https://github.com/acme/api, 4 runners of 1.5 CPUs and 8 GiB, a cache of 20 GiB, on debian:trixie-slim", got)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/commands/flags"
+	"github.com/runnerctl/runnerctl/internal/caches"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
 	"github.com/runnerctl/runnerctl/internal/hint"
 	"github.com/runnerctl/runnerctl/internal/session"
@@ -66,6 +67,9 @@ func runPs(ctx context.Context, s session.Session, options psOptions) error {
 		return errors.Join(flags.WriteJSON(s.Streams.Out, runners), failed)
 	default:
 		view.WriteRunners(s.Streams.Out, runners, len(s.Each()) > 1, time.Now())
+		if options.Settings.Cache.Size > 0 {
+			caches.WriteCounts(ctx, s)
+		}
 	}
 	return failed
 }

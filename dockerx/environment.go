@@ -32,6 +32,9 @@ func machineSettings(name string, spec fleet.Spec, start fleet.Start) machine.Se
 		},
 		Shm: spec.Shm,
 	}
+	if spec.Cache != nil {
+		settings.Cache = &machine.Cache{Actions: spec.Cache.Actions, Registries: spec.Cache.Registries, Preload: spec.Cache.Preload != ""}
+	}
 	for _, variable := range slices.Sorted(maps.Keys(spec.Env)) {
 		settings.Env = append(settings.Env, variable+"="+spec.Env[variable])
 	}
@@ -117,6 +120,9 @@ func proxy(spec fleet.Spec) (all []string) {
 // at least know localhost.
 func noProxy(spec fleet.Spec) string {
 	all := append(slices.Clone(spec.Proxy.Except), "localhost", "127.0.0.1", "::1", "host.docker.internal", "169.254.213.0/24")
+	if spec.Cache != nil { // for actions in JavaScript, which accept no networks
+		all = append(all, machine.CacheAddress)
+	}
 	networks := []string{spec.Bip}
 	for _, pool := range strings.Fields(spec.Pool) {
 		base, _, _ := strings.Cut(strings.TrimPrefix(pool, "base="), ",")

@@ -7,6 +7,7 @@ import (
 	"github.com/docker/docker/api/types/mount"
 
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/machine"
 )
 
 const (
@@ -97,8 +98,35 @@ func containerConfig(name string, spec fleet.Spec, start fleet.Start) (*containe
 			host.RestartPolicy.Name = container.RestartPolicyDisabled // its credential is used up
 		}
 	}
+	if spec.Cache != nil { // a folder with one socket
+		host.Mounts = append(host.Mounts, shared(cacheSocket, roleCache, machine.CacheFolder))
+	}
+	switch {
+	case spec.Cache == nil:
+	case spec.Role == fleet.Preload: // it fills the volume, which gets the owner of the image's folder
+		host.Mounts = append(host.Mounts, mount.Mount{
+			Type: mount.TypeVolume, Source: cacheTools, Target: "/rootfs" + machine.ToolsPlace, VolumeOptions: &mount.VolumeOptions{Labels: ownLabels("", roleCache)},
+		})
+	default:
+		host.Mounts = append(host.Mounts, shared(cacheTools, roleCache, "/rootfs"+machine.ToolsFolder))
+	}
+	if spec.Cache != nil && spec.Cache.Actions {
+		host.Mounts = append(host.Mounts, shared(cacheArchives, roleCache, "/rootfs"+machine.ArchivesFolder))
+	}
+	if spec.Cache != nil && spec.Cache.Preload != "" {
+		host.Mounts = append(host.Mounts, shared(spec.Cache.Preload, rolePreload, "/rootfs"+machine.PreloadFolder))
+	}
 	if spec.InnerPrivileged {
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: "/sys", Target: sysfs})
 	}
 	return config, host
+}
+
+// shared mounts a volume that all runners of the host read. If it is missing, the engine makes one with
+// the labels.
+func shared(volume, role, target string) mount.Mount {
+	return mount.Mount{
+		Type: mount.TypeVolume, Source: volume, Target: target, ReadOnly: true,
+		VolumeOptions: &mount.VolumeOptions{NoCopy: true, Labels: ownLabels("", role)},
+	}
 }

@@ -34,9 +34,11 @@ func TestContainerConfigGolden(t *testing.T) {
 	jit, static := agent, agent
 	jit.Mode, static.Mode = fleet.JIT, fleet.Token
 	runtime, opened, forJIT, forStatic := goldenSpec(), goldenSpec(), goldenSpec(), goldenSpec()
+	cached := goldenSpec()
+	cached.Cache = &fleet.Cache{Actions: true, Registries: []string{"docker.io"}, Preload: "runnerctl-preload-0f1e-data"}
 	opened.Syscalls, opened.Devices = []string{"io_uring", "perf"}, []string{"fuse", "kvm"}
 	runtime.Runtime, forJIT.Agent, forStatic.Agent = "sysbox-runc", jit, static
-	for name, spec := range map[string]fleet.Spec{"container": goldenSpec(), "container-runtime": runtime, "container-opened": opened, "container-jit": forJIT, "container-static": forStatic} {
+	for name, spec := range map[string]fleet.Spec{"container": goldenSpec(), "container-runtime": runtime, "container-opened": opened, "container-jit": forJIT, "container-static": forStatic, "container-cache": cached} {
 		config, host := containerConfig("ci-7k2p", spec, fleet.Usual)
 		checkConfig(t, name, config, host)
 	}
@@ -49,6 +51,12 @@ func TestContainerConfigGolden(t *testing.T) {
 func TestSupervisorConfigGolden(t *testing.T) {
 	config, host := supervisorConfig(SupervisorOptions{Fleet: "ci", Socket: "/var/run/docker.sock", Command: []string{"__supervise", "ci"}}, "runnerctl/supervisor:x")
 	checkConfig(t, "supervisor", config, host)
+}
+
+// The cache's container has no capability and no engine socket.
+func TestCacheConfigGolden(t *testing.T) {
+	config, host := cacheConfig(CacheOptions{Command: []string{"__cache", "{}"}}, "runnerctl/supervisor:x")
+	checkConfig(t, "cache", config, host)
 }
 
 // checkConfig compares a container's configuration with its golden file.

@@ -22,7 +22,7 @@ const (
 	labelCPUs   = "dev.runnerctl.cpus"   // cores
 	labelRunner = "dev.runnerctl.runner" // on volumes and holds: the runner that they belong to
 
-	labelImageID = "dev.runnerctl.image-id" // on proofs: the image
+	labelImageID = "dev.runnerctl.image-id" // on proofs and preloaded images: the runners' image
 
 	// LabelImage marks runner images; its value is the hash in their tag.
 	LabelImage = "dev.runnerctl.image"
@@ -44,6 +44,8 @@ const (
 	roleSupervisor = string(fleet.Supervisor)
 	roleState      = string(fleet.StateRole)
 	roleCredential = string(fleet.Credential)
+	roleCache      = string(fleet.CacheRole)
+	rolePreload    = string(fleet.Preload)
 )
 
 func ownLabels(fleetName, role string) map[string]string {
@@ -61,8 +63,9 @@ func members(fleetName string) filters.Args {
 	return args
 }
 
-// runnerRoles are the roles of runner containers: fleet members, throw-away and kept runners.
-var runnerRoles = map[string]bool{string(fleet.Member): true, string(fleet.ThrowAway): true, string(fleet.Kept): true}
+// runnerRoles are the roles of runner containers: fleet members, throw-away and kept runners, and
+// those that pull images for others.
+var runnerRoles = map[string]bool{string(fleet.Member): true, string(fleet.ThrowAway): true, string(fleet.Kept): true, rolePreload: true}
 
 // isRunner reports whether a container is a runner. A container of an image that a user
 // committed from a runner has a runner's labels too, but no volume that runnerctl named.

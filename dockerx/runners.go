@@ -190,6 +190,9 @@ func (e *Engine) create(ctx context.Context, spec fleet.Spec, of form, credentia
 	defer cancel()
 	labels := ownLabels(spec.Fleet, roleOf(spec))
 	labels[labelRunner] = name
+	if spec.Role == fleet.Preload { // it serves all fleets, and outlives the runner, but not the runner's image
+		labels[labelFleet], labels[labelImageID] = "", spec.ImageID
+	}
 	if _, err := e.api.VolumeCreate(whole, volume.CreateOptions{Name: data, Labels: labels}); err != nil {
 		return fleet.Runner{}, fmt.Errorf("runner %s: create volume: %w", name, err)
 	}

@@ -303,15 +303,24 @@ func (e *Engine) SupervisorParts(ctx context.Context, fleetName string) (names [
 		names = append(names, supervisorName(fleetName))
 	}
 	for _, one := range []struct{ name, role string }{{credentialVolume(fleetName), roleCredential}, {stateVolume(fleetName), roleState}} {
-		volume, err := e.api.VolumeInspect(ctx, one.name)
-		switch {
-		case err == nil && volume.Labels[labelRole] == one.role:
+		exists, err := e.ownsVolume(ctx, one.name, one.role)
+		if err != nil {
+			return nil, err
+		}
+		if exists {
 			names = append(names, one.name)
-		case err != nil && !cerrdefs.IsNotFound(err):
-			return nil, fmt.Errorf("volume %s: %w", one.name, err)
 		}
 	}
 	return names, nil
+}
+
+// ownsVolume reports whether a volume of runnerctl's exists in that role.
+func (e *Engine) ownsVolume(ctx context.Context, name, role string) (bool, error) {
+	volume, err := e.api.VolumeInspect(ctx, name)
+	if err != nil && !cerrdefs.IsNotFound(err) {
+		return false, fmt.Errorf("volume %s: %w", name, err)
+	}
+	return err == nil && volume.Labels[labelRole] == role, nil
 }
 
 // SupervisorAway reports why a fleet's supervisor does not run; "" if it runs, or if the

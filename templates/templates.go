@@ -35,6 +35,7 @@ const (
 type Agent struct {
 	SHA256 string // of the archive, in hex
 	Hooks  bool   // whether the context's folder hooks has the operator's
+	Cache  bool   // actions use the cache of their host
 }
 
 // Buildx is docker's buildx plugin, from BuildxFile.

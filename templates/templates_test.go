@@ -23,7 +23,9 @@ func TestRenderGolden(t *testing.T) {
 	agent := full()
 	agent.Agent = &Agent{SHA256: strings.Repeat("0a", 32), Hooks: true}
 	agent.Buildx = &Buildx{SHA256: strings.Repeat("0b", 32)}
-	for name, data := range map[string]Data{"full": full(), "bare": bare, "agent": agent} {
+	cache := agent
+	cache.Agent = &Agent{SHA256: agent.Agent.SHA256, Cache: true}
+	for name, data := range map[string]Data{"full": full(), "bare": bare, "agent": agent, "cache": cache} {
 		got, err := Render(data)
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,9 @@
 package access
 
-import "os"
+import (
+	"os"
+	"slices"
+)
 
 // bundles are the files in which systems keep their trusted certificate authorities.
 var bundles = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"}
@@ -14,4 +17,9 @@ func SystemRoots() []byte {
 		}
 	}
 	return nil
+}
+
+// RootsWith returns this machine's certificate authorities and more of them (PEM).
+func RootsWith(more []byte) []byte {
+	return slices.Concat(SystemRoots(), []byte("\n"), more)
 }

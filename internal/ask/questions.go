@@ -53,5 +53,11 @@ func Questions() []Question {
 				c.Runners.Memory, err = config.ParseSize(text)
 				return err
 			}},
+		{Name: "cache", Text: "Disk space for the host's cache, for example 50GiB (0: no cache)", help: "all runners of the host share it; the rules of GitHub's cache apply",
+			preset: func(c config.Config) string { return c.Cache.Size.String() },
+			set: func(c *config.Config, text string) (err error) {
+				c.Cache.Size, err = config.ParseSize(text)
+				return err
+			}},
 	}
 }

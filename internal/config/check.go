@@ -24,6 +24,12 @@ func check(node *yaml.Node, into reflect.Type, path string) error {
 	switch tag := node.ShortTag(); {
 	case tag == "!!null": // no value is given
 		return nil
+	case into == reflect.TypeFor[Cache]() && node.Kind == yaml.ScalarNode:
+		fits = node.Value == off
+	case into == reflect.TypeFor[Cache](): // it reads itself, but its keys are checked
+		if fits = node.Kind == yaml.MappingNode; fits {
+			return checkSection(node, into, path)
+		}
 	case reflect.PointerTo(into).Implements(reflect.TypeFor[yaml.Unmarshaler]()), into.Kind() == reflect.String:
 		fits = node.Kind == yaml.ScalarNode
 	case into.Kind() == reflect.Struct:
@@ -165,6 +171,8 @@ func expected(kind reflect.Type) string {
 		return "a duration, like 60s"
 	case kind == reflect.TypeFor[Dockerd]():
 		return "a section of keys"
+	case kind == reflect.TypeFor[Cache]():
+		return "a section of keys, or " + off
 	}
 	switch kind.Kind() {
 	case reflect.Struct:

@@ -25,6 +25,7 @@ type Config struct {
 	Image   Image   `yaml:"image"`
 	Runners Runners `yaml:"runners"`
 	Docker  Docker  `yaml:"docker"`
+	Cache   Cache   `yaml:"cache"`
 	Network Network `yaml:"network"`
 	GitHub  GitHub  `yaml:"github"`
 	Hosts   []Host  `yaml:"hosts"` // none: the engine that docker itself uses
@@ -160,6 +161,7 @@ func Default() Config {
 		Image:   Image{Base: "debian:trixie-slim", Outer: "debian:trixie-slim", Sudo: true, Profile: "standard", Agent: Agent{Version: "latest"}, Buildx: Buildx{Version: "latest"}},
 		Runners: Runners{Count: 1, CPUs: 2, Memory: 4 << 30, Pids: 32768, Shm: 1 << 30, InnerPrivileged: true, IDRange: NarrowIDs, ReadyTimeout: Duration(60 * time.Second), Ephemeral: true, Group: "Default", Dockerd: Dockerd{}},
 		Docker:  Docker{IdleStop: Duration(10 * time.Minute)},
+		Cache:   Cache{Actions: true, Registries: []string{"docker.io"}, Upstreams: map[string]string{}, Logins: map[string]Login{}, Preload: []string{}, Tools: []string{}, ToolsFrom: "https://raw.githubusercontent.com/actions"},
 		Network: Network{Driver: "slirp4netns"},
 	}
 }
@@ -304,6 +306,9 @@ func (c Config) Validate() error {
 				return bad(list.field, "%q: expected some of %s, each once", word, strings.Join(list.known, ", "))
 			}
 		}
+	}
+	if err := c.Cache.validate(); err != nil {
+		return err
 	}
 	if err := agentRule.validate(c.Image.Agent.Version, c.Image.Agent.Archive, c.Image.Agent.SHA256); err != nil {
 		return err

@@ -25,6 +25,10 @@ func TestWriteLoadsBack(t *testing.T) {
 	odd.Runners.Dockerd = Dockerd{"log-driver": "local", "insecure-registries": []any{"10.0.0.0/8"}, "features": Dockerd{"buildkit": true}, "max-concurrent-uploads": 3}
 	odd.Runners.Memory, odd.Runners.CPUs = 512<<20, 0.5
 	odd.Docker = Docker{Start: "on-demand", IdleStop: Duration(90 * time.Second)}
+	odd.Cache = Cache{
+		Size: 50 << 30, Registries: []string{"docker.io", "ghcr.io"}, Upstreams: map[string]string{"ghcr.io": "https://ghcr.example.com"},
+		Logins: map[string]Login{"docker.io": {Username: "me", PasswordFile: "hub.txt"}}, Preload: []string{"node:22"}, Tools: []string{"node@22"}, ToolsFrom: "https://tools.example.com",
+	}
 	for _, want := range []Config{Default(), odd} {
 		if want.Image.Packages == nil {
 			want.Image.Packages = []string{}
@@ -71,6 +75,23 @@ func TestDriverMTU(t *testing.T) {
 
 // loadErrors are settings with a mistake, each with the error after the name of its file.
 var loadErrors = []struct{ text, want string }{
+	{"cache: on\n", ":1: cache: on: expected a section of keys, or off"},
+	{"cache: {sise: 1GiB}\n", `:1: unknown key "sise" in cache: did you mean "size"?`},
+	{"cache: {upstreams: {docker.io: registry}}\n", `:1: cache.upstreams: "registry" is not a URL like https://registry.example.com`},
+	{"cache: {logins: {ghcr.io: {username: me, passwordFile: f}}}\n", `:1: cache.logins: "ghcr.io" is not one of cache.registries`},
+	{"cache: {logins: {docker.io: {username: me}}}\n", `:1: cache.logins: docker.io: expected a username and a passwordFile`},
+	{"cache: {upstreams: {ghcr.io: \"https://registry\"}}\n", `:1: cache.upstreams: "ghcr.io" is not one of cache.registries`},
+	{"cache: {tools: [node@22]}\n", `:1: cache.tools: requires a cache: set cache.size`},
+	{"cache: {size: 1GiB, tools: [ruby@3]}\n", `:1: cache.tools: "ruby@3": expected a version of go, node, python, like node@22`},
+	{"cache: {size: 1GiB, tools: [go@1, go@1]}\n", `:1: cache.tools: "go@1" is listed twice`},
+	{"cache: {toolsFrom: actions}\n", `:1: cache.toolsFrom: "actions" is not a URL like https://raw.githubusercontent.com/actions`},
+	{"cache: {toolsFrom: 'https://me:secret@example.com'}\n", ":1: cache.toolsFrom: a login in it would be readable in the runner"},
+	{"cache: {upstreams: {docker.io: 'https://me:secret@example.com'}}\n", ":1: cache.upstreams: docker.io: a login in it would be readable in the container: use cache.logins"},
+	{"cache: {preload: [node]}\n", `:1: cache.preload: requires a cache: set cache.size`},
+	{"cache: {size: 1GiB, preload: [node, node]}\n", `:1: cache.preload: "node" is listed twice`},
+	{"cache: {size: 1GiB, preload: [\"no de\"]}\n", `:1: cache.preload: "no de" is not an image: invalid reference format`},
+	{"cache: {size: 1MiB}\n", ":1: cache.size: 1MiB: expected 1GiB or more, or 0 for no cache"},
+	{"cache: {registries: [\"https://ghcr.io\"]}\n", `:1: cache.registries: "https://ghcr.io" is not the name of a registry, like docker.io`},
 	{"docker: {start: lazy}\n", `:1: docker.start: "lazy": expected eager or on-demand`},
 	{"docker: {idleStop: 1ms}\n", ":1: docker.idleStop: 1ms: expected 0 or at least 1s"},
 	{"runners:\n  cout: 3\n", `:2: unknown key "cout" in runners: did you mean "count"?`},

@@ -107,6 +107,27 @@ docker:
   # runner of many jobs; 0s: never.
   idleStop: {{.Docker.IdleStop}}
 
+# A cache on each host, which all its fleets share. Jobs reach it through their runner; it
+# keeps the rules of GitHub's own cache: each repository and branch has its own entries.
+cache:
+  # Disk space, like 50GiB; 0: no cache.
+  size: {{.Cache.Size}}
+  # Serve actions/cache, the setup actions and BuildKit's type=gha in place of GitHub.
+  actions: {{.Cache.Actions}}
+  # Registries whose images are mirrored. Runners reach other registries directly.
+  registries: [{{range $i, $r := .Cache.Registries}}{{if $i}}, {{end}}{{q $r}}{{end}}]
+  # URLs to use instead of a mirrored registry, like {docker.io: https://registry.example.com}.
+  upstreams: {{"{"}}{{range $r, $u := .Cache.Upstreams}}{{q $r}}: {{q $u}}, {{end}}{{"}"}}
+  # Logins at mirrored registries, like {docker.io: {username: me, passwordFile: hub.txt}}. Every job can
+  # pull the images that they open.
+  logins: {{"{"}}{{range $r, $l := .Cache.Logins}}{{q $r}}: {username: {{q $l.Username}}, passwordFile: {{q $l.PasswordFile}}}, {{end}}{{"}"}}
+  # Images that each runner has from its start, like [node:22, postgres:17].
+  preload: [{{range $i, $r := .Cache.Preload}}{{if $i}}, {{end}}{{q $r}}{{end}}]
+  # Versions of tools that the setup actions find in each runner, like [node@22, go@1.24].
+  tools: [{{range $i, $r := .Cache.Tools}}{{if $i}}, {{end}}{{q $r}}{{end}}]
+  # Where the manifests of these tools are.
+  toolsFrom: {{q .Cache.ToolsFrom}}
+
 network:
   # slirp4netns, or pasta: faster down, but its uploads can stall.
   driver: {{.Network.Driver}}

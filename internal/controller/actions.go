@@ -395,6 +395,9 @@ func (l *loop) describeEnd(o removed, s *fleet.Observed, event *fleet.Event) {
 				event.Text += " " + word
 			}
 		}
+		if record.Cache != nil {
+			event.Text += fmt.Sprintf("; cache hits: %d, misses: %d", record.Cache.Hits, record.Cache.Misses)
+		}
 	}
 	code := o.Runner.ExitCode
 	if code != 0 {

@@ -24,9 +24,14 @@ type Controller struct {
 	// Rebuild rebuilds the image of a desired state with the newest agent, and returns the Desired with that
 	// image. It returns a NotHereError if the image can't be rebuilt here.
 	Rebuild func(ctx context.Context, desired fleet.Desired) (fleet.Desired, error)
-	Reload  <-chan struct{}   // signals that the Desired may have changed
-	Observe func(fleet.Event) // called with each event when it happens; nil: not called
-	Meter   fleet.Meter       // nil: no metrics
+	// KeepCache starts the host's cache of a desired state if it does not run, and reports whether it
+	// did so.
+	KeepCache func(ctx context.Context, desired fleet.Desired) (started bool, err error)
+	// CacheUse returns the use of the host's cache by a runner that has ended; nil: it did not use it.
+	CacheUse func(ctx context.Context, runner string) (*fleet.CacheUse, error)
+	Reload   <-chan struct{}   // signals that the Desired may have changed
+	Observe  func(fleet.Event) // called with each event when it happens; nil: not called
+	Meter    fleet.Meter       // nil: no metrics
 }
 
 // Progress shows the progress of operations to a user. Calls may be concurrent.

@@ -40,11 +40,15 @@ type executor struct {
 	watches  map[string]*watch
 	store    fleet.Store // of records; nil: none are made
 	sample   *rate.Limiter
+	cacheUse func(ctx context.Context, runner string) (*fleet.CacheUse, error) // nil: the fleet has no cache
 }
 
 // executor returns an executor for the present desired state.
 func (l *loop) executor() *executor {
 	x := &executor{engine: l.Engine, targets: l.Targets, desired: l.desired, progress: l.Progress, slots: l.slots, watches: map[string]*watch{}, store: l.Store, sample: l.sample}
+	if l.desired.Cache != nil {
+		x.cacheUse = l.CacheUse
+	}
 	for url, one := range l.witnesses {
 		x.watches[url] = one.watch
 	}

@@ -163,6 +163,7 @@ type loop struct {
 	passed    time.Time // start of the last pass
 	ticked    time.Time
 	renewal   renewal
+	cache     cacheWatch
 	proven    string         // id of an image that has worked on the engine
 	underWay  int            // operations in progress
 	failures  []error        // policy Once only
@@ -362,6 +363,7 @@ func (l *loop) pass(ctx context.Context) (fleet.Plan, error) {
 	l.lookInside(ctx)
 	if time.Since(l.ticked) >= slowTick {
 		l.tick(bounded)
+		l.keepCache(ctx)
 		l.renew(ctx) // not bounded: it takes longer than a pass
 	}
 	plan := fleet.Reconcile(l.observation())

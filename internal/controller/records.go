@@ -11,8 +11,9 @@ import (
 const (
 	// postMortemLimit bounds the time to read and save the record of a runner.
 	postMortemLimit = 30 * time.Second
-	// queuedLimit is short because the figure is only nice to have.
-	queuedLimit = 5 * time.Second
+	// queuedLimit and cacheUseLimit are short because the figures are only nice to have.
+	queuedLimit   = 5 * time.Second
+	cacheUseLimit = 5 * time.Second
 )
 
 // postMortem is the record of a runner that an action removed. It is empty for an action that
@@ -42,8 +43,8 @@ func (x *executor) removeAndRecord(ctx context.Context, runner fleet.Runner, cau
 	return post, remove(ctx, runner)
 }
 
-// completeRecord adds the facts to a record that are known only after the action: its error, and how long the
-// job was queued.
+// completeRecord adds the facts to a record that are known only after the action: its error, how long the
+// job was queued, and how it used the host's cache.
 func (x *executor) completeRecord(ctx context.Context, post postMortem, err error) postMortem {
 	if post.record == nil {
 		return post
@@ -52,7 +53,8 @@ func (x *executor) completeRecord(ctx context.Context, post postMortem, err erro
 		post.record.Cause = firstLine(err)
 	}
 	x.askQueued(ctx, post)
-	if post.kept != nil || err != nil || post.record.Queued > 0 {
+	x.askCacheUse(ctx, post.record)
+	if post.kept != nil || err != nil || post.record.Queued > 0 || post.record.Cache != nil {
 		post.kept = x.save(ctx, post.record)
 	}
 	return post
@@ -77,6 +79,18 @@ func (x *executor) askQueued(ctx context.Context, post postMortem) {
 	defer cancel()
 	if waited, err := github.Queued(bounded, record.JobURL, record.Name); err == nil {
 		record.Queued = waited.Seconds()
+	}
+}
+
+// askCacheUse adds how the job used the host's cache.
+func (x *executor) askCacheUse(ctx context.Context, record *fleet.Record) {
+	if x.cacheUse == nil || !record.HadJob() {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, cacheUseLimit)
+	defer cancel()
+	if use, err := x.cacheUse(bounded, record.Name); err == nil {
+		record.Cache = use
 	}
 }
 

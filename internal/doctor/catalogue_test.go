@@ -249,6 +249,22 @@ func storageCases(m machineWith) []checkCase {
 			f.Engine.StorageStatus = map[string]string{"Backing Filesystem": "xfs", "Supports d_type": "false"}
 		}), Fail, "without d_type"},
 		{"storage.filesystem", m.change(func(f *Facts) { f.Machine, f.Engine.StorageStatus = Machine{}, nil }), Skip, "does not report it"},
+		{"cache.space", m.change(func(f *Facts) { f.Wanted.Cache, f.Space.Free = 50<<30, 40<<30 }), Warn, "40 GiB free in /var/lib/docker, 50 GiB for the cache"},
+		{"cache.space", m.change(func(f *Facts) { f.Wanted.Cache, f.Space.Free, f.Cache.Exists = 50<<30, 40<<30, true }), Pass, "40 GiB free"},
+		{"cache.space", m.change(func(f *Facts) { f.Wanted.Cache = 0 }), Pass, "cache.size is 0"},
+		{"cache.runs", m.change(func(f *Facts) { f.Wanted.Cache = 0 }), Pass, "cache.size is 0"},
+		{"cache.runs", m.change(func(f *Facts) { f.Wanted.Cache = 1 << 30 }), Skip, "up starts it"},
+		{"cache.runs", m.change(func(f *Facts) { f.Wanted.Cache, f.Cache = 1<<30, Cache{Exists: true, ExitCode: 1} }), Warn, "not running (exit code 1)"},
+		{"cache.runs", m.change(func(f *Facts) { f.Wanted.Cache, f.Cache = 1<<30, Cache{Exists: true, Running: true, Restarts: 3} }), Warn, "restarted 3 times"},
+		{"cache.runs", m.change(func(f *Facts) { f.Wanted.Cache, f.Cache = 1<<30, Cache{Exists: true, Running: true} }), Pass, "running"},
+		{"cache.reaches", m.change(func(f *Facts) { f.Wanted.Cache = 1 << 30 }), Skip, "does not run"},
+		{"cache.reaches", m.change(func(f *Facts) { f.Wanted.Cache, f.Cache.Running = 1<<30, true }), Pass, "all servers answer"},
+		{"cache.reaches", m.change(func(f *Facts) {
+			f.Wanted.Cache, f.Cache.Running, f.Reach.Problems = 1<<30, true, map[string]string{"ghcr.io": "no such host", "b": "refused"}
+		}), Warn, "b: refused; ghcr.io: no such host"},
+		{"cache.clock", m.change(func(f *Facts) { f.Wanted.Cache, f.Cache.Running, f.Reach.Skew = 1<<30, true, -time.Hour }), Warn, "differ by 1h0m0s"},
+		{"cache.clock", m.change(func(f *Facts) { f.Wanted.Cache, f.Cache.Running = 1<<30, true }), Pass, "agrees"},
+		{"cache.clock", m.change(func(f *Facts) { f.Wanted.Cache = 0 }), Pass, "cache.size is 0"},
 		{"storage.space", m.change(func(f *Facts) { f.Space.Free = 3 << 30 }), Warn, "3 GiB free"},
 		{"storage.inodes", m.change(func(f *Facts) { f.Space.Inodes = 1000 }), Warn, "1000 free"},
 		{"storage.inodes", m.change(func(f *Facts) { f.Space.AllInodes = 0 }), Pass, "as needed"},

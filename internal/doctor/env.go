@@ -26,6 +26,8 @@ type Facts struct {
 	GitHub      GitHub
 	Image       Image
 	Rootfs      Rootfs
+	Cache       Cache
+	Reach       Reach
 }
 
 // Client is the system that runnerctl itself runs on.
@@ -77,6 +79,7 @@ type Wanted struct {
 	Base    []string     // images that a build starts from
 	Missing []string     // those of them that the engine lacks
 	Target  string       // on GitHub
+	Cache   int64        // bytes of the host's cache; 0: none
 	IDs     int64        // user and group ids of a runner; on the machine they begin at 100000
 }
 
@@ -162,6 +165,7 @@ const (
 	NeedsOutside                    // something beyond the engine's machine
 	NeedsGitHub                     // Facts.GitHub
 	NeedsImage                      // Facts.Image
+	NeedsReach                      // Facts.Reach; empty while no cache runs
 )
 
 // Env is the source of facts. Facts that cost something are functions. They are called when a
@@ -176,6 +180,7 @@ type Env struct {
 	Registry  func(context.Context) (Registry, error)
 	GitHub    func(context.Context) (GitHub, error)
 	Image     func(context.Context) (Image, error)
+	Reach     func(context.Context) (Reach, error)
 }
 
 // Once returns a function that calls ask the first time only. An answer that was cut off does
@@ -237,6 +242,7 @@ func (e Env) facts(ctx context.Context, needs Need) (facts Facts, reason string)
 		ask(ctx, needs&NeedsRegistry, e.Registry, &facts.Registry),
 		ask(ctx, needs&NeedsGitHub, e.GitHub, &facts.GitHub),
 		ask(ctx, needs&NeedsImage, e.Image, &facts.Image),
+		ask(ctx, needs&NeedsReach, e.Reach, &facts.Reach),
 	} {
 		if err != nil {
 			return facts, err.Error()

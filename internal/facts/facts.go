@@ -1,6 +1,6 @@
 // Package facts gathers the facts that doctor's checks judge. They come from the engine, its
 // machine (directly or through a probe container), registries and GitHub. It may import
-// dockerx, ghapi, access, config, doctor, fleet, hint and program.
+// dockerx, ghapi, access, cache, config, doctor, fleet, hint, hostcache and program.
 package facts
 
 import (
@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os/user"
@@ -22,10 +23,12 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/ghapi"
 	"github.com/runnerctl/runnerctl/internal/access"
+	"github.com/runnerctl/runnerctl/internal/cache"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/hint"
+	"github.com/runnerctl/runnerctl/internal/hostcache"
 	"github.com/runnerctl/runnerctl/internal/program"
 )
 
@@ -72,7 +75,7 @@ func (s Source) Env(ctx context.Context, depth Depth) doctor.Env {
 		Client: doctor.Client{OS: s.GOOS, User: userName(), Proxy: proxyFacts(access.Proxy(s.GitHub.Env))}, Endpoint: s.Endpoint.Host,
 		Wanted: doctor.Wanted{
 			Count: wanted.Runners.Count, CPUs: wanted.Runners.CPUs, Memory: int64(wanted.Runners.Memory),
-			Runtime: wanted.Runners.Runtime, Devices: wanted.Runners.Devices, Driver: wanted.Network.Driver, Target: wanted.Target, IDs: wanted.Runners.IDRange,
+			Runtime: wanted.Runners.Runtime, Devices: wanted.Runners.Devices, Driver: wanted.Network.Driver, Target: wanted.Target, IDs: wanted.Runners.IDRange, Cache: int64(wanted.Cache.Size),
 		},
 	}}
 	limit := EngineLimit
@@ -100,7 +103,31 @@ func (s Source) Env(ctx context.Context, depth Depth) doctor.Env {
 		return askRegistry(ctx, s.Engine, env.Known.Wanted)
 	})
 	env.GitHub = doctor.Once(s.github)
+	env.Reach = doctor.Once(func(ctx context.Context) (doctor.Reach, error) {
+		if !env.Known.Cache.Running {
+			return doctor.Reach{}, nil
+		}
+		return askReach(ctx, s.Engine)
+	})
 	return env
+}
+
+// askReach asks the host's cache which servers it reaches.
+func askReach(ctx context.Context, engine *dockerx.Engine) (doctor.Reach, error) {
+	var all []cache.Reach
+	if err := hostcache.Do(ctx, engine, cache.Request{Method: http.MethodGet, Path: "/reach"}, &all); err != nil {
+		return doctor.Reach{}, err
+	}
+	found := doctor.Reach{Problems: map[string]string{}}
+	for _, one := range all {
+		if one.Problem != "" {
+			found.Problems[one.Name] = one.Problem
+		}
+		if one.Skew.Abs() > found.Skew.Abs() {
+			found.Skew = one.Skew
+		}
+	}
+	return found, nil
 }
 
 // askEngine adds the facts that the engine returns at once.
@@ -117,6 +144,11 @@ func askEngine(ctx context.Context, engine *dockerx.Engine, wanted config.Config
 	for _, one := range networks {
 		known.Engine.Networks = append(known.Engine.Networks, doctor.Network(one))
 	}
+	found, err := engine.Cache(ctx)
+	if err != nil {
+		return reported, err
+	}
+	known.Cache = doctor.Cache{Exists: found.ContainerID != "", Running: found.Running, Restarts: found.Restarts, ExitCode: found.ExitCode}
 	tag, labels, err := engine.FleetImage(ctx, wanted.Name)
 	if err != nil {
 		return reported, err

@@ -27,6 +27,8 @@ const (
 	StateRole  Role = "state"      // volume with a fleet's desired state, records and events
 	Credential Role = "credential" // volume with the supervisor's GitHub credential
 	Proof      Role = "proof"      // empty volume: an image works on the engine
+	CacheRole  Role = "cache"      // container of an engine's cache, and its volumes
+	Preload    Role = "preload"    // runner that pulls images for others, and the volume with them
 )
 
 // Spec describes how a runner is made. Two runners of equal Spec are interchangeable.
@@ -55,6 +57,8 @@ type Spec struct {
 	DockerStart DockerStart   `json:",omitempty"`
 	IdleStop    time.Duration `json:",omitempty"` // after which an unused inner daemon stops, if it starts on demand; 0: never
 
+	Cache *Cache `json:",omitempty"` // nil: runners do not use the cache of their host
+
 	Role Role `json:"-"` // not hashed: only runners of one fleet are compared, and they share one role
 
 	// Chosen so that they overlap no outer network. They are not part of Hash: a new network
@@ -82,6 +86,13 @@ func (s Spec) OnDemand() bool {
 		return s.Agent.Mode != NoAgent && s.Agent.OneJob()
 	}
 	return s.DockerStart == OnDemand
+}
+
+// Cache is the use of a host's cache by a runner.
+type Cache struct {
+	Actions    bool     // actions/cache, the setup actions and BuildKit's type=gha
+	Registries []string `json:",omitempty"` // that it mirrors, like docker.io
+	Preload    string   `json:",omitempty"` // volume with the images of a new daemon; "": none
 }
 
 // Proxy is the proxy that a runner uses for outbound connections.

@@ -21,6 +21,7 @@ type Desired struct {
 	Ready   time.Duration   `json:"ready"`             // time limit of a start, in nanoseconds
 	Agent   string          `json:"agent_version"`     // of the image; "" if unknown
 	Rebuild json.RawMessage `json:"rebuild,omitempty"` // the inputs of the image, for a rebuild
+	Cache   json.RawMessage `json:"cache,omitempty"`   // the host's cache; nil: the fleet uses none
 	Policy  Policy          `json:"-"`                 // belongs to the process that reconciles, so it is not stored
 }
 
@@ -122,9 +123,19 @@ type Record struct {
 	Conclusion string    `json:"conclusion"`               // of the job, in GitHub's terms; "" if not reported
 	Queued     float64   `json:"queued_seconds,omitempty"` // how long the job was queued; 0 if unknown or not requested
 	Cause      string    `json:"cause"`                    // why the supervisor removed it
+	Cache      *CacheUse `json:"cache,omitempty"`          // of the job; nil: none, or unknown
 
 	Log         []byte `json:"-"` // the end of the container's log: start, daemons, agent
 	Diagnostics []byte `json:"-"` // the end of the agent's own log
+}
+
+// CacheUse is the use of the host's cache by one runner.
+type CacheUse struct {
+	Hits          int64 `json:"hits"`   // entries that actions restored
+	Misses        int64 `json:"misses"` // entries that actions did not find
+	SavedBytes    int64 `json:"saved_bytes"`
+	RestoredBytes int64 `json:"restored_bytes"`
+	ImageBytes    int64 `json:"image_bytes"` // of images that the cache sent
 }
 
 // HadJob reports whether a job ran in the runner.
@@ -156,6 +167,7 @@ const (
 	FailedEvent     EventKind = "failed"     // something failed
 	BackOffEvent    EventKind = "back-off"   // no runner is made for a while
 	PlanEvent       EventKind = "plan"       // the operations that the supervisor begins
+	CacheEvent      EventKind = "cache"      // the host's cache was started
 	ImageEvent      EventKind = "image"      // the agent's version is aging, or an image was rebuilt
 )
 

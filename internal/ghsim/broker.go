@@ -37,6 +37,7 @@ func (s *Server) runnerHandler() http.Handler {
 	mux.HandleFunc("POST /run/completejob", s.asJob(s.completeJob))
 	mux.HandleFunc("POST /twirp/{service}/{method}", s.asJob(s.twirp))
 	mux.HandleFunc("POST /actions/build/{plan}/jobs/{job}/runnerresolve/actions", s.asJob(s.resolveActions))
+	mux.HandleFunc("GET /_services/token/.well-known/jwks", s.keys)
 	mux.HandleFunc("GET /idtoken/{job}", s.asJob(s.idToken))
 	mux.HandleFunc("/_apis/artifactcache/", s.legacyCache)
 	mux.HandleFunc("PUT /blobs/{id}", s.putBlob)

@@ -2,11 +2,18 @@ package ghsim
 
 import (
 	"cmp"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/golang-jwt/jwt/v4"
 	"github.com/google/uuid"
 )
@@ -17,17 +24,76 @@ import (
 // s.mu.
 func (s *Server) jobToken(j *job) string {
 	now := s.now()
-	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"iss": "https://token.actions.githubusercontent.com", "sub": "job", "jti": uuid.NewString(), "orch_id": j.orchestration(),
+	return sign(jwt.MapClaims{
+		"iss": s.issuer(), "sub": "job", "jti": uuid.NewString(), "orch_id": j.orchestration(), "repository_id": repositoryID(j.spec.Repository),
 		"scp": fmt.Sprintf("Actions.GenericRead:%[1]s Actions.Results:%[2]s:%[3]s Actions.UploadArtifacts:%[2]s/1:%[2]s", uuid.Nil, j.planID, j.uuid),
-		"ac":  `[{"Scope":"refs/heads/main","Permission":3}]`,
+		"ac":  j.spec.access(),
 		"nbf": now.Add(-time.Minute).Unix(), "iat": now.Unix(), "exp": now.Add(j.spec.timeout() + time.Hour).Unix(),
-	}).SignedString(s.signing)
+	})
+}
+
+// JobToken returns the token that a job of a repository and a reference would get, for a client
+// that runs outside of a runner.
+func (s *Server) JobToken(repository, ref string) string {
+	return s.jobToken(&job{spec: Job{Repository: repository, Ref: ref}, planID: uuid.NewString(), uuid: uuid.NewString()})
+}
+
+// jobsKey signs the tokens of jobs. One for all stand-ins saves the time to make it.
+var jobsKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		panic(err) // can't fail: the key is bytes
+		panic(err) // can't fail (crypto/rand)
+	}
+	return key
+})
+
+const keyID = "stand-in"
+
+// sign returns a token that the issuer's published key verifies.
+func sign(claims jwt.MapClaims) string {
+	token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
+	token.Header["kid"] = keyID
+	signed, err := token.SignedString(jobsKey())
+	if err != nil {
+		panic(err) // can't fail: the key is RSA's
 	}
 	return signed
 }
+
+// issuer is that of GitHub Enterprise Server: a part of the server.
+func (s *Server) issuer() string { return s.URL + "/_services/token" }
+
+// keys publishes the issuer's keys.
+func (s *Server) keys(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: jobsKey().Public(), KeyID: keyID, Algorithm: string(jose.RS256), Use: "sig"}}})
+}
+
+// repositoryID is a repository's number, which no other has.
+func repositoryID(name string) string {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(name)) // never fails
+	return strconv.FormatUint(uint64(sum.Sum32()), 10)
+}
+
+// access has the job's rights to caches: read and write those of its own reference, and read
+// main's.
+func (j Job) access() string {
+	type scope struct {
+		Scope      string
+		Permission int
+	}
+	all := []scope{{cmp.Or(j.Ref, mainRef), 3}}
+	if all[0].Scope != mainRef {
+		all = append(all, scope{mainRef, 1})
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		panic(err) // can't fail
+	}
+	return string(text)
+}
+
+const mainRef = "refs/heads/main"
 
 // key returns the key of a job in its workflow.
 func (j *job) key() string { return cmp.Or(j.spec.Key, j.spec.Name) }
@@ -63,14 +129,11 @@ func (s *Server) idToken(w http.ResponseWriter, r *http.Request, j *job) {
 		audience = s.URL + "/" + owner
 	}
 	now := s.now()
-	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"iss": s.URL + "/_services/token", "aud": audience, "sub": "repo:" + j.spec.Repository + ":ref:refs/heads/main", "jti": uuid.NewString(),
+	signed := sign(jwt.MapClaims{
+		"iss": s.issuer(), "aud": audience, "sub": "repo:" + j.spec.Repository + ":ref:refs/heads/main", "jti": uuid.NewString(),
 		"repository": j.spec.Repository, "repository_owner": owner, "ref": "refs/heads/main", "event_name": "workflow_dispatch", "runner_environment": "self-hosted",
 		"nbf": now.Add(-time.Minute).Unix(), "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
-	}).SignedString(s.signing)
-	if err != nil {
-		panic(err) // can't fail: the key is bytes
-	}
+	})
 	writeJSON(w, http.StatusOK, map[string]string{"value": signed})
 }
 

@@ -2,7 +2,6 @@ package ghsim
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -69,7 +68,6 @@ type Server struct {
 	rate    rateLimit
 	runners map[int64]*runner
 	used    map[string]time.Time // ids of OAuth assertions, which are valid once
-	signing []byte               // key for the tokens of jobs
 	jobs    []*job               // in the order of the queue
 	blobs   map[string]*blob
 	faults  []*Fault
@@ -82,7 +80,7 @@ func Start(options Options) (*Server, error) {
 	s := &Server{
 		options: options.withDefaults(), changed: make(chan struct{}), nextID: 100,
 		places: map[place]*holder{}, actors: map[string]*actor{}, apps: map[int64]*app{}, rate: rateLimit{limit: 5000},
-		runners: map[int64]*runner{}, used: map[string]time.Time{}, blobs: map[string]*blob{}, signing: []byte(rand.Text()),
+		runners: map[int64]*runner{}, used: map[string]time.Time{}, blobs: map[string]*blob{},
 	}
 	s.AddRepository("acme/api", Private)
 	s.AddEnterprise("big")

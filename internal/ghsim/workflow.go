@@ -18,6 +18,7 @@ type Job struct {
 	Name           string               `yaml:"name"`
 	Key            string               `yaml:"-"` // in the workflow; if empty, the name is used
 	Repository     string               `yaml:"-"` // acme/api if empty
+	Ref            string               `yaml:"-"` // refs/heads/main if empty; only for caches
 	RunsOn         Strings              `yaml:"runs-on"`
 	TimeoutMinutes int                  `yaml:"timeout-minutes"` // 360 if not given
 	Strategy       *Strategy            `yaml:"strategy"`

@@ -20,18 +20,19 @@ type Ingredients struct {
 	Image config.Image    `json:"image"`
 	IDs   int64           `json:"ids,omitempty"`   // 0 in older documents means config.NarrowIDs
 	Hooks dockerx.Context `json:"hooks,omitempty"` // the operator's hooks
+	Cache bool            `json:"cache,omitempty"` // actions use the cache of their host
 }
 
 // IngredientsOf returns the ingredients of the image that the settings ask for.
 func IngredientsOf(settings config.Config) (Ingredients, error) {
 	hooks, err := hooksOf(settings)
-	return Ingredients{Image: settings.Image, IDs: settings.Runners.IDRange, Hooks: hooks}, err
+	return Ingredients{Image: settings.Image, IDs: settings.Runners.IDRange, Hooks: hooks, Cache: cached(settings)}, err
 }
 
 // recipe returns the recipe of a rebuild. newest returns the agent that GitHub offers now; it
 // is called only if the ingredients name no archive.
 func (i Ingredients) recipe(newest func(config.Agent) (release.Archive, error)) (Recipe, error) {
-	wanted := Recipe{image: i.Image, ids: cmp.Or(i.IDs, config.NarrowIDs), hooks: i.Hooks}
+	wanted := Recipe{image: i.Image, ids: cmp.Or(i.IDs, config.NarrowIDs), hooks: i.Hooks, cache: i.Cache}
 	var archive release.Archive
 	var err error
 	switch agent := i.Image.Agent; {
@@ -79,6 +80,11 @@ func (b Builder) Renew(ctx context.Context, wanted Recipe, desired fleet.Desired
 	tag, id, _, err := b.Ensure(ctx, wanted)
 	if err != nil {
 		return desired, err
+	}
+	if used := desired.Spec.Cache; used != nil && desired.Spec.ImageID != id {
+		without := *used
+		without.Preload = "" // its volume is of the other image; the next up makes one
+		desired.Spec.Cache = &without
 	}
 	desired.Spec.Image, desired.Spec.ImageID = tag, id
 	desired.Agent, err = AgentIn(ctx, b.Engine, tag)

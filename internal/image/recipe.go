@@ -28,6 +28,7 @@ const Repository = "runnerctl/runner"
 type Recipe struct {
 	image  config.Image
 	ids    int64            // number of ids that a runner has
+	cache  bool             // actions use the cache of their host
 	agent  *release.Archive // nil for none
 	hooks  dockerx.Context  // the operator's hooks, if there is an agent
 	buildx *release.Archive // nil for a release that is looked up when the image is built, or the distribution's
@@ -140,7 +141,7 @@ func (r Recipe) context(labels []templates.Label) (dockerx.Context, error) {
 		data.Buildx = &templates.Buildx{SHA256: r.buildx.SHA256}
 	}
 	if r.agent != nil {
-		data.Agent = &templates.Agent{SHA256: r.agent.SHA256, Hooks: len(r.hooks) > 0}
+		data.Agent = &templates.Agent{SHA256: r.agent.SHA256, Hooks: len(r.hooks) > 0, Cache: r.cache}
 	}
 	dockerfile, err := templates.Render(data)
 	if err != nil {

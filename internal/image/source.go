@@ -30,7 +30,7 @@ var hookFolders = []string{"hooks/job-started.d", "hooks/job-completed.d"}
 // is meant, and downloads nothing.
 func (s Source) Recipe(ctx context.Context) (Recipe, error) {
 	loaded := s.Settings
-	wanted := Recipe{image: loaded.Image, ids: loaded.Runners.IDRange}
+	wanted := Recipe{image: loaded.Image, ids: loaded.Runners.IDRange, cache: cached(loaded)}
 	if settings := loaded.Image.Buildx; settings.Archive != "" {
 		buildx, err := release.GivenBuildx(loaded.Resolve(settings.Archive), settings.SHA256)
 		if err != nil {
@@ -61,6 +61,9 @@ func (s Source) Recipe(ctx context.Context) (Recipe, error) {
 func NeedsGitHub(settings config.Config) bool {
 	return settings.Target != "" && settings.Image.Agent.Archive == ""
 }
+
+// cached reports whether actions use the cache of their host.
+func cached(settings config.Config) bool { return settings.Cache.Size > 0 && settings.Cache.Actions }
 
 // hooksOf returns the operator's hooks, by their path in the context.
 func hooksOf(loaded config.Config) (dockerx.Context, error) {

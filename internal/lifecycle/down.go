@@ -24,6 +24,7 @@ const JobsWait = 30 * time.Minute
 type Down struct {
 	Settings config.Config
 	Fleet    string // "" for every fleet
+	Cache    bool   // remove the host's cache
 	DryRun   bool
 	Wait     time.Duration // limit for jobs to end
 	Force    bool          // cancel jobs, and go on without GitHub
@@ -70,6 +71,11 @@ func (o Down) Run(ctx context.Context, s session.Session) error {
 		failures = append(failures, err)
 		removed += count
 	}
+	if o.Cache {
+		count, err := d.removeCache(ctx)
+		failures = append(failures, err)
+		removed += count
+	}
 	err = errors.Join(failures...)
 	if removed == 0 && err == nil {
 		fmt.Fprintln(s.Streams.Err, "no runners to remove")
@@ -112,7 +118,23 @@ func (d down) print(ctx context.Context, fleets []string) error {
 			fmt.Fprintf(d.Streams.Out, "remove  %s  (%s)\n", one.Name, one.Cause)
 		}
 	}
+	if d.Cache {
+		parts, err := d.engine.CacheParts(ctx)
+		failures = append(failures, err)
+		for _, part := range parts {
+			fmt.Fprintf(d.Streams.Out, "remove  %s  (down)\n", part)
+		}
+	}
 	return errors.Join(failures...)
+}
+
+// removeCache removes the host's cache.
+func (d down) removeCache(ctx context.Context) (int, error) {
+	removed, err := d.engine.RemoveCache(ctx)
+	for _, name := range removed {
+		fmt.Fprintf(d.Streams.Err, "%s %s   removed\n", d.Theme.Check(), name)
+	}
+	return len(removed), err
 }
 
 // removeLeftovers removes throw-away runners that no run holds any more. A runner at work

@@ -14,6 +14,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/hostcache"
 	"github.com/runnerctl/runnerctl/internal/image"
 )
 
@@ -27,11 +28,17 @@ func (h Host) Spec(ctx context.Context, of Image) (fleet.Spec, error) {
 		Runtime: wanted.Runners.Runtime, AppArmor: "unconfined", Env: wanted.Runners.Env,
 		Syscalls: slices.Sorted(slices.Values(wanted.Runners.Syscalls)), Devices: slices.Sorted(slices.Values(wanted.Runners.Devices)),
 	}
+	spec.Cache = h.cacheSpec()
 	spec.DockerStart = fleet.DockerStart(wanted.Docker.Start)
 	if spec.DockerStart == fleet.OnDemand && (wanted.Target == "" || !wanted.Runners.Ephemeral) { // a runner of one job ends after it
 		spec.IdleStop = time.Duration(wanted.Docker.IdleStop)
 	}
 	var err error
+	if spec.Cache != nil {
+		if spec.Cache.Preload, err = h.preloaded(ctx, of); err != nil {
+			return spec, err
+		}
+	}
 	if spec.Dockerd, err = wanted.Runners.Dockerd.JSON(); err != nil {
 		return spec, fmt.Errorf("runners.dockerd: %w", err)
 	}
@@ -113,6 +120,13 @@ func (h Host) Desired(ctx context.Context, of Image) (fleet.Desired, error) {
 	desired := h.desired(spec)
 	if desired.Agent, err = image.AgentIn(ctx, h.Engine, of.Tag); err != nil {
 		return desired, err
+	}
+	if wanted, err := hostcache.ConfigOf(h.Settings); err != nil {
+		return desired, err
+	} else if wanted != nil {
+		if desired.Cache, err = json.Marshal(wanted); err != nil {
+			return desired, err
+		}
 	}
 	ingredients, err := image.IngredientsOf(h.Settings)
 	if err != nil {

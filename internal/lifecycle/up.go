@@ -95,10 +95,16 @@ func (o Up) Run(ctx context.Context, s session.Session) error {
 	if foreground != u.before.Foreground {
 		return &ChangedError{Fleet: name}
 	}
+	if err := u.ensureCache(ctx, o.Supervisor.Program); err != nil {
+		return err
+	}
 	if o.Prove {
 		if err := u.prove(ctx, u.image); err != nil {
 			return err
 		}
+	}
+	if err := u.ensurePreload(ctx, u.image); err != nil {
+		return err
 	}
 	if err := u.bring(ctx); err != nil {
 		if o.Supervisor.Attach && ctx.Err() != nil {

@@ -28,7 +28,34 @@ type Settings struct {
 	Shm     int64    `json:"shm,omitempty"` // bytes of /dev/shm; 0: 1 GiB
 	Env     []string `json:"env,omitempty"` // NAME=VALUE, for jobs
 	Agent   *Agent   `json:"agent,omitempty"`
+	Cache   *Cache   `json:"cache,omitempty"` // of the host; nil: none
 }
+
+// Cache describes the use of the host's cache, whose socket is in CacheFolder.
+type Cache struct {
+	Actions    bool     `json:"actions,omitempty"`    // actions/cache, the setup actions and BuildKit's type=gha
+	Registries []string `json:"registries,omitempty"` // that it mirrors, like docker.io
+	Preload    bool     `json:"preload,omitempty"`    // a new daemon gets the images in PreloadFolder
+}
+
+// Places of a host's cache.
+const (
+	CacheFolder    = "/run/runnerctl-cache" // in the outer tree
+	CacheSocket    = CacheFolder + "/cache.sock"
+	CachePort      = 4180              // in the machine, for jobs, their containers and builds
+	CacheAddress   = "169.254.213.100" // the same
+	CacheHostPort  = CacheAddress + ":4180"
+	ArchivesFolder = "/usr/lib/runnerctl/archives" // in the machine: archives of actions
+	ToolsFolder    = "/usr/lib/runnerctl/tools"    // in the machine: a lower layer of ToolsPlace
+	ToolsPlace     = "/opt/hostedtoolcache"        // in the machine: tools that the setup actions find
+)
+
+// Images that a runner has from its start.
+const (
+	PreloadFolder  = "/usr/lib/runnerctl/preload" // in the machine: the data of the daemon that pulled the images
+	PreloadDriver  = "overlay2"                   // the storage driver whose layers a new daemon can link to
+	PreloadArchive = "images.tar"                 // in the folder: the images, if the driver is another one
+)
 
 // Network selects the way out of a runner.
 type Network struct {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,6 +33,7 @@ type Metrics struct {
 	failures  prometheus.Counter
 	calls     *prometheus.CounterVec
 	limit     prometheus.Gauge
+	cache     atomic.Pointer[Cache]
 
 	mu      sync.Mutex
 	looked  time.Time // last successful look at the fleet; at first, the start of the supervisor
@@ -70,8 +72,9 @@ func New(fleetName string) *Metrics {
 			Name: "runnerctl_github_calls_left", Help: "Calls left until GitHub's rate limit resets, as last reported."}),
 		looked: time.Now(),
 	}
-	prometheus.WrapRegistererWith(prometheus.Labels{"fleet": fleetName}, registry).MustRegister(
-		m.runners, m.wanted, m.jobs, m.exits, m.queued, m.startUp, m.reconcile, m.failures, m.calls, m.limit)
+	labelled := prometheus.WrapRegistererWith(prometheus.Labels{"fleet": fleetName}, registry)
+	labelled.MustRegister(m.runners, m.wanted, m.jobs, m.exits, m.queued, m.startUp, m.reconcile, m.failures, m.calls, m.limit)
+	labelled.MustRegister(m.ofCache()...)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -117,6 +120,39 @@ func (m *Metrics) Ended(record fleet.Record) {
 	if record.Queued > 0 {
 		m.queued.Observe(record.Queued)
 	}
+}
+
+// Cache has the counts of a host's cache since its start, for all its fleets.
+type Cache struct {
+	Hits, Misses                int64 // of actions
+	SavedBytes, RestoredBytes   int64 // by actions
+	ImageBytes, DownloadedBytes int64 // sent by the mirror, and downloaded from registries
+}
+
+// SetCache sets the counts of the host's cache. They begin at 0 again when the cache is restarted.
+func (m *Metrics) SetCache(count Cache) { m.cache.Store(&count) }
+
+// ofCache returns the counters of the host's cache, which are 0 without one.
+func (m *Metrics) ofCache() (all []prometheus.Collector) {
+	for _, one := range []struct {
+		name, help string
+		of         func(Cache) int64
+	}{
+		{"hits", "Entries of the host's cache that actions restored, of all fleets, since the cache's start.", func(c Cache) int64 { return c.Hits }},
+		{"misses", "Entries that actions did not find in the host's cache.", func(c Cache) int64 { return c.Misses }},
+		{"saved_bytes", "Bytes that actions saved in the host's cache.", func(c Cache) int64 { return c.SavedBytes }},
+		{"restored_bytes", "Bytes that actions restored from the host's cache.", func(c Cache) int64 { return c.RestoredBytes }},
+		{"image_bytes", "Bytes of images that the host's cache sent to runners.", func(c Cache) int64 { return c.ImageBytes }},
+		{"downloaded_bytes", "Bytes of images that the host's cache downloaded from registries.", func(c Cache) int64 { return c.DownloadedBytes }},
+	} {
+		all = append(all, prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "runnerctl_cache_" + one.name + "_total", Help: one.help}, func() float64 {
+			if count := m.cache.Load(); count != nil {
+				return float64(one.of(*count))
+			}
+			return 0
+		}))
+	}
+	return all
 }
 
 // conclusion returns the known words as they are, and "unknown" for all others.

@@ -28,6 +28,8 @@ func TestMetrics(t *testing.T) {
 	m.Ended(fleet.Record{Job: "build", Conclusion: "success", Finished: time.Now(), Queued: 3})
 	m.Ended(fleet.Record{Job: "build", Conclusion: "forged\nword", Finished: time.Now(), ExitCode: 137})
 	m.Ended(fleet.Record{Cause: "surplus"})
+	m.SetCache(Cache{Hits: 5, ImageBytes: 9})
+	m.SetCache(Cache{Hits: 7, ImageBytes: 11})
 
 	code, text := get(t, m, "/metrics")
 	if code != http.StatusOK {
@@ -46,6 +48,9 @@ func TestMetrics(t *testing.T) {
 		`runnerctl_runner_start_seconds_sum{fleet="ci",from="nothing"} 2`,
 		`runnerctl_reconcile_seconds_count{fleet="ci"} 1`,
 		`runnerctl_reconcile_errors_total{fleet="ci"} 0`,
+		`runnerctl_cache_hits_total{fleet="ci"} 7`,
+		`runnerctl_cache_misses_total{fleet="ci"} 0`,
+		`runnerctl_cache_image_bytes_total{fleet="ci"} 11`,
 	} {
 		if !strings.Contains(text, "\n"+line+"\n") {
 			t.Errorf("no %s in\n%s", line, text)

@@ -175,6 +175,10 @@ func pruneRunners(all Inventory, kept bool) Plan {
 		}
 		plan.Removals = append(plan.Removals, removal)
 	}
+	complete := map[string]bool{} // runners that have pulled images for others
+	for _, one := range all.Volumes {
+		complete[one.Name] = one.Role == fleet.Preload && one.Runner == ""
+	}
 	data := map[string]int64{} // bytes of runners' volumes, which are removed with them
 	for _, one := range all.Volumes {
 		data[one.Runner] += one.Size
@@ -190,6 +194,11 @@ func pruneRunners(all Inventory, kept bool) Plan {
 		case fleet.ThrowAway:
 			if !held[one.Name] {
 				removal.Force, removal.Cause = true, "its runnerctl run is gone"
+				add(removal)
+			}
+		case fleet.Preload:
+			if !held[one.Name] {
+				removal.Force, removal.Cause = true, "its runnerctl is gone"
 				add(removal)
 			}
 		case fleet.Kept:
@@ -208,8 +217,8 @@ func pruneRunners(all Inventory, kept bool) Plan {
 		if (one.Role == fleet.StateRole || one.Role == fleet.Credential) && !alive[one.Fleet] {
 			add(Removal{Kind: KindVolume, Name: one.Name, Role: one.Role, Fleet: one.Fleet, Size: one.Size, Cause: fmt.Sprintf("fleet %s has no running runner", one.Fleet)})
 		}
-		// The volume of a removed runner is removed with it.
-		if one.Runner == "" || exists[one.Runner] || held[one.Runner] {
+		// The volume of a removed runner is removed with it, unless it holds images for others.
+		if one.Runner == "" || exists[one.Runner] || held[one.Runner] || complete[one.Runner] {
 			continue
 		}
 		removal := Removal{Kind: KindVolume, Name: one.Name, Role: one.Role, Size: one.Size, Cause: fmt.Sprintf("runner %s is gone", one.Runner)}
@@ -263,7 +272,8 @@ func pruneImages(all Inventory, gone map[string]bool, options Options) []Removal
 	return removals
 }
 
-// pruneProofs removes the proofs of images that are gone, or go with the other removals.
+// pruneProofs removes the proofs of runner images that are gone, or go with the other removals, and
+// the images that were preloaded for their runners.
 func pruneProofs(all Inventory, others []Removal) (removals []Removal) {
 	stays := map[string]bool{}
 	for _, one := range all.Images {
@@ -275,7 +285,7 @@ func pruneProofs(all Inventory, others []Removal) (removals []Removal) {
 		}
 	}
 	for _, one := range all.Volumes {
-		if one.Role == fleet.Proof && !stays[one.Image] {
+		if (one.Role == fleet.Proof || one.Role == fleet.Preload) && !stays[one.Image] && !slices.ContainsFunc(others, func(other Removal) bool { return other.Name == one.Name }) {
 			removals = append(removals, Removal{Kind: KindVolume, Name: one.Name, Role: one.Role, Size: one.Size, Cause: "its image is gone"})
 		}
 	}

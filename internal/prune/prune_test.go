@@ -23,6 +23,11 @@ func TestNewPlan(t *testing.T) {
 	data := func(runner string, role fleet.Role) Volume {
 		return Volume{Name: runner + "-data", Fleet: "ci", Role: role, Runner: runner, Size: 10}
 	}
+	preload := func(runner, image string) Volume {
+		one := data(runner, fleet.Preload)
+		one.Image = "sha256:" + image
+		return one
+	}
 	state := func(of string) []Volume {
 		return []Volume{{Name: "runnerctl-state-" + of, Fleet: of, Role: fleet.StateRole, Size: 10}, {Name: "runnerctl-credential-" + of, Fleet: of, Role: fleet.Credential, Size: 10}}
 	}
@@ -51,6 +56,17 @@ func TestNewPlan(t *testing.T) {
 			Images:  []Image{image("1", 1, "r/r:1"), image("2", 2, "r/r:2")},
 			Volumes: []Volume{{Name: "p1", Role: fleet.Proof, Image: "sha256:1"}, {Name: "p2", Role: fleet.Proof, Image: "sha256:2"}, {Name: "p3", Role: fleet.Proof, Image: "sha256:3"}},
 		}, Options{}, "remove  image      r/r:1  100  (neither a container nor up uses it)\nremove  volume     p1  0  (its image is gone)\nremove  volume     p3  0  (its image is gone)\n"},
+		{"images for new daemons", Inventory{
+			Images:  []Image{image("2", 2, "r/r:2")},
+			Volumes: []Volume{preload("p1", "2"), {Name: "p1", Role: fleet.Preload, Image: "sha256:2"}},
+		}, Options{}, ""},
+		{"the same without the runners' image", Inventory{
+			Volumes: []Volume{preload("p1", "1"), {Name: "p1", Role: fleet.Preload, Image: "sha256:1"}},
+		}, Options{}, "remove  volume     p1-data  10  (its image is gone)\nremove  volume     p1  0  (its image is gone)\n"},
+		{"the same, not complete", Inventory{
+			Images: []Image{image("2", 2, "r/r:2")}, Volumes: []Volume{preload("p1", "2"), preload("p2", "2"), preload("p3", "2")},
+			Containers: []Container{container("p2", "ci", fleet.Preload, fleet.Running, old), hold("p2", fleet.Running, old), container("p3", "ci", fleet.Preload, fleet.Running, old)},
+		}, Options{}, "remove  container  p3  11  (its runnerctl is gone)\nremove  volume     p1-data  10  (runner p1 is gone)\n"},
 		{"a volume that names no runner", Inventory{Volumes: []Volume{{Name: "v", Role: fleet.Member}}}, Options{}, ""},
 		{"a fleet that is being changed", Inventory{
 			Containers: []Container{exited, container("runnerctl-lock-ci", "ci", fleet.Lock, fleet.Running, old)},

@@ -218,9 +218,11 @@ func (s *Supervisor) run(ctx context.Context, changed func()) error {
 	go s.listen(listening, reloads, changed)
 	loop := controller.Controller{
 		Fleet: s.Fleet, Engine: s.Engine, Targets: s.targets, Store: s.Engine.State(s.Fleet), Rebuild: s.rebuild, Reload: reloads,
-		NewName: func() string { return fleet.NewName(s.Fleet, map[string]bool{}) },
-		Meter:   s.metrics,
-		Observe: func(event fleet.Event) { event.Log(s.log) },
+		NewName:   func() string { return fleet.NewName(s.Fleet, map[string]bool{}) },
+		Meter:     s.metrics,
+		KeepCache: s.keepCache,
+		CacheUse:  s.cacheUse,
+		Observe:   func(event fleet.Event) { event.Log(s.log) },
 	}
 	return loop.Supervise(ctx)
 }

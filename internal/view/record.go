@@ -12,6 +12,15 @@ import (
 // lastOfRecord is how many of a runner's last log lines a record shows.
 const lastOfRecord = 10
 
+// cacheUse words the use of a host's cache by a job.
+func cacheUse(of *fleet.CacheUse) string {
+	if of == nil {
+		return "–"
+	}
+	return fmt.Sprintf("hits: %d, misses: %d, restored: %s, saved: %s, images: %s",
+		of.Hits, of.Misses, ui.Bytes(of.RestoredBytes), ui.Bytes(of.SavedBytes), ui.Bytes(of.ImageBytes))
+}
+
 // WriteRecord prints the record of a removed runner. more is the command that shows the log
 // files of its agent.
 func WriteRecord(w io.Writer, of *fleet.Record, more string, theme ui.Theme) {
@@ -39,6 +48,7 @@ func WriteRecord(w io.Writer, of *fleet.Record, more string, theme ui.Theme) {
 		{"job", known(of.Job)},
 		{"conclusion", known(of.Conclusion)},
 		{"page", known(of.JobURL)},
+		{"cache", cacheUse(of.Cache)},
 		{"image", of.Image},
 		{"image id", of.ImageID},
 		{"spec", of.SpecHash},

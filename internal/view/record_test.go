@@ -16,7 +16,8 @@ func TestWriteRecord(t *testing.T) {
 	record := fleet.Record{
 		Name: "ci-7k2p", Fleet: "ci", Image: "runnerctl/runner:4f2a91c", ImageID: "sha256:aa", SpecHash: "bb", Created: at, Started: at, Finished: at.Add(time.Minute),
 		ExitCode: 137, Verdict: "killed by the kernel: out of memory", OOMKilled: true, Job: "build", JobURL: "https://github.com/acme/api/actions/runs/4711/attempts/1", Cause: "it ended: killed",
-		Log: []byte(line.Paper() + "\n"), Diagnostics: []byte("==> Worker.log <==\na worker spoke\n"),
+		Cache: &fleet.CacheUse{Hits: 2, Misses: 1, RestoredBytes: 320 << 20},
+		Log:   []byte(line.Paper() + "\n"), Diagnostics: []byte("==> Worker.log <==\na worker spoke\n"),
 	}
 	var out bytes.Buffer
 	WriteRecord(&out, &record, "runnerctl logs --source diagnostics ci-7k2p", ui.NewTheme("never", false, os.Getenv))
@@ -30,6 +31,7 @@ func TestWriteRecord(t *testing.T) {
   job          build
   conclusion   –
   page         https://github.com/acme/api/actions/runs/4711/attempts/1
+  cache        hits: 2, misses: 1, restored: 320MiB, saved: 0B, images: 0B
   image        runnerctl/runner:4f2a91c
   image id     sha256:aa
   spec         bb

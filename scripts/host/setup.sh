@@ -60,6 +60,7 @@ if [ -n "$tests" ]; then
 	need fish fish
 	need groff groff-base
 	need gh gh
+	need npm npm
 	need sshd openssh-server
 	need crun crun
 fi

@@ -75,7 +75,15 @@ func pack(output, arch string, env, files []string) (err error) {
 	}
 	for _, file := range files {
 		name, path, _ := strings.Cut(file, "=")
-		if err := add(archive, name, path, 0o644); err != nil {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		mode := int64(0o644)
+		if info.Mode()&0o100 != 0 {
+			mode = 0o755
+		}
+		if err := add(archive, name, path, mode); err != nil {
 			return err
 		}
 	}

@@ -163,6 +163,12 @@ var misfortunes = []struct {
 		}
 		return "nobody"
 	}},
+	{"kill cache", 2, func(c *chaos) string {
+		if found, err := c.engine.Cache(c.t.Context()); err == nil && found.ContainerID != "" && killIn(c.t, found.ContainerID, "") {
+			return found.ContainerID[:12]
+		}
+		return "nobody"
+	}},
 	{"kill agent", 3, func(c *chaos) string { return c.kill("Runner.Listener") }},
 	{"kill dockerd", 2, func(c *chaos) string { return c.kill("dockerd") }},
 	{"kill containerd", 1, func(c *chaos) string { return c.kill("containerd") }},
@@ -261,7 +267,8 @@ func TestChaos(t *testing.T) {
 		Address: private.Gateway + ":0", RunnerAddress: private.Gateway + ":0",
 		SessionTimeout: 10 * time.Second, PollTimeout: 3 * time.Second, AcquireTimeout: 10 * time.Second, JobLock: 90 * time.Second,
 	})
-	e2e.WriteSettings(t, github, "acme/api", fmt.Sprintf("runners: {count: %d, spares: 1}\nimage: {agent: {archive: %s}}", count, agenttest.Archive(t)))
+	e2e.WriteSettings(t, github, "acme/api", fmt.Sprintf("runners: {count: %d, spares: 1}\nimage: {agent: {archive: %s}}\ncache: {size: 1GiB, upstreams: {docker.io: %q}}",
+		count, agenttest.Archive(t), e2e.ImageMirror(t, machine)))
 	tag := strings.TrimSpace(e2e.Must(t, "build", "--bootstrap-base", "--progress", "quiet"))
 	private.CopyImage(t, machine, tag, "debian:trixie-slim")
 	t.Setenv("DOCKER_HOST", private.Host)
@@ -285,6 +292,10 @@ func TestChaos(t *testing.T) {
 		slices.Sort(left)
 		return len(c.known()) == count+1 && waiting(t, c.engine, "chaos") == 1 && slices.Equal(left, names)
 	})
+	e2e.Eventually(t, 2*time.Minute, "the cache serves images", func() bool {
+		code, _, _ := e2e.Runnerctl(t.Context(), "exec", c.known()[0].Name, "--", "docker", "pull", "--quiet", "busybox:1")
+		return code == 0
+	})
 	t.Run("each job that nobody killed ran once", c.jobsRanOnce)
 	c.down()
 }
@@ -293,6 +304,8 @@ func TestChaos(t *testing.T) {
 // supervisor's memory.
 func (c *chaos) rage(lasting time.Duration, count int) {
 	const most = 40 << 10 // KiB
+	// The pull fails while the cache is gone: there is no way to Docker Hub.
+	const script = "docker version >/dev/null; timeout 5 docker pull --quiet busybox:1 >/dev/null || true; sleep 2"
 	t, github := c.t, c.github
 	deadline, cancel := context.WithTimeout(t.Context(), lasting)
 	defer cancel()
@@ -305,7 +318,7 @@ func (c *chaos) rage(lasting time.Duration, count int) {
 				sleepFor(t, time.Second)
 				continue
 			}
-			if _, err := github.Queue(ghsim.Job{Name: "build", RunsOn: ghsim.Strings{"self-hosted"}, Steps: []ghsim.Step{{Run: "docker version >/dev/null; sleep 2"}}}); err != nil {
+			if _, err := github.Queue(ghsim.Job{Name: "build", RunsOn: ghsim.Strings{"self-hosted"}, Steps: []ghsim.Step{{Run: script}}}); err != nil {
 				t.Error(err)
 			}
 			select {

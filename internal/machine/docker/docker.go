@@ -30,6 +30,7 @@ type Options struct {
 	IPv6 bool // the kernel has it
 	// Listens: dockerd gets its socket as a descriptor.
 	Listens bool
+	Mirror  string // URL of a mirror of Docker Hub; "": none
 }
 
 // flag is one of dockerd's flags, with the key of daemon.json that has the same meaning:
@@ -56,6 +57,9 @@ func (o Options) flags() []flag {
 	}
 	if o.IPv6 {
 		all = append(all, flag{"default-address-pools", "--default-address-pool", "base=fd7a:213::/104,size=112"})
+	}
+	if o.Mirror != "" {
+		all = append(all, flag{"registry-mirrors", "--registry-mirror", o.Mirror})
 	}
 	return append(all, flag{"bip", "--bip", o.Bip})
 }

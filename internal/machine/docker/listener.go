@@ -186,6 +186,11 @@ func Ask(connection net.Conn, method, path string, limit int64) (*http.Response,
 	if err != nil {
 		return nil, err
 	}
+	return send(connection, request, limit)
+}
+
+// send is Ask for any request.
+func send(connection net.Conn, request *http.Request, limit int64) (*http.Response, error) {
 	request.Close = true
 	if err := request.Write(connection); err != nil {
 		return nil, err

@@ -89,7 +89,7 @@ func (p *agentProcess) Signal(signal syscall.Signal) error {
 func (m *machineInit) runAsRunner(command agent.Command, output *os.File) (agent.Process, error) {
 	runner := user.Find("/", user.Runner)
 	running, err := m.reaper.Start(process.Spec{
-		Path: agent.Home + "/" + command.Path, Args: command.Args, Dir: agent.Home, Env: agentEnvironment(runner, m.boot.Settings.Env, command.Env),
+		Path: agent.Home + "/" + command.Path, Args: command.Args, Dir: agent.Home, Env: agentEnvironment(runner, m.boot.Settings, command.Env),
 		Files: []*os.File{nil, output, output}, OOMScore: process.Expendable,
 		Sys: &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user.Runner, Gid: user.Runner, Groups: runner.Groups}, Setpgid: true},
 	})
@@ -101,8 +101,11 @@ func (m *machineInit) runAsRunner(command agent.Command, output *os.File) (agent
 
 // agentEnvironment is the environment of the agent's programs. Nothing overrides runnerctl's own
 // hooks.
-func agentEnvironment(runner user.User, settings, more []string) []string {
-	env := user.Environment("/", runner, machine.ProxyVariables(os.Environ()), settings)
+func agentEnvironment(runner user.User, settings machine.Settings, more []string) []string {
+	env := user.Environment("/", runner, machine.ProxyVariables(os.Environ()), settings.Env)
+	if settings.Cache != nil && settings.Cache.Actions {
+		env = append(env, "ACTIONS_RUNNER_ACTION_ARCHIVE_CACHE="+machine.ArchivesFolder)
+	}
 	return append(slices.Concat(env, more),
 		"ACTIONS_RUNNER_HOOK_JOB_STARTED="+hooks+"/job-started.sh", "ACTIONS_RUNNER_HOOK_JOB_COMPLETED="+hooks+"/job-completed.sh",
 		"ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE=1")
@@ -156,7 +159,7 @@ func RunConfigure(out io.Writer) (code int) {
 			return err
 		}
 		program := agent.Home + "/" + command.Path
-		return syscall.Exec(program, append([]string{program}, command.Args...), agentEnvironment(runner, settings.Env, command.Env))
+		return syscall.Exec(program, append([]string{program}, command.Args...), agentEnvironment(runner, settings, command.Env))
 	})
 }
 

@@ -25,7 +25,9 @@ import (
 	"github.com/runnerctl/runnerctl/internal/machine/agent"
 	"github.com/runnerctl/runnerctl/internal/machine/control"
 	"github.com/runnerctl/runnerctl/internal/machine/docker"
+	"github.com/runnerctl/runnerctl/internal/machine/forward"
 	"github.com/runnerctl/runnerctl/internal/machine/link"
+	"github.com/runnerctl/runnerctl/internal/machine/preload"
 	"github.com/runnerctl/runnerctl/internal/machine/process"
 	"github.com/runnerctl/runnerctl/internal/machine/rootfs"
 	"github.com/runnerctl/runnerctl/internal/machine/services"
@@ -50,7 +52,8 @@ type machineInit struct {
 	listener   *net.UnixListener
 	entered    time.Time // the namespaces have their maps
 	pivoted    time.Time
-	agent      *agent.Agent // nil: none
+	agent      *agent.Agent   // nil: none
+	cache      *forward.Cache // nil: none
 	services   *services.Machine
 	stops      chan services.Stop
 	ready      chan struct{} // closed when jobs may begin
@@ -105,6 +108,12 @@ func (m *machineInit) run(signals <-chan os.Signal) (code int, err error) {
 		return 1, err
 	}
 	m.listener.SetUnlinkOnClose(false)
+	if m.boot.Settings.Cache != nil {
+		name, _ := os.Hostname() // the runner's: the machine has it too
+		if m.cache, err = forward.Open(machine.CacheSocket, name); err != nil {
+			return 1, err
+		}
+	}
 	if err := rootfs.Enter(m.boot.Settings.Shm); err != nil {
 		return 1, err
 	}
@@ -172,6 +181,9 @@ func (m *machineInit) prepare() error {
 	if err := layers("/var/lib/docker/runnerctl/containers", "/var/lib/containers"); err != nil {
 		m.log.Say("start", err.Error())
 	}
+	if err := m.tools(); err != nil {
+		m.log.Say("start", "the tools of the host's cache are missing: "+err.Error())
+	}
 	for file, text := range map[string]string{"ping_group_range": "0 65536\n", "ip_unprivileged_port_start": "0\n"} {
 		if err := os.WriteFile("/proc/sys/net/ipv4/"+file, []byte(text), 0); err != nil {
 			m.log.Say("start", err.Error())
@@ -193,12 +205,30 @@ func layers(source, place string) error {
 	return nil
 }
 
+// tools adds the tools of the host's cache to those of the image. Jobs may change both: the volume has
+// their changes.
+func (m *machineInit) tools() error {
+	const own = "/var/lib/docker/runnerctl/tools"
+	if found, err := os.ReadDir(machine.ToolsFolder); errors.Is(err, os.ErrNotExist) || err == nil && len(found) == 0 {
+		return nil
+	}
+	upper, work := filepath.Join(own, "upper"), filepath.Join(own, "work")
+	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o700), os.Lchown(upper, user.Runner, user.Runner)); err != nil {
+		return err
+	}
+	options := fmt.Sprintf("userxattr,lowerdir=%s:%s,upperdir=%s,workdir=%s", machine.ToolsFolder, machine.ToolsPlace, upper, work)
+	return os.NewSyscallError("mount "+machine.ToolsPlace, unix.Mount("overlay", machine.ToolsPlace, "overlay", 0, options))
+}
+
 // assemble puts the services together.
 func (m *machineInit) assemble() error {
 	_, err := os.Stat("/proc/net/if_inet6")
 	daemons := &docker.Daemons{
 		Options: docker.Options{Docker: m.boot.Settings.Docker, MTU: m.boot.Settings.Network.MTU, IPv6: err == nil},
 		Reaper:  m.reaper, Log: m.log, Env: m.env, State: stateFolder,
+	}
+	if err := m.connectCache(&daemons.Options); err != nil {
+		return err
 	}
 	daemons.MergeSettings()
 	kept := docker.Kept{Socket: docker.Socket, Second: stateFolder + "/docker.sock"}
@@ -226,7 +256,10 @@ func (m *machineInit) assemble() error {
 	begin := whole.Dockerd.Start
 	var once sync.Once
 	whole.Dockerd.Start = func() (services.Process, error) {
-		once.Do(daemons.ChooseIptables)
+		once.Do(func() {
+			daemons.ChooseIptables()
+			m.preload()
+		})
 		return begin()
 	}
 	if m.boot.Settings.Agent != nil {
@@ -239,6 +272,60 @@ func (m *machineInit) assemble() error {
 	m.writeProxy()
 	return m.serve()
 }
+
+// connectCache makes the host's cache available in the machine. dockerd reaches a mirror without
+// TLS only on the loopback address.
+func (m *machineInit) connectCache(options *docker.Options) error {
+	if m.cache == nil {
+		return nil
+	}
+	listener, err := net.Listen("tcp4", fmt.Sprintf(":%d", machine.CachePort))
+	if err != nil {
+		return err
+	}
+	go m.cache.Serve(listener)
+	mirror := docker.Mirror{
+		Registries: m.boot.Settings.Cache.Registries,
+		Loopback:   fmt.Sprintf("127.0.0.1:%d", machine.CachePort), Address: machine.CacheHostPort,
+	}
+	options.Mirror = mirror.OfDockerHub()
+	if err := mirror.Write("/", map[string]int{"root": 0, "home/runner": user.Runner}); err != nil {
+		m.log.Say("start", "the mirror is not set up for some registries: "+err.Error())
+	}
+	if !m.boot.Settings.Cache.Actions || m.boot.Settings.Agent == nil {
+		return nil
+	}
+	file, err := forward.OpenFile(urlFile)
+	if err != nil {
+		m.log.Say("start", "actions can't use the cache: "+err.Error())
+		return nil
+	}
+	go m.cache.Announce(file, "http://"+machine.CacheHostPort+"/", nil)
+	return nil
+}
+
+// preload gives a new daemon its first images. Without their links, dockerd loads them once it
+// answers.
+func (m *machineInit) preload() {
+	if cache := m.boot.Settings.Cache; cache == nil || !cache.Preload {
+		return
+	}
+	const data = "/var/lib/docker"
+	err := preload.Link(machine.PreloadFolder, data)
+	if errors.Is(err, preload.ErrUnknown) {
+		m.log.Say("start", "Docker does not use overlay2: loading preloaded images from an archive")
+		go func() {
+			if err := docker.Load(filepath.Join(machine.PreloadFolder, machine.PreloadArchive)); err != nil {
+				m.log.Say("start", "the preloaded images are missing: "+err.Error())
+			}
+		}()
+	} else if err != nil {
+		m.log.Say("start", "the preloaded images are missing: "+err.Error())
+	}
+}
+
+// urlFile is the file that actions read, also those in containers.
+const urlFile = "/home/runner/actions-runner/externals/cache-url"
 
 // routed reports whether the network driver has set up its interface, and docker's settings have
 // the proxy.

@@ -4,6 +4,7 @@
 set -eu
 # shellcheck source=/dev/null
 . /usr/lib/runnerctl/hooks/lib.sh
+report_actions
 code=0
 run_all job-completed.d || code=$?
 [[ ! -d /usr/lib/runnerctl/first ]] || { await_docker && clean; } || code=$?

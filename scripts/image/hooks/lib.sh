@@ -21,6 +21,16 @@ wake_docker() {
 	disown
 }
 
+# report_actions gives the cache of the host the names of the job's actions. It downloads their
+# archives by itself, so a wrong name does no harm.
+report_actions() {
+	[[ -d /usr/lib/runnerctl/archives ]] || return 0
+	(cd "${RUNNER_WORKSPACE:-/nonexistent}/../_actions" 2>/dev/null || exit 0
+		for completed in */*/*.completed; do
+			[[ ! -f $completed ]] || { name=${completed%.completed} && echo "${name%/*}@${name##*/}"; }
+		done) | /usr/bin/env -i /usr/bin/curl -q -s --max-time 2 --noproxy '*' --data-binary @- http://169.254.213.100:4180/runnerctl/actions >/dev/null 2>&1 || true
+}
+
 # await_docker waits for the machine's own daemon, even if the job uses another one. A daemon
 # that starts on demand starts now. If it can't, the machine answers with its last words.
 await_docker() {
