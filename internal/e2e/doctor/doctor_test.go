@@ -99,7 +99,7 @@ func TestDoctorOfThisMachine(t *testing.T) {
 	}
 	healthy(t, code, checks, mayLack...)
 	code, checks = doctorReport(t, "--fleet", name, "--offline")
-	healthy(t, code, checks, append(mayLack, "network.egress", "network.dns")...)
+	healthy(t, code, checks, append(mayLack, "network.egress", "network.dns", "cache.reaches", "cache.clock")...)
 	if offline := checks["network.metadata"]; offline.Observed != "offline" {
 		t.Errorf("got %+v, want offline", offline)
 	}
