@@ -98,28 +98,33 @@ func containerConfig(name string, spec fleet.Spec, start fleet.Start) (*containe
 			host.RestartPolicy.Name = container.RestartPolicyDisabled // its credential is used up
 		}
 	}
-	if spec.Cache != nil { // a folder with one socket
-		host.Mounts = append(host.Mounts, shared(cacheSocket, roleCache, machine.CacheFolder))
-	}
-	switch {
-	case spec.Cache == nil:
-	case spec.Role == fleet.Preload: // it fills the volume, which gets the owner of the image's folder
-		host.Mounts = append(host.Mounts, mount.Mount{
-			Type: mount.TypeVolume, Source: cacheTools, Target: "/rootfs" + machine.ToolsPlace, VolumeOptions: &mount.VolumeOptions{Labels: ownLabels("", roleCache)},
-		})
-	default:
-		host.Mounts = append(host.Mounts, shared(cacheTools, roleCache, "/rootfs"+machine.ToolsFolder))
-	}
-	if spec.Cache != nil && spec.Cache.Actions {
-		host.Mounts = append(host.Mounts, shared(cacheArchives, roleCache, "/rootfs"+machine.ArchivesFolder))
-	}
-	if spec.Cache != nil && spec.Cache.Preload != "" {
-		host.Mounts = append(host.Mounts, shared(spec.Cache.Preload, rolePreload, "/rootfs"+machine.PreloadFolder))
-	}
+	host.Mounts = append(host.Mounts, cacheMounts(spec)...)
 	if spec.InnerPrivileged {
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: "/sys", Target: sysfs})
 	}
 	return config, host
+}
+
+// cacheMounts are the volumes of the host's cache that a runner uses.
+func cacheMounts(spec fleet.Spec) []mount.Mount {
+	if spec.Cache == nil {
+		return nil
+	}
+	mounts := []mount.Mount{shared(cacheSocket, roleCache, machine.CacheFolder)} // a folder with one socket
+	if spec.Role == fleet.Preload {                                              // it fills the volume, which gets the owner of the image's folder
+		mounts = append(mounts, mount.Mount{
+			Type: mount.TypeVolume, Source: cacheTools, Target: "/rootfs" + machine.ToolsPlace, VolumeOptions: &mount.VolumeOptions{Labels: ownLabels("", roleCache)},
+		})
+	} else {
+		mounts = append(mounts, shared(cacheTools, roleCache, "/rootfs"+machine.ToolsFolder))
+	}
+	if spec.Cache.Actions {
+		mounts = append(mounts, shared(cacheArchives, roleCache, "/rootfs"+machine.ArchivesFolder))
+	}
+	if spec.Cache.Preload != "" {
+		mounts = append(mounts, shared(spec.Cache.Preload, rolePreload, "/rootfs"+machine.PreloadFolder))
+	}
+	return mounts
 }
 
 // shared mounts a volume that all runners of the host read. If it is missing, the engine makes one with

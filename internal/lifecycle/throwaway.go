@@ -22,13 +22,23 @@ type ThrowAway struct {
 // Run makes a runner, runs the command in it, and removes the runner. With Keep it returns the
 // name of the runner that stays.
 func (o ThrowAway) Run(ctx context.Context, s session.Session) (kept string, err error) {
-	host, _, err := o.Connect(ctx, s)
+	role := fleet.ThrowAway
+	if o.Keep {
+		role = fleet.Kept
+	}
+	return o.withOne(ctx, s, role, func(host Host, name string) error { return o.use(ctx, host, name) })
+}
+
+// withOne makes a runner of the role, uses it, and removes it. A runner of the role Kept stays, and its
+// name is returned.
+func (f Fleet) withOne(ctx context.Context, s session.Session, role fleet.Role, use func(host Host, name string) error) (kept string, err error) {
+	host, _, err := f.Connect(ctx, s)
 	if err != nil {
 		return "", err
 	}
 	engine := host.Engine
 	defer engine.Close()
-	made, err := o.EnsureImage(ctx, s, engine)
+	made, err := f.EnsureImage(ctx, s, engine)
 	if err != nil {
 		return "", err
 	}
@@ -36,17 +46,14 @@ func (o ThrowAway) Run(ctx context.Context, s session.Session) (kept string, err
 	if err != nil {
 		return "", err
 	}
-	spec.Role = fleet.ThrowAway
-	if o.Keep {
-		spec.Role = fleet.Kept
-	}
+	spec.Role = role
 	name, release, err := host.startThrowAway(ctx, spec)
 	if err != nil {
 		return "", err
 	}
 	defer release()
-	err = o.use(ctx, host, name)
-	if o.Keep {
+	err = use(host, name)
+	if role == fleet.Kept {
 		return name, err
 	}
 	if left := engine.Discard(ctx, name); left != nil {

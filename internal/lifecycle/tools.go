@@ -33,35 +33,11 @@ func (o WarmTools) Run(ctx context.Context, s session.Session) error {
 			return &config.Error{Field: "--tool " + one, Problem: "expected one of " + strings.Join(tools.Names, ", ") + " with a version, like node@22"}
 		}
 	}
-	return session.OnEach(s.Each(), func(s session.Session) error { return o.runOn(ctx, s) })
-}
-
-// runOn uses a runner that has the host's tools writable.
-func (o WarmTools) runOn(ctx context.Context, s session.Session) error {
-	h, _, err := o.Connect(ctx, s)
-	if err != nil {
+	return session.OnEach(s.Each(), func(s session.Session) error {
+		// A runner of this role has the host's tools writable.
+		_, err := o.withOne(ctx, s, fleet.Preload, func(h Host, name string) error { return o.fill(ctx, h, name) })
 		return err
-	}
-	defer h.Engine.Close()
-	made, err := o.EnsureImage(ctx, s, h.Engine)
-	if err != nil {
-		return err
-	}
-	spec, err := h.Spec(ctx, made)
-	if err != nil {
-		return err
-	}
-	spec.Role = fleet.Preload
-	name, release, err := h.startThrowAway(ctx, spec)
-	if err != nil {
-		return err
-	}
-	defer release()
-	err = o.fill(ctx, h, name)
-	if left := h.Engine.Discard(ctx, name); left != nil {
-		err = errors.Join(err, &LeftError{left})
-	}
-	return err
+	})
 }
 
 func (o WarmTools) fill(ctx context.Context, h Host, name string) error {
