@@ -38,7 +38,7 @@ var cacheVolumes = []string{cacheName, cacheSocket, cacheArchives, cacheTools}
 
 // CacheOptions describes the cache of an engine's machine: a container with one program.
 type CacheOptions struct {
-	Program []byte   // static, for the engine's OS and architecture
+	Program string   // file: static, for the engine's OS and architecture
 	Roots   []byte   // PEM: the certificate authorities that it trusts
 	Command []string // arguments of the program
 }
@@ -100,7 +100,7 @@ func (e *Engine) Cache(ctx context.Context) (CacheState, error) {
 // StartCache starts the cache. A cache that runs with the same program and command stays; any other
 // is replaced, and runners notice only a pause.
 func (e *Engine) StartCache(ctx context.Context, options CacheOptions) error {
-	reference, err := e.SupervisorImage(ctx, SupervisorOptions{Program: options.Program, Roots: options.Roots})
+	reference, err := e.programImage(ctx, options.Program, options.Roots)
 	if err != nil {
 		return err
 	}

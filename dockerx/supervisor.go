@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +58,7 @@ func credentialVolume(fleetName string) string { return "runnerctl-credential-" 
 // SupervisorOptions describes a supervisor in the background: a container with one program.
 type SupervisorOptions struct {
 	Fleet   string
-	Program []byte   // static, for the engine's OS and architecture
+	Program string   // file: static, for the engine's OS and architecture
 	Roots   []byte   // PEM: the certificate authorities that it trusts
 	Socket  string   // of the engine, on its machine
 	Command []string // arguments of the program
@@ -92,29 +93,52 @@ func supervisorConfig(options SupervisorOptions, reference string) (*container.C
 	return config, host
 }
 
-// SupervisorImage ensures that an image of the program and the authorities exists, and
-// returns its tag.
-func (e *Engine) SupervisorImage(ctx context.Context, options SupervisorOptions) (reference string, err error) {
-	var body bytes.Buffer
-	out := tar.NewWriter(&body)
-	for _, one := range []struct {
-		name    string
-		mode    int64
-		content []byte
-	}{{supervisorProgram, 0o755, options.Program}, {supervisorRoots, 0o644, options.Roots}} {
-		_ = out.WriteHeader(&tar.Header{Name: one.name[1:], Mode: one.mode, Size: int64(len(one.content))}) // none of these fails on a buffer
-		_, _ = out.Write(one.content)
+// programImage ensures that an image of the program and the authorities exists, and returns its
+// tag. It reads the file twice instead of keeping it: it is a quarter of a supervisor's memory.
+func (e *Engine) programImage(ctx context.Context, program string, roots []byte) (reference string, err error) {
+	sum := sha256.New()
+	if err := packProgram(sum, program, roots); err != nil {
+		return "", fmt.Errorf("supervisor's image: %w", err)
 	}
-	_ = out.Close()
-	sum := sha256.Sum256(body.Bytes())
-	reference = supervisorTag + hex.EncodeToString(sum[:])[:12]
+	reference = supervisorTag + hex.EncodeToString(sum.Sum(nil))[:12]
 	if id, err := e.ImageID(ctx, reference); err != nil || id != "" {
 		return reference, err
 	}
-	if err := e.importImage(ctx, &body, reference, roleSupervisor); err != nil {
+	tree, packed := io.Pipe()
+	go func() { _ = packed.CloseWithError(packProgram(packed, program, roots)) }()
+	defer func() { _ = tree.Close() }()
+	if err := e.importImage(ctx, tree, reference, roleSupervisor); err != nil {
 		return "", fmt.Errorf("supervisor's image: %w", err)
 	}
 	return reference, nil
+}
+
+// packProgram writes the file tree of that image.
+func packProgram(to io.Writer, program string, roots []byte) error {
+	file, err := os.Open(program)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	out := tar.NewWriter(to)
+	for _, one := range []struct {
+		name    string
+		mode    int64
+		size    int64
+		content io.Reader
+	}{{supervisorProgram, 0o755, info.Size(), file}, {supervisorRoots, 0o644, int64(len(roots)), bytes.NewReader(roots)}} {
+		if err := out.WriteHeader(&tar.Header{Name: one.name[1:], Mode: one.mode, Size: one.size}); err != nil {
+			return err
+		}
+		if _, err := io.Copy(out, one.content); err != nil {
+			return err
+		}
+	}
+	return out.Close()
 }
 
 // importImage creates an image from a file tree. The label with its role identifies the image
@@ -178,7 +202,7 @@ func (e *Engine) Supervisor(ctx context.Context, fleetName string) (SupervisorSt
 // go on. The desired state must be saved before. A supervisor in the foreground is refused.
 func (e *Engine) StartSupervisor(ctx context.Context, options SupervisorOptions, credential secret.Text) (err error) {
 	name := supervisorName(options.Fleet)
-	reference, err := e.SupervisorImage(ctx, options)
+	reference, err := e.programImage(ctx, options.Program, options.Roots)
 	if err != nil {
 		return err
 	}

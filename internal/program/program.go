@@ -42,33 +42,33 @@ func Check(path, arch string) error {
 	return nil
 }
 
-// ForSupervisor reads the runnerctl to run on the engine's machine: the named file, otherwise
+// ForSupervisor finds the runnerctl to run on the engine's machine: the named file, otherwise
 // runnerctl-linux-ARCH next to this program, otherwise this program.
-func ForSupervisor(named, arch string) ([]byte, error) {
+func ForSupervisor(named, arch string) (file string, err error) {
 	if _, known := machines[arch]; !known {
-		return nil, fmt.Errorf("no runnerctl for the engine's machine, which is %s", arch)
+		return "", fmt.Errorf("no runnerctl for the engine's machine, which is %s", arch)
 	}
 	advice := "make build builds a static runnerctl (GOARCH=" + machines[arch].goarch + "): copy it next to this program as runnerctl-linux-" + machines[arch].goarch +
 		", or use --supervisor-binary FILE; --no-supervisor runs without a supervisor"
 	if named != "" {
 		if err := Check(named, arch); err != nil {
-			return nil, hint.Add(fmt.Errorf("--supervisor-binary: %w", err), advice)
+			return "", hint.Add(fmt.Errorf("--supervisor-binary: %w", err), advice)
 		}
-		return os.ReadFile(named)
+		return named, nil
 	}
 	own, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("supervisor's program: %w", err)
+		return "", fmt.Errorf("supervisor's program: %w", err)
 	}
 	var unfit []error
 	for _, path := range []string{filepath.Join(filepath.Dir(own), "runnerctl-linux-"+machines[arch].goarch), own} {
 		if err := Check(path, arch); err == nil {
-			return os.ReadFile(path)
+			return path, nil
 		} else if !errors.Is(err, os.ErrNotExist) {
 			unfit = append(unfit, err)
 		}
 	}
-	return nil, hint.Add(fmt.Errorf("supervisor's program: %w", errors.Join(unfit...)), advice)
+	return "", hint.Add(fmt.Errorf("supervisor's program: %w", errors.Join(unfit...)), advice)
 }
 
 // Own returns the path of this program if it can run unchanged on the engine's machine,

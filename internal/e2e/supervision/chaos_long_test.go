@@ -6,6 +6,10 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -254,6 +258,24 @@ func chaosSettings(t *testing.T) (seed uint64, lasting time.Duration) {
 	return seed, lasting
 }
 
+// upstreamAt passes requests on to the registry, from an address that the private engine reaches:
+// its own bridge has the address of this machine's.
+func upstreamAt(t *testing.T, gateway, registry string) string {
+	t.Helper()
+	target, err := url.Parse(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(gateway, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: httputil.NewSingleHostReverseProxy(target), ReadHeaderTimeout: time.Minute}
+	t.Cleanup(func() { _ = server.Close() })
+	go func() { _ = server.Serve(listener) }()
+	return "http://" + listener.Addr().String()
+}
+
 // After kills, restarts, a full disk and wrong answers, the fleet is in its desired state,
 // GitHub has no ghost, and every job that the test let live ran once. CHAOS_SEED repeats a
 // run's choices, CHAOS_FOR sets its length.
@@ -268,7 +290,7 @@ func TestChaos(t *testing.T) {
 		SessionTimeout: 10 * time.Second, PollTimeout: 3 * time.Second, AcquireTimeout: 10 * time.Second, JobLock: 90 * time.Second,
 	})
 	e2e.WriteSettings(t, github, "acme/api", fmt.Sprintf("runners: {count: %d, spares: 1}\nimage: {agent: {archive: %s}}\ncache: {size: 1GiB, upstreams: {docker.io: %q}}",
-		count, agenttest.Archive(t), e2e.ImageMirror(t, machine)))
+		count, agenttest.Archive(t), upstreamAt(t, private.Gateway, e2e.ImageMirror(t, machine))))
 	tag := strings.TrimSpace(e2e.Must(t, "build", "--bootstrap-base", "--progress", "quiet"))
 	private.CopyImage(t, machine, tag, "debian:trixie-slim")
 	t.Setenv("DOCKER_HOST", private.Host)

@@ -409,8 +409,8 @@ func TestSupervisorContainer(t *testing.T) {
 	})
 }
 
-// buildStandIn compiles supervisorStandIn and returns the program.
-func buildStandIn(t *testing.T) []byte {
+// buildStandIn compiles supervisorStandIn and returns the program's file.
+func buildStandIn(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
 	source, binary := filepath.Join(folder, "main.go"), filepath.Join(folder, "supervisor")
@@ -422,11 +422,7 @@ func buildStandIn(t *testing.T) []byte {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	content, err := os.ReadFile(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return content
+	return binary
 }
 
 func desiredOfTwo(t *testing.T, state *dockerx.State) {
