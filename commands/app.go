@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/runnerctl/runnerctl/commands/cache"
+	"github.com/runnerctl/runnerctl/commands/export"
 	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/commands/host"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
@@ -38,9 +39,9 @@ func helpText() cmdline.Text {
 }
 
 func newApp(s session.Session) *cmdline.App {
-	hosts, caches := host.Command(s), cache.Command(s)
+	hosts, caches, exports := host.Command(s), cache.Command(s), export.Command(s)
 	verbs := []verb{
-		initCommand(s), doctorCommand(s), buildCommand(s), {Command: hosts.Command, verbs: hosts.Verbs, offline: true},
+		initCommand(s), doctorCommand(s), buildCommand(s), {Command: exports.Command, verbs: exports.Verbs, offline: true}, {Command: hosts.Command, verbs: hosts.Verbs, offline: true},
 		upCommand(s), downCommand(s), psCommand(s), runCommand(s), superviseCommand(s), insideCommand(s), insideCacheCommand(s),
 		logsCommand(s), execCommand(s), cpCommand(s), inspectCommand(s), eventsCommand(s),
 		{Command: caches.Command, verbs: caches.Verbs, offline: true}, pruneCommand(s),

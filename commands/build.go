@@ -10,10 +10,13 @@ import (
 
 	"github.com/runnerctl/runnerctl/commands/flags"
 	"github.com/runnerctl/runnerctl/internal/cmdline"
+	"github.com/runnerctl/runnerctl/internal/image"
 	"github.com/runnerctl/runnerctl/internal/lifecycle"
 	"github.com/runnerctl/runnerctl/internal/session"
 	"github.com/runnerctl/runnerctl/internal/ui"
 )
+
+var platforms = []string{string(image.Docker), string(image.Kubernetes)}
 
 type buildOptions struct {
 	lifecycle.Fleet
@@ -28,8 +31,10 @@ func buildCommand(s session.Session) verb {
 		Usage:    "build the runner image",
 		Description: "Examples:\n" +
 			"   runnerctl build --bootstrap-base\n" +
+			"   runnerctl build --for kubernetes\n" +
 			"   runnerctl build --out context && docker build context",
 		Flags: append(slices.Concat(flags.Config(), flags.Build(), flags.GitHub()),
+			&cmdline.Choice{Flag: &cli.StringFlag{Name: "for", Usage: "`PLATFORM` that runs the image: docker, or kubernetes, whose pods have fewer ids", Value: string(image.Docker), Category: "Image"}, Candidates: cmdline.Candidates{Words: platforms}},
 			&cli.BoolFlag{Name: "print", Usage: "print the Dockerfile only", Category: "Image"},
 			&cli.StringFlag{Name: "out", Usage: "write the whole build context to `DIR` only", Category: "Image"},
 			&cli.BoolFlag{Name: "pull", Usage: "ask the registry for a newer base", Category: "Image"},
@@ -42,6 +47,9 @@ func buildCommand(s session.Session) verb {
 			var err error
 			if options.Fleet, err = flags.Fleet(c, s); err != nil {
 				return err
+			}
+			if options.Build.For = image.Platform(c.String("for")); !slices.Contains(platforms, c.String("for")) {
+				return &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: fmt.Sprintf("--for %q: docker or kubernetes", c.String("for"))}
 			}
 			options.Build.Pull, options.Build.NoCache = c.Bool("pull"), c.Bool("no-cache")
 			return runBuild(c.Context, s, options)

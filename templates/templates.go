@@ -14,12 +14,63 @@ import (
 //go:embed Dockerfile.tmpl
 var dockerfile string
 
-// FirstID is the first outer id of the shift on a Docker host: inner uid N is outer uid
-// FirstID+N-1, and inner root is 1001.
+// FirstID is the first outer id of the shift on a Docker host.
 const FirstID = 100000
 
 // RunnerID is the uid and gid of the user runner in its machine.
 const RunnerID = 1001
+
+// Block is a range of ids of the outer tree.
+type Block struct {
+	First int
+	IDs   int64 // their number
+}
+
+// String returns the range as the build's scripts and /etc/subuid write it.
+func (b Block) String() string { return fmt.Sprintf("%d:%d", b.First, b.IDs) }
+
+// Shift maps the ids of a machine to those of the outer tree: 0 to RunnerID, and those from 1 on to
+// the ids of the blocks, one block after the other.
+type Shift []Block
+
+// DockerShift is the shift on a Docker host, for a number of ids.
+func DockerShift(ids int64) Shift { return Shift{{FirstID, ids}} }
+
+// PodShift is the shift in a Kubernetes pod with a user namespace. Such a pod has the ids 0 to 65535
+// (https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/), and 0 and RunnerID are
+// taken, so that 65534, the highest id of ordinary images, is the machine's last one.
+func PodShift() Shift { return Shift{{RunnerID + 1, 65535 - RunnerID}, {1, RunnerID - 1}} }
+
+// IDs returns the number of ids, without 0.
+func (s Shift) IDs() (sum int64) {
+	for _, one := range s {
+		sum += one.IDs
+	}
+	return sum
+}
+
+// check returns an error if newuidmap would refuse the map, or an ordinary image has more ids.
+func (s Shift) check() error {
+	taken := Shift{{0, 1}, {RunnerID, 1}}
+	for _, one := range s {
+		if one.First < 0 || one.IDs < 1 || int64(one.First)+one.IDs > 1<<32-1 {
+			return fmt.Errorf("ids %s: expected ids up to the last one", one)
+		}
+		for _, other := range taken {
+			if int64(one.First) < int64(other.First)+other.IDs && int64(other.First) < int64(one.First)+one.IDs {
+				return fmt.Errorf("ids %s: %s are taken", one, other)
+			}
+		}
+		taken = append(taken, one)
+	}
+	if s.IDs() < nobody {
+		return fmt.Errorf("%d ids: expected %d or more", s.IDs(), nobody)
+	}
+	return nil
+}
+
+// nobody is the highest id of ordinary images.
+const nobody = 65534
 
 // Label is one OCI label of the image; Value is quoted when rendered.
 type Label struct{ Key, Value string }
@@ -51,21 +102,20 @@ type Data struct {
 	Packages  []string // the operator's, in addition to the profile's
 	Sudo      bool
 	Fragment  string // Dockerfile instructions for the job root filesystem's stage
-	FirstID   int
-	IDs       int64 // number of ids, from FirstID on
+	Shift     Shift
 	Labels    []Label
 	Agent     *Agent  // nil: no agent
 	Buildx    *Buildx // nil: the distribution's buildx
 }
 
 // NestedIDs returns the ids that a rootless podman in a job may map: as many as an ordinary
-// image has, or in a machine of 65536 ids those above the user runner's own.
-func (d Data) NestedIDs() string {
-	const first, ordinary, own = 100000, 65536, RunnerID
-	if d.IDs >= first+ordinary {
-		return fmt.Sprintf("%d:%d", first, ordinary)
+// image has, or in a machine of no more those above the user runner's own.
+func (d Data) NestedIDs() Block {
+	const first, ordinary = 100000, 65536
+	if d.Shift.IDs() >= first+ordinary {
+		return Block{first, ordinary}
 	}
-	return fmt.Sprintf("%d:%d", own+1, ordinary-own-1)
+	return Block{RunnerID + 1, min(d.Shift.IDs(), ordinary-1) - RunnerID}
 }
 
 // outerPackages are all packages that the outer tree needs to make a user namespace.
@@ -96,11 +146,8 @@ func Render(data Data) ([]byte, error) {
 	if !slices.Contains(Profiles(), data.Profile) {
 		return nil, fmt.Errorf("%q is not a profile", data.Profile)
 	}
-	if data.FirstID < 1002 {
-		return nil, fmt.Errorf("first id %d: ids up to 1001 are taken", data.FirstID)
-	}
-	if data.IDs < 65536 || int64(data.FirstID)+data.IDs > 1<<32-1 {
-		return nil, fmt.Errorf("%d ids from %d on: expected 65536 or more, up to the last id", data.IDs, data.FirstID)
+	if err := data.Shift.check(); err != nil {
+		return nil, err
 	}
 	if data.Agent != nil && !sha256Pattern.MatchString(data.Agent.SHA256) {
 		return nil, fmt.Errorf("agent: %q is not a SHA-256 in hex", data.Agent.SHA256)
@@ -133,7 +180,7 @@ func Render(data Data) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Outer returns the host's number for an inner uid or gid.
+// Outer returns a Docker host's number for an inner uid or gid.
 func Outer(inner int) int {
 	if inner == 0 {
 		return 1001

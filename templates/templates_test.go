@@ -13,19 +13,21 @@ import (
 func full() Data {
 	return Data{
 		Base: "debian:trixie-slim", OuterBase: "debian:trixie-slim", Profile: Standard, Packages: []string{"g++"}, Sudo: true,
-		Fragment: "RUN true", FirstID: FirstID, IDs: 65536, Labels: []Label{{"org.opencontainers.image.version", "1.0"}},
+		Fragment: "RUN true", Shift: DockerShift(65536), Labels: []Label{{"org.opencontainers.image.version", "1.0"}},
 	}
 }
 
 func TestRenderGolden(t *testing.T) {
 	bare := full()
-	bare.Sudo, bare.Fragment, bare.Packages, bare.Labels, bare.FirstID, bare.IDs = false, "", nil, nil, 1002, 1<<31
+	bare.Sudo, bare.Fragment, bare.Packages, bare.Labels, bare.Shift = false, "", nil, nil, DockerShift(1<<31)
 	agent := full()
 	agent.Agent = &Agent{SHA256: strings.Repeat("0a", 32), Hooks: true}
 	agent.Buildx = &Buildx{SHA256: strings.Repeat("0b", 32)}
 	cache := agent
 	cache.Agent = &Agent{SHA256: agent.Agent.SHA256, Cache: true}
-	for name, data := range map[string]Data{"full": full(), "bare": bare, "agent": agent, "cache": cache} {
+	pod := full()
+	pod.Shift = PodShift()
+	for name, data := range map[string]Data{"full": full(), "bare": bare, "agent": agent, "cache": cache, "pod": pod} {
 		got, err := Render(data)
 		if err != nil {
 			t.Fatal(err)
@@ -47,9 +49,12 @@ func TestNoInstructionIsInjected(t *testing.T) {
 		"agent":   func(d *Data) { d.Agent = &Agent{SHA256: "0'; evil; '"} },
 		"buildx":  func(d *Data) { d.Buildx = &Buildx{SHA256: "0'; evil; '"} },
 		"profile": func(d *Data) { d.Profile = "huge" },
-		"ids":     func(d *Data) { d.FirstID = 1000 },
-		"few":     func(d *Data) { d.IDs = 1000 },
-		"beyond":  func(d *Data) { d.IDs = 1 << 32 },
+		"root":    func(d *Data) { d.Shift = Shift{{0, 1000}, {1002, 65536}} },
+		"runner":  func(d *Data) { d.Shift = Shift{{1000, 65536}} },
+		"twice":   func(d *Data) { d.Shift = Shift{{100000, 65536}, {165535, 10}} },
+		"few":     func(d *Data) { d.Shift = Shift{{1002, 1000}} },
+		"none":    func(d *Data) { d.Shift = nil },
+		"beyond":  func(d *Data) { d.Shift = DockerShift(1 << 32) },
 	}
 	for name, change := range changes {
 		data := full()

@@ -161,8 +161,8 @@ func accounts(passwd, sub string, idField int) (all []account) {
 	return all
 }
 
-// wantedIDs is the number of ids that an ordinary image needs.
-const wantedIDs = 65536
+// wantedIDs is the number of ids that an ordinary image needs, without 0: the highest one is 65534.
+const wantedIDs = 65534
 
 func imageSubIDs(f Facts) Outcome {
 	passwd := f.Image.Files["etc/passwd"].Text
@@ -204,8 +204,8 @@ func (a account) total() (sum int) {
 	return sum
 }
 
-// problem returns why the kernel would refuse the map, or why an image of 65536 ids would not
-// work with it.
+// problem returns why the kernel would refuse the map, or why an ordinary image would not work
+// with it.
 func (a account) problem() string {
 	for i, one := range a.extents {
 		for _, other := range a.extents[:i] {

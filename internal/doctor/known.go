@@ -73,8 +73,8 @@ var known = []Known{
 	// Requirements of a runner on its image.
 	{ID: "ids.narrow", Cause: "a file of the image, or the container's user, has an id above 65535, and runners have ids 0 to 65535", Cure: "set runners.idRange: 2147483648 in runnerctl.yaml to give runners all ids; its comment there describes the risk",
 		pattern: regexp.MustCompile(`try increasing the number of subordinate IDs|cannot set [ug]id to unmapped (?:user|group) in user namespace|unable to setup user: invalid argument`)},
-	{ID: "subid.overlap", Cause: "a range in /etc/subuid or /etc/subgid is duplicated, overlaps another range, or covers the user's own id: the kernel refuses such a map", Cure: "write one line to each of the two files, and run no useradd after that, as runnerctl build does",
-		pattern: regexp.MustCompile(`newuidmap.*Invalid argument|newgidmap.*Invalid argument|/etc/sub[ug]id must hold one line`)},
+	{ID: "subid.overlap", Cause: "a range in /etc/subuid or /etc/subgid is duplicated, overlaps another range, or covers the user's own id: the kernel refuses such a map", Cure: "write only the lines of the map to each of the two files, and run no useradd after that, as runnerctl build does",
+		pattern: regexp.MustCompile(`newuidmap.*Invalid argument|newgidmap.*Invalid argument|/etc/sub[ug]id must hold`)},
 	{ID: "newuidmap", Cause: "newuidmap has no privilege: it needs the file capability, because with the setuid bit it requires CAP_SYS_ADMIN", Cure: "chmod u-s newuidmap newgidmap, setcap cap_setuid+ep newuidmap, setcap cap_setgid+ep newgidmap; runnerctl build does so",
 		pattern: regexp.MustCompile(`newuidmap: open of uid_map failed: Permission denied|newuidmap: write to uid_map failed: Operation not permitted|newgidmap: write to gid_map failed: Operation not permitted|newuidmap.*Could not set caps|file capabilities in the outer tree`),
 		unless:  regexp.MustCompile(`start: missing: `)},

@@ -32,7 +32,7 @@ func IngredientsOf(settings config.Config) (Ingredients, error) {
 // recipe returns the recipe of a rebuild. newest returns the agent that GitHub offers now; it
 // is called only if the ingredients name no archive.
 func (i Ingredients) recipe(newest func(config.Agent) (release.Archive, error)) (Recipe, error) {
-	wanted := Recipe{image: i.Image, ids: cmp.Or(i.IDs, config.NarrowIDs), hooks: i.Hooks, cache: i.Cache}
+	wanted := Recipe{image: i.Image, shift: Docker.shift(cmp.Or(i.IDs, config.NarrowIDs)), hooks: i.Hooks, cache: i.Cache}
 	var archive release.Archive
 	var err error
 	switch agent := i.Image.Agent; {

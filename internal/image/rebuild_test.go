@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func TestIngredients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	direct := Recipe{image: image, ids: config.NarrowIDs, agent: wanted.agent, hooks: read.Hooks}
+	direct := Recipe{image: image, shift: Docker.shift(config.NarrowIDs), agent: wanted.agent, hooks: read.Hooks}
 	same, err := direct.Context()
 	if err != nil || hashOf(files) != hashOf(same) || !strings.Contains(string(files["Dockerfile"]), "RUN true") || len(files["hooks/job-started.d/10-note"]) == 0 {
 		t.Errorf("another image: %s, %v", files["Dockerfile"], err)
@@ -135,7 +136,7 @@ func TestRecipeOfARebuild(t *testing.T) {
 			if wanted.buildx != nil {
 				buildx = wanted.buildx.Version
 			}
-			if wanted.agent.Version != test.agent || buildx != test.buildx || wanted.ids != test.ids || !reflect.DeepEqual(wanted.image, test.given.Image) || !reflect.DeepEqual(wanted.hooks, test.given.Hooks) {
+			if wanted.agent.Version != test.agent || buildx != test.buildx || !slices.Equal(wanted.shift, Docker.shift(test.ids)) || !reflect.DeepEqual(wanted.image, test.given.Image) || !reflect.DeepEqual(wanted.hooks, test.given.Hooks) {
 				t.Errorf("got %+v with agent %+v and buildx %q", wanted, wanted.agent, buildx)
 			}
 		})

@@ -24,10 +24,27 @@ import (
 // Repository is the name of runner images; their tags are hashes.
 const Repository = "runnerctl/runner"
 
+// Platform runs the containers of an image. It determines the ids that they have.
+type Platform string
+
+// The platforms. All but pods have the ids of a Docker host.
+const (
+	Docker     Platform = "docker"
+	Kubernetes Platform = "kubernetes"
+)
+
+// shift returns the ids of a runner on the platform, of which it has a number on a Docker host.
+func (p Platform) shift(ids int64) templates.Shift {
+	if p == Kubernetes {
+		return templates.PodShift()
+	}
+	return templates.DockerShift(ids)
+}
+
 // Recipe holds everything that determines an image's content, except the base images.
 type Recipe struct {
 	image  config.Image
-	ids    int64            // number of ids that a runner has
+	shift  templates.Shift  // the ids that a runner has
 	cache  bool             // actions use the cache of their host
 	agent  *release.Archive // nil for none
 	hooks  dockerx.Context  // the operator's hooks, if there is an agent
@@ -135,7 +152,7 @@ func (r Recipe) Context() (dockerx.Context, error) { return r.context(nil) }
 func (r Recipe) context(labels []templates.Label) (dockerx.Context, error) {
 	data := templates.Data{
 		Base: r.image.Base, OuterBase: r.image.Outer, Profile: r.profile(), Packages: r.image.Packages, Sudo: r.image.Sudo,
-		Fragment: r.image.Dockerfile, FirstID: templates.FirstID, IDs: r.ids, Labels: labels,
+		Fragment: r.image.Dockerfile, Shift: r.shift, Labels: labels,
 	}
 	if r.buildx != nil {
 		data.Buildx = &templates.Buildx{SHA256: r.buildx.SHA256}

@@ -32,7 +32,7 @@ func TestProfilesOfSettings(t *testing.T) {
 func TestHashIsOfTheDesiredImage(t *testing.T) {
 	hashes := map[string]string{}
 	for _, settings := range []config.Buildx{{Version: "latest"}, {Version: "0.31.1"}, {Version: "distribution"}, {}} {
-		wanted := Recipe{image: config.Default().Image, ids: config.NarrowIDs}
+		wanted := Recipe{image: config.Default().Image, shift: Docker.shift(config.NarrowIDs)}
 		wanted.image.Buildx = settings
 		hash, err := wanted.hash(nil)
 		if err != nil {
@@ -112,7 +112,7 @@ func TestLabels(t *testing.T) {
 			}
 		})
 	}
-	wanted := Recipe{image: config.Default().Image, ids: config.NarrowIDs}
+	wanted := Recipe{image: config.Default().Image, shift: Docker.shift(config.NarrowIDs)}
 	files, err := wanted.context(wanted.labels("0123456789ab", "1.2.3"))
 	if err != nil || !strings.Contains(string(files["Dockerfile"]), "0123456789ab") {
 		t.Errorf("no label: %v\n%s", err, files["Dockerfile"])

@@ -17,6 +17,7 @@ import (
 // Source holds everything that a recipe is made from.
 type Source struct {
 	Settings config.Config
+	For      Platform // "": Docker
 	GitHub   access.Opener
 	Engine   *dockerx.Engine                 // may be nil
 	Connect  func() (*dockerx.Engine, error) // opens an engine if Engine is nil and the architecture matters
@@ -30,7 +31,7 @@ var hookFolders = []string{"hooks/job-started.d", "hooks/job-completed.d"}
 // is meant, and downloads nothing.
 func (s Source) Recipe(ctx context.Context) (Recipe, error) {
 	loaded := s.Settings
-	wanted := Recipe{image: loaded.Image, ids: loaded.Runners.IDRange, cache: cached(loaded)}
+	wanted := Recipe{image: loaded.Image, shift: s.For.shift(loaded.Runners.IDRange), cache: cached(loaded)}
 	if settings := loaded.Image.Buildx; settings.Archive != "" {
 		buildx, err := release.GivenBuildx(loaded.Resolve(settings.Archive), settings.SHA256)
 		if err != nil {

@@ -1,7 +1,7 @@
 // Package lifecycle brings fleets up and down on one host or on several, makes a runner for one
 // command, and removes objects that nobody needs. It puts together the checks, the image, the
 // desired state, the reconcile loop and the supervisor. It imports dockerx and
-// internal/{access,config,controller,doctor,execute,facts,fleet,hint,image,prune,session,
+// internal/{access,config,controller,doctor,execute,export,facts,fleet,hint,image,prune,session,
 // supervisor,transfer,ui,view}.
 package lifecycle
 
@@ -37,12 +37,13 @@ type Build struct {
 	NoCache       bool
 	BootstrapBase bool
 	Progress      string // auto, tty, plain, quiet
+	For           image.Platform
 }
 
 // Source returns the source of the fleet's image. If engine is nil, it connects to one only if
 // the engine's architecture matters.
 func (f Fleet) Source(s session.Session, engine *dockerx.Engine) image.Source {
-	return image.Source{Settings: f.Settings, GitHub: s.Opener(), Engine: engine, Connect: func() (*dockerx.Engine, error) {
+	return image.Source{Settings: f.Settings, For: f.Build.For, GitHub: s.Opener(), Engine: engine, Connect: func() (*dockerx.Engine, error) {
 		own, _, err := s.Connect()
 		return own, err
 	}}

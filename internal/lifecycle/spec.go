@@ -11,6 +11,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/access"
+	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/facts"
 	"github.com/runnerctl/runnerctl/internal/fleet"
@@ -18,32 +19,40 @@ import (
 	"github.com/runnerctl/runnerctl/internal/image"
 )
 
-// Spec returns the spec of the fleet's runners on this host, without an agent.
-func (h Host) Spec(ctx context.Context, of Image) (fleet.Spec, error) {
-	wanted := h.Settings
+// specOf returns the spec that the settings ask for, of any host and without an agent.
+func specOf(wanted config.Config, of Image) (fleet.Spec, error) {
 	spec := fleet.Spec{
 		Fleet: wanted.Name, Image: of.Tag, ImageID: of.ID,
-		CPUs: min(wanted.Runners.CPUs, float64(h.Env.Known.Engine.CPUs)), Memory: int64(wanted.Runners.Memory), Pids: wanted.Runners.Pids, Shm: int64(wanted.Runners.Shm),
+		CPUs: wanted.Runners.CPUs, Memory: int64(wanted.Runners.Memory), Pids: wanted.Runners.Pids, Shm: int64(wanted.Runners.Shm),
 		InnerPrivileged: wanted.Runners.InnerPrivileged, NetworkDriver: wanted.Network.Driver, MTU: wanted.Network.DriverMTU(),
 		Runtime: wanted.Runners.Runtime, AppArmor: "unconfined", Env: wanted.Runners.Env,
 		Syscalls: slices.Sorted(slices.Values(wanted.Runners.Syscalls)), Devices: slices.Sorted(slices.Values(wanted.Runners.Devices)),
 	}
-	spec.Cache = h.cacheSpec()
 	spec.DockerStart = fleet.DockerStart(wanted.Docker.Start)
 	if spec.DockerStart == fleet.OnDemand && (wanted.Target == "" || !wanted.Runners.Ephemeral) { // a runner of one job ends after it
 		spec.IdleStop = time.Duration(wanted.Docker.IdleStop)
 	}
-	var err error
-	if spec.Cache != nil {
-		if spec.Cache.Preload, err = h.preloaded(ctx, of); err != nil {
-			return spec, err
-		}
+	if proxy := wanted.Runners.Proxy; proxy.HTTP != "" || proxy.HTTPS != "" {
+		spec.Proxy = &fleet.Proxy{HTTP: proxy.HTTP, HTTPS: proxy.HTTPS, Except: proxy.NoProxy}
 	}
+	var err error
 	if spec.Dockerd, err = wanted.Runners.Dockerd.JSON(); err != nil {
 		return spec, fmt.Errorf("runners.dockerd: %w", err)
 	}
-	if proxy := wanted.Runners.Proxy; proxy.HTTP != "" || proxy.HTTPS != "" {
-		spec.Proxy = &fleet.Proxy{HTTP: proxy.HTTP, HTTPS: proxy.HTTPS, Except: proxy.NoProxy}
+	return spec, nil
+}
+
+// Spec returns the spec of the fleet's runners on this host, without an agent.
+func (h Host) Spec(ctx context.Context, of Image) (fleet.Spec, error) {
+	spec, err := specOf(h.Settings, of)
+	if err != nil {
+		return spec, err
+	}
+	spec.CPUs = min(spec.CPUs, float64(h.Env.Known.Engine.CPUs))
+	if spec.Cache = h.cacheSpec(); spec.Cache != nil {
+		if spec.Cache.Preload, err = h.preloaded(ctx, of); err != nil {
+			return spec, err
+		}
 	}
 	if h.Env.Known.Engine.HasAppArmor() {
 		machine, err := h.Env.Machine(ctx)

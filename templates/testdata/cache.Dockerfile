@@ -56,7 +56,7 @@ RUN apt-get update --error-on=any \
       uidmap \
  && useradd --uid 1001 --user-group --no-create-home --home-dir /run/user/1001 --shell /bin/sh runner \
  && /usr/lib/runnerctl/outer-tree /tree coreutils dash findutils grep libcap2-bin passt slirp4netns uidmap \
- && echo 'runner:100000:65536' >/tree/etc/subuid && cp /tree/etc/subuid /tree/etc/subgid \
+ && printf 'runner:%s\n' 100000:65536 >/tree/etc/subuid && cp /tree/etc/subuid /tree/etc/subgid \
  && find /tree -type f -perm /6000 -exec chmod ug-s {} + \
  && mkdir -p /tree/rootfs /tree/sys-rw /tree/run/user/1001 /tree/usr/lib/runnerctl && install -d -o 1001 -g 1001 /tree/var/lib/runnerctl
 COPY image/shift-owners image/assert /tree/usr/lib/runnerctl/
@@ -67,12 +67,12 @@ ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 COPY --from=outer /tree /
 RUN getcap -r / 2>/dev/null | cut -d' ' -f1 | xargs -r -n1 setcap -r \
  && setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap
-RUN --mount=type=bind,from=rootfs,target=/unshifted /usr/lib/runnerctl/shift-owners /unshifted /rootfs 100000
+RUN --mount=type=bind,from=rootfs,target=/unshifted /usr/lib/runnerctl/shift-owners /unshifted /rootfs 100000:65536
 # A new runtime changes only the last layers. Its mode is right if runnerctl sends the file.
 ARG TARGETARCH
 COPY machine-$TARGETARCH /usr/lib/runnerctl/machine
 RUN [ -x /usr/lib/runnerctl/machine ] || chmod 0755 /usr/lib/runnerctl/machine
-RUN /usr/lib/runnerctl/assert 100000 65536
+RUN /usr/lib/runnerctl/assert 100000:65536
 LABEL org.opencontainers.image.version="1.0"
 ENV XDG_RUNTIME_DIR=/run/user/1001
 USER 1001:1001

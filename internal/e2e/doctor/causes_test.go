@@ -518,13 +518,13 @@ func refusedByTheBuild(t *testing.T, api *client.Client, tag string) {
 		{"a setuid file in the outer tree", "chmod u+s /usr/bin/cat"},
 		{"the same subordinate range twice, in the outer tree", "echo runner:100000:65536 >>/etc/subuid"},
 	} {
-		err := e2e.BuildImage(t, api, "runnerctl-test/fault:refused", "FROM "+tag+"\nUSER root\nRUN "+fault.change+"\nRUN /usr/lib/runnerctl/assert 100000\n")
+		err := e2e.BuildImage(t, api, "runnerctl-test/fault:refused", "FROM "+tag+"\nUSER root\nRUN "+fault.change+"\nRUN /usr/lib/runnerctl/assert 100000:65536\n")
 		if err == nil {
 			t.Fatalf("an image with %s was built, want an error", fault.name)
 		}
 		named(t, fault.name, hint.Text(err))
 	}
-	if err := e2e.BuildImage(t, api, "runnerctl-test/fault:none", "FROM "+tag+"\nUSER root\nRUN /usr/lib/runnerctl/assert 100000\n"); err != nil {
+	if err := e2e.BuildImage(t, api, "runnerctl-test/fault:none", "FROM "+tag+"\nUSER root\nRUN /usr/lib/runnerctl/assert 100000:65536\n"); err != nil {
 		t.Errorf("without a fault: %v, want no error", err)
 	}
 }

@@ -55,12 +55,13 @@ func TestAssertRefusesUnsafeTrees(t *testing.T) {
 		"setgid":      {"chmod g+s /usr/bin/cat", "setuid or setgid files in the outer tree: /usr/bin/cat"},
 		"capability":  {"setcap cap_net_raw+ep /usr/bin/cat", "file capabilities in the outer tree: /usr/bin/cat cap_net_raw=ep"},
 		"newuidmap":   {"setcap -r /usr/bin/newuidmap", "file capabilities in the outer tree: /usr/bin/newgidmap"},
-		"two ranges":  {"echo runner:100000:65536 >>/etc/subuid", "/etc/subuid must hold one line"},
+		"two ranges":  {"echo runner:100000:65536 >>/etc/subuid", "/etc/subuid must hold only"},
+		"shared id":   {"chown 100005 /etc/passwd", "files of the outer tree with a uid of the map: /etc/passwd"},
 		"alien owner": {"chown 5:5 /rootfs/etc/hostname", "owners that the map does not cover: /rootfs/etc/hostname"},
 		"other uid":   {"grep -v ^runner: /etc/passwd >/passwd; echo runner:x:1005:1001::/:/bin/sh >>/passwd; cat /passwd >/etc/passwd", "has uid 1005, not 1001"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dockerfile := "FROM " + tag + "\nUSER root\nRUN " + test.change + "\nRUN /usr/lib/runnerctl/assert 100000\n"
+			dockerfile := "FROM " + tag + "\nUSER root\nRUN " + test.change + "\nRUN /usr/lib/runnerctl/assert 100000:65536\n"
 			err := e2e.BuildImage(t, api, "runnerctl-test/assert:"+strings.ReplaceAll(name, " ", "-"), dockerfile)
 			if test.want == "" {
 				if err != nil {

@@ -13,8 +13,12 @@ import (
 	"github.com/runnerctl/runnerctl/internal/machine"
 )
 
+// EnvJIT holds a JIT configuration, of which the agent knows everything. GitHub's Actions Runner
+// Controller sets it in the runner's container (github.com/actions/actions-runner-controller).
+const EnvJIT = "ACTIONS_RUNNER_INPUT_JITCONFIG"
+
 // Variables are those that only the container's first process may see.
-var Variables = []string{"ACCESS_TOKEN", "RUNNER_TOKEN", "APP_ID", "APP_PRIVATE_KEY", "APP_LOGIN", "RUNNER_SCOPE", "REPO_URL", "ORG_NAME", "ENTERPRISE_NAME"}
+var Variables = []string{EnvJIT, "ACCESS_TOKEN", "RUNNER_TOKEN", "APP_ID", "APP_PRIVATE_KEY", "APP_LOGIN", "RUNNER_SCOPE", "REPO_URL", "ORG_NAME", "ENTERPRISE_NAME"}
 
 // Given reports whether the environment has variables of the contract. APP_LOGIN alone is none.
 func Given(lookup func(string) string) bool {
@@ -30,6 +34,17 @@ func Given(lookup func(string) string) bool {
 // the environment does not give in full.
 func Read(lookup func(string) string, suffix func(random bool) string) (agent machine.Agent, credential string, err error) {
 	r := reader{lookup: lookup}
+	if line := r.line(EnvJIT); line != "" || r.err != nil {
+		for _, name := range []string{"ACCESS_TOKEN", "RUNNER_TOKEN", "APP_ID", "APP_PRIVATE_KEY"} {
+			if lookup(name) != "" {
+				r.fail("more than one credential: %s and %s", EnvJIT, name)
+			}
+		}
+		if r.err != nil {
+			return machine.Agent{}, "", r.err
+		}
+		return machine.Agent{Mode: machine.JIT, Ephemeral: true}, line, nil
+	}
 	target := r.target()
 	agent.Mode, credential = r.credential(target.owner)
 	agent.URL, agent.API = target.url, target.api

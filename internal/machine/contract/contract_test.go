@@ -48,6 +48,7 @@ func TestRead(t *testing.T) {
 		"all choices": {with(repo, token, "RUNNER_NAME_PREFIX=image", "RANDOM_RUNNER_SUFFIX=0", "LABELS=gpu,large", "RUNNER_GROUP=builders", "RUNNER_WORKDIR=/work", "EPHEMERAL=1", "NO_DEFAULT_LABELS=true",
 			"DISABLE_AUTO_UPDATE=1", "DISABLE_AUTOMATIC_DEREGISTRATION=true"),
 			machine.Agent{Mode: machine.Token, URL: "https://github.com/acme/api", API: "https://api.github.com/repos/acme/api", Name: "image-hostname", Labels: []string{"gpu", "large"}, Group: "builders", Work: "/work", Ephemeral: true, NoGitHubLabels: true}, "registration-8910"},
+		"a JIT configuration": {with(EnvJIT + "=eyIucnVubmVyIjoiIn0="), machine.Agent{Mode: machine.JIT, Ephemeral: true}, "eyIucnVubmVyIjoiIn0="},
 	} {
 		got, credential, err := read(test.env)
 		if err != nil || !reflect.DeepEqual(got, test.want) || credential != test.credential {
@@ -59,7 +60,9 @@ func TestRead(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for want, env := range map[string]map[string]string{
 		"a credential is required":                                         with(repo),
-		"more than one credential":                                         with(repo, token, "ACCESS_TOKEN=ghp_8910"),
+		"more than one credential: " + EnvJIT + " and RUNNER_TOKEN":        with(token, EnvJIT+"=eyI="),
+		EnvJIT + " has more than one line":                                 with(EnvJIT + "=a\nb8910"),
+		"more than one credential: ACCESS_TOKEN, RUNNER_TOKEN":             with(repo, token, "ACCESS_TOKEN=ghp_8910"),
 		"APP_ID and APP_PRIVATE_KEY must be set together":                  with(repo, "APP_ID=1"),
 		"APP_ID=one: expected a number":                                    with(repo, "APP_ID=one", "APP_PRIVATE_KEY=x"),
 		"RUNNER_SCOPE=repo needs REPO_URL":                                 with(token),
@@ -87,7 +90,7 @@ func TestRefused(t *testing.T) {
 }
 
 func TestGiven(t *testing.T) {
-	for name, want := range map[string]bool{"REPO_URL": true, "APP_PRIVATE_KEY": true, "APP_LOGIN": false, "LABELS": false, "PATH": false} {
+	for name, want := range map[string]bool{"REPO_URL": true, EnvJIT: true, "APP_PRIVATE_KEY": true, "APP_LOGIN": false, "LABELS": false, "PATH": false} {
 		if got := Given(func(asked string) string {
 			if asked == name {
 				return "x"

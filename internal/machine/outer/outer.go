@@ -197,26 +197,39 @@ func (c *container) writeMaps(pid int) error {
 	if err != nil {
 		return err
 	}
-	first, length, err := subordinate(string(text))
+	blocks, err := subordinate(string(text))
 	if err != nil {
 		return err
 	}
 	failures := make(chan error, 2)
 	for program, own := range map[string]int{"newuidmap": os.Getuid(), "newgidmap": os.Getgid()} {
 		go func() {
-			failures <- c.runTool(program, strconv.Itoa(pid), "0", strconv.Itoa(own), "1", "1", first, length)
+			failures <- c.runTool(program, append([]string{strconv.Itoa(pid), "0", strconv.Itoa(own), "1"}, blocks...)...)
 		}()
 	}
 	return errors.Join(<-failures, <-failures)
 }
 
-// subordinate reads the range of /etc/subuid, which has one line.
-func subordinate(text string) (first, length string, err error) {
-	fields := strings.Split(strings.TrimSpace(text), ":")
-	if len(fields) != 3 {
-		return "", "", fmt.Errorf("/etc/subuid must hold one line, USER:FIRST:LENGTH; it holds: %s", strings.TrimSpace(text))
+// subordinate returns the arguments of newuidmap for the ranges of /etc/subuid, which has one user:
+// the machine's ids from 1 on are those of its lines, one line after the other.
+func subordinate(text string) (blocks []string, err error) {
+	next := 1
+	for line := range strings.Lines(text) {
+		fields := strings.Split(strings.TrimSpace(line), ":")
+		if len(fields) != 3 {
+			return nil, fmt.Errorf("/etc/subuid must hold lines of USER:FIRST:LENGTH; it holds: %s", strings.TrimSpace(text))
+		}
+		length, err := strconv.Atoi(fields[2])
+		if err != nil {
+			return nil, fmt.Errorf("/etc/subuid: %w", err)
+		}
+		blocks = append(blocks, strconv.Itoa(next), fields[1], fields[2])
+		next += length
 	}
-	return fields[1], fields[2], nil
+	if len(blocks) == 0 {
+		return nil, errors.New("/etc/subuid must hold lines of USER:FIRST:LENGTH; it is empty")
+	}
+	return blocks, nil
 }
 
 // runTool runs a program and returns an error with its words.

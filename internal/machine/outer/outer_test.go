@@ -48,12 +48,17 @@ func TestMissing(t *testing.T) {
 }
 
 func TestSubordinate(t *testing.T) {
-	if first, length, err := subordinate("runner:100000:65536\n"); err != nil || first != "100000" || length != "65536" {
-		t.Errorf("got %s, %s, %v", first, length, err)
+	for text, want := range map[string]string{
+		"runner:100000:65536\n":              "1 100000 65536",
+		"runner:1002:64534\nrunner:1:1000\n": "1 1002 64534 64535 1 1000",
+	} {
+		if got, err := subordinate(text); err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%q: got %q, %v, want %q", text, got, err, want)
+		}
 	}
-	for _, text := range []string{"", "runner", "runner:1:2\nrunner:3:4\n"} {
-		if _, _, err := subordinate(text); err == nil || !strings.Contains(err.Error(), "/etc/subuid must hold one line") {
-			t.Errorf("%q: %v, want an error", text, err)
+	for text, want := range map[string]string{"": "it is empty", "runner": "must hold lines of USER:FIRST:LENGTH", "runner:1:2\nrunner:3\n": "must hold lines", "runner:1:x\n": "invalid syntax"} {
+		if _, err := subordinate(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
 }

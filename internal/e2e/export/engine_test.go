@@ -1,0 +1,126 @@
+//go:build linux
+
+// Package export tests the exported definitions with the tools that read them.
+package export
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/internal/e2e"
+	"github.com/runnerctl/runnerctl/internal/ghsim"
+)
+
+// exported exports the fleet of a stand-in GitHub for a tool, with an image of a platform. The
+// folder has the tool's name.
+func exported(t *testing.T, tool, platform string) (api *client.Client, github *ghsim.Server, fleet string) {
+	t.Helper()
+	api, github, fleet = e2e.WithGitHub(t, ghsim.Options{}, "acme/api", "runners: {memory: 2g}")
+	tag := strings.TrimSpace(e2e.Must(t, "build", "--bootstrap-base", "--progress", "quiet", "--for", platform))
+	e2e.Must(t, "export", tool, "--image", tag, "--out", tool)
+	return api, github, fleet
+}
+
+// jit registers a runner with the stand-in and returns the line that the controller passes on.
+func jit(t *testing.T, name string) string {
+	t.Helper()
+	_, line, err := e2e.GitHubClient(t).GenerateJIT(t.Context(), name, 1, []string{"self-hosted"}, "_work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line.Reveal()
+}
+
+// The script of docker-run runs a job with a JIT configuration in the environment, which no process
+// of the job sees, and removes the container.
+func TestScriptRunsAJob(t *testing.T) {
+	api, github, _ := exported(t, "docker-run", "docker")
+	name := "export-" + fmt.Sprint(os.Getpid())
+	line := jit(t, name)
+	if err := os.WriteFile("docker-run/runner.env", []byte("ACTIONS_RUNNER_INPUT_JITCONFIG="+line+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id := e2e.Queue(t, github, "docker version && sudo sh -c 'cat /proc/*/environ' | tr '\\0' '\\n' | grep -c JITCONFIG || echo hidden")
+	t.Cleanup(func() {
+		_ = api.ContainerRemove(t.Context(), name, container.RemoveOptions{Force: true, RemoveVolumes: true}) // it is gone already, unless the test failed
+	})
+	script := exec.CommandContext(t.Context(), "./run.sh", name)
+	script.Dir = "docker-run"
+	if out, err := script.CombinedOutput(); err != nil {
+		t.Fatalf("run.sh: %v: %s", err, out)
+	}
+	result := e2e.AwaitJob(t, github, id)
+	if result.Conclusion != "success" || !strings.Contains(result.Log, "hidden") {
+		t.Errorf("the job: %s, want success and no process with the configuration\n%s", result.Conclusion, result.Log)
+	}
+	if _, err := api.ContainerInspect(t.Context(), name); err == nil {
+		t.Errorf("container %s is still there, want it removed", name)
+	}
+}
+
+// Compose reads the project as it is meant: the container has the security model of a runner of
+// runnerctl.
+func TestComposeReadsTheProject(t *testing.T) {
+	_, _, fleet := exported(t, "compose", "docker")
+	e2e.Must(t, e2e.Up(fleet, "--count", "1")...)
+	runner := e2e.List(t, fleet)[0].Name
+	e2e.Must(t, "cp", "compose", runner+":/tmp/project")
+	e2e.Must(t, "exec", runner, "--", "touch", "/tmp/project/runner.env")
+	got := e2e.Must(t, "exec", runner, "--", "docker", "compose", "--project-directory", "/tmp/project", "config")
+	for _, want := range []string{"seccomp=seccomp.json", "systempaths=unconfined", "- SETUID", "- SETGID", "target: /dev/net/tun", "pids_limit: 32768", "network_mode: bridge"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in compose's reading of the project:\n%s", want, got)
+		}
+	}
+}
+
+// systemd accepts the unit but for the script, which is in a folder of the host.
+func TestSystemdReadsTheUnit(t *testing.T) {
+	exported(t, "systemd", "docker")
+	units, err := filepath.Glob("systemd/*.service")
+	if err != nil || len(units) != 1 {
+		t.Fatalf("units %v, %v, want one", units, err)
+	}
+	out, _ := exec.CommandContext(t.Context(), "systemd-analyze", "verify", units[0]).CombinedOutput() // it fails for the script
+	for line := range strings.Lines(string(out)) {
+		if !strings.Contains(line, "run.sh is not executable: No such file or directory") {
+			t.Errorf("systemd-analyze: %s", line)
+		}
+	}
+	if len(out) == 0 {
+		t.Error("systemd-analyze does not mention the script, want it to")
+	}
+}
+
+// A machine with the ids of a pod works: sudo, an inner container, and files of nobody.
+func TestMachineWithTheIDsOfAPod(t *testing.T) {
+	api, github, _ := exported(t, "docker-run", "kubernetes")
+	name := "export-pod-" + fmt.Sprint(os.Getpid())
+	if err := os.WriteFile("docker-run/runner.env", []byte("ACTIONS_RUNNER_INPUT_JITCONFIG="+jit(t, name)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id := e2e.Queue(t, github, "cat /proc/self/uid_map && sudo install -o nobody -g nogroup /dev/null /tmp/last && stat -c 'owner %u' /tmp/last && docker info --format 'daemon {{.ServerVersion}}'")
+	t.Cleanup(func() {
+		_ = api.ContainerRemove(t.Context(), name, container.RemoveOptions{Force: true, RemoveVolumes: true}) // as above
+	})
+	script := exec.CommandContext(t.Context(), "./run.sh", name)
+	script.Dir = "docker-run"
+	began := time.Now()
+	if out, err := script.CombinedOutput(); err != nil {
+		t.Fatalf("run.sh: %v after %s: %s", err, time.Since(began), out)
+	}
+	result := e2e.AwaitJob(t, github, id)
+	for _, want := range []string{"64535          1       1000", "owner 65534", "daemon 2"} {
+		if !strings.Contains(result.Log, want) {
+			t.Errorf("no %q in the job's log, %s:\n%s", want, result.Conclusion, result.Log)
+		}
+	}
+}
