@@ -135,6 +135,7 @@ func (e *Engine) inspect(ctx context.Context, id string) (fleet.Runner, error) {
 		ImageID:     info.Image,
 		SpecHash:    info.Config.Labels[labelSpec],
 		Agent:       agentOf(info.Config.Env),
+		Cached:      settingsOf(info.Config.Env).Cache != nil,
 		Start:       startOf(info.Config.Env),
 		ExitCode:    info.State.ExitCode,
 		OutOfMemory: info.State.OOMKilled,

@@ -245,6 +245,7 @@ func (s *Server) operator() http.Handler {
 	})
 	mux.HandleFunc("GET /reach", func(w http.ResponseWriter, r *http.Request) { answer(w, s.reach(r.Context()), nil) })
 	mux.HandleFunc("GET /counts", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.counts.Now(), nil) })
+	mux.HandleFunc("GET /counts/runners", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.counts.Runners(), nil) })
 	mux.HandleFunc("DELETE /counts/{runner}", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, s.counts.Take(r.PathValue("runner")), nil)
 	})

@@ -181,7 +181,9 @@ type Runner struct {
 	Memory        int64     `json:"memory"`
 	Revivals      int       `json:"container_restarts"` // how often the engine restarted its container after it exited
 	Listing       *Listing  `json:"github,omitempty"`   // nil: no agent, or GitHub was not queried
+	Cache         *CacheUse `json:"cache,omitempty"`    // its use of the host's cache so far; nil: none
 
+	Cached      bool   `json:"-"` // it may use the host's cache
 	Agent       Agent  `json:"-"` // its configuration at creation
 	ExitCode    int    `json:"-"` // of its last exit
 	OutOfMemory bool   `json:"-"` // the kernel killed one of its processes for it

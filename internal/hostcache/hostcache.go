@@ -1,5 +1,6 @@
 // Package hostcache starts the cache of an engine's machine, and makes requests to it in its
-// container. It may import dockerx, internal/cache and internal/{config,program}.
+// container. It may import dockerx, internal/cache and
+// internal/{config,fleet,program}.
 package hostcache
 
 import (
@@ -15,7 +16,9 @@ import (
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/cache"
+	"github.com/runnerctl/runnerctl/internal/cache/counts"
 	"github.com/runnerctl/runnerctl/internal/config"
+	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/program"
 )
 
@@ -142,6 +145,24 @@ func (*NoneError) Error() string { return "the cache does not run" }
 type UnknownError struct{ problem string }
 
 func (e *UnknownError) Error() string { return e.problem }
+
+// Use returns a runner's counts as its use of the cache.
+func Use(count counts.Count) fleet.CacheUse {
+	return fleet.CacheUse{Hits: count.Hits, Misses: count.Misses, SavedBytes: count.SavedBytes, RestoredBytes: count.RestoredBytes, ImageBytes: count.ImageBytes}
+}
+
+// Uses returns the use of the engine's cache by its runners, by their names.
+func Uses(ctx context.Context, engine *dockerx.Engine) (map[string]fleet.CacheUse, error) {
+	var all map[string]counts.Count
+	if err := Do(ctx, engine, cache.Request{Method: http.MethodGet, Path: "/counts/runners"}, &all); err != nil {
+		return nil, err
+	}
+	uses := map[string]fleet.CacheUse{}
+	for name, count := range all {
+		uses[name] = Use(count)
+	}
+	return uses, nil
+}
 
 // Do makes a request to the operator's side of the engine's cache, in its container.
 func Do(ctx context.Context, engine *dockerx.Engine, request cache.Request, into any) error {

@@ -83,7 +83,7 @@ func (h Host) pullAll(ctx context.Context, runner fleet.Runner, images []string)
 	if err != nil {
 		return err
 	}
-	if driver != machine.PreloadDriver && len(images) > 0 {
+	if !slices.Contains(machine.PreloadDrivers, driver) && len(images) > 0 {
 		archive := path.Join("/var/lib/docker", machine.PreloadArchive)
 		if _, err := h.docker(ctx, runner, append([]string{"save", "--output", archive}, images...)...); err != nil {
 			return err

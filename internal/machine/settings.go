@@ -53,9 +53,12 @@ const (
 // Images that a runner has from its start.
 const (
 	PreloadFolder  = "/usr/lib/runnerctl/preload" // in the machine: the data of the daemon that pulled the images
-	PreloadDriver  = "overlay2"                   // the storage driver whose layers a new daemon can link to
-	PreloadArchive = "images.tar"                 // in the folder: the images, if the driver is another one
+	PreloadArchive = "images.tar"                 // in the folder: the images, if the storage driver is none of PreloadDrivers
 )
+
+// PreloadDrivers are the storage drivers whose layers a new daemon can link to: Docker's own, and
+// containerd's.
+var PreloadDrivers = []string{"overlay2", "overlayfs"}
 
 // Network selects the way out of a runner.
 type Network struct {

@@ -1,5 +1,5 @@
 // Package status finds runners on every host: as the engines see them, and as GitHub does. It
-// prints nothing. It imports dockerx and internal/{config,fleet,session}.
+// prints nothing. It imports dockerx and internal/{config,fleet,hostcache,session}.
 package status
 
 import (
@@ -15,6 +15,7 @@ import (
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/config"
 	"github.com/runnerctl/runnerctl/internal/fleet"
+	"github.com/runnerctl/runnerctl/internal/hostcache"
 	"github.com/runnerctl/runnerctl/internal/session"
 )
 
@@ -61,9 +62,26 @@ func (q Query) runnersOn(ctx context.Context, s session.Session) ([]fleet.Runner
 	if err == nil && !q.NamesOnly {
 		warn := func(err error) { q.Warn(s, err) }
 		askGitHub(ctx, session.Targets{Session: s, Engine: engine, Settings: q.Settings}, runners, warn)
+		addCacheUse(ctx, engine, runners, warn)
 		findAbsentSupervisors(ctx, engine, q.Fleet, warn)
 	}
 	return runners, err
+}
+
+// addCacheUse adds the use of the host's cache to the runners of one host.
+func addCacheUse(ctx context.Context, engine *dockerx.Engine, runners []fleet.Runner, warn func(error)) {
+	if !slices.ContainsFunc(runners, func(runner fleet.Runner) bool { return runner.Cached }) {
+		return
+	}
+	uses, err := hostcache.Uses(ctx, engine)
+	if err != nil {
+		warn(fmt.Errorf("the use of the cache is not shown: %w", err))
+	}
+	for i, runner := range runners {
+		if use, found := uses[runner.Name]; found && runner.Cached {
+			runners[i].Cache = &use
+		}
+	}
 }
 
 // limit bounds the requests to GitHub: the engine's view is returned without them too.

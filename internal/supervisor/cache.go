@@ -40,5 +40,6 @@ func (s *Supervisor) cacheUse(ctx context.Context, runner string) (*fleet.CacheU
 	if count == (counts.Count{}) {
 		return nil, nil
 	}
-	return &fleet.CacheUse{Hits: count.Hits, Misses: count.Misses, SavedBytes: count.SavedBytes, RestoredBytes: count.RestoredBytes, ImageBytes: count.ImageBytes}, nil
+	use := hostcache.Use(count)
+	return &use, nil
 }

@@ -15,11 +15,15 @@ import (
 )
 
 // WriteRunners prints a table of runners. It has a column for GitHub if any runner has an agent,
-// and a column for hosts if there are several.
+// one for the cache if any has used it, and one for hosts if there are several.
 func WriteRunners(w io.Writer, runners []fleet.Runner, hosts bool, now time.Time) {
 	agents := slices.ContainsFunc(runners, func(runner fleet.Runner) bool { return runner.Agent.Mode != fleet.NoAgent })
-	header := []string{"NAME", "FLEET", "STATE", "DOCKER", "GITHUB", "UP", "CPUS", "MEMORY", "JOB"}
-	const github = 4
+	cached := slices.ContainsFunc(runners, func(runner fleet.Runner) bool { return runner.Cache != nil })
+	header := []string{"NAME", "FLEET", "STATE", "DOCKER", "GITHUB", "UP", "CPUS", "MEMORY", "CACHE HITS", "JOB"}
+	const github, hits = 4, 8
+	if !cached {
+		header = slices.Delete(header, hits, hits+1)
+	}
 	if !agents {
 		header = slices.Delete(header[:len(header)-1], github, github+1)
 	}
@@ -34,7 +38,10 @@ func WriteRunners(w io.Writer, runners []fleet.Runner, hosts bool, now time.Time
 		}
 		row := []string{
 			runner.Name, runner.Fleet, stateOf(runner), docker, listingOf(runner), ui.Duration(now.Sub(runner.Created)),
-			strconv.FormatFloat(runner.CPUs, 'g', -1, 64), ui.Bytes(runner.Memory), jobOf(runner),
+			strconv.FormatFloat(runner.CPUs, 'g', -1, 64), ui.Bytes(runner.Memory), hitsOf(runner), jobOf(runner),
+		}
+		if !cached {
+			row = slices.Delete(row, hits, hits+1)
 		}
 		if !agents {
 			row = slices.Delete(row[:len(row)-1], github, github+1)
@@ -52,6 +59,14 @@ func WriteNames(w io.Writer, runners []fleet.Runner) {
 	for _, runner := range runners {
 		fmt.Fprintln(w, runner.Name)
 	}
+}
+
+// hitsOf returns how many of a runner's lookups in the cache were hits.
+func hitsOf(runner fleet.Runner) string {
+	if runner.Cache == nil {
+		return "–"
+	}
+	return fmt.Sprintf("%d of %d", runner.Cache.Hits, runner.Cache.Hits+runner.Cache.Misses)
 }
 
 // jobOf returns the address of the page of a runner's job, without its host.

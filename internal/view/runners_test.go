@@ -42,6 +42,16 @@ ci-t8zf  ci     starting      –       –                0.0s  2     4GiB    �
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
+	out.Reset()
+	runners[1].Cache = &fleet.CacheUse{Hits: 3, Misses: 1}
+	WriteRunners(&out, runners[:2], false, now)
+	want = `NAME     FLEET  STATE  DOCKER  GITHUB  UP  CPUS  MEMORY  CACHE HITS  JOB
+ci-7k2p  ci     ready  26.1.5  online  4m  2     4GiB    –           –
+ci-9xqd  ci     busy   26.1.5  busy    4m  2     4GiB    3 of 4      acme/api/actions/runs/3/job/4
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
 	text, err := json.Marshal(runners[1])
 	if err != nil || !strings.Contains(string(text), `"github":{"state":"online","busy":true,"id":2,"job_url":"https://github.com/acme/api/actions/runs/3/job/4"}`) {
 		t.Errorf("got %s, %v, want the state, id and page of ci-9xqd's job under github", text, err)

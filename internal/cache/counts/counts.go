@@ -51,6 +51,17 @@ func (c *Counts) Now() Count {
 	return c.all
 }
 
+// Runners returns the counts of all runners since they were last taken.
+func (c *Counts) Runners() map[string]Count {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	all := map[string]Count{}
+	for name, one := range c.runners {
+		all[name] = *one
+	}
+	return all
+}
+
 // Take returns the counts of a runner since they were last taken, and forgets them.
 func (c *Counts) Take(runner string) Count {
 	c.mutex.Lock()

@@ -13,6 +13,9 @@ func TestTake(t *testing.T) {
 	all.Add("ci-7k2p", hit)
 	all.Add("ci-wx4d", hit)
 	all.Add("", hit)
+	if got := all.Runners(); len(got) != 2 || got["ci-7k2p"].Hits != 2 || got["ci-wx4d"].Hits != 1 {
+		t.Errorf("got %+v, want the hits of two runners", got)
+	}
 	if got := all.Take("ci-7k2p"); got.Hits != 2 {
 		t.Errorf("got %d, want the 2 hits of the runner", got.Hits)
 	}

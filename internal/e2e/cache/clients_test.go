@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/runnerctl/runnerctl/internal/agenttest"
 	"github.com/runnerctl/runnerctl/internal/e2e"
+	"github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 	"github.com/runnerctl/runnerctl/internal/session"
 )
@@ -127,6 +129,11 @@ func TestActionsCache(t *testing.T) {
 	for _, library := range []string{"cache4", "cache6"} {
 		saved := f.run("", "mkdir data && seq 100000 >data/file", map[string]string{"library": library, "operation": "save", "path": "data", "key": "deps-" + library})
 		restored := f.run("refs/heads/topic", "true", map[string]string{"library": library, "operation": "restore", "path": "data", "key": "none", "restore": "deps-" + library})
+		if all := e2e.List(t, f.name); !slices.ContainsFunc(all, func(one fleet.Runner) bool {
+			return one.Name == restored.Runner && one.Cache != nil && one.Cache.Hits == 1 && one.Cache.Misses == 0
+		}) {
+			t.Errorf("%s: ps lists %+v, want one hit of %s", library, all, restored.Runner)
+		}
 		for what, result := range map[string]ghsim.Result{"saved true": saved, "restored deps-" + library: restored} {
 			if result.Conclusion != "success" || !strings.Contains(result.Log, what) || !strings.Contains(result.Log, "by http://169.254.213.100:4180/") {
 				t.Errorf("%s: %s, log:\n%s\nwant %q", library, result.Conclusion, result.Log, what)

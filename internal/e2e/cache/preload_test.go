@@ -93,6 +93,16 @@ func volumes(t *testing.T, api *client.Client) (names []string) {
 // Runners have the images of cache.preload from their start, without a registry and at the cost of
 // a few small files. Changes of one runner do not reach the others.
 func TestPreload(t *testing.T) {
+	for store, settings := range map[string]string{
+		"overlay2":   "",
+		"containerd": "runners: {dockerd: {features: {containerd-snapshotter: true}}}\n",
+	} {
+		t.Run(store, func(t *testing.T) { preloads(t, settings) })
+	}
+}
+
+// preloads runs the steps with runners of more settings.
+func preloads(t *testing.T, more string) {
 	api := e2e.Engine(t)
 	t.Cleanup(func() { removeCache(t) }) // after the runners, which have its volumes
 	registry := e2e.ImageMirror(t, api)
@@ -102,7 +112,7 @@ func TestPreload(t *testing.T) {
 	hub := newUpstream(t, registry)
 	t.Setenv("RUNNERCTL_SUPERVISOR_BINARY", e2e.Program(t))
 	fleet := e2e.NewFleet(t, api)
-	settings := fmt.Sprintf("cache: {size: 4GiB, upstreams: {docker.io: %q}, preload: [busybox:1, layered:1]}\n", hub.URL)
+	settings := fmt.Sprintf("cache: {size: 4GiB, upstreams: {docker.io: %q}, preload: [busybox:1, layered:1]}\n", hub.URL) + more
 	e2e.WriteFile(t, "runnerctl.yaml", settings)
 	up := func(count string) string {
 		code, _, said := e2e.Runnerctl(t.Context(), e2e.Up(fleet, "--count", count)...)
@@ -153,7 +163,7 @@ func TestPreload(t *testing.T) {
 	})
 	t.Run("the folder is read-only, even for root", func(t *testing.T) {
 		for _, attempt := range []string{
-			"touch /usr/lib/runnerctl/preload/x", "rm -r /usr/lib/runnerctl/preload/overlay2",
+			"touch /usr/lib/runnerctl/preload/x", "rm -r /usr/lib/runnerctl/preload/*",
 			"mount -o remount,bind,rw /usr/lib/runnerctl/preload", "mount -o remount,rw /usr/lib/runnerctl/preload",
 			"umount /usr/lib/runnerctl/preload",
 			"unshare --mount sh -c 'mount -o remount,bind,rw /usr/lib/runnerctl/preload && touch /usr/lib/runnerctl/preload/x'",

@@ -253,15 +253,11 @@ func (m *machineInit) assemble() error {
 	}
 	// dockerd reads the choice when it starts, so the choice is made before it, while containerd
 	// starts.
-	begin := whole.Dockerd.Start
-	var once sync.Once
-	whole.Dockerd.Start = func() (services.Process, error) {
-		once.Do(func() {
-			daemons.ChooseIptables()
-			m.preload()
-		})
-		return begin()
-	}
+	before(whole.Containerd, m.preloadContainerd)
+	before(whole.Dockerd, func() {
+		daemons.ChooseIptables()
+		m.preload()
+	})
 	if m.boot.Settings.Agent != nil {
 		if whole.Agent, err = m.agentService(); err != nil {
 			return err
@@ -304,16 +300,38 @@ func (m *machineInit) connectCache(options *docker.Options) error {
 	return nil
 }
 
+// before does something before the first start of a service.
+func before(service *services.Service, do func()) {
+	begin := service.Start
+	var once sync.Once
+	service.Start = func() (services.Process, error) {
+		once.Do(do)
+		return begin()
+	}
+}
+
+// preloadContainerd is preload for images in containerd's store.
+func (m *machineInit) preloadContainerd() {
+	if cache := m.boot.Settings.Cache; cache == nil || !cache.Preload {
+		return
+	}
+	if err := preload.LinkContainerd(machine.PreloadFolder, dockerData); err != nil {
+		m.log.Say("start", "the preloaded images are missing: "+err.Error())
+	}
+}
+
+// dockerData is the data of the machine's daemons.
+const dockerData = "/var/lib/docker"
+
 // preload gives a new daemon its first images. Without their links, dockerd loads them once it
 // answers.
 func (m *machineInit) preload() {
 	if cache := m.boot.Settings.Cache; cache == nil || !cache.Preload {
 		return
 	}
-	const data = "/var/lib/docker"
-	err := preload.Link(machine.PreloadFolder, data)
+	err := preload.Link(machine.PreloadFolder, dockerData)
 	if errors.Is(err, preload.ErrUnknown) {
-		m.log.Say("start", "Docker does not use overlay2: loading preloaded images from an archive")
+		m.log.Say("start", "Docker's storage driver is neither overlay2 nor containerd's: loading preloaded images from an archive")
 		go func() {
 			if err := docker.Load(filepath.Join(machine.PreloadFolder, machine.PreloadArchive)); err != nil {
 				m.log.Say("start", "the preloaded images are missing: "+err.Error())

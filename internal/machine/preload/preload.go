@@ -2,8 +2,8 @@
 
 // Package preload gives a new daemon the images of another daemon's data without copying their
 // layers: the daemon's own folders link to layers in a read-only folder. It knows Docker's overlay2
-// store (moby's daemon/graphdriver/overlay2 and layer/filestore.go). It imports no package of
-// runnerctl.
+// store (moby's daemon/graphdriver/overlay2 and layer/filestore.go) and containerd's. It imports no
+// package of runnerctl.
 package preload
 
 import (
@@ -22,16 +22,20 @@ const (
 	layers   = "overlay2"
 )
 
-// ErrUnknown means that a daemon keeps its images in another way than overlay2.
-var ErrUnknown = errors.New("no images of overlay2")
+// ErrUnknown means that a daemon keeps its images in another way than overlay2 and containerd.
+var ErrUnknown = errors.New("no images of overlay2 or containerd")
 
 // Link gives the daemon with its data in the folder data the images of the data in from. A daemon
 // that has images already keeps its own. If the start is interrupted, the next one does it again.
+// Images in containerd's store are those of LinkContainerd.
 func Link(from, data string) error {
 	if _, err := os.Lstat(filepath.Join(data, metadata)); err == nil {
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(from, metadata)); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(from, snapshots, "metadata.db")); err == nil {
+			return nil
+		}
 		return ErrUnknown
 	}
 	names, err := layersOf(from)

@@ -115,9 +115,44 @@ func TestLink(t *testing.T) {
 	}
 }
 
-func TestLinkKnowsOverlay2Only(t *testing.T) {
+// Snapshots and large blobs are links, the rest is copied, and a daemon's own images stay.
+func TestLinkContainerd(t *testing.T) {
 	from, data := t.TempDir(), t.TempDir()
-	write(t, from, map[string]string{"containerd/daemon/io.containerd.metadata.v1.bolt/meta.db": ""})
+	large := strings.Repeat("x", linkedBlob+1)
+	write(t, from, map[string]string{
+		database + "/meta.db": "images", snapshots + "/metadata.db": "chains", snapshots + "/snapshots/1/fs/file": "one", snapshots + "/snapshots/2/fs/file": "two",
+		contents + "/aa": "manifest", contents + "/bb": large,
+	})
+	write(t, data, map[string]string{snapshots + "/snapshots/9/fs/file": "of an interrupted start"})
+	if err := errors.Join(LinkContainerd(from, data), Link(from, data)); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		contents + "/aa = manifest",
+		contents + "/bb -> " + from + "/" + contents + "/bb",
+		database + "/meta.db = images",
+		snapshots + "/metadata.db = chains",
+		snapshots + "/snapshots/1/fs -> " + from + "/" + snapshots + "/snapshots/1/fs",
+		snapshots + "/snapshots/2/fs -> " + from + "/" + snapshots + "/snapshots/2/fs",
+	}
+	if got := list(t, data); !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	write(t, data, map[string]string{database + "/meta.db": "of the job"})
+	if err := LinkContainerd(from, data); err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := os.ReadFile(filepath.Join(data, database, "meta.db")); string(text) != "of the job" {
+		t.Errorf("a second start wrote %q, want the job's own images kept", text)
+	}
+}
+
+func TestLinkOfAnUnknownStore(t *testing.T) {
+	from, data := t.TempDir(), t.TempDir()
+	write(t, from, map[string]string{"vfs/dir/one/file": ""})
+	if err := LinkContainerd(from, data); err != nil || len(list(t, data)) > 0 {
+		t.Errorf("got %v and %v, want nothing", err, list(t, data))
+	}
 	if err := Link(from, data); !errors.Is(err, ErrUnknown) || len(list(t, data)) > 0 {
 		t.Errorf("got %v and %v, want %v and nothing", err, list(t, data), ErrUnknown)
 	}
