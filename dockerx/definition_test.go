@@ -17,7 +17,7 @@ import (
 	"github.com/runnerctl/runnerctl/internal/fleet"
 )
 
-// A container made of a definition is the one of containerConfig, except for the parts that each
+// A container made of a definition equals that of containerConfig, except for the parts that each
 // tool has itself: names, labels, limits, restarts, and the agent's credential.
 func TestDefine(t *testing.T) {
 	opened := goldenSpec()
@@ -61,7 +61,7 @@ func TestDefineWithoutAgent(t *testing.T) {
 	}
 }
 
-// A flat profile is the one that an engine gives to the runtime.
+// An engine gives the same flat profile to the runtime.
 func TestFlatSeccomp(t *testing.T) {
 	capabilities := []string{"CAP_SETUID", "CAP_SETGID"}
 	want, err := seccomp.LoadProfile(string(seccompProfile), &specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: capabilities}}})

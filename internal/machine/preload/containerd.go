@@ -21,7 +21,7 @@ const (
 	linkedBlob = 100_000 // bytes: a smaller blob is copied, since a link takes a block too
 )
 
-// LinkContainerd does what Link does for images in containerd's store. It must end before containerd
+// LinkContainerd is Link for images in containerd's store. It must end before containerd
 // starts. Images of another store are left alone.
 func LinkContainerd(from, data string) error {
 	if _, err := os.Stat(filepath.Join(from, snapshots, "metadata.db")); errors.Is(err, fs.ErrNotExist) {
