@@ -70,8 +70,9 @@ type fixture struct {
 	up      []string // more arguments of up
 }
 
-// start makes the fleet. Cache and image are settings of runnerctl.yaml in addition to its own.
-func start(t *testing.T, cache, image string) *fixture {
+// start makes the fleet. Cache and image are settings of runnerctl.yaml in addition to its own, and
+// more are whole lines of it.
+func start(t *testing.T, cache, image string, more ...string) *fixture {
 	t.Helper()
 	api := e2e.Engine(t)
 	t.Cleanup(func() { removeCache(t) }) // after the runners, which have its volume
@@ -86,8 +87,8 @@ func start(t *testing.T, cache, image string) *fixture {
 	if err := os.WriteFile(node, []byte("#!/bin/sh\nexec /usr/bin/node \"$@\"\n"), 0o755); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
-	e2e.WriteSettings(t, f.github, "acme/api", "cache: {size: 4GiB"+cache+"}",
-		fmt.Sprintf("image: {packages: [nodejs, zstd]"+image+", agent: {archive: %s}}", agenttest.Archive(t, "-file", "externals/node20/bin/node="+node)))
+	e2e.WriteSettings(t, f.github, "acme/api", append(more, "cache: {size: 4GiB"+cache+"}",
+		fmt.Sprintf("image: {packages: [nodejs, zstd]"+image+", agent: {archive: %s}}", agenttest.Archive(t, "-file", "externals/node20/bin/node="+node)))...)
 	return f
 }
 
