@@ -39,10 +39,11 @@ func tool(c *cli.Context, s session.Session, files func(export.Fleet) (export.Fi
 		return err
 	}
 	image, out := c.String("image"), c.String("out")
-	for name, value := range map[string]string{"--image": image, "--out": out} {
-		if value == "" {
-			return &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: name + " is required"}
-		}
+	switch {
+	case image == "":
+		return &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: "--image is required"}
+	case out == "":
+		return &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: "--out is required"}
 	}
 	loaded, err := flags.Settings(c)
 	if err != nil {

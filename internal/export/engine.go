@@ -10,12 +10,7 @@ import (
 	"github.com/runnerctl/runnerctl/ghapi"
 )
 
-// EngineTools are the tools that start containers of a Docker Engine. Each writes all its files.
-var EngineTools = map[string]func(Fleet) (Files, error){
-	"docker-run": DockerRun, "compose": Compose, "systemd": Systemd, "nomad": Nomad,
-}
-
-// engineFleet is a fleet for the templates of these tools.
+// engineFleet is a fleet for the templates of tools that start containers of a Docker Engine.
 type engineFleet struct{ Fleet }
 
 // DockerRun writes a script that starts one runner.

@@ -68,7 +68,7 @@ func render(of any, names map[string]string) (Files, error) {
 			return nil, err
 		}
 		parsed, err := template.New(from).Option("missingkey=error").Funcs(template.FuncMap{
-			"shell": shellQuote, "json": jsonQuote, "join": strings.Join,
+			"shell": shellQuote, "json": jsonQuote,
 		}).Parse(string(text))
 		if err != nil {
 			return nil, err

@@ -42,9 +42,10 @@ func other() Fleet {
 
 // Each tool's files are the golden ones.
 func TestGolden(t *testing.T) {
-	tools := maps.Clone(EngineTools)
-	tools["kubernetes"] = func(of Fleet) (Files, error) { return Kubernetes(of, Cluster{}) }
-	for tool, write := range tools {
+	for tool, write := range map[string]func(Fleet) (Files, error){
+		"docker-run": DockerRun, "compose": Compose, "systemd": Systemd, "nomad": Nomad,
+		"kubernetes": func(of Fleet) (Files, error) { return Kubernetes(of, Cluster{}) },
+	} {
 		for _, of := range []Fleet{usual(), other()} {
 			made, err := write(of)
 			if err != nil {

@@ -2,7 +2,6 @@ package lifecycle
 
 import (
 	"errors"
-	"net/netip"
 
 	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/ghapi"
@@ -29,7 +28,7 @@ func Exported(settings config.Config, image string) (export.Fleet, error) {
 	if spec.DockerStart == fleet.DefaultStart && settings.Runners.Ephemeral { // as with an agent of runnerctl
 		spec.DockerStart = fleet.OnDemand
 	}
-	if spec.Bip, spec.Pool, err = fleet.Pools(nil, []netip.Prefix{}); err != nil {
+	if spec.Bip, spec.Pool, err = fleet.Pools(nil, nil); err != nil {
 		return export.Fleet{}, err
 	}
 	runners := settings.Runners

@@ -4,13 +4,13 @@
 package export
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
@@ -39,24 +39,29 @@ func jit(t *testing.T, name string) string {
 	return line.Reveal()
 }
 
-// The script of docker-run runs a job with a JIT configuration in the environment, which no process
-// of the job sees, and removes the container.
-func TestScriptRunsAJob(t *testing.T) {
-	api, github, _ := exported(t, "docker-run", "docker")
-	name := "export-" + fmt.Sprint(os.Getpid())
-	line := jit(t, name)
-	if err := os.WriteFile("docker-run/runner.env", []byte("ACTIONS_RUNNER_INPUT_JITCONFIG="+line+"\n"), 0o600); err != nil {
+// runScript runs a runner by the script of docker-run, with a JIT configuration in its environment.
+func runScript(t *testing.T, api *client.Client, name string) {
+	t.Helper()
+	if err := os.WriteFile("docker-run/runner.env", []byte("ACTIONS_RUNNER_INPUT_JITCONFIG="+jit(t, name)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	id := e2e.Queue(t, github, "docker version && sudo sh -c 'cat /proc/*/environ' | tr '\\0' '\\n' | grep -c JITCONFIG || echo hidden")
 	t.Cleanup(func() {
-		_ = api.ContainerRemove(t.Context(), name, container.RemoveOptions{Force: true, RemoveVolumes: true}) // it is gone already, unless the test failed
+		_ = api.ContainerRemove(context.Background(), name, container.RemoveOptions{Force: true, RemoveVolumes: true}) // it is gone already, unless the test failed
 	})
 	script := exec.CommandContext(t.Context(), "./run.sh", name)
 	script.Dir = "docker-run"
 	if out, err := script.CombinedOutput(); err != nil {
 		t.Fatalf("run.sh: %v: %s", err, out)
 	}
+}
+
+// The script of docker-run runs a job with a JIT configuration in the environment, which no process
+// of the job sees, and removes the container.
+func TestScriptRunsAJob(t *testing.T) {
+	api, github, _ := exported(t, "docker-run", "docker")
+	name := "export-" + fmt.Sprint(os.Getpid())
+	id := e2e.Queue(t, github, "docker version && sudo sh -c 'cat /proc/*/environ' | tr '\\0' '\\n' | grep -c JITCONFIG || echo hidden")
+	runScript(t, api, name)
 	result := e2e.AwaitJob(t, github, id)
 	if result.Conclusion != "success" || !strings.Contains(result.Log, "hidden") {
 		t.Errorf("the job: %s, want success and no process with the configuration\n%s", result.Conclusion, result.Log)
@@ -103,20 +108,8 @@ func TestSystemdReadsTheUnit(t *testing.T) {
 // A machine with the ids of a pod works: sudo, an inner container, and files of nobody.
 func TestMachineWithTheIDsOfAPod(t *testing.T) {
 	api, github, _ := exported(t, "docker-run", "kubernetes")
-	name := "export-pod-" + fmt.Sprint(os.Getpid())
-	if err := os.WriteFile("docker-run/runner.env", []byte("ACTIONS_RUNNER_INPUT_JITCONFIG="+jit(t, name)+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	id := e2e.Queue(t, github, "cat /proc/self/uid_map && sudo install -o nobody -g nogroup /dev/null /tmp/last && stat -c 'owner %u' /tmp/last && docker info --format 'daemon {{.ServerVersion}}'")
-	t.Cleanup(func() {
-		_ = api.ContainerRemove(t.Context(), name, container.RemoveOptions{Force: true, RemoveVolumes: true}) // as above
-	})
-	script := exec.CommandContext(t.Context(), "./run.sh", name)
-	script.Dir = "docker-run"
-	began := time.Now()
-	if out, err := script.CombinedOutput(); err != nil {
-		t.Fatalf("run.sh: %v after %s: %s", err, time.Since(began), out)
-	}
+	runScript(t, api, "export-pod-"+fmt.Sprint(os.Getpid()))
 	result := e2e.AwaitJob(t, github, id)
 	for _, want := range []string{"64535          1       1000", "owner 65534", "daemon 2"} {
 		if !strings.Contains(result.Log, want) {
