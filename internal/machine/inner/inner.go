@@ -253,11 +253,11 @@ func (m *machineInit) assemble() error {
 	}
 	// dockerd reads the choice when it starts, so the choice is made before it, while containerd
 	// starts.
-	before(whole.Containerd, m.preloadContainerd)
-	before(whole.Dockerd, func() {
-		daemons.ChooseIptables()
-		m.preload()
-	})
+	if cache := m.boot.Settings.Cache; cache != nil && cache.Preload {
+		before(whole.Containerd, m.preloadContainerd)
+		before(whole.Dockerd, m.preload)
+	}
+	before(whole.Dockerd, daemons.ChooseIptables)
 	if m.boot.Settings.Agent != nil {
 		if whole.Agent, err = m.agentService(); err != nil {
 			return err
@@ -312,9 +312,6 @@ func before(service *services.Service, do func()) {
 
 // preloadContainerd is preload for images in containerd's store.
 func (m *machineInit) preloadContainerd() {
-	if cache := m.boot.Settings.Cache; cache == nil || !cache.Preload {
-		return
-	}
 	if err := preload.LinkContainerd(machine.PreloadFolder, dockerData); err != nil {
 		m.log.Say("start", "the preloaded images are missing: "+err.Error())
 	}
@@ -326,9 +323,6 @@ const dockerData = "/var/lib/docker"
 // preload gives a new daemon its first images. Without their links, dockerd loads them once it
 // answers.
 func (m *machineInit) preload() {
-	if cache := m.boot.Settings.Cache; cache == nil || !cache.Preload {
-		return
-	}
 	err := preload.Link(machine.PreloadFolder, dockerData)
 	if errors.Is(err, preload.ErrUnknown) {
 		m.log.Say("start", "Docker's storage driver is neither overlay2 nor containerd's: loading preloaded images from an archive")
