@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,15 +24,62 @@ const (
 	TryProc    = "try-proc" // mounts a new proc
 )
 
+// knobs are the options that a runner needs, in the words of the program that starts containers.
+type knobs struct {
+	tun, tunMode, runtime, escalation, capabilities, users, mounts, proc, ids string
+}
+
+var (
+	docker = knobs{
+		tun:          "--device /dev/net/tun",
+		tunMode:      "chmod 0666 /dev/net/tun on the host",
+		runtime:      "--tmpfs %s:uid=1001,gid=1001,mode=700,exec",
+		escalation:   "run without --security-opt no-new-privileges",
+		capabilities: "--cap-add SETUID --cap-add SETGID",
+		users:        "--security-opt seccomp=PROFILE with runnerctl's profile, --security-opt apparmor=unconfined, and on the host kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0",
+		mounts:       "--security-opt seccomp=PROFILE with runnerctl's profile, --security-opt apparmor=unconfined",
+		proc:         "--security-opt systempaths=unconfined",
+		ids:          "start it on an engine without userns-remap",
+	}
+	kubernetes = knobs{
+		tun:          "runtimeClassName: runnerctl, on a node that install.sh of the export prepared",
+		tunMode:      "chmod 0666 /dev/net/tun on the node, as install.sh of the export does",
+		runtime:      "an emptyDir at %s",
+		escalation:   "leave allowPrivilegeEscalation unset",
+		capabilities: "capabilities: {drop: [ALL], add: [SETUID, SETGID]}",
+		users:        "seccompProfile: {type: Localhost, localhostProfile: runnerctl.json}, appArmorProfile: {type: Localhost, localhostProfile: runnerctl}, and on the node kernel.unprivileged_userns_clone=1",
+		mounts:       "appArmorProfile: {type: Localhost, localhostProfile: runnerctl}, seccompProfile: {type: Localhost, localhostProfile: runnerctl.json}",
+		proc:         "procMount: Unmasked, with hostUsers: false",
+		ids:          "build the image with runnerctl build --for kubernetes, or raise userNamespaces.idsPerPod of the kubelet",
+	}
+)
+
+// knobsHere are those of this container. A kubelet sets the variable in every pod.
+func knobsHere() knobs {
+	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+		return kubernetes
+	}
+	return docker
+}
+
 // diagnose reports which option is missing, after a start that failed before the job's machine
 // existed.
 func (c *container) diagnose() {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		c.say("%v", err)
-		return
+	var texts []string
+	for _, path := range []string{"/proc/self/status", "/proc/self/uid_map", "/etc/subuid"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			c.say("%v", err)
+			return
+		}
+		texts = append(texts, string(text))
 	}
-	for _, line := range missing(string(status), c.try) {
+	on := knobsHere()
+	lines := missing(texts[0], on, c.try)
+	if len(lines) == 0 {
+		lines = missingIDs(texts[1], texts[2], on)
+	}
+	for _, line := range lines {
 		c.say("missing: %s", line)
 	}
 }
@@ -49,19 +98,19 @@ func (c *container) try(flags uintptr, step string) error {
 }
 
 // missing returns the options that a container lacks, each with the effect that it has.
-func missing(status string, try func(flags uintptr, step string) error) (options []string) {
+func missing(status string, on knobs, try func(flags uintptr, step string) error) (options []string) {
 	fields := map[string]string{}
 	for line := range strings.Lines(status) {
 		name, value, _ := strings.Cut(line, ":")
 		fields[name] = strings.TrimSpace(value)
 	}
 	if fields["NoNewPrivs"] != "0" {
-		options = append(options, "privileges that newuidmap and newgidmap gain: run without --security-opt no-new-privileges")
+		options = append(options, "privileges that newuidmap and newgidmap gain: "+on.escalation)
 	}
 	bounding, _ := strconv.ParseUint(fields["CapBnd"], 16, 64)
 	const needed = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
 	if bounding&needed != needed {
-		options = append(options, "capabilities for newuidmap and newgidmap: --cap-add SETUID --cap-add SETGID")
+		options = append(options, "capabilities for newuidmap and newgidmap: "+on.capabilities)
 	}
 	if len(options) > 0 {
 		return options
@@ -71,15 +120,40 @@ func missing(status string, try func(flags uintptr, step string) error) (options
 	case errors.Is(err, unix.ENOSPC):
 		return []string{"user namespaces: user.max_user_namespaces is 0 or used up on the host: sysctl -w user.max_user_namespaces=28633"}
 	case err != nil:
-		return []string{"user namespaces: --security-opt seccomp=PROFILE with runnerctl's profile, --security-opt apparmor=unconfined, and on the host kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0"}
+		return []string{"user namespaces: " + on.users}
 	}
 	if try(unix.CLONE_NEWUSER|unix.CLONE_NEWNS, TryNothing) != nil {
-		return []string{"mounts: --security-opt seccomp=PROFILE with runnerctl's profile, --security-opt apparmor=unconfined"}
+		return []string{"mounts: " + on.mounts}
 	}
 	if try(unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWPID, TryProc) != nil {
-		return []string{"an unmasked /proc: --security-opt systempaths=unconfined"}
+		return []string{"an unmasked /proc: " + on.proc}
 	}
 	return nil
+}
+
+// missingIDs returns the subordinate ids that the container's own user namespace lacks. uidMap is its
+// map, lines of INSIDE OUTSIDE LENGTH.
+func missingIDs(uidMap, subuid string, on knobs) (options []string) {
+	total := 0
+	var own [][2]int // first id and the one after the last
+	for line := range strings.Lines(uidMap) {
+		var inside, outside, length int
+		_, _ = fmt.Sscan(line, &inside, &outside, &length) // the kernel wrote it
+		own = append(own, [2]int{inside, inside + length})
+		total += length
+	}
+	for line := range strings.Lines(subuid) {
+		var first, length int
+		_, numbers, _ := strings.Cut(line, ":")
+		if n, _ := fmt.Sscanf(numbers, "%d:%d", &first, &length); n != 2 {
+			continue // subordinate reports it
+		}
+		has := func(block [2]int) bool { return block[0] <= first && first+length <= block[1] }
+		if !slices.ContainsFunc(own, has) {
+			options = append(options, fmt.Sprintf("ids %d to %d, of which this container has %d in total: %s", first, first+length-1, total, on.ids))
+		}
+	}
+	return options
 }
 
 // suffix returns the end of a runner's name. A random one is kept in the container's own layer,

@@ -146,17 +146,18 @@ func (c *container) boot() (boot *link.Boot, credential *os.File, code int, err 
 
 // check reports a missing option of the container.
 func (c *container) check() error {
+	on := knobsHere()
 	tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return errors.New("missing: /dev/net/tun: --device /dev/net/tun")
+		return errors.New("missing: /dev/net/tun: " + on.tun)
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("/dev/net/tun is not open to uid %d: chmod 0666 /dev/net/tun on the host", os.Getuid())
+		return fmt.Errorf("/dev/net/tun is not open to uid %d: %s", os.Getuid(), on.tunMode)
 	case err == nil:
 		tun.Close()
 	}
 	if unix.Access(c.runtime, unix.W_OK) != nil {
-		return fmt.Errorf("missing: a place for the start's own files: --tmpfs %s:uid=1001,gid=1001,mode=700,exec", c.runtime)
+		return fmt.Errorf("missing: a place for the start's own files: "+on.runtime, c.runtime)
 	}
 	return nil
 }

@@ -39,11 +39,37 @@ func TestMissing(t *testing.T) {
 		"mounts":          {good, denied(unix.CLONE_NEWNS, unix.EPERM), []string{"mounts: --security-opt seccomp=PROFILE"}},
 		"proc":            {good, denied(unix.CLONE_NEWPID, errors.New("denied")), []string{"an unmasked /proc: --security-opt systempaths=unconfined"}},
 	} {
-		got := missing(test.status, test.try)
+		got := missing(test.status, docker, test.try)
 		matches := slices.EqualFunc(got, test.want, func(have, want string) bool { return strings.HasPrefix(have, want) })
 		if !matches {
 			t.Errorf("%s: got %q, want %q", name, got, test.want)
 		}
+	}
+}
+
+func TestMissingIDs(t *testing.T) {
+	const pod, host = "         0     131072      65536\n", "         0          0 4294967295\n"
+	const forPods, forDocker = "runner:1002:64534\nrunner:1:1000\n", "runner:100000:65536\n"
+	for _, test := range []struct{ uidMap, subuid, want string }{
+		{host, forDocker, ""}, {host, forPods, ""}, {pod, forPods, ""},
+		{pod, forDocker, "ids 100000 to 165535, of which this container has 65536 in total: build the image with runnerctl build --for kubernetes"},
+	} {
+		got := strings.Join(missingIDs(test.uidMap, test.subuid, kubernetes), "; ")
+		if !strings.HasPrefix(got, test.want) || (got == "") != (test.want == "") {
+			t.Errorf("%q, %q: got %q, want %q", test.uidMap, test.subuid, got, test.want)
+		}
+	}
+}
+
+// The words of a pod name a pod's fields.
+func TestKnobsHere(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	if knobsHere() != docker {
+		t.Error("got a pod's words, want Docker's")
+	}
+	t.Setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+	if knobsHere() != kubernetes {
+		t.Error("got Docker's words, want a pod's")
 	}
 }
 
