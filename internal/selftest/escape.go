@@ -98,7 +98,9 @@ func escape(ctx context.Context, engine *dockerx.Engine, pair Pair, spec fleet.S
 	}
 	var batteries []doctor.Battery
 	for _, one := range Attackers(spec.InnerPrivileged) {
-		batteries = append(batteries, Try(ctx, engine, pair.Tried, Attack{one, given, attempts}))
+		batteries = append(batteries, Try(ctx, func(ctx context.Context, command dockerx.Command) (int, error) {
+			return engine.Exec(ctx, pair.Tried, command)
+		}, Attack{one, given, attempts}))
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -113,8 +115,9 @@ type Attack struct {
 	Attempts []doctor.Attempt
 }
 
-// Try lets one attacker make its attempts in a runner.
-func Try(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one Attack) doctor.Battery {
+// Try lets one attacker make its attempts in a runner's machine, where run runs a command until it
+// ends.
+func Try(ctx context.Context, run func(context.Context, dockerx.Command) (code int, err error), one Attack) doctor.Battery {
 	limited, cancel := context.WithTimeoutCause(ctx, batteryLimit, fmt.Errorf("it did not end within %s", batteryLimit))
 	defer cancel()
 	var input strings.Builder
@@ -126,7 +129,7 @@ func Try(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner, one A
 		args = append(args, attempt.ID)
 	}
 	out, errs := &dockerx.Head{Limit: 1 << 20}, &dockerx.Head{Limit: 1 << 16}
-	code, err := engine.Exec(limited, runner, dockerx.Command{Args: args, Root: one.Root, Stdin: strings.NewReader(input.String()), Stdout: out, Stderr: errs})
+	code, err := run(limited, dockerx.Command{Args: args, Root: one.Root, Stdin: strings.NewReader(input.String()), Stdout: out, Stderr: errs})
 	switch {
 	case limited.Err() != nil:
 		err = context.Cause(limited)
@@ -150,14 +153,14 @@ func placeCanaries(ctx context.Context, engine *dockerx.Engine, pair Pair, given
 	if err := copyProgram(ctx, engine, pair.Neighbour); err != nil {
 		return nil, fmt.Errorf("runner %s: copy a canary into its machine: %w", pair.Neighbour.Name, err)
 	}
-	inside, err := PlaceCanary(pair.Neighbour, programInside, given["token"], given["file"], func(command dockerx.Command) (int, error) {
+	inside, err := PlaceCanary(pair.Neighbour.Name, ProgramInside, given["token"], given["file"], func(command dockerx.Command) (int, error) {
 		command.Root = true
 		return engine.Exec(ctx, pair.Neighbour, command)
 	})
 	if err != nil {
 		return nil, err
 	}
-	around, err := PlaceCanary(pair.Tried, canary.Program, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
+	around, err := PlaceCanary(pair.Tried.Name, canary.Program, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
 		return engine.ExecOuter(ctx, pair.Tried, command)
 	})
 	if err != nil {
@@ -180,8 +183,8 @@ func placeCanaries(ctx context.Context, engine *dockerx.Engine, pair Pair, given
 	}, nil
 }
 
-// programInside is the place of the canary's program in a machine, whose jobs have no such program.
-const programInside = "/usr/local/bin/canary"
+// ProgramInside is the place of the canary's program in a machine, whose jobs have no such program.
+const ProgramInside = "/usr/local/bin/canary"
 
 // copyProgram copies the canary's program from a runner's outer tree into its machine.
 func copyProgram(ctx context.Context, engine *dockerx.Engine, runner fleet.Runner) error {
@@ -192,7 +195,7 @@ func copyProgram(ctx context.Context, engine *dockerx.Engine, runner fleet.Runne
 	}()
 	errs := &dockerx.Head{Limit: 1 << 16}
 	code, err := engine.Exec(ctx, runner, dockerx.Command{
-		Args: []string{"sh", "-euc", `cat >"$1"; [ -s "$1" ]; chmod 755 "$1"`, "copy", programInside}, Root: true, Stdin: reader, Stdout: errs, Stderr: errs,
+		Args: []string{"sh", "-euc", `cat >"$1"; [ -s "$1" ]; chmod 755 "$1"`, "copy", ProgramInside}, Root: true, Stdin: reader, Stdout: errs, Stderr: errs,
 	})
 	_ = reader.Close()
 	if err == nil && code != 0 {
@@ -210,10 +213,10 @@ type Canary struct {
 
 // PlaceCanary starts a canary, whose answers are token and which writes file. start runs a command
 // of the program in the runner until it ends.
-func PlaceCanary(runner fleet.Runner, program, token, file string, start func(dockerx.Command) (int, error)) (Canary, error) {
+func PlaceCanary(runner, program, token, file string, start func(dockerx.Command) (int, error)) (Canary, error) {
 	forever, _ := io.Pipe()
 	ended := make(chan error, 1)
-	one := Canary{runner: runner.Name, ended: ended}
+	one := Canary{runner: runner, ended: ended}
 	line, err := firstSaid(canaryLimit, func(out io.Writer) error {
 		code, err := start(dockerx.Command{Args: []string{"env", "CANARY=" + token, program, canary.Argument, token, file}, Stdin: forever, Stdout: out, Stderr: out})
 		if err == nil {
@@ -226,7 +229,7 @@ func PlaceCanary(runner fleet.Runner, program, token, file string, start func(do
 		_, err = fmt.Sscan(line, &one.Port, &one.Loopback, &one.SHM)
 	}
 	if err != nil {
-		return Canary{}, fmt.Errorf("runner %s: a canary: %w", runner.Name, cmp.Or(err, errors.New(line)))
+		return Canary{}, fmt.Errorf("runner %s: a canary: %w", runner, cmp.Or(err, errors.New(line)))
 	}
 	return one, nil
 }

@@ -49,7 +49,7 @@ type Script struct {
 // neighbour.
 const (
 	NeedsOutside    = "egress"
-	needsPrivileged = "privileged"
+	NeedsPrivileged = "privileged"
 	CarriesMTU      = "mtu"
 )
 
@@ -140,7 +140,7 @@ func (s Script) skipped(options Options, broken bool) string {
 		return "--offline"
 	case s.ID == NeedsOutside && options.Target == "":
 		return "no target to reach; set --target"
-	case s.ID == needsPrivileged && !options.Spec.InnerPrivileged:
+	case s.ID == NeedsPrivileged && !options.Spec.InnerPrivileged:
 		return "runners.innerPrivileged is off"
 	}
 	return ""

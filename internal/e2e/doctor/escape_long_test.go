@@ -61,7 +61,7 @@ func TestEveryAttemptCanSucceed(t *testing.T) {
 	defer engine.Close()
 	given["outer"] = "canary-" + rand.Text()
 	given["outerfile"] = "/run/user/1001/" + given["outer"]
-	around, err := selftest.PlaceCanary(runner, canary.Program, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
+	around, err := selftest.PlaceCanary(runner.Name, canary.Program, given["outer"], given["outerfile"], func(command dockerx.Command) (int, error) {
 		return engine.ExecOuter(t.Context(), runner, command)
 	})
 	if err != nil {

@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/runnerctl/runnerctl/dockerx"
 	"github.com/runnerctl/runnerctl/internal/doctor"
 	"github.com/runnerctl/runnerctl/internal/e2e"
 	"github.com/runnerctl/runnerctl/internal/selftest"
@@ -139,8 +141,11 @@ func TestNobodyOpensADisk(t *testing.T) {
 	}
 	disk := slices.DeleteFunc(all, func(one doctor.Attempt) bool { return one.ID != "host-disk" })
 	given := map[string]string{"disk": loopDevice(t)}
+	run := func(ctx context.Context, command dockerx.Command) (int, error) {
+		return engine.Exec(ctx, runner, command)
+	}
 	for _, one := range selftest.Attackers(true) {
-		if battery := selftest.Try(t.Context(), engine, runner, selftest.Attack{Attacker: one, Given: given, Attempts: disk}); battery.Err != nil || battery.Attempts[0].Verdict != doctor.Blocked {
+		if battery := selftest.Try(t.Context(), run, selftest.Attack{Attacker: one, Given: given, Attempts: disk}); battery.Err != nil || battery.Attempts[0].Verdict != doctor.Blocked {
 			t.Errorf("got %+v, want it %s", battery, doctor.Blocked)
 		}
 	}
