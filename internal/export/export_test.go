@@ -45,6 +45,9 @@ func TestGolden(t *testing.T) {
 	for tool, write := range map[string]func(Fleet) (Files, error){
 		"docker-run": DockerRun, "compose": Compose, "systemd": Systemd, "nomad": Nomad,
 		"kubernetes": func(of Fleet) (Files, error) { return Kubernetes(of, Cluster{}) },
+		"device-plugin": func(of Fleet) (Files, error) {
+			return Kubernetes(of, Cluster{PluginImage: "registry.example.com/tun:1"})
+		},
 	} {
 		for _, of := range []Fleet{usual(), other()} {
 			made, err := write(of)
@@ -53,7 +56,7 @@ func TestGolden(t *testing.T) {
 			}
 			folder := filepath.Join("testdata", tool, of.Name)
 			for path, text := range made {
-				if path == seccompFile || strings.HasPrefix(path, "node/") && of.Name != "ci" { // the same for all fleets
+				if path == seccompFile || strings.HasPrefix(path, "node/seccomp") && tool != "kubernetes" || strings.HasPrefix(path, "node/") && of.Name != "ci" { // the same for all fleets
 					continue
 				}
 				golden.Check(t, filepath.Join(folder, filepath.FromSlash(path)), text)
@@ -61,7 +64,7 @@ func TestGolden(t *testing.T) {
 					t.Errorf("%s: %s has a value that is missing", tool, path)
 				}
 			}
-			if len(made[seccompFile]) == 0 && tool != "kubernetes" {
+			if len(made[seccompFile]) == 0 && len(made["node/seccomp-amd64.json"]) == 0 {
 				t.Errorf("%s: no seccomp profile", tool)
 			}
 		}

@@ -12,13 +12,15 @@ import (
 
 // Cluster describes the nodes of a cluster.
 type Cluster struct {
-	NoAppArmor bool // the nodes' kernels do not use it
+	NoAppArmor  bool   // the nodes' kernels do not use it
+	PluginImage string // of the device plugin that gives pods /dev/net/tun; "": a runtime class of containerd does
 }
 
 // kubeFleet is a fleet for the templates of Kubernetes.
 type kubeFleet struct {
 	engineFleet
-	AppArmor bool
+	AppArmor    bool
+	PluginImage string
 }
 
 // Kubernetes writes the objects and the files of nodes for runners in pods, which GitHub's Actions
@@ -27,12 +29,18 @@ func Kubernetes(of Fleet, on Cluster) (Files, error) {
 	if names := of.unfit(); names != "" {
 		return nil, fmt.Errorf("%s: a pod can't have this", names)
 	}
-	view := kubeFleet{engineFleet{of}, !on.NoAppArmor}
-	made, err := render(view, map[string]string{
-		"README.md": "kubernetes/README.md", "namespace.yaml": "kubernetes/namespace.yaml", "namespace-before-1.35.yaml": "kubernetes/namespace-before-1.35.yaml",
-		"runtimeclass.yaml": "kubernetes/runtimeclass.yaml", "smoke-pod.yaml": "kubernetes/smoke-pod.yaml", "values.yaml": "kubernetes/values.yaml",
-		"node/install.sh": "kubernetes/node/install.sh", "node/containerd.toml": "kubernetes/node/containerd.toml",
-	})
+	view := kubeFleet{engineFleet{of}, !on.NoAppArmor, on.PluginImage}
+	names := []string{"README.md", "namespace.yaml", "namespace-before-1.35.yaml", "smoke-pod.yaml", "values.yaml", "node/install.sh"}
+	if on.PluginImage != "" {
+		names = append(names, "device-plugin.yaml")
+	} else {
+		names = append(names, "runtimeclass.yaml", "node/containerd.toml")
+	}
+	from := map[string]string{}
+	for _, name := range names {
+		from[name] = "kubernetes/" + name
+	}
+	made, err := render(view, from)
 	if err != nil {
 		return nil, err
 	}
@@ -52,11 +60,13 @@ func Kubernetes(of Fleet, on Cluster) (Files, error) {
 		}
 		made["node/seccomp-"+arch+".json"] = append(flat, '\n')
 	}
-	spec, err := json.MarshalIndent(baseSpec(), "", "\t")
-	if err != nil {
-		return nil, err
+	if on.PluginImage == "" {
+		spec, err := json.MarshalIndent(baseSpec(), "", "\t")
+		if err != nil {
+			return nil, err
+		}
+		made["node/containerd-spec.json"] = append(spec, '\n')
 	}
-	made["node/containerd-spec.json"] = append(spec, '\n')
 	return made, nil
 }
 
@@ -72,8 +82,11 @@ func (f Fleet) unfit() string {
 	return strings.Join(names, ", ")
 }
 
+// Namespace returns the namespace of a fleet's runners.
+func Namespace(fleet string) string { return "runnerctl-" + fleet }
+
 // Namespace is the namespace of the runners.
-func (f kubeFleet) Namespace() string { return "runnerctl-" + f.Name }
+func (f kubeFleet) Namespace() string { return Namespace(f.Name) }
 
 // RunnerGroup is the group at GitHub; "" for the default one.
 func (f kubeFleet) RunnerGroup() string {

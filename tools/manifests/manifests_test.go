@@ -3,10 +3,13 @@
 package manifests
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -67,6 +70,33 @@ func TestObjects(t *testing.T) {
 			if *spec.RuntimeClassName != class.Name {
 				t.Errorf("%s: %s has the class %s, want %s", folder, name, *spec.RuntimeClassName, class.Name)
 			}
+		}
+	}
+}
+
+// With a device plugin, pods ask for its device, and need no runtime class.
+func TestDevicePlugin(t *testing.T) {
+	const folder = "../../internal/export/testdata/device-plugin/ci"
+	text, err := os.ReadFile(filepath.Join(folder, "device-plugin.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second, _ := strings.Cut(string(text), "\n---\n")
+	var namespace corev1.Namespace
+	var set appsv1.DaemonSet
+	if err := errors.Join(yaml.UnmarshalStrict([]byte(first), &namespace), yaml.UnmarshalStrict([]byte(second), &set)); err != nil {
+		t.Fatal(err)
+	}
+	security := set.Spec.Template.Spec.Containers[0].SecurityContext
+	if set.Namespace != namespace.Name || *security.AllowPrivilegeEscalation || security.Privileged != nil || len(security.Capabilities.Add) > 0 {
+		t.Errorf("got %+v in %s, want no privilege", security, set.Namespace)
+	}
+	for name, spec := range pods(t, folder) {
+		if count := spec.Containers[0].Resources.Limits["dev.runnerctl/tun"]; spec.RuntimeClassName != nil || count.Value() != 1 {
+			t.Errorf("%s: class %v and %s devices, want one device", name, spec.RuntimeClassName, count.String())
+		}
+		if broken := violations(t, 37, spec); len(broken) > 0 {
+			t.Errorf("%s: 1.37 refuses it: %v", name, broken)
 		}
 	}
 }

@@ -20,6 +20,7 @@ containerd=$(containerd --version | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 
 [ "${containerd%%.*}" -ge 2 ] || fail "containerd $containerd: pods with a user namespace need 2.0 or later"
 
 [ -c /dev/net/tun ] || modprobe tun || fail "the kernel has no /dev/net/tun: load its module tun"
+mkdir -p /etc/modules-load.d /etc/udev/rules.d
 echo tun >/etc/modules-load.d/runnerctl.conf
 # In a pod, the device belongs to nobody.
 echo 'KERNEL=="tun", MODE="0666", OPTIONS+="static_node=net/tun"' >/etc/udev/rules.d/60-runnerctl.rules
@@ -27,7 +28,10 @@ chmod 0666 /dev/net/tun
 
 install -D -m 0644 "seccomp-$arch.json" "${KUBELET_ROOT:-/var/lib/kubelet}/seccomp/runnerctl.json"
 install -D -m 0644 containerd-spec.json /etc/containerd/runnerctl-spec.json
+# The class uses the cgroup driver of the other containers.
+driver=$(containerd config dump | grep -m 1 -oE 'SystemdCgroup = (true|false)' || echo 'SystemdCgroup = false')
 install -D -m 0644 containerd.toml /etc/containerd/conf.d/runnerctl.toml
+sed -i "s/SystemdCgroup = .*/$driver/" /etc/containerd/conf.d/runnerctl.toml
 grep -qs 'conf\.d' /etc/containerd/config.toml ||
 	echo "add to the beginning of /etc/containerd/config.toml: imports = ['/etc/containerd/conf.d/*.toml']"
 if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
