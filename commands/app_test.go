@@ -62,10 +62,15 @@ func TestFlagsFirst(t *testing.T) {
 
 // usageErrors are command lines with a mistake, each with words of its error.
 var usageErrors = map[string]string{
-	"nosuch":                         `unknown command "nosuch"`,
-	"pss":                            `unknown command "pss": did you mean "ps"?`,
-	"xx":                             `unknown command "xx"` + "\n",
-	"up --nosuch":                    "unknown flag --nosuch\n",
+	"nosuch":                      `unknown command "nosuch"`,
+	"pss":                         `unknown command "pss": did you mean "ps"?`,
+	"xx":                          `unknown command "xx"` + "\n",
+	"up --nosuch":                 "unknown flag --nosuch\n",
+	"export kubernetes":           "--image is required",
+	"export kubernetes --image a": "--out is required",
+	"export kubernetes --image a --out b --tun magic":         "--tun magic: expected runtime-class or device-plugin",
+	"export kubernetes --image a --out b --tun device-plugin": "--tun device-plugin and --plugin-image belong together",
+	"export kubernetes --image a --out b --plugin-image c":    "--tun device-plugin and --plugin-image belong together",
 	"up --conut 3":                   "unknown flag --conut: did you mean --count?",
 	"up -x":                          "unknown flag -x\n",
 	"--count 3 up":                   "unknown flag --count: flags come after the command",
