@@ -4,10 +4,10 @@ ARCH ?= $(shell go env GOARCH)
 WITH_DOCKER := scripts/host/with-docker.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup machine build image agent man demo picture test test-long test-hosts test-vm test-cache chaos jobs bench bench-quick vet lint golden
+.PHONY: help setup machine build image agent man demo picture test test-long test-hosts test-vm test-cache test-k8s kubernetes chaos jobs bench bench-quick vet lint golden
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
 
 setup: ## prepare this machine (asks unless YES=1 or CI=true)
 	scripts/host/setup.sh $(if $(YES),--yes) $(FOR)
@@ -34,11 +34,12 @@ picture: setup build image ## update the README's picture from a real run
 
 vet: ## go vet for every supported client system, shellcheck
 	go vet ./...
-	go vet -tags long,vm,cache ./...
+	go vet -tags long,vm,cache,k8s ./...
 	go -C testagent vet ./...
 	go -C tools/terminal vet ./...
 	go -C tools/wording vet ./...
 	go -C tools/manifests vet ./...
+	go -C deviceplugin vet ./...
 	GOOS=linux GOARCH=arm64 go vet ./...
 	GOOS=darwin go vet ./...
 	GOOS=windows go vet ./...
@@ -58,6 +59,7 @@ test test-long: setup build image
 	go -C tools/terminal test -count=1 ./...
 	go -C tools/wording test -count=1 ./...
 	go -C tools/manifests test -count=1 ./...
+	go -C deviceplugin test -count=1 ./...
 	$(GO_TEST) -p 2 $(LONGEST) ./...
 
 image: setup build
@@ -74,6 +76,18 @@ test-vm: setup build ## prepare a Debian 13 machine in qemu as a host, over ssh;
 test-cache: FOR := --tests
 test-cache: setup build image ## the cache with its real clients, its faults and figures; about 25 minutes
 	$(WITH_DOCKER) go test -count=1 -timeout 60m -tags 'long cache' -v ./internal/e2e/cache
+
+# Compiled once for each version: they take minutes.
+KUBERNETES := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/runnerctl/kubernetes-$(shell sha256sum tools/kubernetes/go.sum | cut -c 1-12)
+$(KUBERNETES)/kubelet:
+	CGO_ENABLED=0 go -C tools/kubernetes build -trimpath -ldflags '-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2' -o $(KUBERNETES)/ k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubelet
+
+kubernetes: $(KUBERNETES)/kubelet ## compile the programs of test-k8s
+
+test-k8s: FOR := --tests
+test-k8s: export KUBERNETES_PROGRAMS = $(KUBERNETES)
+test-k8s: setup build kubernetes ## the exported objects on a real node of Kubernetes; about 5 minutes, 20 the first time
+	$(WITH_DOCKER) go test -count=1 -timeout 30m -tags k8s -v ./internal/e2e/kubernetes
 
 chaos: FOR := --tests
 chaos: export CHAOS_FOR ?= 10m

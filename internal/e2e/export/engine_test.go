@@ -13,9 +13,12 @@ import (
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/client"
 
+	"github.com/runnerctl/runnerctl/internal/agenttest"
 	"github.com/runnerctl/runnerctl/internal/e2e"
+	domain "github.com/runnerctl/runnerctl/internal/fleet"
 	"github.com/runnerctl/runnerctl/internal/ghsim"
 )
 
@@ -84,6 +87,54 @@ func TestComposeReadsTheProject(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in compose's reading of the project:\n%s", want, got)
 		}
+	}
+}
+
+// compose runs docker compose on the exported project, with this machine's engine. The program is the
+// image's own.
+func compose(t *testing.T, api *client.Client, tag string, args ...string) {
+	t.Helper()
+	project, err := filepath.Abs("compose")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := e2e.StartAlone(t, api,
+		&container.Config{Image: tag, Entrypoint: append([]string{"docker", "compose", "--project-directory", project}, args...)},
+		&container.HostConfig{Binds: []string{"/var/run/docker.sock:/var/run/docker.sock", project + ":" + project + ":ro"}})
+	if code := e2e.AwaitEnd(t, api, id); code != 0 {
+		t.Errorf("compose %v: exit code %d\n%s", args, code, e2e.ContainerLog(t, api, id))
+	}
+}
+
+// A project that compose starts is a runner with the security model of runnerctl: it runs a job.
+func TestComposeRunsAJob(t *testing.T) {
+	api, github, fleet := e2e.WithGitHub(t, ghsim.Options{}, "acme/api")
+	e2e.WriteSettings(t, github, "acme/api", "name: "+fleet, "runners: {memory: 2g, count: 1}", fmt.Sprintf("image: {agent: {archive: %s}}", agenttest.Archive(t)))
+	tag := strings.TrimSpace(e2e.Must(t, "build", "--bootstrap-base", "--progress", "quiet"))
+	e2e.Must(t, "export", "compose", "--image", tag, "--out", "compose")
+	const tool = "runnerctl-test/compose:1"
+	if err := e2e.BuildImage(t, api, tool, "FROM "+tag+" AS runner\nFROM debian:trixie-slim\nCOPY --from=runner /rootfs/usr/bin/docker /usr/bin/\nCOPY --from=runner /rootfs/usr/libexec/docker/cli-plugins/docker-compose /usr/libexec/docker/cli-plugins/\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("compose/runner.env", []byte("ACTIONS_RUNNER_INPUT_JITCONFIG="+jit(t, fleet)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id := e2e.Queue(t, github, "docker version && sleep 5")
+	compose(t, api, tool, "up", "--detach")
+	made, err := api.ContainerList(t.Context(), container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", "com.docker.compose.project="+fleet))})
+	t.Cleanup(func() {
+		for _, one := range made {
+			_ = api.ContainerRemove(context.Background(), one.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}) // it is gone already, unless the test failed
+		}
+	})
+	if err != nil || len(made) != 1 {
+		t.Fatalf("%d containers, %v, want one", len(made), err)
+	}
+	e2e.InspectSecurity(t, api, domain.Runner{ContainerID: made[0].ID})
+	result := e2e.AwaitJob(t, github, id)
+	compose(t, api, tool, "down", "--volumes")
+	if result.Conclusion != "success" || result.Runner != fleet {
+		t.Errorf("the job: %s on %s, want success on %s\n%s", result.Conclusion, result.Runner, fleet, result.Log)
 	}
 }
 
