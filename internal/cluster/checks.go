@@ -1,5 +1,5 @@
-// Package cluster compares a cluster of Kubernetes with the needs of exported runners: what it must
-// have as checks of doctor (pure), and the calls that read it. It imports doctor.
+// Package cluster compares a cluster of Kubernetes with the needs of exported runners: the parts that
+// it must have, as checks of doctor (pure), and the calls that read it. It imports doctor and hint.
 package cluster
 
 import (
@@ -14,13 +14,13 @@ import (
 
 // Names of the export's objects.
 const (
-	class     = "runnerctl"          // the runtime class and its handler
-	device    = "dev.runnerctl/tun"  // of the device plugin
-	nodeLabel = "dev.runnerctl/node" // of prepared nodes
-	secret    = "runnerctl-github"   // of the scale set
-	group     = "actions.github.com" // of the controller's objects
-	enforce   = "pod-security.kubernetes.io/enforce"
-	enforceAs = "pod-security.kubernetes.io/enforce-version"
+	class      = "runnerctl"          // the runtime class and its handler
+	device     = "dev.runnerctl/tun"  // of the device plugin
+	nodeLabel  = "dev.runnerctl/node" // of prepared nodes
+	credential = "runnerctl-github"   // the secret of the scale set
+	group      = "actions.github.com" // of the controller's objects
+	enforce    = "pod-security.kubernetes.io/enforce"
+	enforceAs  = "pod-security.kubernetes.io/enforce-version"
 )
 
 // Wanted is an export.
@@ -103,9 +103,9 @@ func Checks(of State, wanted Wanted) []doctor.Check {
 	}
 	add("secret", "credential", "the scale set registers its runners with it", func() doctor.Outcome {
 		if !of.Secret {
-			return fail("no secret "+secret+" in "+wanted.Namespace, "kubectl -n "+wanted.Namespace+" create secret generic "+secret+" --from-file=github_token=FILE")
+			return fail("no secret "+credential+" in "+wanted.Namespace, "kubectl -n "+wanted.Namespace+" create secret generic "+credential+" --from-file=github_token=FILE")
 		}
-		return pass("secret %s", secret)
+		return pass("secret %s", credential)
 	})
 	add("controller", "Actions Runner Controller", "it starts a pod for each job", func() doctor.Outcome {
 		if !of.Controller {

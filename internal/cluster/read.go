@@ -121,7 +121,7 @@ func (s *Server) Read(ctx context.Context, wanted Wanted) (State, error) {
 			state.Nodes = append(state.Nodes, one.facts())
 		}
 	}
-	state.Secret = r.read(inNamespace+"/secrets/"+secret, metadata, &struct{}{}, "secret")
+	state.Secret = r.read(inNamespace+"/secrets/"+credential, metadata, &struct{}{}, "secret")
 	state.Controller = r.read("/apis/"+group, object, &struct{}{}, "controller")
 	var pods struct{ Items []pod }
 	if r.read(inNamespace+"/pods", object, &pods, "pods") {
