@@ -17,7 +17,7 @@ const (
 	class      = "runnerctl"          // the runtime class and its handler
 	device     = "dev.runnerctl/tun"  // of the device plugin
 	nodeLabel  = "dev.runnerctl/node" // of prepared nodes
-	credential = "runnerctl-github"   // the secret of the scale set
+	credential = "runnerctl-github"   //nolint:gosec // the name of the scale set's secret
 	group      = "actions.github.com" // of the controller's objects
 	enforce    = "pod-security.kubernetes.io/enforce"
 	enforceAs  = "pod-security.kubernetes.io/enforce-version"
