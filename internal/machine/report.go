@@ -1,6 +1,10 @@
 package machine
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Report is the state of a runner, as its runtime prints it. A job is root of the machine and can
 // forge every value.
@@ -33,6 +37,17 @@ type IDRange struct {
 	Inside  int64 `json:"inside"`
 	Outside int64 `json:"outside"`
 	Length  int64 `json:"length"`
+}
+
+// IDRanges reads /proc/PID/uid_map: lines of INSIDE OUTSIDE LENGTH.
+func IDRanges(text string) (ranges []IDRange) {
+	for line := range strings.Lines(text) {
+		var one IDRange
+		if _, err := fmt.Sscan(line, &one.Inside, &one.Outside, &one.Length); err == nil {
+			ranges = append(ranges, one)
+		}
+	}
+	return ranges
 }
 
 // Moment is a named point in time.

@@ -251,12 +251,12 @@ func (m *machineInit) assemble() error {
 	if whole.Containerd, whole.Dockerd, err = daemons.Services(); err != nil {
 		return err
 	}
-	// dockerd reads the choice when it starts, so the choice is made before it, while containerd
-	// starts.
 	if cache := m.boot.Settings.Cache; cache != nil && cache.Preload {
 		before(whole.Containerd, m.preloadContainerd)
 		before(whole.Dockerd, m.preload)
 	}
+	// dockerd reads the choice when it starts, so the choice is made before it, while containerd
+	// starts.
 	before(whole.Dockerd, daemons.ChooseIptables)
 	if m.boot.Settings.Agent != nil {
 		if whole.Agent, err = m.agentService(); err != nil {

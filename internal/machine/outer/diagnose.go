@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/runnerctl/runnerctl/internal/machine"
 	"github.com/runnerctl/runnerctl/internal/machine/process"
 )
 
@@ -131,24 +132,20 @@ func missing(status string, on knobs, try func(flags uintptr, step string) error
 	return nil
 }
 
-// missingIDs returns the subordinate ids that the container's own user namespace lacks. uidMap is its
-// map, lines of INSIDE OUTSIDE LENGTH.
+// missingIDs returns the subordinate ids that the container's own user namespace, with that map, lacks.
 func missingIDs(uidMap, subuid string, on knobs) (options []string) {
-	total := 0
-	var own [][2]int // first id and the one after the last
-	for line := range strings.Lines(uidMap) {
-		var inside, outside, length int
-		_, _ = fmt.Sscan(line, &inside, &outside, &length) // the kernel wrote it
-		own = append(own, [2]int{inside, inside + length})
-		total += length
+	blocks, err := subordinate(subuid)
+	if err != nil {
+		return nil // the start has reported it
 	}
-	for line := range strings.Lines(subuid) {
-		var first, length int
-		_, numbers, _ := strings.Cut(line, ":")
-		if n, _ := fmt.Sscanf(numbers, "%d:%d", &first, &length); n != 2 {
-			continue // subordinate reports it
-		}
-		has := func(block [2]int) bool { return block[0] <= first && first+length <= block[1] }
+	own, total := machine.IDRanges(uidMap), int64(0)
+	for _, one := range own {
+		total += one.Length
+	}
+	for block := range slices.Chunk(blocks, 3) { // as newuidmap takes them: inside, outside, length
+		first, _ := strconv.ParseInt(block[1], 10, 64)
+		length, _ := strconv.ParseInt(block[2], 10, 64)
+		has := func(one machine.IDRange) bool { return one.Inside <= first && first+length <= one.Inside+one.Length }
 		if !slices.ContainsFunc(own, has) {
 			options = append(options, fmt.Sprintf("ids %d to %d, of which this container has %d in total: %s", first, first+length-1, total, on.ids))
 		}

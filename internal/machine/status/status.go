@@ -7,7 +7,6 @@ package status
 
 import (
 	"cmp"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -56,7 +55,7 @@ func (m Machine) Report(services Services, details bool) machine.Report {
 	report.DiskFree = m.diskFree()
 	if details {
 		report.Details = &machine.Details{
-			UIDs: parseMap(m.slurp("self/uid_map")), MTUs: m.mtus(),
+			UIDs: machine.IDRanges(m.slurp("self/uid_map")), MTUs: m.mtus(),
 			Phases: services.Phases, Restarts: services.Restarts,
 		}
 	}
@@ -167,17 +166,6 @@ func explain(problem, dockerd string) string {
 		return "dockerd is stopped by a signal"
 	}
 	return problem
-}
-
-// parseMap reads /proc/PID/uid_map.
-func parseMap(text string) (ranges []machine.IDRange) {
-	for line := range strings.Lines(text) {
-		var one machine.IDRange
-		if _, err := fmt.Sscan(line, &one.Inside, &one.Outside, &one.Length); err == nil {
-			ranges = append(ranges, one)
-		}
-	}
-	return ranges
 }
 
 func (m Machine) diskFree() int64 {
