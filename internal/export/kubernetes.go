@@ -19,9 +19,11 @@ type Cluster struct {
 // kubeFleet is a fleet for the templates of Kubernetes.
 type kubeFleet struct {
 	engineFleet
-	AppArmor    bool
-	PluginImage string
+	Cluster
 }
+
+// AppArmor reports whether the nodes have a profile for runners.
+func (f kubeFleet) AppArmor() bool { return !f.NoAppArmor }
 
 // Kubernetes writes the objects and the files of nodes for runners in pods, which GitHub's Actions
 // Runner Controller starts.
@@ -29,7 +31,7 @@ func Kubernetes(of Fleet, on Cluster) (Files, error) {
 	if names := of.unfit(); names != "" {
 		return nil, fmt.Errorf("%s: a pod can't have this", names)
 	}
-	view := kubeFleet{engineFleet{of}, !on.NoAppArmor, on.PluginImage}
+	view := kubeFleet{engineFleet{of}, on}
 	names := []string{"README.md", "namespace.yaml", "namespace-before-1.35.yaml", "smoke-pod.yaml", "values.yaml", "node/install.sh"}
 	if on.PluginImage != "" {
 		names = append(names, "device-plugin.yaml")
@@ -44,7 +46,7 @@ func Kubernetes(of Fleet, on Cluster) (Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	if view.AppArmor {
+	if view.AppArmor() {
 		if made["node/apparmor"], err = templates.ReadFile("files/kubernetes/node/apparmor"); err != nil {
 			return nil, err
 		}
