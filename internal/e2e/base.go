@@ -3,39 +3,29 @@
 package e2e
 
 import (
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
-	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
+
+	"github.com/runnerctl/runnerctl/internal/enginetest"
 )
 
-// MakeNewestBase makes a base image with newer packages than the default one, Docker among them, and
-// returns its tag. It is made here: a mirror's copy of a distribution that changes daily may be older
-// than its lists are valid for, and apt would refuse it.
-func MakeNewestBase(t *testing.T, api *client.Client) (tag string) {
+// MakeBase makes a base image of a suite of Debian, removes it with the test, and returns its tag.
+// sid has newer packages than the default base, Docker among them. It is made here: apt in the
+// registry's image would refuse lists that are older than their validity.
+func MakeBase(t *testing.T, api *client.Client, suite string) (tag string) {
 	t.Helper()
-	tag = "runnerctl-test/debian:sid"
+	tag = "runnerctl-test/debian:" + suite
 	path := filepath.Join(t.TempDir(), "base.tar")
-	const old = `Acquire::Check-Valid-Until "false";`
-	made := exec.CommandContext(t.Context(), "mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", "--aptopt="+old, "sid", path)
-	if out, err := made.CombinedOutput(); err != nil {
-		t.Fatalf("mmdebstrap: %v\n%s", err, out)
-	}
+	enginetest.Debootstrap(t, suite, "ca-certificates", path)
 	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	stream, err := api.ImageImport(t.Context(), image.ImportSource{Source: file, SourceName: "-"}, tag, image.ImportOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stream.Close()
-	if _, err := io.Copy(io.Discard, stream); err != nil {
+	if err := enginetest.ImportImage(t.Context(), api, tag, file); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { RemoveImage(t, api, tag) })

@@ -32,6 +32,10 @@ func WithGitHub(t *testing.T, options ghsim.Options, target string, more ...stri
 	return api, github, name
 }
 
+// LookForJIT is a step that uses Docker, and prints "hidden" if no process of the machine has a JIT
+// configuration in its environment.
+const LookForJIT = "docker version && sudo sh -c 'cat /proc/*/environ' | tr '\\0' '\\n' | grep -c JITCONFIG || echo hidden"
+
 // Queue queues a job of one step and returns its ID.
 func Queue(t *testing.T, github *ghsim.Server, script string) int64 {
 	t.Helper()

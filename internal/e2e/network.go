@@ -3,13 +3,11 @@
 package e2e
 
 import (
-	"io"
 	"net"
 	"os"
 	"strings"
 	"testing"
 
-	"github.com/docker/docker/api/types/image"
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/runnerctl/runnerctl/internal/enginetest"
@@ -88,11 +86,7 @@ func PlainEngine(t *testing.T, options enginetest.Options) *enginetest.Engine {
 	t.Helper()
 	engine := enginetest.Start(t, options)
 	none := strings.NewReader(strings.Repeat("\x00", 1024)) // the end of an archive
-	answer, err := engine.API.ImageImport(t.Context(), image.ImportSource{Source: none, SourceName: "-"}, "empty", image.ImportOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(io.Discard, answer); err != nil {
+	if err := enginetest.ImportImage(t.Context(), engine.API, "empty", none); err != nil {
 		t.Fatal(err)
 	}
 	return engine

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // cable connects a network namespace to the machine's own; it disappears with that namespace.
@@ -27,16 +28,22 @@ func newCable() cable {
 	return cable{fmt.Sprintf("rctl%d-%d", os.Getpid(), n%8), address(1), address(2)}
 }
 
-// plug connects the network namespace of a process.
-func (c cable) plug(t *testing.T, process string) {
+// plug connects the network namespace of the process that unshare forks, as soon as there is one. log
+// returns the process's last words.
+func (c cable) plug(t *testing.T, unshare *exec.Cmd, log func() string) {
 	t.Helper()
+	for limit := time.Now().Add(10 * time.Second); childOf(unshare) == ""; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("cable: there is no process to connect:\n%s", log())
+		}
+	}
 	out, err := exec.Command("sh", "-euc", `
 		ip link delete "$1" 2>/dev/null || true
 		ip link add "$1" type veth peer name eth0 netns "$2"
 		ip address add "$3/30" dev "$1"
 		ip link set "$1" up
 		nsenter --target "$2" --net sh -euc 'ip address add "$1/30" dev eth0; ip link set eth0 up; ip route add default via "$2"' link "$4" "$3"`,
-		"link", c.name, process, c.here, c.address).CombinedOutput()
+		"link", c.name, childOf(unshare), c.here, c.address).CombinedOutput()
 	if err != nil {
 		t.Fatalf("cable: %v: %s", err, out)
 	}

@@ -161,7 +161,7 @@ func (e *Engine) Run(t *testing.T) {
 		t.Fatal(err)
 	}
 	if e.options.Linked {
-		e.link(t)
+		e.cable.plug(t, e.command, func() string { return e.Log(20) })
 	}
 	waitFor(t, e.API, func() string { return e.Log(20) })
 }
@@ -261,17 +261,6 @@ func (e *Engine) released(t *testing.T) {
 			t.Fatalf("the private engine's disk is held: %s", held)
 		}
 	}
-}
-
-// link plugs the cable in, as soon as there is a namespace to connect.
-func (e *Engine) link(t *testing.T) {
-	t.Helper()
-	for limit := time.Now().Add(10 * time.Second); childOf(e.command) == ""; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatalf("the private engine has no process:\n%s", e.Log(20))
-		}
-	}
-	e.cable.plug(t, e.first(t))
 }
 
 func (e *Engine) script(t *testing.T, command *exec.Cmd) string {

@@ -61,7 +61,7 @@ func StartMachine(t *testing.T) *Machine {
 	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if first := childOf(m.command); first != "" {
 			if _, err := os.Stat(filepath.Join("/proc", first, "root/run/machine-is-up")); err == nil {
-				cable.plug(t, first)
+				cable.plug(t, m.command, said.String)
 				return m
 			}
 		}

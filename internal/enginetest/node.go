@@ -23,8 +23,11 @@ import (
 	"github.com/docker/docker/client"
 )
 
-//go:embed node
-var nodeFiles embed.FS
+//go:embed node/start
+var nodeScript string
+
+//go:embed node/etc
+var nodeSettings embed.FS
 
 // nodePackages are Debian's for a node. The kubelet and the API server are not among them.
 const nodePackages = "apparmor,busybox-static,ca-certificates,containerd,containernetworking-plugins,etcd-server,iproute2,iptables,kmod,kubectl,openssl,procps,runc,systemd-standalone-sysusers,systemd-standalone-tmpfiles"
@@ -70,7 +73,7 @@ func StartNode(t *testing.T, options NodeOptions) *Node {
 		t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }()
-	n.command = exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount", "--net", "sh", filepath.Join(dir, "start"), dir, cable.address, n.group)
+	n.command = exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount", "--net", "sh", "-c", nodeScript, "start", dir, cable.address, n.group)
 	n.command.Stdout, n.command.Stderr = log, log
 	n.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := startFor(n.command); err != nil {
@@ -85,12 +88,7 @@ func StartNode(t *testing.T, options NodeOptions) *Node {
 		_ = n.command.Process.Kill()
 		_ = n.command.Wait()
 	})
-	for limit := time.Now().Add(10 * time.Second); childOf(n.command) == ""; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatalf("the node has no process: %s", n.log())
-		}
-	}
-	cable.plug(t, childOf(n.command))
+	cable.plug(t, n.command, n.log)
 	for limit := time.Now().Add(3 * time.Minute); !strings.HasSuffix(n.log(), "node: ready"); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(limit) || childOf(n.command) == "" {
 			t.Fatalf("the node does not become ready: %s", n.log())
@@ -105,14 +103,9 @@ func (n *Node) log() string { return lastOf(filepath.Join(n.dir, "log"), 20) }
 func (n *Node) makeRoot(t *testing.T, options NodeOptions) {
 	t.Helper()
 	root := filepath.Join(n.dir, "root")
-	// A mirror's copy of a distribution that changes daily may be older than its lists are valid for.
-	made := exec.CommandContext(t.Context(), "mmdebstrap", "--quiet", "--variant=minbase", "--mode=root", "--include="+nodePackages, `--aptopt=Acquire::Check-Valid-Until "false";`, "sid", root)
-	if out, err := made.CombinedOutput(); err != nil {
-		t.Fatalf("mmdebstrap: %v\n%s", err, out)
-	}
+	Debootstrap(t, "sid", nodePackages, root)
 	for _, err := range []error{
-		replaceFiles(filepath.Join(root, "etc"), nodeFiles, "node/etc"),
-		replaceFiles(n.dir, nodeFiles, "node/start"),
+		writeSettings(root),
 		os.CopyFS(filepath.Join(root, "usr/local/bin"), os.DirFS(options.Programs)),
 		os.CopyFS(filepath.Join(root, "root/prepare"), os.DirFS(options.Prepare)),
 		saveImages(t.Context(), options, root),
@@ -123,20 +116,17 @@ func (n *Node) makeRoot(t *testing.T, options NodeOptions) {
 	}
 }
 
-// replaceFiles copies a folder, or a file, of from into a folder.
-func replaceFiles(to string, from fs.FS, below string) error {
-	return fs.WalkDir(from, below, func(path string, entry fs.DirEntry, err error) error {
+// writeSettings writes the settings of node/etc, some of them in the place of Debian's.
+func writeSettings(root string) error {
+	return fs.WalkDir(nodeSettings, "node/etc", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		text, err := fs.ReadFile(from, path)
+		text, err := nodeSettings.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		target := filepath.Join(to, strings.TrimPrefix(path, below))
-		if path == below {
-			target = filepath.Join(to, filepath.Base(path))
-		}
+		target := filepath.Join(root, strings.TrimPrefix(path, "node"))
 		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 			return err
 		}
@@ -165,13 +155,7 @@ func saveImages(ctx context.Context, options NodeOptions, root string) error {
 	if err := out.Close(); err != nil {
 		return err
 	}
-	source := image.ImportSource{Source: &packed, SourceName: "-"}
-	answer, err := options.From.ImageImport(ctx, source, pause, image.ImportOptions{Changes: []string{`ENTRYPOINT ["/busybox", "sleep", "infinity"]`}})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = answer.Close() }()
-	if _, err := io.Copy(io.Discard, answer); err != nil {
+	if err := ImportImage(ctx, options.From, pause, &packed, `ENTRYPOINT ["/busybox", "sleep", "infinity"]`); err != nil {
 		return err
 	}
 	defer func() { _, _ = options.From.ImageRemove(ctx, pause, image.RemoveOptions{}) }()

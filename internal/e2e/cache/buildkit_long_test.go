@@ -86,7 +86,7 @@ func TestCacheOfTheDefaultBuilder(t *testing.T) {
 	api := e2e.Engine(t)
 	hub := newUpstream(t, e2e.ImageMirror(t, api))
 	program, _ := buildxtest.Program(t)
-	base := e2e.MakeNewestBase(t, api)
+	base := e2e.MakeBase(t, api, "sid")
 	f := start(t, fmt.Sprintf(", upstreams: {docker.io: %q}", hub.URL), fmt.Sprintf(", base: %s, buildx: {archive: %s}", base, program),
 		"runners: {dockerd: {features: {containerd-snapshotter: true}}}")
 	buildTwice(t, f, "")

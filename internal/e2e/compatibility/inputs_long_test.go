@@ -10,5 +10,5 @@ import (
 
 // The inputs also hold with the newest Debian.
 func TestInputsOnSid(t *testing.T) {
-	showInputs(t, e2e.MakeNewestBase(t, e2e.Engine(t)))
+	showInputs(t, e2e.MakeBase(t, e2e.Engine(t), "sid"))
 }

@@ -3,7 +3,6 @@
 package doctor
 
 import (
-	"archive/tar"
 	"bytes"
 	"cmp"
 	"context"
@@ -125,19 +124,6 @@ func attachAndRun(t *testing.T, api *client.Client, id, input string) (stdout, s
 	return out.String(), errs.String()
 }
 
-func escapeArchive(t *testing.T) io.Reader {
-	t.Helper()
-	var archived bytes.Buffer
-	out := tar.NewWriter(&archived)
-	if err := selftest.Pack(out, "escape"); err != nil {
-		t.Fatal(err)
-	}
-	if err := out.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return &archived
-}
-
 // hostCanary places the targets of the attempts in the private engine's own namespaces.
 func hostCanary(t *testing.T, engine *enginetest.Engine) map[string]string {
 	t.Helper()
@@ -223,7 +209,7 @@ func (w weakened) run(t *testing.T, api *client.Client, given map[string]string)
 	t.Cleanup(func() {
 		_ = api.ContainerRemove(context.Background(), weak.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	})
-	if err := api.CopyToContainer(t.Context(), weak.ID, "/", escapeArchive(t), container.CopyToContainerOptions{}); err != nil {
+	if err := api.CopyToContainer(t.Context(), weak.ID, "/", e2e.EscapeArchive(t), container.CopyToContainerOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	var input strings.Builder

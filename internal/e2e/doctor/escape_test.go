@@ -95,22 +95,7 @@ func TestDeep(t *testing.T) {
 	if got := strings.Join(steps, ", "); got != want {
 		t.Errorf("steps:\n%s\nwant:\n%s", got, want)
 	}
-	blocked := map[string]int{}
-	for _, attempt := range report.Deep.Attempts {
-		switch attempt.Verdict {
-		case doctor.Blocked:
-			blocked[attempt.As]++
-		case doctor.Escaped:
-			t.Errorf("as %s: %s: %s, want it blocked", attempt.As, attempt.ID, attempt.Reason)
-		default:
-			t.Logf("as %s: %s: %s", attempt.As, attempt.ID, attempt.Reason)
-		}
-	}
-	for _, as := range []string{"runner", "root", "container", "privileged"} {
-		if blocked[as] < 25 {
-			t.Errorf("as %s only %d attempts were made, want 25 at least", as, blocked[as])
-		}
-	}
+	e2e.AllBlocked(t, report.Deep.Attempts, "runner", "root", "container", "privileged")
 	if left := e2e.Leftovers(t, api, name); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}

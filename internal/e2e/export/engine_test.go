@@ -63,7 +63,7 @@ func runScript(t *testing.T, api *client.Client, name string) {
 func TestScriptRunsAJob(t *testing.T) {
 	api, github, _ := exported(t, "docker-run", "docker")
 	name := "export-" + fmt.Sprint(os.Getpid())
-	id := e2e.Queue(t, github, "docker version && sudo sh -c 'cat /proc/*/environ' | tr '\\0' '\\n' | grep -c JITCONFIG || echo hidden")
+	id := e2e.Queue(t, github, e2e.LookForJIT)
 	runScript(t, api, name)
 	result := e2e.AwaitJob(t, github, id)
 	if result.Conclusion != "success" || !strings.Contains(result.Log, "hidden") {

@@ -4,14 +4,12 @@ package hosts
 
 import (
 	"bytes"
-	"io"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 
 	"github.com/runnerctl/runnerctl/commands"
@@ -196,11 +194,7 @@ func withMetadata(t *testing.T) (*enginetest.Machine, *client.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := api.ImageImport(t.Context(), image.ImportSource{Source: bytes.NewReader(tree), SourceName: "-"}, "bash", image.ImportOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(io.Discard, stream); err != nil {
+	if err := enginetest.ImportImage(t.Context(), api, "bash", bytes.NewReader(tree)); err != nil {
 		t.Fatal(err)
 	}
 	m.Must(t, `

@@ -3,9 +3,7 @@
 package kubernetes
 
 import (
-	"archive/tar"
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -152,7 +150,7 @@ func (c cluster) testJob(t *testing.T) {
 	}
 	secret := object{"apiVersion": "v1", "kind": "Secret", "metadata": object{"name": name, "namespace": namespace}, "stringData": object{"jitToken": line.Reveal()}}
 	c.MustKubectl(t, text(t, secret), "apply", "-f", "-")
-	id := e2e.Queue(t, c.github, "docker version && sudo sh -c 'cat /proc/*/environ' | tr '\\0' '\\n' | grep -c JITCONFIG || echo hidden")
+	id := e2e.Queue(t, c.github, e2e.LookForJIT)
 	c.create(t, c.jobPod(t, name))
 	result := e2e.AwaitJob(t, c.github, id)
 	if result.Conclusion != "success" || result.Runner != name || !strings.Contains(result.Log, "hidden") {
@@ -235,7 +233,7 @@ func (c cluster) testEscape(t *testing.T) {
 	})
 	given["port"], given["otherloopback"], given["shm"] = inside.Port, inside.Loopback, inside.SHM
 	given["outerloopback"], given["loopback"] = around.Loopback, onNode.Loopback
-	c.must(t, tried, false, packed(t), "tar", "-x", "-C", "/home/runner")
+	c.must(t, tried, false, e2e.EscapeArchive(t), "tar", "-x", "-C", "/home/runner")
 	all, err := selftest.Attempts()
 	if err != nil {
 		t.Fatal(err)
@@ -253,33 +251,8 @@ func (c cluster) testEscape(t *testing.T) {
 		if battery.Err != nil {
 			t.Errorf("as %s: %v", attacker.As, battery.Err)
 		}
-		blocked := 0
-		for _, attempt := range battery.Attempts {
-			switch attempt.Verdict {
-			case doctor.Blocked:
-				blocked++
-			case doctor.Escaped:
-				t.Errorf("as %s: %s: %s, want it blocked", attempt.As, attempt.ID, attempt.Reason)
-			default:
-				t.Logf("as %s: %s: %s", attempt.As, attempt.ID, attempt.Reason)
-			}
-		}
-		t.Logf("as %s: %d attempts blocked", attacker.As, blocked)
-		if blocked < 25 {
-			t.Errorf("as %s only %d attempts were made, want 25 at least", attacker.As, blocked)
-		}
+		e2e.AllBlocked(t, battery.Attempts, attacker.As)
 	}
-}
-
-// packed is an archive of the attempts.
-func packed(t *testing.T) io.Reader {
-	t.Helper()
-	var archive bytes.Buffer
-	out := tar.NewWriter(&archive)
-	if err := cmp.Or(selftest.Pack(out, "escape"), out.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return &archive
 }
 
 // The inner daemon answers in a pod about as fast as in a container of Docker.
