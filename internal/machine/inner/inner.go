@@ -178,16 +178,54 @@ func (m *machineInit) prepare() error {
 			return err
 		}
 	}
+	if err := ownData(dockerData); err != nil {
+		return err
+	}
 	if err := layers("/var/lib/docker/runnerctl/containers", "/var/lib/containers"); err != nil {
 		m.log.Say("start", err.Error())
 	}
 	if err := m.tools(); err != nil {
 		m.log.Say("start", "the tools of the host's cache are missing: "+err.Error())
 	}
-	for file, text := range map[string]string{"ping_group_range": "0 65536\n", "ip_unprivileged_port_start": "0\n"} {
+	groups, err := os.ReadFile("/proc/self/gid_map")
+	if err != nil {
+		return err
+	}
+	for file, text := range map[string]string{"ping_group_range": pingGroups(string(groups)), "ip_unprivileged_port_start": "0"} {
 		if err := os.WriteFile("/proc/sys/net/ipv4/"+file, []byte(text), 0); err != nil {
 			m.log.Say("start", err.Error())
 		}
+	}
+	return nil
+}
+
+// pingGroups is the range of all groups of a gid_map. The kernel refuses a range that ends with a
+// group without a map.
+func pingGroups(gidMap string) string {
+	last := int64(0)
+	for _, one := range machine.IDRanges(gidMap) {
+		last = max(last, one.Inside+one.Length-1)
+	}
+	return fmt.Sprintf("0 %d", last)
+}
+
+// ownData makes the folder of the daemons' data one of the machine's root. The folder of a pod's
+// volume belongs to the pod's root, and dockerd fails because it can't set its mode.
+func ownData(place string) error {
+	var stat unix.Stat_t
+	if err := unix.Stat(place, &stat); err != nil || stat.Uid == 0 {
+		return os.NewSyscallError("stat "+place, err)
+	}
+	own := filepath.Join(place, "machine")
+	if err := errors.Join(os.MkdirAll(own, 0o710), os.Chmod(own, 0o710)); err != nil {
+		return fmt.Errorf("%w: the volume at %s must be open to uid 1001 or gid 1001 of the container", err, "/rootfs"+place)
+	}
+	return bind(own, place)
+}
+
+func bind(source, place string) error {
+	if err := unix.Mount(source, place, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount %s at %s: %w", source, place, err)
 	}
 	return nil
 }
@@ -199,10 +237,7 @@ func layers(source, place string) error {
 	if err := errors.Join(os.MkdirAll(own, 0o755), os.Lchown(own, user.Runner, user.Runner)); err != nil {
 		return err
 	}
-	if err := unix.Mount(source, place, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("mount %s at %s: %w", source, place, err)
-	}
-	return nil
+	return bind(source, place)
 }
 
 // tools adds the tools of the host's cache to those of the image. Jobs may change both: the volume has
@@ -378,7 +413,7 @@ func (m *machineInit) serve() error {
 	if inside.Proc, err = os.Open("/proc"); err != nil {
 		return err
 	}
-	if inside.Data, err = os.Open("/var/lib/docker"); err != nil {
+	if inside.Data, err = os.Open(dockerData); err != nil {
 		return err
 	}
 	server := &control.Server{
