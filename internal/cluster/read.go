@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -171,7 +172,7 @@ type node struct {
 	Metadata meta
 	Status   struct {
 		NodeInfo        struct{ KernelVersion, ContainerRuntimeVersion string }
-		Allocatable     map[string]string
+		Allocatable     map[string]resource.Quantity
 		RuntimeHandlers []struct {
 			Name     string
 			Features struct{ UserNamespaces bool }
@@ -184,7 +185,8 @@ func (n node) facts() Node {
 		Name: n.Metadata.Name, Kernel: n.Status.NodeInfo.KernelVersion, Runtime: n.Status.NodeInfo.ContainerRuntimeVersion,
 		Prepared: n.Metadata.Labels[nodeLabel] == "true", Handlers: map[string]bool{},
 	}
-	one.Devices, _ = strconv.ParseInt(n.Status.Allocatable[device], 10, 64) // "": none
+	devices := n.Status.Allocatable[device]
+	one.Devices = devices.Value()
 	for _, handler := range n.Status.RuntimeHandlers {
 		one.Handlers[handler.Name] = handler.Features.UserNamespaces
 	}

@@ -19,7 +19,7 @@ var answers = map[string]string{
 	"/version":                        `{"major":"1","minor":"37+"}`,
 	"/api/v1/namespaces/runnerctl-ci": `{"metadata":{"name":"runnerctl-ci"}}`,
 	"/apis/node.k8s.io/v1/runtimeclasses/runnerctl": `{"metadata":{"name":"runnerctl"},"handler":"runnerctl"}`,
-	"/api/v1/nodes": `{"items":[{"metadata":{"name":"a","labels":{"dev.runnerctl/node":"true"}},"status":{"allocatable":{"cpu":"4","dev.runnerctl/tun":"1000"},
+	"/api/v1/nodes": `{"items":[{"metadata":{"name":"a","labels":{"dev.runnerctl/node":"true"}},"status":{"allocatable":{"cpu":"4","dev.runnerctl/tun":"1k"},
 		"nodeInfo":{"kernelVersion":"6.12.1","containerRuntimeVersion":"containerd://2.1.9"},"runtimeHandlers":[{"name":"runnerctl","features":{"recursiveReadOnlyMounts":true,"userNamespaces":true}}]}}]}`,
 	"/api/v1/namespaces/runnerctl-ci/secrets/runnerctl-github": `{"kind":"PartialObjectMetadata"}`,
 	"/api/v1/namespaces/runnerctl-ci/pods": `{"items":[{"metadata":{"name":"good"},"status":{"phase":"Running","containerStatuses":[{"state":{"running":{}}}]}},

@@ -6,6 +6,10 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/runnerctl/runnerctl/internal/doctor"
@@ -45,4 +49,28 @@ func AllBlocked(t *testing.T, attempts []doctor.Attempt, attackers ...string) {
 			t.Errorf("as %s only %d attempts were made, want 25 at least", as, blocked[as])
 		}
 	}
+}
+
+// LoopDevice attaches an empty read-only disk and returns its device number.
+func LoopDevice(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("losetup", "--find", "--show", "--read-only", file).Output()
+	if err != nil {
+		t.Fatalf("losetup: %v", err)
+	}
+	device := strings.TrimSpace(string(out))
+	t.Cleanup(func() {
+		if err := exec.Command("losetup", "--detach", device).Run(); err != nil {
+			t.Errorf("losetup --detach %s: %v", device, err)
+		}
+	})
+	number, err := exec.Command("stat", "-c", "%Hr:%Lr", device).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(number))
 }

@@ -41,7 +41,7 @@ func TestEveryAttemptCanSucceed(t *testing.T) {
 	private := enginetest.Start(t, enginetest.Options{DiskMiB: 3000})
 	private.CopyImage(t, machine, tag, weakenedImage)
 	given := hostCanary(t, private)
-	given["disk"] = loopDevice(t)
+	given["disk"] = e2e.LoopDevice(t)
 	key, remove, err := selftest.PlaceKey(given["token"])
 	if err != nil {
 		t.Fatal(err)

@@ -6,8 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -42,30 +40,6 @@ var notOnEveryKernel = map[string]string{
 	"mount-pstore":     "the kernel has none",
 	"cgroup-devices":   "control groups v2 have no such file",
 	"cgroup-release":   "no root of a group is visible",
-}
-
-// loopDevice attaches an empty read-only disk and returns its device number.
-func loopDevice(t *testing.T) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "disk")
-	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("losetup", "--find", "--show", "--read-only", file).Output()
-	if err != nil {
-		t.Fatalf("losetup: %v", err)
-	}
-	device := strings.TrimSpace(string(out))
-	t.Cleanup(func() {
-		if err := exec.Command("losetup", "--detach", device).Run(); err != nil {
-			t.Errorf("losetup --detach %s: %v", device, err)
-		}
-	})
-	number, err := exec.Command("stat", "-c", "%Hr:%Lr", device).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(number))
 }
 
 // In a real runner, each step passes, no attempt gets out, and nothing is left.
@@ -125,7 +99,7 @@ func TestNobodyOpensADisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk := slices.DeleteFunc(all, func(one doctor.Attempt) bool { return one.ID != "host-disk" })
-	given := map[string]string{"disk": loopDevice(t)}
+	given := map[string]string{"disk": e2e.LoopDevice(t)}
 	run := func(ctx context.Context, command dockerx.Command) (int, error) {
 		return engine.Exec(ctx, runner, command)
 	}

@@ -43,10 +43,7 @@ func newCluster(t *testing.T) cluster {
 	t.Helper()
 	api := e2e.Engine(t)
 	t.Chdir(t.TempDir())
-	text := fmt.Sprintf("name: ci\ntarget: https://github.com/acme/api\n"+settings, agenttest.Archive(t))
-	if err := os.WriteFile("runnerctl.yaml", []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeSettings(t, "name: ci\ntarget: https://github.com/acme/api\n")
 	build := func(platform string) string {
 		return strings.TrimSpace(e2e.Must(t, "build", "--bootstrap-base", "--progress", "quiet", "--for", platform))
 	}
@@ -63,6 +60,15 @@ func newCluster(t *testing.T) cluster {
 	// A controller's work: there is none.
 	c.MustKubectl(t, "", "--namespace", namespace, "create", "serviceaccount", "default")
 	return c
+}
+
+// writeSettings writes a runnerctl.yaml into the current folder.
+func writeSettings(t *testing.T, first string) {
+	t.Helper()
+	text := first + fmt.Sprintf(settings, agenttest.Archive(t))
+	if err := os.WriteFile("runnerctl.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func exported(t *testing.T, name string) string {

@@ -233,6 +233,12 @@ func (c cluster) testEscape(t *testing.T) {
 	})
 	given["port"], given["otherloopback"], given["shm"] = inside.Port, inside.Loopback, inside.SHM
 	given["outerloopback"], given["loopback"] = around.Loopback, onNode.Loopback
+	key, removeKey, err := selftest.PlaceKey(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer removeKey()
+	given["key"], given["disk"] = key, e2e.LoopDevice(t)
 	c.must(t, tried, false, e2e.EscapeArchive(t), "tar", "-x", "-C", "/home/runner")
 	all, err := selftest.Attempts()
 	if err != nil {
@@ -255,10 +261,12 @@ func (c cluster) testEscape(t *testing.T) {
 	}
 }
 
-// The inner daemon answers in a pod about as fast as in a container of Docker.
+// The inner daemon answers in a pod about as fast as in a container of Docker with the same settings.
 func (c cluster) testStart(t *testing.T) {
+	made := pod(t, "start")
 	api := e2e.Engine(t)
 	name := e2e.NewFleet(t, api)
+	writeSettings(t, "")
 	engine, _, err := session.Session{Env: os.Getenv, GOOS: "linux"}.Connect()
 	if err != nil {
 		t.Fatal(err)
@@ -267,7 +275,8 @@ func (c cluster) testStart(t *testing.T) {
 	var inPods, inDocker []time.Duration
 	for n := range 5 {
 		one := fmt.Sprintf("start-%d", n)
-		inPods = append(inPods, untilDaemon(t, c.report(t, c.start(t, pod(t, one)))))
+		made["metadata"].(object)["name"] = one
+		inPods = append(inPods, untilDaemon(t, c.report(t, c.start(t, made))))
 		c.MustKubectl(t, "", "--namespace", namespace, "delete", "pod", one, "--now")
 
 		e2e.Must(t, e2e.Up(name, "--count", "1")...)
@@ -395,7 +404,7 @@ func (c cluster) testDevicePlugin(t *testing.T) {
 	spec(plugin)["nodeName"] = "node"
 	c.MustKubectl(t, text(t, plugin), "apply", "--validate=strict", "-f", "-")
 	e2e.Eventually(t, time.Minute, "the node has the device", func() bool {
-		return c.MustKubectl(t, "", "get", "node", "node", "--output", `jsonpath={.status.allocatable.dev\.runnerctl/tun}`) == "1000"
+		return c.MustKubectl(t, "", "get", "node", "node", "--output", `jsonpath={.status.allocatable.dev\.runnerctl/tun}`) == "1k"
 	})
 	made := pod(t, "by-plugin")
 	if spec(made)["runtimeClassName"] != nil {
