@@ -197,3 +197,12 @@ func (c cluster) onNode(t *testing.T, words ...string) {
 		t.Fatalf("%v: %v: %s", words, err, out)
 	}
 }
+
+// hideProfile hides the seccomp profile from the node's containers until the returned function is
+// called.
+func (c cluster) hideProfile(t *testing.T) (show func()) {
+	t.Helper()
+	const profile = "/var/lib/kubelet/seccomp/runnerctl.json"
+	c.onNode(t, "mv", profile, profile+".away")
+	return func() { c.onNode(t, "mv", profile+".away", profile) }
+}

@@ -176,9 +176,7 @@ func (c cluster) testFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "no-seccomp" {
-				const profile = "/var/lib/kubelet/seccomp/runnerctl.json"
-				c.onNode(t, "mv", profile, profile+".away")
-				defer c.onNode(t, "mv", profile+".away", profile)
+				defer c.hideProfile(t)()
 			}
 			made := pod(t, name)
 			one.change(made)
@@ -351,9 +349,7 @@ func (c cluster) testCheck(t *testing.T) {
 	c.MustKubectl(t, "", "--namespace", namespace, "create", "secret", "generic", "runnerctl-github", "--from-literal=github_token=x")
 	expect(map[string]string{"cluster.controller": "gha-runner-scale-set-controller", "cluster.device": "no dev.runnerctl/tun"}, "--tun", "device-plugin")
 
-	const profile = "/var/lib/kubelet/seccomp/runnerctl.json"
-	c.onNode(t, "mv", profile, profile+".away")
-	defer c.onNode(t, "mv", profile+".away", profile)
+	defer c.hideProfile(t)()
 	made := pod(t, "check")
 	spec(made)["runtimeClassName"] = "runnerctl"
 	c.create(t, made)

@@ -44,7 +44,7 @@ func (m *machineInit) agentService() (*services.Service, error) {
 		Register: func() (agent.Process, error) { return m.startRegistration(output.Write) },
 		Start:    func(command agent.Command) (agent.Process, error) { return m.runAsRunner(command, output.Write) },
 		Clean:    m.startCleaner,
-		Bind:     func(from, to string) error { return unix.Mount(from, to, "", unix.MS_BIND, "") },
+		Bind:     bind,
 	})
 	return &services.Service{Name: "agent", Flush: output.Flush, Start: func() (services.Process, error) {
 		running := &agentProcess{agent: m.agent, done: make(chan struct{})}

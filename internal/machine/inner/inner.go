@@ -38,6 +38,9 @@ import (
 // stateFolder is the machine's folder for runnerctl's own files.
 const stateFolder = "/run/runnerctl"
 
+// dockerData is the data of the machine's daemons.
+const dockerData = "/var/lib/docker"
+
 // path is the PATH of the machine's daemons.
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -181,7 +184,7 @@ func (m *machineInit) prepare() error {
 	if err := ownData(dockerData); err != nil {
 		return err
 	}
-	if err := layers("/var/lib/docker/runnerctl/containers", "/var/lib/containers"); err != nil {
+	if err := layers(dockerData+"/runnerctl/containers", "/var/lib/containers"); err != nil {
 		m.log.Say("start", err.Error())
 	}
 	if err := m.tools(); err != nil {
@@ -217,7 +220,7 @@ func ownData(place string) error {
 		return os.NewSyscallError("stat "+place, err)
 	}
 	own := filepath.Join(place, "machine")
-	if err := errors.Join(os.MkdirAll(own, 0o710), os.Chmod(own, 0o710)); err != nil {
+	if err := os.MkdirAll(own, 0o710); err != nil {
 		return fmt.Errorf("%w: the volume at %s must be open to uid 1001 or gid 1001 of the container", err, "/rootfs"+place)
 	}
 	return bind(own, place)
@@ -243,7 +246,7 @@ func layers(source, place string) error {
 // tools adds the tools of the host's cache to those of the image. Jobs may change both: the volume has
 // their changes.
 func (m *machineInit) tools() error {
-	const own = "/var/lib/docker/runnerctl/tools"
+	const own = dockerData + "/runnerctl/tools"
 	if found, err := os.ReadDir(machine.ToolsFolder); errors.Is(err, os.ErrNotExist) || err == nil && len(found) == 0 {
 		return nil
 	}
@@ -351,9 +354,6 @@ func (m *machineInit) preloadContainerd() {
 		m.log.Say("start", "the preloaded images are missing: "+err.Error())
 	}
 }
-
-// dockerData is the data of the machine's daemons.
-const dockerData = "/var/lib/docker"
 
 // preload gives a new daemon its first images. Without their links, dockerd loads them once it
 // answers.
