@@ -30,7 +30,7 @@ const (
 	cacheMemory = 512 << 20 // bytes, most of them for the files that it serves
 	cachePids   = 512
 
-	startAttempts = 10 // after a conflict with another fleet's
+	startAttempts = 10 // after a conflict with another fleet, or with prune
 	startPause    = 500 * time.Millisecond
 )
 
@@ -100,17 +100,15 @@ func (e *Engine) Cache(ctx context.Context) (CacheState, error) {
 // StartCache starts the cache. A cache that runs with the same program and command stays; any other
 // is replaced, and runners notice only a pause.
 func (e *Engine) StartCache(ctx context.Context, options CacheOptions) error {
-	reference, err := e.programImage(ctx, options.Program, options.Roots)
-	if err != nil {
-		return err
-	}
 	for _, name := range cacheVolumes {
 		if err := e.ensureVolume(ctx, "", name, roleCache); err != nil {
 			return err
 		}
 	}
 	for attempt := 0; ; attempt++ {
-		err := e.startCache(ctx, options, reference)
+		err := e.withProgramImage(ctx, options.Program, options.Roots, func(reference string) error {
+			return e.startCache(ctx, options, reference)
+		})
 		if !cerrdefs.IsConflict(err) || attempt == startAttempts {
 			return err
 		}

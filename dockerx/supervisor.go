@@ -113,6 +113,20 @@ func (e *Engine) programImage(ctx context.Context, program string, roots []byte)
 	return reference, nil
 }
 
+// withProgramImage calls use with the tag of that image. prune removes an image that no container
+// uses; if that happens before use has created its container, both are repeated.
+func (e *Engine) withProgramImage(ctx context.Context, program string, roots []byte, use func(reference string) error) error {
+	for attempt := 0; ; attempt++ {
+		reference, err := e.programImage(ctx, program, roots)
+		if err == nil {
+			err = use(reference)
+		}
+		if !cerrdefs.IsNotFound(err) || attempt == startAttempts {
+			return err
+		}
+	}
+}
+
 // packProgram writes the file tree of that image.
 func packProgram(to io.Writer, program string, roots []byte) error {
 	file, err := os.Open(program)
@@ -200,12 +214,14 @@ func (e *Engine) Supervisor(ctx context.Context, fleetName string) (SupervisorSt
 // supervisor alone. A supervisor that already runs with the same image and command is notified to
 // read its desired state and credential again; any other one is replaced, while the runners
 // go on. The desired state must be saved before. A supervisor in the foreground is refused.
-func (e *Engine) StartSupervisor(ctx context.Context, options SupervisorOptions, credential secret.Text) (err error) {
+func (e *Engine) StartSupervisor(ctx context.Context, options SupervisorOptions, credential secret.Text) error {
+	return e.withProgramImage(ctx, options.Program, options.Roots, func(reference string) error {
+		return e.startSupervisor(ctx, options, reference, credential)
+	})
+}
+
+func (e *Engine) startSupervisor(ctx context.Context, options SupervisorOptions, reference string, credential secret.Text) error {
 	name := supervisorName(options.Fleet)
-	reference, err := e.programImage(ctx, options.Program, options.Roots)
-	if err != nil {
-		return err
-	}
 	if err := e.ensureVolume(ctx, options.Fleet, stateVolume(options.Fleet), roleState); err != nil {
 		return err
 	}

@@ -5,12 +5,16 @@ package lifecycle
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
 
 	"github.com/runnerctl/runnerctl/commands"
 	"github.com/runnerctl/runnerctl/internal/e2e"
@@ -96,6 +100,46 @@ func TestUpLeavesASupervisor(t *testing.T) {
 			t.Errorf("left: %v, registered: %v, want nothing", left, e2e.Registered(github))
 		}
 	})
+}
+
+// prune may remove the supervisor's image in the moment before its container exists.
+func TestUpImportsARemovedImageAgain(t *testing.T) {
+	api, _, name := e2e.WithGitHub(t, ghsim.Options{}, "acme/api", "runners: {count: 1}")
+	e2e.Supervised(t)
+	// Other tests use the image of the program as it is, which is smaller.
+	const more = 1 << 20
+	program := e2e.ReadFile(e2e.Program(t)) + strings.Repeat(name, more/len(name))
+	e2e.WriteFile(t, "program", program)
+	if err := os.Chmod("program", 0o700); err != nil { //nolint:gosec // it is run
+		t.Fatal(err)
+	}
+	t.Setenv("RUNNERCTL_SUPERVISOR_BINARY", "program")
+	images, failed := api.Events(t.Context(), events.ListOptions{Filters: filters.NewArgs(filters.Arg("type", "image"), filters.Arg("event", "import"))})
+	removed := make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case err := <-failed:
+				removed <- err
+				return
+			case message := <-images:
+				made, err := api.ImageInspect(t.Context(), message.Actor.ID)
+				if err != nil || made.Size < int64(len(program)) || !strings.HasPrefix(strings.Join(made.RepoTags, " "), "runnerctl/supervisor:") {
+					continue
+				}
+				_, err = api.ImageRemove(t.Context(), made.ID, image.RemoveOptions{})
+				removed <- err
+				return
+			}
+		}
+	}()
+	e2e.Must(t, e2e.Up(name)...)
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+	if found := e2e.SupervisorOf(t, api, name); !found.Running {
+		t.Errorf("got %+v, want a supervisor that runs", found)
+	}
 }
 
 // runnerIsRemembered waits until a runner that had a job is gone, and checks that inspect and
