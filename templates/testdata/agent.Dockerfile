@@ -1,6 +1,12 @@
 # No syntax line: BuildKit builds this without a frontend image.
 # Two root filesystems (ARCHITECTURE.md): the one of jobs, and the small outer tree,
-# which creates the user namespace and never runs a job.
+# which creates the user namespace and never runs a job. The first stage makes a program
+# that dockerd starts often.
+
+FROM debian:trixie-slim AS iptables
+ENV DEBIAN_FRONTEND=noninteractive
+COPY image/static-iptables /usr/lib/runnerctl/
+RUN /usr/lib/runnerctl/static-iptables /iptables
 
 FROM debian:trixie-slim AS rootfs
 ENV DEBIAN_FRONTEND=noninteractive
@@ -36,8 +42,11 @@ USER root
 COPY image/containerd.toml /usr/lib/runnerctl/
 COPY image/hooks hooks /usr/lib/runnerctl/hooks/
 COPY image/runc /usr/lib/runnerctl/containerd/
-RUN chmod 0755 /usr/lib/runnerctl/* /usr/lib/runnerctl/containerd/* && mkdir -p /var/lib/docker /var/lib/containers /proc /sys /dev /run /usr/lib/runnerctl/dockerd \
- && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe
+COPY image/dockerd /usr/lib/runnerctl/dockerd/
+COPY --from=iptables /iptables /usr/lib/runnerctl/iptables/
+RUN chmod 0755 /usr/lib/runnerctl/* /usr/lib/runnerctl/containerd/* /usr/lib/runnerctl/dockerd/* && mkdir -p /var/lib/docker /var/lib/containers /proc /sys /dev /run \
+ && ln -s /usr/bin/true /usr/lib/runnerctl/dockerd/modprobe \
+ && /usr/lib/runnerctl/rootfs-check answers
 
 # The outer tree has no package manager and no interpreter but sh.
 FROM debian:trixie-slim AS outer

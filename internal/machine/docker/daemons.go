@@ -26,8 +26,11 @@ const (
 	programs = "/usr/lib/runnerctl"
 	// containerd finds a runc there that works without control groups, before the original.
 	containerdPath = programs + "/containerd"
-	// No module can be loaded from a runner, so dockerd finds a modprobe there that does nothing.
+	// No module can be loaded from a runner, so dockerd finds a modprobe there that does nothing,
+	// and a runc that answers questions about itself without being started.
 	dockerdPath = programs + "/dockerd"
+	// iptablesPath has a static iptables of the older variant, if the image's mirror had sources.
+	iptablesPath = programs + "/iptables"
 	// asksRootlesskit is there if dockerd is version 28 or newer.
 	asksRootlesskit = programs + "/asks-rootlesskit"
 )
@@ -45,7 +48,7 @@ type Daemons struct {
 
 // Services returns the two daemons.
 func (d *Daemons) Services() (containerd, dockerd *services.Service, err error) {
-	containerd, err = d.service("containerd", containerdPath, nil, func(output *os.File) process.Spec {
+	containerd, err = d.service("containerd", func() string { return containerdPath }, nil, func(output *os.File) process.Spec {
 		return process.Spec{Path: "containerd", Args: []string{"--config", programs + "/containerd.toml", "--log-level", "warn"}, Files: []*os.File{nil, output, output}}
 	})
 	if err != nil {
@@ -59,12 +62,26 @@ func (d *Daemons) Services() (containerd, dockerd *services.Service, err error) 
 		env = []string{"ROOTLESSKIT_STATE_DIR=" + d.State, "XDG_RUNTIME_DIR=/run"}
 	}
 	d.read()
-	dockerd, err = d.service("dockerd", dockerdPath, env, d.dockerdSpec)
+	dockerd, err = d.service("dockerd", func() string {
+		chosen, _ := os.Readlink(alternatives + "/iptables")
+		return dockerdFolders(chosen)
+	}, env, d.dockerdSpec)
 	return containerd, dockerd, err
 }
 
-// service returns a daemon that reports through systemd's NOTIFY_SOCKET when it is ready.
-func (d *Daemons) service(name, path string, env []string, spec func(output *os.File) process.Spec) (*services.Service, error) {
+// dockerdFolders returns the folders at the beginning of dockerd's PATH. dockerd and jobs must use
+// the same variant of iptables, so the static one is there only while Debian's alternatives, which
+// a job may change, name the older variant.
+func dockerdFolders(chosen string) string {
+	if chosen == iptablesLegacy {
+		return dockerdPath + ":" + iptablesPath
+	}
+	return dockerdPath
+}
+
+// service returns a daemon that reports through systemd's NOTIFY_SOCKET when it is ready. folders
+// returns the folders at the beginning of its PATH, for each start.
+func (d *Daemons) service(name string, folders func() string, env []string, spec func(output *os.File) process.Spec) (*services.Service, error) {
 	notify := filepath.Join(d.State, "notify-"+name)
 	ready, err := listenForReady(notify)
 	if err != nil {
@@ -76,20 +93,20 @@ func (d *Daemons) service(name, path string, env []string, spec func(output *os.
 	}
 	// Collecting garbage half as often saves a tenth of the start's processor time; a busy
 	// dockerd then uses about 15 MiB more.
-	all := append(slices.Concat(withPath(d.Env, path), env), "NOTIFY_SOCKET="+notify, "GOGC=200")
+	env = append(slices.Clone(env), "NOTIFY_SOCKET="+notify, "GOGC=200")
 	return &services.Service{Name: name, Ready: ready, Flush: output.Flush, LastWords: output.Last, Start: func() (services.Process, error) {
 		started := spec(output.Write)
-		started.Env, started.Sys = all, ownGroup
+		started.Env, started.Sys = append(withPath(d.Env, folders()), env...), ownGroup
 		return d.Reaper.Start(started)
 	}}, nil
 }
 
-// withPath puts a folder at the beginning of PATH.
-func withPath(env []string, folder string) []string {
+// withPath puts folders at the beginning of PATH.
+func withPath(env []string, folders string) []string {
 	changed := slices.Clone(env)
 	for i, pair := range changed {
 		if path, ok := strings.CutPrefix(pair, "PATH="); ok {
-			changed[i] = "PATH=" + folder + ":" + path
+			changed[i] = "PATH=" + folders + ":" + path
 		}
 	}
 	return changed
@@ -272,14 +289,19 @@ COMMIT
 COMMIT
 `
 
+// Debian's choice between the variants of iptables is a link in the folder of alternatives.
+const (
+	alternatives   = "/etc/alternatives"
+	iptablesLegacy = "/usr/sbin/iptables-legacy"
+)
+
 // ChooseIptables selects one of Debian's two variants. dockerd calls iptables about seventy
 // times at its start, and the older one, the image's default, is faster. It works if the
 // kernel has its tables, which can't be loaded from here; jobs get the same variant, because
 // otherwise they would not see dockerd's rules.
 func (d *Daemons) ChooseIptables() {
-	const alternatives = "/etc/alternatives"
 	now, err := os.Readlink(alternatives + "/iptables")
-	if err != nil || now != "/usr/sbin/iptables-nft" && now != "/usr/sbin/iptables-legacy" {
+	if err != nil || now != "/usr/sbin/iptables-nft" && now != iptablesLegacy {
 		return // not Debian's, or an operator's choice
 	}
 	kind := "nft"

@@ -155,6 +155,18 @@ func TestWithPath(t *testing.T) {
 	}
 }
 
+func TestFoldersOfDockerd(t *testing.T) {
+	for chosen, want := range map[string]string{
+		"/usr/sbin/iptables-legacy": "/usr/lib/runnerctl/dockerd:/usr/lib/runnerctl/iptables",
+		"/usr/sbin/iptables-nft":    "/usr/lib/runnerctl/dockerd",
+		"":                          "/usr/lib/runnerctl/dockerd", // no alternatives
+	} {
+		if got := dockerdFolders(chosen); got != want {
+			t.Errorf("%q: %s, want %s", chosen, got, want)
+		}
+	}
+}
+
 // reaper is the only one of the test program.
 var reaper = sync.OnceValue(func() *process.Reaper {
 	r, err := process.NewReaper()

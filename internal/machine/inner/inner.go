@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -40,6 +41,10 @@ const stateFolder = "/run/runnerctl"
 
 // dockerData is the data of the machine's daemons.
 const dockerData = "/var/lib/docker"
+
+// atRest is the time after a start when its memory is returned: not at once, because other
+// runners may start at the same moment.
+const atRest = 2 * time.Second
 
 // path is the PATH of the machine's daemons.
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -273,8 +278,7 @@ func (m *machineInit) assemble() error {
 	whole := services.Machine{
 		Settings: daemons, Socket: kept,
 		Say: func(text string) { m.log.Say("start", text) }, Routed: m.routed, Stops: m.stops, Spent: func() bool { return m.agent != nil && m.agent.Spent() },
-		Ping:     func() (string, bool) { return docker.Ping(docker.Socket) },
-		Announce: func(services.Snapshot) { close(m.ready) },
+		Ping: func() (string, bool) { return docker.Ping(docker.Socket) },
 	}
 	if settings := m.boot.Settings.Docker; settings.OnDemand {
 		if daemons.Listener, err = docker.Listen(kept, user.Group("/", "docker")); err != nil {
@@ -293,9 +297,17 @@ func (m *machineInit) assemble() error {
 		before(whole.Containerd, m.preloadContainerd)
 		before(whole.Dockerd, m.preload)
 	}
-	// dockerd reads the choice when it starts, so the choice is made before it, while containerd
-	// starts.
-	before(whole.Dockerd, daemons.ChooseIptables)
+	// dockerd reads the choice when it starts, so the choice is made before it: while containerd
+	// starts, or before its first use if it starts on demand.
+	choose := sync.OnceFunc(daemons.ChooseIptables)
+	before(whole.Dockerd, choose)
+	whole.Announce = func(services.Snapshot) {
+		close(m.ready)
+		if whole.Demand != nil {
+			go choose()
+		}
+		time.AfterFunc(atRest, debug.FreeOSMemory)
+	}
 	if m.boot.Settings.Agent != nil {
 		if whole.Agent, err = m.agentService(); err != nil {
 			return err
