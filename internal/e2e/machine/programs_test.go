@@ -27,7 +27,7 @@ func TestProgramsOfDockerd(t *testing.T) {
 			printf '#!/bin/sh\necho another\n' | sudo tee /usr/local/sbin/runc >/dev/null; sudo chmod 755 /usr/local/sbin/runc
 			PATH=$path runc --version; sudo rm /usr/local/sbin/runc
 			sudo cp -p /usr/sbin/runc /usr/sbin/runc.new; sudo mv /usr/sbin/runc.new /usr/sbin/runc
-			printf changed | sudo tee /usr/lib/runnerctl/answers/--version >/dev/null; PATH=$path runc --version | grep -c changed`, "another\n0\n"},
+			echo echo changed | sudo tee /usr/lib/runnerctl/answers/--version >/dev/null; PATH=$path runc --version | grep -c changed`, "another\n0\n"},
 		{"iptables is a static one of the same variant", `
 			[ $variant = iptables-legacy ] || { echo "same rules"; exit; }
 			for program in iptables ip6tables; do
