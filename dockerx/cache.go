@@ -105,19 +105,19 @@ func (e *Engine) StartCache(ctx context.Context, options CacheOptions) error {
 			return err
 		}
 	}
-	for attempt := 0; ; attempt++ {
-		err := e.withProgramImage(ctx, options.Program, options.Roots, func(reference string) error {
-			return e.startCache(ctx, options, reference)
-		})
-		if !cerrdefs.IsConflict(err) || attempt == startAttempts {
-			return err
+	return e.withProgramImage(ctx, options.Program, options.Roots, func(reference string) error {
+		for attempt := 0; ; attempt++ {
+			err := e.startCache(ctx, options, reference)
+			if !cerrdefs.IsConflict(err) || attempt == startAttempts {
+				return err
+			}
+			select { // another fleet starts it at this moment
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(startPause):
+			}
 		}
-		select { // another fleet starts it at this moment
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(startPause):
-		}
-	}
+	})
 }
 
 func (e *Engine) startCache(ctx context.Context, options CacheOptions, reference string) error {

@@ -114,7 +114,9 @@ func TestUpImportsARemovedImageAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("RUNNERCTL_SUPERVISOR_BINARY", "program")
-	images, failed := api.Events(t.Context(), events.ListOptions{Filters: filters.NewArgs(filters.Arg("type", "image"), filters.Arg("event", "import"))})
+	watching, stop := context.WithCancel(t.Context())
+	defer stop()
+	images, failed := api.Events(watching, events.ListOptions{Filters: filters.NewArgs(filters.Arg("type", "image"), filters.Arg("event", "import"))})
 	removed := make(chan error, 1)
 	go func() {
 		for {
@@ -134,6 +136,7 @@ func TestUpImportsARemovedImageAgain(t *testing.T) {
 		}
 	}()
 	e2e.Must(t, e2e.Up(name)...)
+	stop()
 	if err := <-removed; err != nil {
 		t.Error(err)
 	}

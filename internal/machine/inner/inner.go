@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -41,10 +40,6 @@ const stateFolder = "/run/runnerctl"
 
 // dockerData is the data of the machine's daemons.
 const dockerData = "/var/lib/docker"
-
-// atRest is the time after a start when its memory is returned: not at once, because other
-// runners may start at the same moment.
-const atRest = 2 * time.Second
 
 // path is the PATH of the machine's daemons.
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -306,7 +301,7 @@ func (m *machineInit) assemble() error {
 		if whole.Demand != nil {
 			go choose()
 		}
-		time.AfterFunc(atRest, debug.FreeOSMemory)
+		process.FreeMemory()
 	}
 	if m.boot.Settings.Agent != nil {
 		if whole.Agent, err = m.agentService(); err != nil {

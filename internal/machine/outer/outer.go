@@ -13,7 +13,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,10 +65,6 @@ func (c *container) say(format string, values ...any) {
 	_, _ = fmt.Fprintln(c.out, "start: "+strings.ReplaceAll(fmt.Sprintf(format, values...), "\n", "; "))
 }
 
-// atRest is the time after a start when its memory is returned: not at once, because other
-// runners may start at the same moment.
-const atRest = 2 * time.Second
-
 const (
 	codeFailed = 1
 	codeUsage  = 2 // the environment is wrong
@@ -104,7 +99,7 @@ func (c *container) run() (code int, err error) {
 		return codeFailed, err
 	}
 	go c.listen(own)
-	time.AfterFunc(atRest, debug.FreeOSMemory)
+	process.FreeMemory()
 	network, err := c.startNetwork(driver, running.PID)
 	if err != nil {
 		_ = running.Signal(unix.SIGKILL)
