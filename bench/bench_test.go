@@ -287,6 +287,37 @@ func TestBusyShare(t *testing.T) {
 	}
 }
 
+func TestAvailableMemory(t *testing.T) {
+	const meminfo = "MemTotal: 4096 kB\nMemAvailable:   2048 kB\n"
+	const zoneinfo = `Node 0, zone    DMA32
+  pages free     100
+        protection: (0, 0)
+  pagesets
+    cpu: 0
+              count:    128
+              high:     1595
+  vm stats threshold: 24
+    cpu: 1
+              count:    64
+  vm stats threshold: 24
+  node_unreclaimable:  0
+Node 0, zone   Normal
+  pagesets
+    cpu: 0
+              count:    64
+`
+	for text, want := range map[string]float64{meminfo + zoneinfo: 3, meminfo: 2} {
+		if got, err := availableMiB(text, 4096); err != nil || got != want {
+			t.Errorf("%g MiB, %v, want %g", got, err, want)
+		}
+	}
+	for _, text := range []string{"", zoneinfo, "MemAvailable: much kB\n", meminfo + "pagesets\n count: x\n"} {
+		if _, err := availableMiB(text, 4096); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+}
+
 func TestNumber(t *testing.T) {
 	for value, want := range map[float64]string{0.6: "0.60", 9.999: "10.00", 51.75: "51.8", 1234.5: "1234", 0: "0.00"} {
 		if got := number(value); got != want {

@@ -74,7 +74,7 @@ func (r *Results) charts() []chart {
 			{"down", "Gbit/s", longer, bars(netDown)},
 		}},
 		{"memory.svg", "Memory used by an idle runner or container", []group{
-			{"difference of MemAvailable", "MiB", shorter, bars(idle)},
+			{"difference of the available memory", "MiB", shorter, bars(idle)},
 			{"docker stats", "MiB", shorter, bars(idleStats)},
 		}},
 		{"docker.svg", "Docker inside and on the host", []group{

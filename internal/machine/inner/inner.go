@@ -301,7 +301,6 @@ func (m *machineInit) assemble() error {
 		if whole.Demand != nil {
 			go choose()
 		}
-		process.FreeMemory()
 	}
 	if m.boot.Settings.Agent != nil {
 		if whole.Agent, err = m.agentService(); err != nil {

@@ -99,7 +99,6 @@ func (c *container) run() (code int, err error) {
 		return codeFailed, err
 	}
 	go c.listen(own)
-	process.FreeMemory()
 	network, err := c.startNetwork(driver, running.PID)
 	if err != nil {
 		_ = running.Signal(unix.SIGKILL)

@@ -65,6 +65,22 @@ func TestDaemonsStartAtTheFirstUse(t *testing.T) {
 	})
 }
 
+func TestSocketOfSleepingDaemonsIsRestored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(false)
+		onDemand(t, s)
+		s.run(func(*Machine) {
+			pause(time.Minute)
+			s.lost = true
+			pause(sleepPause)
+			if !s.has("the place was removed and is restored") || s.lost {
+				t.Errorf("not restored\n%s", s)
+			}
+			s.stops <- Stop{}
+		})
+	})
+}
+
 func TestMachineIsReadyWithItsNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(false)

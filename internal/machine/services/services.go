@@ -25,6 +25,9 @@ const (
 	pingPause = 20 * time.Millisecond
 	// watchPause is the wait between two looks at dockerd's socket.
 	watchPause = 500 * time.Millisecond
+	// sleepPause is watchPause while the daemons are asleep and there is no agent: an idle runner
+	// then uses hardly any processor time.
+	sleepPause = 5 * time.Second
 )
 
 // GaveUp is the machine's exit code after it gave up: EX_SOFTWARE, which fleet.Verdict knows.
@@ -201,7 +204,7 @@ func (m *Machine) Run() (code int) {
 			go m.forward(service)
 		}
 	}
-	watch := time.NewTicker(watchPause)
+	watch := time.NewTimer(m.untilWatch())
 	defer watch.Stop()
 	wake := time.NewTimer(0)
 	defer wake.Stop()
@@ -226,6 +229,7 @@ func (m *Machine) Run() (code int) {
 		case <-watch.C:
 			m.watch()
 			m.watchUse()
+			watch.Reset(m.untilWatch())
 		case <-wake.C:
 		}
 		if m.stopping && m.stopNext() {
@@ -318,6 +322,14 @@ func (failed) Done() <-chan struct{} {
 }
 func (failed) Code() int                   { return 127 }
 func (failed) Signal(syscall.Signal) error { return nil }
+
+// untilWatch is the wait until the next look at dockerd's socket.
+func (m *Machine) untilWatch() time.Duration {
+	if m.phase == asleep && m.Agent == nil {
+		return sleepPause
+	}
+	return watchPause
+}
 
 // untilDue is the time until something has to be done without an event.
 func (m *Machine) untilDue() time.Duration {
@@ -457,9 +469,9 @@ func (m *Machine) snapshot() Snapshot {
 	}
 }
 
-// watch restores a socket that a job removed or that a second dockerd replaced: the daemon
-// still listens on it. It waits for a second look, because dockerd creates a new socket at its
-// start. It also remembers settings that proved good.
+// watch restores a socket that a job removed or that a second dockerd replaced: the daemon, or the
+// machine itself, still listens on it. It waits for a second look while there is a dockerd, which
+// creates a new socket at its start. It also remembers settings that proved good.
 func (m *Machine) watch() {
 	listens := m.Dockerd.process != nil && !m.Dockerd.readyAt.IsZero()
 	if listens && time.Since(m.Dockerd.readyAt) >= soon {
@@ -470,7 +482,7 @@ func (m *Machine) watch() {
 		m.lost = false
 		return
 	}
-	if !m.lost {
+	if m.phase != asleep && !m.lost {
 		m.lost = true
 		return
 	}
