@@ -164,8 +164,8 @@ func (d *Daemons) dockerdSpec(output *os.File) process.Spec {
 		}
 		if file := d.Listener.opened(); file != nil {
 			options.Listens = true
-			spec.Path, spec.Files = "/proc/self/exe", append(spec.Files, file)
-			spec.Args = []string{Activate, "dockerd"}
+			spec.Path, spec.Files = "/bin/sh", append(spec.Files, file)
+			spec.Args = []string{"-c", activate, "dockerd"}
 		}
 	}
 	spec.Args = append(spec.Args, options.Arguments(d.settings, exists)...)

@@ -18,6 +18,7 @@ import (
 // Places in the machine.
 const (
 	Socket       = "/run/docker.sock"
+	Client       = "/usr/bin/docker"
 	SettingsFile = "/etc/docker/daemon.json"
 	dataRoot     = "/var/lib/docker"
 	containerd   = "/run/containerd/containerd.sock"

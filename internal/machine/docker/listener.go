@@ -12,15 +12,11 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/runnerctl/runnerctl/internal/machine/process"
 )
 
 // backlog is the number of clients that may wait; the kernel's limit is lower or the same.
@@ -33,6 +29,7 @@ const refusalLimit = time.Second
 // services.Demand and services.Socket.
 type Listener struct {
 	Kept
+	client   string // Docker's command line, whose start also wakes the daemons
 	mutex    sync.Mutex
 	file     *os.File // nil: dockerd listens on its own
 	refusals *http.Server
@@ -44,8 +41,8 @@ func (l *Listener) opened() *os.File {
 	return l.file
 }
 
-// Listen opens the socket for a group's members.
-func Listen(kept Kept, gid int) (*Listener, error) {
+// Listen opens the socket for a group's members. Client is the path of Docker's command line.
+func Listen(kept Kept, client string, gid int) (*Listener, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
@@ -60,17 +57,35 @@ func Listen(kept Kept, gid int) (*Listener, error) {
 		file.Close()
 		return nil, fmt.Errorf("listen on %s: %w", kept.Socket, err)
 	}
-	return &Listener{Kept: kept, file: file}, nil
+	return &Listener{Kept: kept, client: client, file: file}, nil
 }
 
-// Await implements services.Demand. A connection stays in the backlog for dockerd.
+// Await implements services.Demand. A connection stays in the backlog for dockerd. It also returns
+// when Docker's command line starts: until that connects, a tenth of the daemon's start is over.
 func (l *Listener) Await() {
 	waiting := []unix.PollFd{{Fd: int32(l.opened().Fd()), Events: unix.POLLIN}}
+	if opens, err := watchOpens(l.client); err == nil {
+		defer unix.Close(opens)
+		waiting = append(waiting, unix.PollFd{Fd: int32(opens), Events: unix.POLLIN})
+	}
 	for {
 		if n, err := unix.Poll(waiting, -1); n > 0 || err != nil && err != unix.EINTR {
 			return
 		}
 	}
+}
+
+// watchOpens returns a descriptor that is readable once a file was opened.
+func watchOpens(path string) (fd int, err error) {
+	fd, err = unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		return -1, os.NewSyscallError("inotify_init1", err)
+	}
+	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_OPEN); err != nil {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("inotify_add_watch", err)
+	}
+	return fd, nil
 }
 
 // Refuse implements services.Demand.
@@ -213,17 +228,6 @@ type answerBody struct {
 
 func (b answerBody) Close() error { return errors.Join(b.ReadCloser.Close(), b.connection.Close()) }
 
-// Activate is the argument with which the program hands its descriptor 3 over to a daemon: as
-// sd_listen_fds(3) says, the daemon's own PID is in its environment.
-const Activate = "activate"
-
-// RunActivate becomes the daemon. It returns only if that fails.
-func RunActivate(arguments []string, out io.Writer) (code int) {
-	env := append(os.Environ(), "LISTEN_FDS=1", "LISTEN_PID="+strconv.Itoa(os.Getpid()))
-	path, err := process.LookPath(arguments[0], env)
-	if err == nil {
-		err = syscall.Exec(path, arguments, env)
-	}
-	fmt.Fprintln(out, err)
-	return 127
-}
+// activate hands descriptor 3 over to a daemon: as sd_listen_fds(3) says, the daemon's own PID is in
+// its environment. A shell starts faster than this program.
+const activate = `export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@"`

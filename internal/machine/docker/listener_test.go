@@ -7,9 +7,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -17,7 +17,11 @@ import (
 func newListener(t *testing.T) *Listener {
 	t.Helper()
 	folder := t.TempDir()
-	listener, err := Listen(Kept{Socket: filepath.Join(folder, "docker.sock"), Second: filepath.Join(folder, "second.sock")}, os.Getgid())
+	client := filepath.Join(folder, "docker")
+	if err := os.WriteFile(client, []byte("#!/bin/sh\n"), 0o755); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	listener, err := Listen(Kept{Socket: filepath.Join(folder, "docker.sock"), Second: filepath.Join(folder, "second.sock")}, client, os.Getgid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +91,37 @@ func TestListenerKeepsClientsWaiting(t *testing.T) {
 	if _, err := io.ReadFull(second, text); err != nil || string(text) != "hello" {
 		t.Errorf("read %q, %v, want hello", text, err)
 	}
+}
+
+func TestListenerWakesWhenTheClientStarts(t *testing.T) {
+	l := newListener(t)
+	awake := make(chan struct{})
+	go func() {
+		l.Await()
+		close(awake)
+	}()
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		if err := exec.Command(l.client).Run(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-awake:
+			return
+		case <-time.After(10 * time.Millisecond): // Await has not begun
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("not awake after the start of the client")
+		}
+	}
+}
+
+func TestListenerWithoutAClient(t *testing.T) {
+	l := newListener(t)
+	if err := os.Remove(l.client); err != nil {
+		t.Fatal(err)
+	}
+	dial(t, l.Socket)
+	l.Await()
 }
 
 func TestListenerRefuses(t *testing.T) {
@@ -177,25 +212,8 @@ func TestConnections(t *testing.T) {
 }
 
 func TestActivatedDaemon(t *testing.T) {
-	if os.Getenv("TEST_ACTIVATE") != "" {
-		os.Exit(RunActivate([]string{"sh", "-c", `[ "$LISTEN_PID" = $$ ] && [ "$LISTEN_FDS" = 1 ] && echo activated`}, os.Stderr))
-	}
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	read, write, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = syscall.ForkExec(program, []string{program, "-test.run=TestActivatedDaemon$"}, &syscall.ProcAttr{
-		Env: append(os.Environ(), "TEST_ACTIVATE=1"), Files: []uintptr{0, write.Fd(), write.Fd()},
-	})
-	write.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text, err := io.ReadAll(read); err != nil || string(text) != "activated\n" {
-		t.Errorf("got %q, %v, want activated", text, err)
+	daemon := exec.Command("/bin/sh", "-c", activate, "sh", "-c", `[ "$LISTEN_PID" = $$ ] && [ "$LISTEN_FDS" = 1 ] && echo "activated with $1"`, "sh", "two words")
+	if text, err := daemon.CombinedOutput(); err != nil || string(text) != "activated with two words\n" {
+		t.Errorf("got %q, %v, want an activated daemon", text, err)
 	}
 }

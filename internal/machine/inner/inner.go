@@ -276,7 +276,7 @@ func (m *machineInit) assemble() error {
 		Ping: func() (string, bool) { return docker.Ping(docker.Socket) },
 	}
 	if settings := m.boot.Settings.Docker; settings.OnDemand {
-		if daemons.Listener, err = docker.Listen(kept, user.Group("/", "docker")); err != nil {
+		if daemons.Listener, err = docker.Listen(kept, docker.Client, user.Group("/", "docker")); err != nil {
 			return err
 		}
 		// Hooks read it.

@@ -19,7 +19,6 @@ import (
 	"github.com/runnerctl/runnerctl/internal/machine/cleaner"
 	"github.com/runnerctl/runnerctl/internal/machine/control"
 	"github.com/runnerctl/runnerctl/internal/machine/dial"
-	"github.com/runnerctl/runnerctl/internal/machine/docker"
 	"github.com/runnerctl/runnerctl/internal/machine/inner"
 	"github.com/runnerctl/runnerctl/internal/machine/outer"
 )
@@ -68,8 +67,6 @@ func runPart(arguments []string) (code int) {
 		return inner.Run(os.Stdout)
 	case inner.Configure:
 		return inner.RunConfigure(os.Stdout)
-	case docker.Activate:
-		return docker.RunActivate(arguments[1:], os.Stderr)
 	case cleaner.Argument:
 		if len(arguments) == 2 {
 			return cleaner.Run(arguments[1], os.Stderr)
