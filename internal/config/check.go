@@ -127,14 +127,17 @@ func unknown(key *yaml.Node, known []string, path string) error {
 	return problem
 }
 
-// places returns the paths that end with a key.
+// places returns the paths that end with a key, for a message.
 func places(key string, in reflect.Type, path string) (found []string) {
 	for i := range in.NumField() {
 		name := in.Field(i).Tag.Get("yaml")
 		if name == "-" {
 			continue
 		}
-		if name == key {
+		switch {
+		case name == key && path == "":
+			found = append(found, name+" at the top level")
+		case name == key:
 			found = append(found, join(path, name))
 		}
 		inner := in.Field(i).Type

@@ -113,6 +113,7 @@ var loadErrors = []struct{ text, want string }{
 	{"hosts: x\n", ":1: hosts: x: expected a list of elements, each a section of keys"},
 	{"hosts: [{name: a, address: x, count: many}]\n", ":1: hosts.count: many: expected a whole number"},
 	{"count: 3\n", `:1: unknown key "count": did you mean runners.count or hosts.count?`},
+	{"github: {target: x}\n", `:1: unknown key "target" in github: did you mean target at the top level?`},
 	{"runners:\n  base: x\n", `:2: unknown key "base" in runners: did you mean image.base?`},
 	{"a: &a {cout: 3}\nrunners: {<<: *a}\n", `:1: unknown key "a"`},
 	{"runners: {<<: {cout: 3}}\n", `:1: unknown key "cout" in runners: did you mean "count"?`},

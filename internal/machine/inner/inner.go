@@ -346,10 +346,9 @@ func (m *machineInit) connectCache(options *docker.Options) error {
 
 // before does something before the first start of a service.
 func before(service *services.Service, do func()) {
-	begin := service.Start
-	var once sync.Once
+	begin, once := service.Start, sync.OnceFunc(do)
 	service.Start = func() (services.Process, error) {
-		once.Do(do)
+		once()
 		return begin()
 	}
 }
