@@ -15,7 +15,7 @@ setup: ## prepare this machine (asks unless YES=1 or CI=true)
 build: machine ## bin/runnerctl, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/runnerctl .
 
-# disablethp: where the kernel uses huge pages unasked, each of its processes would take 3 MiB more.
+# disablethp: where the kernel uses huge pages unasked, each process of the runtime would take 3 MiB more.
 machine: ## the runtime of runners, which runnerctl embeds, for each architecture
 	for arch in amd64 arm64; do \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X runtime.godebugDefault=disablethp=1' -o internal/machine/embedded/programs/machine-$$arch ./internal/machine/program || exit 1; \

@@ -103,24 +103,6 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// On a slow machine, a duration above its limit is reported and is no failure.
-func TestSlowMachine(t *testing.T) {
-	r := sample()
-	replace(r, firstDocker, onDemand, 500, 600, 900)
-	replace(r, dockerRun, host, 800)
-	if err := r.Judge(); err != nil {
-		t.Fatal(err)
-	}
-	var said strings.Builder
-	code := tell(r, func(format string, args ...any) { fmt.Fprintf(&said, format+"\n", args...) })
-	if code != 0 || len(r.Missed) > 0 || !strings.Contains(said.String(), "slow   first_docker_ms 600 (≤ 400, for a fast machine)\nslow   first_docker_p95_ms 900 (≤ 800, for a fast machine)\n") {
-		t.Errorf("code %d, missed %v: %s", code, r.Missed, &said)
-	}
-	if verdict := r.Limits[slices.IndexFunc(r.Limits, func(v Verdict) bool { return v.Key == "first_docker_ms" })]; verdict.Pass || !verdict.Slow {
-		t.Errorf("%+v, want a missed limit", verdict)
-	}
-}
-
 // Each limit is missed when just its own figure gets worse.
 func TestEachLimitCanBeMissed(t *testing.T) {
 	for key, spoil := range map[string]func(*Results){
@@ -128,9 +110,9 @@ func TestEachLimitCanBeMissed(t *testing.T) {
 		"start_ratio_20":             func(r *Results) { replace(r, start20, runner, 8.6) },
 		"ready_ratio_1":              func(r *Results) { replace(r, start1, onDemand, 0.377) },
 		"ready_ratio_20":             func(r *Results) { replace(r, start20, onDemand, 4.51) },
-		"first_docker_ms":            func(r *Results) { replace(r, firstDocker, onDemand, 1201); replace(r, dockerRun, host, 1000) },
-		"first_docker_p95_ms":        func(r *Results) { replace(r, firstDocker, onDemand, 300, 300, 2401) },
-		"first_docker_host_ratio":    func(r *Results) { replace(r, firstDocker, onDemand, 430) },
+		"first_docker_ms":            func(r *Results) { replace(r, firstDocker, onDemand, 401) },
+		"first_docker_p95_ms":        func(r *Results) { replace(r, firstDocker, onDemand, 300, 300, 801) },
+		"first_docker_host_ratio":    func(r *Results) { replace(r, dockerRun, host, 280); replace(r, dockerRun, runner, 400) },
 		"net_up_ratio":               func(r *Results) { replace(r, netUp, stock, 0.6) },
 		"net_down_ratio":             func(r *Results) { replace(r, netDown, stock, 3.1) },
 		"net_up_worst_ratio":         func(r *Results) { replace(r, netUp, runner, 0.1, 2, 2) },

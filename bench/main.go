@@ -93,8 +93,6 @@ func tell(results *Results, say func(string, ...any)) int {
 			say("-      %s: not measured (%s)", verdict.Key, verdict.Limit)
 		case verdict.Pass:
 			say("ok     %s %g (%s)", verdict.Key, verdict.Value, verdict.Limit)
-		case verdict.Slow:
-			say("slow   %s %g (%s, for a fast machine)", verdict.Key, verdict.Value, verdict.Limit)
 		default:
 			say("MISSED %s %g (%s)", verdict.Key, verdict.Value, verdict.Limit)
 		}

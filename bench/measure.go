@@ -663,20 +663,17 @@ func (b *bench) available(ctx context.Context) (float64, error) {
 	if err := settle(ctx, b.amounts.idleSettle); err != nil {
 		return 0, err
 	}
+	text, err := b.sh(ctx, b.client, nil, "look() { cat /proc/meminfo /proc/zoneinfo; }; look; for i in 1 2 3 4; do sleep 0.4; echo; look; done")
+	if err != nil {
+		return 0, err
+	}
 	var looks []float64
-	for range 5 {
-		text, err := b.sh(ctx, b.client, nil, "cat /proc/meminfo /proc/zoneinfo")
-		if err != nil {
-			return 0, err
-		}
-		mib, err := availableMiB(text, os.Getpagesize())
+	for look := range strings.SplitSeq(text, "\n\n") {
+		mib, err := availableMiB(look, os.Getpagesize())
 		if err != nil {
 			return 0, err
 		}
 		looks = append(looks, mib)
-		if err := settle(ctx, 400*time.Millisecond); err != nil {
-			return 0, err
-		}
 	}
 	return median(looks), nil
 }
@@ -685,29 +682,29 @@ func (b *bench) available(ctx context.Context) (float64, error) {
 // each processor's own free ones. The kernel does not count those as available, and has up to
 // 100 MiB of them for some seconds after ten starts. Page is the size of a page in bytes.
 func availableMiB(text string, page int) (float64, error) {
-	var kib, pages float64
-	found := false
-	owns := false // the lines are about the processors' own pages
+	found, sum := false, 0.0
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
-		switch {
-		case len(fields) == 1:
-			owns = fields[0] == "pagesets"
-		case len(fields) < 2:
-		case fields[0] == "MemAvailable:" || owns && fields[0] == "count:":
-			value, err := strconv.ParseFloat(fields[1], 64)
-			if err != nil {
-				return 0, fmt.Errorf("%q: %w", line, err)
-			}
-			if fields[0] == "count:" {
-				pages += value
-			} else {
-				kib, found = value, true
-			}
+		if len(fields) < 2 {
+			continue
 		}
+		unit := 0
+		switch fields[0] {
+		case "MemAvailable:":
+			found, unit = true, 1<<10
+		case "count:": // of pagesets
+			unit = page
+		default:
+			continue
+		}
+		value, err := strconv.ParseFloat(fields[1], 64)
+		if err != nil {
+			return 0, fmt.Errorf("%q: %w", line, err)
+		}
+		sum += value * float64(unit)
 	}
 	if !found {
 		return 0, fmt.Errorf("no MemAvailable in %q", text)
 	}
-	return kib/1024 + pages*float64(page)/(1<<20), nil
+	return sum / (1 << 20), nil
 }

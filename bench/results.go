@@ -112,49 +112,34 @@ type Verdict struct {
 	Limit string  `json:"limit"`
 	Pass  bool    `json:"pass"`
 
-	Slow       bool `json:"slow,omitempty"`       // missed, but not failed: see duration
 	Unmeasured bool `json:"unmeasured,omitempty"` // there are no samples
 }
 
 type limit struct {
 	key, what string
 	value     func(Figures) float64
-	kind      kind
+	least     bool // bound is a minimum; otherwise a maximum
 	bound     float64
 }
 
-// kind is the meaning of a limit's bound.
-type kind int
-
-const (
-	most kind = iota
-	least
-	// duration is the most for a fast machine. A slower one may need more, so the report says that
-	// the bound is missed, but the benchmark fails only above slowest times the bound. A ratio of
-	// the same series has a limit for every machine.
-	duration
-)
-
-const slowest = 3
-
 var limits = []limit{
-	{"start_ratio_1", "start to `/_ping`, one runner : stock", func(f Figures) float64 { return f.StartRatio1 }, most, 0.6},
-	{"start_ratio_20", "start to `/_ping`, twenty at once : stock", func(f Figures) float64 { return f.StartRatio20 }, most, 0.85},
-	{"ready_ratio_1", "start until jobs may begin, Docker on demand, one runner : stock", func(f Figures) float64 { return f.ReadyRatio1 }, most, 0.25},
-	{"ready_ratio_20", "start until jobs may begin, Docker on demand, twenty at once : stock", func(f Figures) float64 { return f.ReadyRatio20 }, most, 0.45},
-	{"first_docker_ms", "first `docker version` of a runner, Docker on demand, ms", func(f Figures) float64 { return f.FirstDockerMs }, duration, 400},
-	{"first_docker_p95_ms", "95th percentile of the same, ms", func(f Figures) float64 { return f.FirstDockerP95Ms }, duration, 800},
-	{"first_docker_host_ratio", "first `docker version` of a runner : `docker run` of a trivial image on the host", func(f Figures) float64 { return f.FirstDockerHost }, most, 1.4},
-	{"net_up_ratio", "upload from the inner bridge : stock", func(f Figures) float64 { return f.NetUpRatio }, least, 3.5},
-	{"net_down_ratio", "download to the inner bridge : stock", func(f Figures) float64 { return f.NetDownRatio }, least, 1},
-	{"net_up_worst_ratio", "worst single upload : stock's median", func(f Figures) float64 { return f.NetUpWorstRatio }, least, 0.5},
-	{"net_down_worst_ratio", "worst single download : stock's median", func(f Figures) float64 { return f.NetDownWorstRatio }, least, 0.5},
-	{"net_user_network_ratio", "user-made inner network : default one, the worse direction", func(f Figures) float64 { return f.NetUserNetworkRatio }, least, 0.8},
-	{"idle_mib_per_runner", "MiB of the machine's memory used by an idle runner", func(f Figures) float64 { return f.IdleMiB }, most, 60},
-	{"idle_ondemand_mib", "MiB of the machine's memory used by an idle runner, Docker on demand", func(f Figures) float64 { return f.IdleOnDemandMiB }, most, 8},
-	{"idle_ondemand_cpu_ms_per_s", "processor time of an idle runner, Docker on demand, ms per s", func(f Figures) float64 { return f.IdleOnDemandCPU }, most, 1},
-	{"docker_run_host_ratio", "`docker run` of a trivial image : on the host", func(f Figures) float64 { return f.DockerRunHostRatio }, most, 1.5},
-	{"exec_ratio", "`runnerctl exec` of `true` : `docker exec`", func(f Figures) float64 { return f.ExecRatio }, most, 1.5},
+	{"start_ratio_1", "start to `/_ping`, one runner : stock", func(f Figures) float64 { return f.StartRatio1 }, false, 0.6},
+	{"start_ratio_20", "start to `/_ping`, twenty at once : stock", func(f Figures) float64 { return f.StartRatio20 }, false, 0.85},
+	{"ready_ratio_1", "start until jobs may begin, Docker on demand, one runner : stock", func(f Figures) float64 { return f.ReadyRatio1 }, false, 0.25},
+	{"ready_ratio_20", "start until jobs may begin, Docker on demand, twenty at once : stock", func(f Figures) float64 { return f.ReadyRatio20 }, false, 0.45},
+	{"first_docker_ms", "first `docker version` of a runner, Docker on demand, ms", func(f Figures) float64 { return f.FirstDockerMs }, false, 400},
+	{"first_docker_p95_ms", "95th percentile of the same, ms", func(f Figures) float64 { return f.FirstDockerP95Ms }, false, 800},
+	{"first_docker_host_ratio", "first `docker version` of a runner : `docker run` of a trivial image on the host", func(f Figures) float64 { return f.FirstDockerHost }, false, 1.4},
+	{"net_up_ratio", "upload from the inner bridge : stock", func(f Figures) float64 { return f.NetUpRatio }, true, 3.5},
+	{"net_down_ratio", "download to the inner bridge : stock", func(f Figures) float64 { return f.NetDownRatio }, true, 1},
+	{"net_up_worst_ratio", "worst single upload : stock's median", func(f Figures) float64 { return f.NetUpWorstRatio }, true, 0.5},
+	{"net_down_worst_ratio", "worst single download : stock's median", func(f Figures) float64 { return f.NetDownWorstRatio }, true, 0.5},
+	{"net_user_network_ratio", "user-made inner network : default one, the worse direction", func(f Figures) float64 { return f.NetUserNetworkRatio }, true, 0.8},
+	{"idle_mib_per_runner", "MiB of the machine's memory used by an idle runner", func(f Figures) float64 { return f.IdleMiB }, false, 60},
+	{"idle_ondemand_mib", "MiB of the machine's memory used by an idle runner, Docker on demand", func(f Figures) float64 { return f.IdleOnDemandMiB }, false, 8},
+	{"idle_ondemand_cpu_ms_per_s", "processor time of an idle runner, Docker on demand, ms per s", func(f Figures) float64 { return f.IdleOnDemandCPU }, false, 1},
+	{"docker_run_host_ratio", "`docker run` of a trivial image : on the host", func(f Figures) float64 { return f.DockerRunHostRatio }, false, 1.5},
+	{"exec_ratio", "`runnerctl exec` of `true` : `docker exec`", func(f Figures) float64 { return f.ExecRatio }, false, 1.5},
 }
 
 // Judge calculates the figures from the series and compares them with the limits. Until the end
@@ -216,16 +201,12 @@ func (r *Results) Judge() error {
 	for _, one := range limits {
 		value := one.value(r.Figures)
 		verdict := Verdict{Key: one.key, What: one.what, Value: value, Limit: fmt.Sprintf("≤ %g", one.bound), Pass: value <= one.bound}
-		if one.kind == least {
+		if one.least {
 			verdict.Limit, verdict.Pass = fmt.Sprintf("≥ %g", one.bound), value >= one.bound
 		}
-		switch {
-		case math.IsNaN(value):
+		if math.IsNaN(value) {
 			verdict.Value, verdict.Unmeasured = 0, true
-		case verdict.Pass:
-		case one.kind == duration && value <= slowest*one.bound:
-			verdict.Slow = true
-		default:
+		} else if !verdict.Pass {
 			r.Missed = append(r.Missed, one.key)
 		}
 		r.Limits = append(r.Limits, verdict)
