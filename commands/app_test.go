@@ -148,6 +148,7 @@ var usageErrors = map[string]string{
 	"host prepare unix:///x.sock":           "host prepare unix:///x.sock: only ssh:// hosts are supported",
 	"host cloud-init --yes":                 "unknown flag --yes: it belongs to host prepare\n",
 	"host --allow-metadata ls":              "unknown flag --allow-metadata: it belongs to host prepare, host cloud-init\n",
+	"export kubernetes --check --out k8s":   "--check can't be combined with --image or --out\n",
 	"--wait 5m host":                        "unknown flag --wait: flags come after the command",
 }
 

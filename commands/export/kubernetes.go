@@ -42,6 +42,8 @@ func kubernetesCommand(s session.Session) cmdline.Command {
 			switch {
 			case method != tunClass && method != tunPlugin:
 				return &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: fmt.Sprintf("--tun %s: expected %s or %s", method, tunClass, tunPlugin)}
+			case c.Bool("check") && (c.IsSet("image") || c.IsSet("out")):
+				return &cmdline.UsageError{Command: cmdline.CommandName(c), Problem: "--check can't be combined with --image or --out"}
 			case c.Bool("check"):
 				return check(c, s, method == tunPlugin)
 			case (method == tunPlugin) != (image != ""):

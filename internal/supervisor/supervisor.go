@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/runnerctl/runnerctl/dockerx"
@@ -104,6 +105,7 @@ func (s *Supervisor) rebuildHere(ctx context.Context, desired fleet.Desired) (fl
 // new engine.
 func (s *Supervisor) Background(ctx context.Context, credential string) error {
 	_ = os.RemoveAll(dockerx.ScratchFolder) // left by a supervisor that was killed
+	debug.SetGCPercent(50)                  // it runs for ever and allocates little: memory is worth more than collections
 	s.rebuild = s.rebuildHere
 	s.serve(ctx)
 	for {
